@@ -1,0 +1,213 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "weft/error.h"
+#include "weft/program.h"
+#include "weft/tensor.h"
+#include "weft/value.h"
+
+namespace weft {
+
+/// A model that a server hosts.
+struct HostedModel {
+  std::string name, family, dtype, device;
+  /// Changes with the weights and the code that runs them.
+  std::string fingerprint;
+  uint64_t parameters = 0;
+  bool has_tokenizer = false;
+  uint64_t max_tokens = 0;
+  uint64_t vocabulary = 0;
+};
+
+/// A module of a model's tree.
+struct ModuleDescription {
+  std::string path;    // empty for the root
+  std::string type;    // `GPT2Block`
+  std::string detail;  // `in_features=48, out_features=144`
+};
+
+/// A place where a value can be read or replaced.
+struct SiteDescription {
+  std::string module;
+  std::string point;  // `output`, `input`
+  uint32_t visit = 0;
+  std::string type;  // `float32[B, T, 48]`, with B prompts of T tokens
+  bool writable = true;
+};
+
+struct ParameterDescription {
+  std::string path;
+  DType dtype = DType::kFloat32;
+  Shape shape;
+};
+
+/// All that can be known about a model without running it.
+struct ModelDescription {
+  HostedModel summary;
+  std::vector<ModuleDescription> modules;  // in tree order; the first is the root
+  std::vector<SiteDescription> sites;      // in the order in which a pass visits them
+  std::vector<ParameterDescription> parameters;
+  uint64_t passes = 0;  // that the model has run since it was loaded
+  std::string config_json;
+};
+
+/// An operator of the server's table.
+struct OperatorDescription {
+  struct Overload {
+    std::string schema;  // `aten::mul.Tensor(Tensor self, Tensor other) -> Tensor`
+    std::string makes;   // fresh | view | overlapping_view | maybe_view
+    bool in_place = false;
+    bool random = false;
+  };
+  std::string name;  // `aten::mul`
+  std::vector<Overload> overloads;
+};
+
+/// Who a key belongs to and what it may do.
+struct Identity {
+  std::string key_id;  // empty where the server runs without keys
+  std::string label;
+  std::vector<std::string> scopes;
+  std::vector<std::string> models;
+  absl::Time expires = absl::InfiniteFuture();
+};
+
+/// What a run took; in a validation, what it would take.
+struct RunCost {
+  double queue_seconds = 0;
+  double run_seconds = 0;       // in passes
+  double operator_seconds = 0;  // of the program's own operators
+  uint64_t tokens = 0;
+  uint64_t passes = 0;
+  uint64_t result_bytes = 0;
+  uint64_t peak_bytes = 0;  // estimated
+};
+
+/// What checking a program against a model finds out without running it.
+struct ValidationReport {
+  struct SavedType {
+    std::string name;
+    std::string type;  // `float32[1, 9, 48]`
+  };
+  std::vector<SavedType> saves;
+  std::vector<ErrorDetails> warnings;
+  RunCost estimate;  // tokens, result_bytes, peak_bytes
+  std::string fingerprint;
+};
+
+/// What happens to a run, in order.
+namespace event {
+struct Accepted {
+  std::string job_id, fingerprint;
+  std::vector<ErrorDetails> warnings;
+};
+/// Waiting; at 0 it is next.
+struct Queued {
+  uint32_t position = 0;
+};
+struct Running {};
+/// A line of a `log` statement.
+struct Log {
+  std::string label, text;
+};
+struct Result {
+  std::string name;
+  Value value;
+};
+/// A save without a value, and why.
+struct Missing {
+  std::string name;
+  absl::Status reason;
+};
+struct Completed {
+  std::string fingerprint;
+  RunCost cost;
+};
+}  // namespace event
+using RunEvent = std::variant<event::Accepted, event::Queued, event::Running, event::Log,
+                              event::Result, event::Missing, event::Completed>;
+
+/// Ends the runs that it was given to, from any thread. Copies are one switch. Thread-safe.
+class Cancellation {
+ public:
+  Cancellation();
+  /// End them within a layer with kCancelled; runs started later end at once.
+  void Cancel() const;
+  bool cancelled() const;
+
+  /// For backends: call `on_cancel` when Cancel is called, or now if it was. It is not called any
+  /// more once the returned handle is gone.
+  std::shared_ptr<void> OnCancel(std::function<void()> on_cancel) const;
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+/// How to run a program.
+struct RunSettings {
+  /// The run ends with kDeadlineExceeded after this time.
+  absl::Duration deadline = absl::InfiniteDuration();
+  /// A pass of its own, without other users' rows.
+  bool exclusive = false;
+  /// Of the program's random operators.
+  uint64_t seed = 0;
+  Cancellation cancellation;
+};
+
+/// Where programs run: behind a connection (weft/client.h) or in this process (weft/local.h).
+/// Thread-safe.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  virtual absl::StatusOr<Identity> WhoAmI() = 0;
+  virtual absl::StatusOr<std::vector<HostedModel>> ListModels() = 0;
+  /// kNotFound, naming the models that exist.
+  virtual absl::StatusOr<ModelDescription> GetModel(const std::string& name) = 0;
+  virtual absl::StatusOr<std::vector<OperatorDescription>> ListOperators() = 0;
+
+  virtual absl::StatusOr<std::vector<std::vector<int64_t>>> Tokenize(
+      const std::string& model, const std::vector<std::string>& texts) = 0;
+  virtual absl::StatusOr<std::vector<std::string>> Detokenize(
+      const std::string& model, const std::vector<std::vector<int64_t>>& rows) = 0;
+
+  virtual absl::StatusOr<ValidationReport> Validate(const std::string& model,
+                                                    const Program& program,
+                                                    const RunSettings& settings) = 0;
+  /// Run a program and wait for its end. `on_event` is called on this thread, in order; the last
+  /// event of a run that returns OK is Completed. Any other end is the returned status.
+  virtual absl::Status Run(const std::string& model, const Program& program,
+                           const RunSettings& settings,
+                           absl::FunctionRef<void(RunEvent)> on_event) = 0;
+};
+
+/// How to reach a server.
+struct RemoteOptions {
+  /// `weft_<id>_<secret>`; empty for a server without keys.
+  std::string api_key;
+  /// Encrypt. `ca_file` (PEM) replaces the system's roots.
+  bool tls = false;
+  std::string ca_file;
+  /// Of the first contact, and of every call but runs.
+  absl::Duration timeout = absl::Seconds(20);
+  /// Results that announce more bytes than this are refused.
+  uint64_t max_result_bytes = uint64_t{16} << 30;
+};
+
+/// A backend that speaks gRPC to the server at `target` (`host:port`, `unix:PATH`). Does not
+/// connect yet.
+std::shared_ptr<Backend> MakeRemoteBackend(const std::string& target,
+                                           const RemoteOptions& options = {});
+
+}  // namespace weft

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "weft/client.h"
+
+// The engine in this process: link weft::client_local, which brings LibTorch along.
+
+namespace weft {
+
+struct LocalOptions {
+  /// Folders as the Hub lays them out, by the name to host them as.
+  std::map<std::string, std::string> models;
+  /// Of one pass's kernels; 0: as many as there are cores.
+  int threads = 0;
+};
+
+/// Load the models; a backend whose runs have every right.
+absl::StatusOr<std::shared_ptr<Backend>> MakeLocalBackend(const LocalOptions& options);
+/// The same as a client: `MakeLocalClient({.models = {{"atlas", "models/atlas"}}})`.
+absl::StatusOr<Client> MakeLocalClient(const LocalOptions& options);
+
+}  // namespace weft

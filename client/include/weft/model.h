@@ -1,0 +1,226 @@
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <functional>
+#include <initializer_list>
+#include <iosfwd>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "weft/backend.h"
+#include "weft/location.h"
+#include "weft/ops.h"
+#include "weft/program.h"
+#include "weft/var.h"
+
+namespace weft {
+namespace internal {
+struct ModelState;
+struct Recorded;
+}  // namespace internal
+
+/// A module of a model, by its path in transformers' tree: `model["transformer.h"][1]["mlp"]`.
+///
+/// Whether there is such a module is checked where it is used in a trace. Thread-safe; its members
+/// that record are for the thread that records.
+class Module {
+ public:
+  Module operator[](const std::string& name) const;
+  Module operator[](const char* name) const;
+  Module operator[](std::integral auto index) const { return Child(std::to_string(index)); }
+  /// The module in its `visit`th passage within a step, from 0, where a model passes it repeatedly.
+  Module visit(uint32_t visit) const;
+
+  /// What the module returns. Assigning to it replaces that: `module.output() = x`.
+  Var output(Location where = Location::current()) const;
+  /// The module's first tensor argument.
+  Var input(Location where = Location::current()) const;
+  /// Do not run the module: its output is `value`.
+  void skip(const Operand& value) const;
+  /// Call the module out of band: nothing else of the run sees it.
+  Var operator()(const Operand& argument) const;
+  Var call(const std::vector<Arg>& arguments, const NamedArgs& named = {},
+           Location where = Location::current()) const;
+  /// A parameter or buffer as in the checkpoint: `model["lm_head"].param("weight")`. Needs the
+  /// scope `weights`.
+  Var param(const std::string& name, Location where = Location::current()) const;
+
+  /// `transformer.h.1.mlp`; empty for the model itself.
+  const std::string& path() const { return path_; }
+  /// The tree from here on, indented as PyTorch prints modules.
+  std::string tree() const;
+  friend std::ostream& operator<<(std::ostream& out, const Module& module);
+
+ protected:
+  Module(std::shared_ptr<const internal::ModelState> model, std::string path)
+      : model_(std::move(model)), path_(std::move(path)) {}
+  Module Child(const std::string& name) const;
+
+  std::shared_ptr<const internal::ModelState> model_;
+  std::string path_;
+  uint32_t visit_ = 0;
+};
+
+/// The input of an invoke: a prompt, several prompts (padded by the server), or rows of token ids.
+class Input {
+ public:
+  using Texts = std::vector<std::string>;
+  using Rows = std::vector<std::vector<int64_t>>;
+
+  Input(const char* prompt) : value_(Texts{prompt}) {}             // NOLINT: inputs are
+  Input(std::string prompt) : value_(Texts{std::move(prompt)}) {}  // NOLINT: written as
+  Input(Texts prompts) : value_(std::move(prompts)) {}             // NOLINT: they are
+  Input(std::initializer_list<std::string_view> prompts)           // NOLINT
+      : value_(Texts(prompts.begin(), prompts.end())) {}
+  Input(std::initializer_list<int64_t> ids) : value_(Rows{ids}) {}                 // NOLINT
+  Input(std::vector<int64_t> ids) : value_(Rows{std::move(ids)}) {}                // NOLINT
+  Input(std::initializer_list<std::vector<int64_t>> rows) : value_(Rows(rows)) {}  // NOLINT
+  Input(Rows rows) : value_(std::move(rows)) {}                                    // NOLINT
+
+  const std::variant<Texts, Rows>& value() const { return value_; }
+
+ private:
+  std::variant<Texts, Rows> value_;
+};
+
+/// Records a trace of several invokes: all in one forward pass, each seeing its own rows.
+class Tracer {
+ public:
+  Tracer(const Tracer&) = delete;
+  Tracer& operator=(const Tracer&) = delete;
+
+  /// Statements recorded by `body` see the rows of `input`. A value of an earlier invoke may be
+  /// used in a later one.
+  void Invoke(const Input& input, absl::FunctionRef<void()> body,
+              Location where = Location::current());
+  /// Statements that see all rows of the trace's other invokes, padded to the longest.
+  void InvokeAll(absl::FunctionRef<void()> body, Location where = Location::current());
+
+ private:
+  friend class LanguageModel;
+  explicit Tracer(internal::Recording* recording) : recording_(recording) {}
+  internal::Recording* recording_;
+};
+
+/// How to run a trace: RunSettings, and whom to tell.
+struct TraceOptions {
+  /// The run ends with kDeadlineExceeded after this time.
+  absl::Duration deadline = absl::InfiniteDuration();
+  /// A pass of its own, without other users' rows.
+  bool exclusive = false;
+  /// Of the program's random operators.
+  uint64_t seed = 0;
+  /// Lets another thread, or on_event, end the run.
+  Cancellation cancellation;
+  /// Called on the tracing thread as events come: queue position, log lines, results.
+  std::function<void(const RunEvent&)> on_event;
+
+  RunSettings settings() const { return {deadline, exclusive, seed, cancellation}; }
+};
+
+/// How a run went. Saves are in the Saved<T> handles too.
+struct RunResult {
+  struct LogEntry {
+    std::string label, text;
+  };
+
+  std::map<std::string, Value> saves;
+  /// Saves without a value, and why.
+  std::map<std::string, absl::Status> missing;
+  std::vector<LogEntry> log;
+  std::vector<ErrorDetails> warnings;
+  RunCost cost;
+  std::string job_id;
+  /// Of the model that ran.
+  std::string fingerprint;
+
+  /// A save by name: kNotFound, or why it has no value.
+  absl::StatusOr<Value> Get(const std::string& name) const;
+};
+
+/// A hosted language model. Copies are one model. Thread-safe; a trace is recorded by its thread.
+class LanguageModel : public Module {
+ public:
+  const std::string& name() const;
+  const ModelDescription& description() const;
+
+  /// Record `body` as the statements of one invoke of `input`, run the program, and fill in the
+  /// Saved handles.
+  ///
+  /// The first error of recording is returned and nothing is sent. Errors name the statement and
+  /// the line it was written on (GetError). A run that fails leaves its error, or the value that
+  /// came before it, in each handle; one that ends well may still lack single saves, see
+  /// RunResult::missing. An exception of `body` passes through.
+  absl::StatusOr<RunResult> Trace(const Input& input, absl::FunctionRef<void()> body,
+                                  const TraceOptions& options = {},
+                                  Location where = Location::current()) const;
+  /// The same with several invokes:
+  ///
+  ///   model.Trace([&](weft::Tracer& trace) {
+  ///     trace.Invoke("one prompt", [&] { ... });
+  ///     trace.Invoke({15496, 995}, [&] { ... });
+  ///   });
+  absl::StatusOr<RunResult> Trace(absl::FunctionRef<void(Tracer&)> body,
+                                  const TraceOptions& options = {},
+                                  Location where = Location::current()) const;
+
+  /// Record as Trace does, and check and price the program without running it.
+  absl::StatusOr<ValidationReport> Validate(const Input& input, absl::FunctionRef<void()> body,
+                                            const TraceOptions& options = {},
+                                            Location where = Location::current()) const;
+  absl::StatusOr<ValidationReport> Validate(absl::FunctionRef<void(Tracer&)> body,
+                                            const TraceOptions& options = {},
+                                            Location where = Location::current()) const;
+
+  /// Record only.
+  absl::StatusOr<Program> Record(const Input& input, absl::FunctionRef<void()> body,
+                                 Location where = Location::current()) const;
+  absl::StatusOr<Program> Record(absl::FunctionRef<void(Tracer&)> body,
+                                 Location where = Location::current()) const;
+
+  /// Run a program that was recorded or parsed.
+  absl::StatusOr<RunResult> Run(const Program& program, const TraceOptions& options = {}) const;
+
+  // Of the invoke that is being recorded.
+  /// What the model returned: the logits, [batch, tokens, vocabulary].
+  Var result(Location where = Location::current()) const;
+  /// [batch, tokens] int64.
+  Var ids(Location where = Location::current()) const;
+  /// [batch, tokens] int64, 1 at real tokens and 0 at pads.
+  Var mask(Location where = Location::current()) const;
+  /// [batch, tokens] int64.
+  Var positions(Location where = Location::current()) const;
+  /// [batch] int64: in InvokeAll, the invoke that each row comes from.
+  Var rows(Location where = Location::current()) const;
+
+  absl::StatusOr<std::vector<int64_t>> Encode(const std::string& text) const;
+  /// The text of the ids of a tensor of integers, in row-major order.
+  absl::StatusOr<std::string> Decode(const Tensor& ids) const;
+  absl::StatusOr<std::string> Decode(const std::vector<int64_t>& ids) const;
+  /// One text for each row of a [rows, tokens] tensor, or each element of a [rows] one.
+  absl::StatusOr<std::vector<std::string>> DecodeRows(const Tensor& ids) const;
+
+ private:
+  friend class Client;
+  explicit LanguageModel(std::shared_ptr<const internal::ModelState> model);
+  absl::StatusOr<internal::Recorded> RecordInvokes(absl::FunctionRef<void(Tracer&)> body,
+                                                   Location where) const;
+  absl::StatusOr<RunResult> RunRecorded(const absl::StatusOr<internal::Recorded>& recorded,
+                                        const TraceOptions& options) const;
+  absl::StatusOr<RunResult> RunInto(const Program& program,
+                                    const std::vector<std::shared_ptr<internal::SaveState>>& saves,
+                                    const TraceOptions& options) const;
+  Var OfInvoke(uint8_t point, Location where) const;
+};
+
+}  // namespace weft

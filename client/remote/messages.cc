@@ -1,0 +1,164 @@
+#include "client/remote/messages.h"
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "client/src/convert.h"
+#include "engine/graph/codec.h"
+#include "engine/graph/error.h"
+
+namespace weft::remote {
+namespace {
+
+std::string PointName(v1::Site::Point point) {
+  return graph::ToString(graph::Site{"", static_cast<graph::Point>(point), 0});
+}
+
+/// A value's type, from its tensors' dtypes and shapes.
+std::string TypeOf(const v1::Value& value) {
+  const auto items = [](const v1::ValueList& list) {
+    return absl::StrJoin(list.items(), ", ",
+                         [](std::string* out, const v1::Value& item) { *out += TypeOf(item); });
+  };
+  switch (value.value_case()) {
+    case v1::Value::kTensor:
+      return absl::StrCat(ToString(static_cast<DType>(value.tensor().dtype())), "[",
+                          absl::StrJoin(value.tensor().shape(), ", "), "]");
+    case v1::Value::kBoolean:
+      return "bool";
+    case v1::Value::kInteger:
+      return "int";
+    case v1::Value::kFloating:
+      return "float";
+    case v1::Value::kString:
+      return "string";
+    case v1::Value::kList:
+      return absl::StrCat("[", items(value.list()), "]");
+    case v1::Value::kTuple:
+      return absl::StrCat("(", items(value.tuple()), value.tuple().items_size() == 1 ? ",)" : ")");
+    case v1::Value::kDict:
+      return absl::StrCat("{",
+                          absl::StrJoin(value.dict().entries(), ", ",
+                                        [](std::string* out, const v1::ValueEntry& entry) {
+                                          absl::StrAppend(out, entry.key(), ": ",
+                                                          TypeOf(entry.value()));
+                                        }),
+                          "}");
+    default:
+      return "none";
+  }
+}
+
+}  // namespace
+
+absl::Status FromGrpc(const grpc::Status& status) {
+  if (status.ok()) return absl::OkStatus();
+  const auto code = static_cast<absl::StatusCode>(status.error_code());
+  v1::Error details;
+  if (!status.error_details().empty() && details.ParseFromString(status.error_details()) &&
+      !details.message().empty()) {
+    graph::Error error = graph::DecodeError(details);
+    error.code = code;
+    return graph::ToStatus(error);
+  }
+  return absl::Status(code, status.error_message());
+}
+
+ErrorDetails FromMessage(const v1::Error& message) {
+  return internal::FromGraph(graph::DecodeError(message));
+}
+
+Identity FromMessage(const v1::WhoAmIResponse& message) {
+  Identity identity;
+  identity.key_id = message.key_id();
+  identity.label = message.label();
+  identity.scopes.assign(message.scopes().begin(), message.scopes().end());
+  identity.models.assign(message.models().begin(), message.models().end());
+  if (message.expires_unix_seconds() != 0) {
+    identity.expires = absl::FromUnixSeconds(message.expires_unix_seconds());
+  }
+  return identity;
+}
+
+HostedModel FromMessage(const v1::ModelSummary& message) {
+  HostedModel model;
+  model.name = message.name();
+  model.family = message.family();
+  model.dtype = message.dtype();
+  model.device = message.device();
+  model.fingerprint = message.fingerprint();
+  model.parameters = message.parameters();
+  model.has_tokenizer = message.has_tokenizer();
+  model.max_tokens = message.max_tokens();
+  model.vocabulary = message.vocabulary();
+  return model;
+}
+
+ModelDescription FromMessage(const v1::Model& message) {
+  ModelDescription model;
+  model.summary = FromMessage(message.summary());
+  for (const v1::Module& module : message.modules()) {
+    model.modules.push_back({module.path(), module.type(), module.detail()});
+  }
+  for (const v1::SiteInfo& site : message.sites()) {
+    model.sites.push_back({site.module(), PointName(site.point()), site.visit(),
+                           graph::ToString(graph::DecodePattern(site.value())), site.writable()});
+  }
+  for (const v1::ParameterInfo& parameter : message.parameters()) {
+    model.parameters.push_back({parameter.path(), static_cast<DType>(parameter.dtype()),
+                                Shape(parameter.shape().begin(), parameter.shape().end())});
+  }
+  model.passes = message.passes();
+  model.config_json = message.config_json();
+  return model;
+}
+
+OperatorDescription FromMessage(const v1::OperatorInfo& message) {
+  OperatorDescription description;
+  description.name = message.name();
+  for (const v1::OperatorOverload& overload : message.overloads()) {
+    description.overloads.push_back(
+        {overload.schema(), overload.makes(), overload.in_place(), overload.random()});
+  }
+  return description;
+}
+
+ValidationReport FromMessage(const v1::ValidateResponse& message) {
+  ValidationReport report;
+  for (const v1::SavedShape& save : message.saves()) {
+    report.saves.push_back({save.name(), TypeOf(save.value())});
+  }
+  for (const v1::Error& warning : message.warnings()) {
+    report.warnings.push_back(FromMessage(warning));
+  }
+  report.estimate = FromMessage(message.estimate());
+  report.fingerprint = message.model_fingerprint();
+  return report;
+}
+
+RunCost FromMessage(const v1::Cost& message) {
+  RunCost cost;
+  cost.queue_seconds = message.queue_seconds();
+  cost.run_seconds = message.run_seconds();
+  cost.operator_seconds = message.operator_seconds();
+  cost.tokens = message.tokens();
+  cost.passes = message.passes();
+  cost.result_bytes = message.result_bytes();
+  cost.peak_bytes = message.peak_bytes();
+  return cost;
+}
+
+event::Accepted FromMessage(const v1::Accepted& message) {
+  event::Accepted accepted{message.job_id(), message.model_fingerprint(), {}};
+  for (const v1::Error& warning : message.warnings()) {
+    accepted.warnings.push_back(FromMessage(warning));
+  }
+  return accepted;
+}
+
+event::Completed FromMessage(const v1::Completed& message) {
+  return {message.model_fingerprint(), FromMessage(message.cost())};
+}
+
+}  // namespace weft::remote

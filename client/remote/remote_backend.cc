@@ -1,0 +1,219 @@
+#include <grpcpp/generic/generic_stub.h>
+#include <grpcpp/grpcpp.h>
+
+#include <chrono>
+#include <cmath>
+#include <fstream>
+#include <optional>
+#include <sstream>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "client/remote/messages.h"
+#include "client/remote/run_call.h"
+#include "engine/graph/codec.h"
+#include "weft/backend.h"
+#include "weft/v1/weft.grpc.pb.h"
+
+namespace weft::remote {
+namespace {
+
+constexpr int kMaxMessageBytes = 64 << 20;  // of a model's tree; chunks are far smaller
+// Lets the server's own end of a run arrive before the connection's deadline.
+constexpr absl::Duration kDeadlineSlack = absl::Milliseconds(250);
+
+std::string ReadFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return file ? text.str() : std::string();
+}
+
+class RemoteBackend final : public Backend {
+ public:
+  RemoteBackend(const std::string& target, const RemoteOptions& options)
+      : target_(target),
+        options_(options),
+        api_key_(absl::StripAsciiWhitespace(options.api_key)),
+        channel_(MakeChannel(target, options)),
+        stub_(v1::Weft::NewStub(channel_)) {
+    for (char c : api_key_) good_key_ = good_key_ && absl::ascii_isgraph(c);
+  }
+
+  absl::StatusOr<Identity> WhoAmI() override {
+    v1::WhoAmIResponse response;
+    if (absl::Status status = Call(&v1::Weft::Stub::WhoAmI, v1::WhoAmIRequest(), &response);
+        !status.ok()) {
+      return status;
+    }
+    return FromMessage(response);
+  }
+
+  absl::StatusOr<std::vector<HostedModel>> ListModels() override {
+    v1::ListModelsResponse response;
+    if (absl::Status status = Call(&v1::Weft::Stub::ListModels, v1::ListModelsRequest(), &response);
+        !status.ok()) {
+      return status;
+    }
+    std::vector<HostedModel> models;
+    for (const v1::ModelSummary& model : response.models()) models.push_back(FromMessage(model));
+    return models;
+  }
+
+  absl::StatusOr<ModelDescription> GetModel(const std::string& name) override {
+    v1::GetModelRequest request;
+    request.set_name(name);
+    v1::Model response;
+    if (absl::Status status = Call(&v1::Weft::Stub::GetModel, request, &response); !status.ok()) {
+      return status;
+    }
+    return FromMessage(response);
+  }
+
+  absl::StatusOr<std::vector<OperatorDescription>> ListOperators() override {
+    v1::ListOperatorsResponse response;
+    if (absl::Status status =
+            Call(&v1::Weft::Stub::ListOperators, v1::ListOperatorsRequest(), &response);
+        !status.ok()) {
+      return status;
+    }
+    std::vector<OperatorDescription> operators;
+    for (const v1::OperatorInfo& info : response.operators()) {
+      operators.push_back(FromMessage(info));
+    }
+    return operators;
+  }
+
+  absl::StatusOr<std::vector<std::vector<int64_t>>> Tokenize(
+      const std::string& model, const std::vector<std::string>& texts) override {
+    v1::TokenizeRequest request;
+    request.set_model(model);
+    for (const std::string& text : texts) request.add_texts(text);
+    v1::TokenizeResponse response;
+    if (absl::Status status = Call(&v1::Weft::Stub::Tokenize, request, &response); !status.ok()) {
+      return status;
+    }
+    std::vector<std::vector<int64_t>> rows;
+    for (const v1::Tokens& row : response.rows()) {
+      rows.emplace_back(row.ids().begin(), row.ids().end());
+    }
+    return rows;
+  }
+
+  absl::StatusOr<std::vector<std::string>> Detokenize(
+      const std::string& model, const std::vector<std::vector<int64_t>>& rows) override {
+    v1::DetokenizeRequest request;
+    request.set_model(model);
+    for (const std::vector<int64_t>& row : rows) {
+      request.add_rows()->mutable_ids()->Add(row.begin(), row.end());
+    }
+    v1::DetokenizeResponse response;
+    if (absl::Status status = Call(&v1::Weft::Stub::Detokenize, request, &response); !status.ok()) {
+      return status;
+    }
+    return std::vector<std::string>(response.texts().begin(), response.texts().end());
+  }
+
+  absl::StatusOr<ValidationReport> Validate(const std::string& model, const Program& program,
+                                            const RunSettings& settings) override {
+    v1::ValidateResponse response;
+    if (absl::Status status =
+            Call(&v1::Weft::Stub::Validate, MakeRequest(model, program, settings), &response);
+        !status.ok()) {
+      return status;
+    }
+    return FromMessage(response);
+  }
+
+  absl::Status Run(const std::string& model, const Program& program, const RunSettings& settings,
+                   absl::FunctionRef<void(RunEvent)> on_event) override {
+    grpc::ClientContext context;
+    if (absl::Status status = Prepare(settings.deadline + kDeadlineSlack, &context); !status.ok()) {
+      return status;
+    }
+    const std::shared_ptr<void> cancel =
+        settings.cancellation.OnCancel([&context] { context.TryCancel(); });
+    RunCall call(channel_, &context, options_.max_result_bytes, on_event);
+    const RunCall::End end = call.Run(MakeRequest(model, program, settings));
+    if (!end.transport.ok()) return Named(FromGrpc(end.transport));
+    return end.status;
+  }
+
+ private:
+  static std::shared_ptr<grpc::Channel> MakeChannel(const std::string& target,
+                                                    const RemoteOptions& options) {
+    grpc::ChannelArguments arguments;
+    arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
+    arguments.SetUserAgentPrefix("weft-client/0.1.0");
+    std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
+    if (options.tls) {
+      grpc::SslCredentialsOptions ssl;
+      if (!options.ca_file.empty()) ssl.pem_root_certs = ReadFile(options.ca_file);
+      credentials = grpc::SslCredentials(ssl);
+    }
+    return grpc::CreateCustomChannel(target, credentials, arguments);
+  }
+
+  static v1::RunRequest MakeRequest(const std::string& model, const Program& program,
+                                    const RunSettings& settings) {
+    v1::RunRequest request;
+    request.set_model(model);
+    graph::EncodeProgram(program.graph(), request.mutable_program());
+    if (settings.deadline != absl::InfiniteDuration()) {
+      request.mutable_options()->set_deadline_seconds(absl::ToDoubleSeconds(settings.deadline));
+    }
+    request.mutable_options()->set_exclusive(settings.exclusive);
+    request.mutable_options()->set_seed(settings.seed);
+    request.set_client_version("0.1.0");
+    return request;
+  }
+
+  absl::Status Prepare(absl::Duration timeout, grpc::ClientContext* context) const {
+    if (!good_key_) {
+      return absl::UnauthenticatedError(
+          "the API key has characters that no key has; a key looks like weft_<id>_<secret>");
+    }
+    if (!api_key_.empty()) context->AddMetadata("authorization", "Bearer " + api_key_);
+    if (timeout != absl::InfiniteDuration()) {
+      context->set_deadline(absl::ToChronoTime(absl::Now() + timeout));
+    }
+    return absl::OkStatus();
+  }
+
+  template <typename Request, typename Response>
+  absl::Status Call(grpc::Status (v1::Weft::Stub::*method)(grpc::ClientContext*, const Request&,
+                                                           Response*),
+                    const Request& request, Response* response) const {
+    grpc::ClientContext context;
+    if (absl::Status status = Prepare(options_.timeout, &context); !status.ok()) return status;
+    return Named(FromGrpc(((*stub_).*method)(&context, request, response)));
+  }
+
+  /// Errors of the connection say whose it was.
+  absl::Status Named(absl::Status status) const {
+    if (status.code() != absl::StatusCode::kUnavailable) return status;
+    return absl::UnavailableError(
+        absl::StrCat("no answer from ", target_, ": ", std::string(status.message())));
+  }
+
+  const std::string target_;
+  const RemoteOptions options_;
+  const std::string api_key_;
+  bool good_key_ = true;
+  const std::shared_ptr<grpc::Channel> channel_;
+  const std::unique_ptr<v1::Weft::Stub> stub_;
+};
+
+}  // namespace
+}  // namespace weft::remote
+
+namespace weft {
+
+std::shared_ptr<Backend> MakeRemoteBackend(const std::string& target,
+                                           const RemoteOptions& options) {
+  return std::make_shared<remote::RemoteBackend>(target, options);
+}
+
+}  // namespace weft

@@ -1,0 +1,22 @@
+#include "weft/client.h"
+
+#include "client/src/model_state.h"
+
+namespace weft {
+
+absl::StatusOr<Client> Client::Connect(const std::string& target, const ClientOptions& options) {
+  std::shared_ptr<Backend> backend = MakeRemoteBackend(target, options);
+  // Says at once that nobody answers, or that the key is bad.
+  absl::StatusOr<Identity> identity = backend->WhoAmI();
+  if (!identity.ok()) return identity.status();
+  return Client(std::move(backend));
+}
+
+absl::StatusOr<LanguageModel> Client::OpenLanguageModel(const std::string& name) const {
+  absl::StatusOr<ModelDescription> description = backend_->GetModel(name);
+  if (!description.ok()) return description.status();
+  return LanguageModel(
+      std::make_shared<const internal::ModelState>(backend_, *std::move(description)));
+}
+
+}  // namespace weft

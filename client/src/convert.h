@@ -1,0 +1,21 @@
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "engine/graph/error.h"
+#include "engine/graph/value.h"
+#include "weft/error.h"
+#include "weft/tensor.h"
+#include "weft/value.h"
+
+// Between the public types and engine/graph's. Tensors share their bytes.
+
+namespace weft::internal {
+
+inline graph::DType ToGraph(DType dtype) { return static_cast<graph::DType>(dtype); }
+graph::HostTensor ToGraph(const Tensor& tensor);
+
+absl::StatusOr<Tensor> FromGraph(const graph::HostTensor& tensor);
+absl::StatusOr<Value> FromGraph(const graph::HostValue& value);
+ErrorDetails FromGraph(const graph::Error& error);
+
+}  // namespace weft::internal

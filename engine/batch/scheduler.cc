@@ -1,0 +1,94 @@
+#include "engine/batch/scheduler.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace weft::batch {
+
+Scheduler::Scheduler(Worker& worker, int64_t max_rows)
+    : worker_(worker), max_rows_(max_rows), thread_([this] { Loop(); }) {}
+
+Scheduler::~Scheduler() {
+  {
+    absl::MutexLock lock(&mutex_);
+    stopping_ = true;
+  }
+  thread_.join();
+}
+
+absl::Status Scheduler::Add(std::shared_ptr<Work> work) {
+  if (work->rows() > max_rows_) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the trace has ", work->rows(), " rows, pads included; a pass holds at most ",
+                     max_rows_, "; split the trace"));
+  }
+  std::deque<std::shared_ptr<Work>> queue;
+  {
+    absl::MutexLock lock(&mutex_);
+    auto place = std::find_if(queue_.begin(), queue_.end(), [&](const auto& other) {
+      return other->priority() < work->priority();
+    });
+    queue_.insert(place, std::move(work));
+    queue = queue_;
+  }
+  TellPositions(queue);
+  return absl::OkStatus();
+}
+
+bool Scheduler::Remove(const Work& work) {
+  std::deque<std::shared_ptr<Work>> queue;
+  {
+    absl::MutexLock lock(&mutex_);
+    auto it = std::find_if(queue_.begin(), queue_.end(),
+                           [&](const auto& other) { return other.get() == &work; });
+    if (it == queue_.end()) return false;
+    queue_.erase(it);
+    queue = queue_;
+  }
+  TellPositions(queue);
+  return true;
+}
+
+uint32_t Scheduler::queued() const {
+  absl::MutexLock lock(&mutex_);
+  return static_cast<uint32_t>(queue_.size());
+}
+
+std::vector<std::shared_ptr<Work>> Scheduler::TakeNext() {
+  std::vector<std::shared_ptr<Work>> next;
+  int64_t rows = 0;
+  while (!queue_.empty()) {
+    const Work& candidate = *queue_.front();
+    // In order: whoever does not fit begins the next pass, so that nobody is overtaken for ever.
+    if (!next.empty() && (candidate.alone() || rows + candidate.rows() > max_rows_)) break;
+    rows += candidate.rows();
+    next.push_back(std::move(queue_.front()));
+    queue_.pop_front();
+    if (next.back()->alone()) break;
+  }
+  return next;
+}
+
+void Scheduler::TellPositions(const std::deque<std::shared_ptr<Work>>& queue) {
+  for (size_t i = 0; i < queue.size(); ++i) queue[i]->Moved(static_cast<uint32_t>(i));
+}
+
+void Scheduler::Loop() {
+  while (true) {
+    std::vector<std::shared_ptr<Work>> next;
+    std::deque<std::shared_ptr<Work>> waiting;
+    {
+      absl::MutexLock lock(&mutex_);
+      mutex_.Await(absl::Condition(this, &Scheduler::HasWork));
+      if (stopping_) return;
+      next = TakeNext();
+      waiting = queue_;
+    }
+    TellPositions(waiting);
+    worker_.RunPass(next);
+  }
+}
+
+}  // namespace weft::batch

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/types/span.h"
+
+namespace weft::batch {
+
+/// Something that waits for a pass. All but rows and alone is the owner's business.
+class Work {
+ public:
+  virtual ~Work() = default;
+  /// Rows that it brings into a pass, pads included.
+  virtual int64_t rows() const = 0;
+  /// It must have a pass of its own.
+  virtual bool alone() const = 0;
+  /// Higher goes first; equal ones in order of arrival.
+  virtual int priority() const = 0;
+  /// Told its place in the queue when it changes; 0 is next. May come late: after it has left.
+  virtual void Moved(uint32_t position) = 0;
+};
+
+/// Runs passes; one call at a time.
+class Worker {
+ public:
+  virtual ~Worker() = default;
+  virtual void RunPass(absl::Span<const std::shared_ptr<Work>> work) = 0;
+};
+
+/// Decides who is in the next pass of one model: first come, first served within a priority, as many
+/// as fit. Knows nothing of programs or models. Owns the model's thread. Thread-safe.
+class Scheduler {
+ public:
+  /// `worker` must outlive the scheduler. A pass holds at most `max_rows` rows.
+  Scheduler(Worker& worker, int64_t max_rows);
+  /// Waits for the pass that is running. What is queued is dropped: drain or cancel first.
+  ~Scheduler();
+
+  Scheduler(const Scheduler&) = delete;
+  Scheduler& operator=(const Scheduler&) = delete;
+
+  /// Queue work. kResourceExhausted if it can never fit into a pass.
+  absl::Status Add(std::shared_ptr<Work> work) ABSL_LOCKS_EXCLUDED(mutex_);
+  /// Take work out of the queue; false if it is not there (any more).
+  bool Remove(const Work& work) ABSL_LOCKS_EXCLUDED(mutex_);
+  uint32_t queued() const ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  void Loop();
+  bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return stopping_ || !queue_.empty();
+  }
+  std::vector<std::shared_ptr<Work>> TakeNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  /// Tell everybody in `queue` its place; called without the lock.
+  static void TellPositions(const std::deque<std::shared_ptr<Work>>& queue);
+
+  Worker& worker_;
+  const int64_t max_rows_;
+  mutable absl::Mutex mutex_;
+  std::deque<std::shared_ptr<Work>> queue_ ABSL_GUARDED_BY(mutex_);
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+}  // namespace weft::batch

@@ -1,0 +1,173 @@
+#include "engine/engine.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <map>
+#include <random>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/synchronization/mutex.h"
+#include "engine/model_host.h"
+#include "engine/plan/operators.h"
+
+namespace weft {
+namespace {
+
+class EngineImpl : public Engine {
+ public:
+  explicit EngineImpl(EngineOptions options) : options_(std::move(options)) {
+    std::random_device random;
+    job_prefix_ = absl::StrFormat("%08x", random());
+  }
+
+  absl::Status LoadModel(const std::string& name, const std::string& folder) override {
+    if (name.empty()) return absl::InvalidArgumentError("a model needs a name");
+    {
+      absl::MutexLock lock(&mutex_);
+      if (hosts_.contains(name)) {
+        return absl::AlreadyExistsError(absl::StrCat("there is a model `", name, "` already"));
+      }
+    }
+    absl::StatusOr<std::unique_ptr<ModelHost>> host = ModelHost::Load(name, folder, options_);
+    if (!host.ok()) {
+      return absl::Status(host.status().code(),
+                          absl::StrCat("model `", name, "`: ", host.status().message()));
+    }
+    absl::MutexLock lock(&mutex_);
+    hosts_.emplace(name, *std::move(host));
+    return absl::OkStatus();
+  }
+
+  std::vector<ModelSummary> ListModels() const override {
+    absl::MutexLock lock(&mutex_);
+    std::vector<ModelSummary> models;
+    for (const auto& [name, host] : hosts_) models.push_back(host->info()->summary);
+    return models;
+  }
+
+  absl::StatusOr<std::shared_ptr<const ModelInfo>> GetModel(
+      const std::string& name) const override {
+    absl::StatusOr<std::shared_ptr<ModelHost>> host = FindHost(name);
+    if (!host.ok()) return host.status();
+    return (*host)->info();
+  }
+
+  absl::StatusOr<uint64_t> CountPasses(const std::string& name) const override {
+    absl::StatusOr<std::shared_ptr<ModelHost>> host = FindHost(name);
+    if (!host.ok()) return host.status();
+    return (*host)->model().passes();
+  }
+
+  absl::StatusOr<uint64_t> CountModuleCalls(const std::string& name) const override {
+    absl::StatusOr<std::shared_ptr<ModelHost>> host = FindHost(name);
+    if (!host.ok()) return host.status();
+    return (*host)->model().module_calls();
+  }
+
+  absl::StatusOr<std::vector<TokenPieces>> Tokenize(const std::string& model,
+                                                    const std::vector<std::string>& texts,
+                                                    bool special_tokens) const override {
+    absl::StatusOr<std::shared_ptr<ModelHost>> host = FindHost(model);
+    if (!host.ok()) return host.status();
+    return (*host)->Tokenize(texts, special_tokens);
+  }
+
+  absl::StatusOr<std::vector<std::string>> Detokenize(
+      const std::string& model, const std::vector<std::vector<int64_t>>& rows,
+      bool skip_special_tokens) const override {
+    absl::StatusOr<std::shared_ptr<ModelHost>> host = FindHost(model);
+    if (!host.ok()) return host.status();
+    return (*host)->Detokenize(rows, skip_special_tokens);
+  }
+
+  absl::StatusOr<Validation> Validate(const std::string& model, const graph::Program& program,
+                                      const RunOptions& options) override {
+    absl::StatusOr<std::shared_ptr<ModelHost>> host = FindHost(model);
+    if (!host.ok()) return host.status();
+    return (*host)->Validate(program, options);
+  }
+
+  absl::StatusOr<std::shared_ptr<Job>> Submit(const std::string& model, graph::Program program,
+                                              const RunOptions& options, EventSink sink) override {
+    absl::StatusOr<std::shared_ptr<ModelHost>> host = FindHost(model);
+    if (!host.ok()) return host.status();
+    if (draining_.load()) {
+      return absl::UnavailableError("the server is shutting down; try again in a moment");
+    }
+    return (*host)->Submit(absl::StrCat("job-", job_prefix_, "-", ++next_job_), std::move(program),
+                           options, std::move(sink));
+  }
+
+  std::vector<OperatorInfo> ListOperators() const override {
+    std::vector<OperatorInfo> operators;
+    for (const plan::OperatorRow* row : plan::OperatorTable::Get().rows()) {
+      if (operators.empty() || operators.back().name != row->name) {
+        operators.push_back({row->name, {}});
+      }
+      OverloadInfo overload;
+      overload.schema = c10::str(row->schema());
+      overload.makes = row->makes == plan::Makes::kView              ? "view"
+                       : row->makes == plan::Makes::kOverlappingView ? "overlapping_view"
+                       : row->makes == plan::Makes::kMaybeView       ? "maybe_view"
+                                                                     : "fresh";
+      overload.in_place = row->in_place();
+      overload.random = row->random;
+      operators.back().overloads.push_back(std::move(overload));
+    }
+    return operators;
+  }
+
+  const Limits& limits() const override { return options_.limits; }
+  std::string device() const override { return "cpu"; }
+
+  void Drain(absl::Time deadline) override {
+    draining_.store(true);
+    std::vector<std::shared_ptr<ModelHost>> hosts;
+    {
+      absl::MutexLock lock(&mutex_);
+      for (const auto& [name, host] : hosts_) hosts.push_back(host);
+    }
+    for (const auto& host : hosts) {
+      if (host->AwaitIdle(deadline)) continue;
+      host->CancelAll();
+      host->AwaitIdle(absl::InfiniteFuture());
+    }
+  }
+
+ private:
+  absl::StatusOr<std::shared_ptr<ModelHost>> FindHost(const std::string& name) const {
+    absl::MutexLock lock(&mutex_);
+    auto it = hosts_.find(name);
+    if (it != hosts_.end()) return it->second;
+    return absl::NotFoundError(absl::StrCat(
+        "there is no model `", name, "`; there ",
+        hosts_.empty() ? "are none"
+                       : absl::StrCat(hosts_.size() == 1 ? "is: " : "are: ",
+                                      absl::StrJoin(hosts_, ", ", [](std::string* out, auto& entry) {
+                                        absl::StrAppend(out, "`", entry.first, "`");
+                                      }))));
+  }
+
+  const EngineOptions options_;
+  std::string job_prefix_;
+  std::atomic<uint64_t> next_job_{0};
+  std::atomic<bool> draining_{false};
+  mutable absl::Mutex mutex_;
+  std::map<std::string, std::shared_ptr<ModelHost>> hosts_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(EngineOptions options) {
+  if (options.threads < 0) return absl::InvalidArgumentError("threads must not be negative");
+  // Made here and not by the first request.
+  plan::OperatorTable::Get();
+  return std::make_unique<EngineImpl>(std::move(options));
+}
+
+}  // namespace weft

@@ -1,0 +1,215 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "engine/graph/error.h"
+#include "engine/graph/program.h"
+#include "engine/graph/value.h"
+
+namespace weft {
+
+inline constexpr char kVersion[] = "0.1.0";
+
+/// Bounds on what one program may take. Fields of 0 mean no bound.
+struct Limits {
+  uint32_t nodes = 16384;
+  uint64_t constant_bytes = uint64_t{4} << 20;
+  uint64_t value_elements = uint64_t{1} << 30;  // of any one value
+  uint64_t result_bytes = uint64_t{8} << 30;
+  uint64_t peak_bytes = uint64_t{16} << 30;      // estimated, of the program's own values
+  double shared_operator_seconds = 0.05;  // of a program's own operators while others wait in the
+                                          // same pass; beyond it the run goes on alone
+  double operator_seconds = 60;           // alone
+  uint64_t pass_tokens = 16384;           // rows of one pass, pads included
+};
+
+struct ModelSummary {
+  std::string name, family, dtype, device, fingerprint;
+  uint64_t parameters = 0;
+  bool has_tokenizer = false;
+  uint64_t max_tokens = 0;
+  uint64_t vocabulary = 0;
+};
+
+struct ModuleInfo {
+  std::string path;    // empty for the root
+  std::string type;    // `GPT2Block`
+  std::string detail;  // `in_features=32, out_features=96`
+};
+
+struct SiteInfo {
+  graph::Site site;
+  graph::Pattern value;
+  bool writable = true;
+};
+
+struct ParameterInfo {
+  std::string path;
+  graph::DType dtype;
+  std::vector<int64_t> shape;
+};
+
+struct ModelInfo {
+  ModelSummary summary;
+  std::vector<ModuleInfo> modules;      // in tree order; the first is the root
+  std::vector<SiteInfo> sites;          // in the order in which a pass visits them
+  std::vector<ParameterInfo> parameters;
+  std::string config_json;
+};
+
+struct OverloadInfo {
+  std::string schema;
+  std::string makes;  // fresh | view | overlapping_view | maybe_view
+  bool in_place = false;
+  bool random = false;
+};
+struct OperatorInfo {
+  std::string name;
+  std::vector<OverloadInfo> overloads;
+};
+
+struct Cost {
+  double queue_seconds = 0;
+  double run_seconds = 0;
+  double operator_seconds = 0;
+  uint64_t tokens = 0;
+  uint64_t passes = 0;
+  uint64_t result_bytes = 0;
+  uint64_t peak_bytes = 0;
+};
+
+/// What Validate finds out.
+struct Validation {
+  struct SavedShape {
+    std::string name;
+    graph::Pattern value;  // dimensions are constants
+  };
+  std::vector<SavedShape> saves;
+  std::vector<graph::Error> warnings;
+  Cost estimate;  // tokens, result_bytes, peak_bytes
+  std::string fingerprint;
+};
+
+// What happens to a run, in order. Every run ends with exactly one Completed or Failed.
+struct Accepted {
+  std::string job_id;
+  std::string fingerprint;
+  std::vector<graph::Error> warnings;
+};
+struct Queued {
+  uint32_t position = 0;
+};
+struct Running {};
+struct LogLine {
+  graph::NodeId node = graph::kNoNode;
+  std::string label, text;
+};
+struct Result {
+  std::string name;
+  graph::HostValue value;
+};
+struct Missing {
+  std::string name;
+  graph::Error reason;
+};
+struct Completed {
+  std::string fingerprint;
+  Cost cost;
+};
+struct Failed {
+  graph::Error error;
+};
+using Event =
+    std::variant<Accepted, Queued, Running, LogLine, Result, Missing, Completed, Failed>;
+
+/// Receives a run's events, one at a time, from the engine's threads. Must not block for long and
+/// must not call back into the engine's Submit. Called until it has got Completed or Failed.
+using EventSink = std::function<void(Event)>;
+
+/// What the caller is allowed to do, decided by whoever knows keys.
+struct Access {
+  bool weights = false;  // `param` reads the model's parameters
+};
+
+struct RunOptions {
+  absl::Time deadline = absl::InfiniteFuture();
+  bool exclusive = false;  // a pass of its own
+  uint64_t seed = 0;
+  Access access;
+};
+
+/// A submitted run. Dropping it does not cancel the run. Thread-safe.
+class Job {
+ public:
+  virtual ~Job() = default;
+  virtual const std::string& id() const = 0;
+  /// Stop within a layer; the run ends with Failed (kCancelled). No effect on an ended run.
+  virtual void Cancel() = 0;
+};
+
+struct TokenPieces {
+  std::vector<int64_t> ids;
+  std::vector<std::string> pieces;
+};
+
+struct EngineOptions {
+  int threads = 0;  // of one pass's kernels; 0: as many as there are cores
+  Limits limits;
+  /// For tests: called on the model's thread when a pass has been formed, with the ids of its jobs,
+  /// before it runs. May block; an error or exception fails the pass as a kernel's would.
+  std::function<absl::Status(const std::vector<std::string>& job_ids)> before_pass;
+};
+
+/// Hosts models and runs programs in them. All that server and client/local see of the engine;
+/// includes no LibTorch, gRPC or SQLite. Thread-safe.
+class Engine {
+ public:
+  static absl::StatusOr<std::unique_ptr<Engine>> Create(EngineOptions options = {});
+  virtual ~Engine() = default;
+
+  /// Load a Hub folder (config.json, *.safetensors, tokenizer.json) and host it as `name`.
+  virtual absl::Status LoadModel(const std::string& name, const std::string& folder) = 0;
+  virtual std::vector<ModelSummary> ListModels() const = 0;
+  /// kNotFound, naming the models that exist.
+  virtual absl::StatusOr<std::shared_ptr<const ModelInfo>> GetModel(
+      const std::string& name) const = 0;
+  /// Passes that this model has run for programs since it was loaded.
+  virtual absl::StatusOr<uint64_t> CountPasses(const std::string& name) const = 0;
+  /// Module calls that its passes made: what an early end saves.
+  virtual absl::StatusOr<uint64_t> CountModuleCalls(const std::string& name) const = 0;
+
+  virtual absl::StatusOr<std::vector<TokenPieces>> Tokenize(const std::string& model,
+                                                            const std::vector<std::string>& texts,
+                                                            bool special_tokens) const = 0;
+  virtual absl::StatusOr<std::vector<std::string>> Detokenize(
+      const std::string& model, const std::vector<std::vector<int64_t>>& rows,
+      bool skip_special_tokens) const = 0;
+
+  /// Plan without running.
+  virtual absl::StatusOr<Validation> Validate(const std::string& model,
+                                              const graph::Program& program,
+                                              const RunOptions& options) = 0;
+  /// Plan and queue. An error means that nothing was queued and `sink` is never called; otherwise
+  /// Accepted is the first event, possibly before Submit returns.
+  virtual absl::StatusOr<std::shared_ptr<Job>> Submit(const std::string& model,
+                                                      graph::Program program,
+                                                      const RunOptions& options,
+                                                      EventSink sink) = 0;
+  virtual std::vector<OperatorInfo> ListOperators() const = 0;
+
+  virtual const Limits& limits() const = 0;
+  /// `cpu`, `cuda:0`.
+  virtual std::string device() const = 0;
+  /// Refuse new runs, finish those that were accepted until `deadline`, then cancel the rest.
+  virtual void Drain(absl::Time deadline) = 0;
+};
+
+}  // namespace weft

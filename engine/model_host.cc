@@ -1,0 +1,497 @@
+#include "engine/model_host.h"
+
+#include <ATen/Parallel.h>
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "engine/graph/lint.h"
+#include "engine/graph/text.h"
+#include "engine/plan/operators.h"
+#include "engine/weights/hub_folder.h"
+
+namespace weft {
+namespace {
+
+/// Operations of a program's own that are planned into a shared pass; beyond it others would wait.
+constexpr double kSharedOperations = 1e9;
+/// Work below which a second thread costs more than it brings.
+constexpr double kSerialOperations = 1e8;
+
+/// What identifies a model's numbers: SHA-256 over names, shapes and bytes of its parameters.
+std::string FingerprintOf(const models::Network& network, const std::string& config) {
+  std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(),
+                                                                  EVP_MD_CTX_free);
+  EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr);
+  EVP_DigestUpdate(context.get(), config.data(), config.size());
+  for (const auto& [name, tensor] : network.parameters) {
+    const std::string header = absl::StrCat(name, c10::str(tensor.sizes()), "\n");
+    EVP_DigestUpdate(context.get(), header.data(), header.size());
+    // As it lies in memory: a transposed view and its storage hold the same bytes.
+    const auto bytes = static_cast<size_t>(tensor.numel() * tensor.element_size());
+    EVP_DigestUpdate(context.get(), tensor.const_data_ptr(), bytes);
+  }
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned int size = 0;
+  EVP_DigestFinal_ex(context.get(), digest, &size);
+  return absl::BytesToHexString(
+      absl::string_view(reinterpret_cast<const char*>(digest), std::min(size, 16U)));
+}
+
+/// Fields of tokenizer_config.json that matter here. The file is optional.
+struct TokenizerConfig {
+  bool pad_left = true;
+  std::string pad_token;
+};
+
+absl::StatusOr<TokenizerConfig> ReadTokenizerConfig(const std::string& folder) {
+  TokenizerConfig config;
+  const std::string path = absl::StrCat(folder, "/tokenizer_config.json");
+  std::ifstream file(path);
+  if (!file) return config;
+  const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  absl::StatusOr<weights::ModelConfig> json = weights::ModelConfig::Parse(path, text);
+  if (!json.ok()) return json.status();
+  // A decoder is padded on the left unless its folder says otherwise, so that the last column is
+  // every prompt's last token.
+  absl::StatusOr<std::string> side = json->GetOr<std::string>("padding_side", "left");
+  if (!side.ok()) return side.status();
+  config.pad_left = *side != "right";
+  if (json->Has("pad_token") && json->json()["pad_token"].is_string()) {
+    config.pad_token = json->json()["pad_token"].get<std::string>();
+  }
+  return config;
+}
+
+int64_t TotalRows(const std::vector<run::InvokeInput>& inputs) {
+  int64_t rows = 0;
+  for (const run::InvokeInput& input : inputs) rows += input.batch() * input.tokens();
+  return rows;
+}
+
+}  // namespace
+
+// --- HostedJob ----------------------------------------------------------------------------------
+
+HostedJob::HostedJob(std::string id, ModelHost& host, graph::Program program,
+                     plan::Planned planned, std::vector<run::InvokeInput> inputs,
+                     const RunOptions& options, const Limits& limits, EventSink sink)
+    : id_(std::move(id)),
+      host_(host),
+      program_(std::move(program)),
+      planned_(std::move(planned)),
+      rows_(TotalRows(inputs)),
+      alone_(options.exclusive || planned_.check->operations > kSharedOperations),
+      run_(*planned_.plan, program_, host.model().spec(), host.model(), std::move(inputs),
+           {limits.shared_operator_seconds, limits.operator_seconds}, options.deadline,
+           host.model().pad_left()),
+      queued_at_(absl::Now()),
+      sink_(std::move(sink)) {
+  cost_.tokens = rows_;
+  cost_.peak_bytes = planned_.check->peak_bytes;
+}
+
+void HostedJob::Tell(Event event) {
+  {
+    absl::MutexLock lock(&mutex_);
+    untold_.push_back(std::move(event));
+    if (telling_) return;  // whoever is telling goes on with this one
+    telling_ = true;
+  }
+  while (true) {
+    Event next;
+    {
+      absl::MutexLock lock(&mutex_);
+      if (untold_.empty()) {
+        telling_ = false;
+        return;
+      }
+      next = std::move(untold_.front());
+      untold_.pop_front();
+    }
+    try {
+      sink_(std::move(next));
+    } catch (...) {
+      // The sink's trouble is not the run's.
+    }
+  }
+}
+
+void HostedJob::Cancel() {
+  run_.Cancel();
+  if (!host_.Dequeue(*this)) return;  // a pass has it, and notices
+  run_.CheckAlive(absl::Now());
+  Finish();
+}
+
+void HostedJob::Moved(uint32_t position) {
+  if (!started_.load()) Tell(Queued{position});
+}
+
+void HostedJob::Start() {
+  if (started_.exchange(true)) return;
+  cost_.queue_seconds = absl::ToDoubleSeconds(absl::Now() - queued_at_);
+  Tell(Running{});
+}
+
+void HostedJob::CountPass(double seconds) {
+  ++cost_.passes;
+  cost_.run_seconds += seconds;
+}
+
+void HostedJob::Finish() {
+  started_.store(true);
+  cost_.operator_seconds += run_.operator_seconds();
+  for (run::LogEntry& entry : run_.logs()) {
+    Tell(LogLine{entry.node, std::move(entry.label), std::move(entry.text)});
+  }
+  auto& saved = run_.saved();
+  cost_.result_bytes = 0;
+  for (size_t i = 0; i < saved.size(); ++i) {
+    const std::string& name = planned_.plan->saves[i].name;
+    if (saved[i].has_value()) {
+      Tell(Result{name, run::ToHostValue(*saved[i])});
+      saved[i].reset();
+    } else if (run_.status().ok()) {
+      Tell(Missing{name, graph::FromStatus(graph::StatementError(
+                             absl::StatusCode::kFailedPrecondition, program_,
+                             planned_.plan->saves[i].node, "nothing was saved here"))});
+    }
+  }
+  if (run_.status().ok()) {
+    cost_.result_bytes = planned_.check->result_bytes;
+    Tell(Completed{host_.info()->summary.fingerprint, cost_});
+  } else {
+    Tell(Failed{graph::FromStatus(run_.status())});
+  }
+  host_.JobEnded();
+}
+
+// --- ModelHost ----------------------------------------------------------------------------------
+
+absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Load(const std::string& name,
+                                                           const std::string& folder,
+                                                           const EngineOptions& options) {
+  absl::StatusOr<weights::HubFolder> hub = weights::HubFolder::Open(folder);
+  if (!hub.ok()) return hub.status();
+  absl::StatusOr<TokenizerConfig> tokenizer_config = ReadTokenizerConfig(folder);
+  if (!tokenizer_config.ok()) return tokenizer_config.status();
+  absl::StatusOr<std::shared_ptr<const text::Tokenizer>> tokenizer =
+      text::Tokenizer::LoadTokenizer(hub->tokenizer_path());
+  if (!tokenizer.ok()) return tokenizer.status();
+  absl::StatusOr<models::Network> network = absl::InternalError("not made");
+  absl::Status status = plan::CatchTorch([&] {
+    network = models::MakeNetwork(*hub);
+    return network.status();
+  });
+  if (!status.ok()) return status;
+  const std::string config_json = hub->config().json().dump(2);
+  const std::string fingerprint = FingerprintOf(*network, config_json);
+
+  absl::StatusOr<std::unique_ptr<models::HostedModel>> model =
+      models::HostedModel::Host(*std::move(network), tokenizer_config->pad_left);
+  if (!model.ok()) return model.status();
+
+  auto info = std::make_shared<ModelInfo>();
+  info->config_json = config_json;
+  const models::Network& hosted = (*model)->network();
+  for (size_t i = 0; i < (*model)->modules().size(); ++i) {
+    const models::Module& module = *(*model)->modules()[i];
+    info->modules.push_back(
+        {(*model)->spec().modules()[i].path, module.type(), module.detail()});
+  }
+  for (const plan::SiteSpec& site : (*model)->spec().sites()) {
+    info->sites.push_back({site.site, site.pattern, site.writable});
+  }
+  std::vector<const void*> counted;
+  for (const auto& [path, tensor] : hosted.parameters) {
+    info->parameters.push_back(
+        {path, plan::FromScalarType(tensor.scalar_type()), tensor.sizes().vec()});
+    // Tied weights count once.
+    if (std::find(counted.begin(), counted.end(), tensor.const_data_ptr()) == counted.end()) {
+      counted.push_back(tensor.const_data_ptr());
+      info->summary.parameters += static_cast<uint64_t>(tensor.numel());
+    }
+  }
+  info->summary.name = name;
+  info->summary.family = hosted.family;
+  info->summary.dtype = "float32";
+  info->summary.device = "cpu";
+  info->summary.fingerprint = fingerprint;
+  info->summary.has_tokenizer = true;
+  info->summary.max_tokens = static_cast<uint64_t>(hosted.max_tokens);
+  info->summary.vocabulary = static_cast<uint64_t>(hosted.vocabulary);
+
+  int64_t pad_id = 0;
+  if (!tokenizer_config->pad_token.empty()) {
+    pad_id = (*tokenizer)->TokenToId(tokenizer_config->pad_token).value_or(0);
+  }
+  if (pad_id >= hosted.vocabulary) pad_id = 0;
+  auto host = std::unique_ptr<ModelHost>(
+      new ModelHost(*std::move(model), *std::move(tokenizer), pad_id, options));
+  host->parameters_ = static_cast<double>(info->summary.parameters);
+  host->info_ = std::move(info);
+  host->scheduler_ = std::make_unique<batch::Scheduler>(
+      *host, static_cast<int64_t>(options.limits.pass_tokens));
+  return host;
+}
+
+ModelHost::ModelHost(std::unique_ptr<models::HostedModel> model,
+                     std::shared_ptr<const text::Tokenizer> tokenizer, int64_t pad_id,
+                     const EngineOptions& options)
+    : options_(options),
+      model_(std::move(model)),
+      tokenizer_(std::move(tokenizer)),
+      pad_id_(pad_id),
+      plans_(model_->spec(), {options.limits.value_elements, options.limits.result_bytes,
+                              options.limits.peak_bytes}) {}
+
+ModelHost::~ModelHost() {
+  CancelAll();
+  AwaitIdle(absl::InfiniteFuture());
+}
+
+absl::StatusOr<std::vector<TokenPieces>> ModelHost::Tokenize(const std::vector<std::string>& texts,
+                                                             bool special_tokens) const {
+  std::vector<TokenPieces> out;
+  for (const std::string& text : texts) {
+    TokenPieces row;
+    absl::StatusOr<std::vector<int64_t>> ids = tokenizer_->Encode(text, special_tokens);
+    if (!ids.ok()) return ids.status();
+    row.ids = *std::move(ids);
+    for (int64_t id : row.ids) {
+      absl::StatusOr<std::string> piece = tokenizer_->IdToToken(id);
+      if (!piece.ok()) return piece.status();
+      row.pieces.push_back(*std::move(piece));
+    }
+    out.push_back(std::move(row));
+  }
+  return out;
+}
+
+absl::StatusOr<std::vector<std::string>> ModelHost::Detokenize(
+    const std::vector<std::vector<int64_t>>& rows, bool skip_special_tokens) const {
+  std::vector<std::string> out;
+  for (const std::vector<int64_t>& row : rows) {
+    absl::StatusOr<std::string> text = tokenizer_->Decode(row, skip_special_tokens);
+    if (!text.ok()) return text.status();
+    out.push_back(*std::move(text));
+  }
+  return out;
+}
+
+absl::StatusOr<std::vector<std::vector<int64_t>>> ModelHost::RowsOf(const graph::Program& program,
+                                                                    graph::NodeId id) const {
+  const auto& invoke = std::get<graph::Invoke>(program.at(id).kind);
+  auto refuse = [&](absl::StatusCode code, const std::string& message, const std::string& hint) {
+    return graph::StatementError(code, program, id, message, hint);
+  };
+  std::vector<std::vector<int64_t>> rows;
+  if (const auto* tokens = std::get_if<graph::Invoke::Tokens>(&invoke.input)) {
+    rows = tokens->rows;
+  } else {
+    const auto& prompts = std::get<graph::Invoke::Prompts>(invoke.input);
+    for (const std::string& text : prompts.texts) {
+      absl::StatusOr<std::vector<int64_t>> ids =
+          tokenizer_->Encode(text, !prompts.no_special_tokens);
+      if (!ids.ok()) return refuse(ids.status().code(), std::string(ids.status().message()), "");
+      rows.push_back(*std::move(ids));
+    }
+  }
+  const auto vocabulary = static_cast<int64_t>(info_->summary.vocabulary);
+  size_t longest = 0;
+  for (const std::vector<int64_t>& row : rows) {
+    if (row.empty()) {
+      return refuse(absl::StatusCode::kInvalidArgument, "a prompt has no tokens",
+                    "give at least one token");
+    }
+    longest = std::max(longest, row.size());
+    for (int64_t token : row) {
+      if (token < 0 || token >= vocabulary) {
+        return refuse(absl::StatusCode::kOutOfRange,
+                      absl::StrCat("token id ", token, " is out of range: the model has ids 0 to ",
+                                   vocabulary - 1),
+                      "");
+      }
+    }
+  }
+  if (longest > info_->summary.max_tokens) {
+    return refuse(absl::StatusCode::kInvalidArgument,
+                  absl::StrCat("the prompt has ", longest, " tokens; the model takes at most ",
+                               info_->summary.max_tokens),
+                  "shorten it");
+  }
+  if (rows.empty()) {
+    return refuse(absl::StatusCode::kInvalidArgument, "an invoke without prompts", "");
+  }
+  return rows;
+}
+
+absl::StatusOr<ModelHost::Prepared> ModelHost::Prepare(const graph::Program& program,
+                                                       const RunOptions& options) {
+  const Limits& limits = options_.limits;
+  if (absl::Status status = graph::Check(program, {limits.nodes, limits.constant_bytes});
+      !status.ok()) {
+    return status;
+  }
+  Prepared prepared;
+  std::vector<plan::RowCount> counts;
+  uint64_t total = 0;
+  for (graph::NodeId id = 1; id <= program.nodes.size(); ++id) {
+    const auto* invoke = std::get_if<graph::Invoke>(&program.at(id).kind);
+    if (invoke == nullptr) continue;
+    if (std::holds_alternative<graph::Invoke::AllRows>(invoke->input)) {
+      counts.push_back({});
+      continue;
+    }
+    absl::StatusOr<std::vector<std::vector<int64_t>>> rows = RowsOf(program, id);
+    if (!rows.ok()) return rows.status();
+    size_t longest = 0;
+    for (const auto& row : *rows) longest = std::max(longest, row.size());
+    total += rows->size() * longest;
+    if (total > limits.pass_tokens) {
+      return graph::StatementError(
+          absl::StatusCode::kResourceExhausted, program, id,
+          absl::StrCat("up to here the trace has ", total, " rows, pads included; a pass holds at ",
+                       "most ", limits.pass_tokens),
+          "split the trace");
+    }
+    prepared.inputs.push_back(run::InvokeInput::Make(*rows, pad_id_, model_->pad_left()));
+    counts.push_back({prepared.inputs.back().batch(), prepared.inputs.back().tokens()});
+  }
+  absl::StatusOr<plan::Planned> planned = plans_.Get(program, counts);
+  if (!planned.ok()) return planned.status();
+  prepared.planned = *std::move(planned);
+  if (prepared.planned.plan->uses_weights && !options.access.weights) {
+    return absl::PermissionDeniedError(
+        "the program reads parameters (`param`), for which the key needs the scope `weights`");
+  }
+  return prepared;
+}
+
+absl::StatusOr<Validation> ModelHost::Validate(const graph::Program& program,
+                                               const RunOptions& options) {
+  absl::StatusOr<Prepared> prepared = Prepare(program, options);
+  if (!prepared.ok()) return prepared.status();
+  Validation validation;
+  const plan::Planned& planned = prepared->planned;
+  for (size_t i = 0; i < planned.plan->saves.size(); ++i) {
+    validation.saves.push_back({planned.plan->saves[i].name, planned.check->saves[i]});
+  }
+  validation.warnings = graph::Lint(program);
+  validation.estimate.tokens = static_cast<uint64_t>(TotalRows(prepared->inputs));
+  validation.estimate.result_bytes = planned.check->result_bytes;
+  validation.estimate.peak_bytes = planned.check->peak_bytes;
+  validation.fingerprint = info_->summary.fingerprint;
+  return validation;
+}
+
+absl::StatusOr<std::shared_ptr<Job>> ModelHost::Submit(std::string job_id, graph::Program program,
+                                                       const RunOptions& options, EventSink sink) {
+  if (options.deadline <= absl::Now()) {
+    return absl::DeadlineExceededError("the deadline has passed before the run was queued");
+  }
+  absl::StatusOr<Prepared> prepared = Prepare(program, options);
+  if (!prepared.ok()) return prepared.status();
+  std::vector<graph::Error> warnings = graph::Lint(program);
+  auto job = std::make_shared<HostedJob>(job_id, *this, std::move(program),
+                                         std::move(prepared->planned), std::move(prepared->inputs),
+                                         options, options_.limits, std::move(sink));
+  {
+    absl::MutexLock lock(&mutex_);
+    std::erase_if(jobs_, [](const auto& other) { return other.expired(); });
+    jobs_.push_back(job);
+    ++live_;
+  }
+  job->Tell(Accepted{std::move(job_id), info_->summary.fingerprint, std::move(warnings)});
+  if (absl::Status status = scheduler_->Add(job); !status.ok()) {
+    JobEnded();
+    return status;
+  }
+  return std::shared_ptr<Job>(std::move(job));
+}
+
+void ModelHost::UseThreads(int64_t rows) {
+  const int most = options_.threads > 0
+                       ? options_.threads
+                       : static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  const int threads = 2 * parameters_ * static_cast<double>(rows) < kSerialOperations ? 1 : most;
+  if (threads == threads_now_) return;
+  at::set_num_threads(threads);
+  threads_now_ = threads;
+}
+
+absl::Status ModelHost::RunOnce(absl::Span<HostedJob* const> jobs) {
+  std::vector<run::Run*> runs;
+  std::vector<std::string> ids;
+  int64_t rows = 0;
+  for (HostedJob* job : jobs) {
+    runs.push_back(&job->run());
+    rows += job->rows();
+    if (options_.before_pass) ids.push_back(job->id());
+  }
+  UseThreads(rows);
+  const auto start = std::chrono::steady_clock::now();
+  absl::Status status;
+  if (options_.before_pass) {
+    status = plan::CatchTorch([&] { return options_.before_pass(ids); });
+  }
+  if (status.ok()) status = model_->Run(runs);
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  for (HostedJob* job : jobs) job->CountPass(seconds);
+  return status;
+}
+
+void ModelHost::RunPass(absl::Span<const std::shared_ptr<batch::Work>> work) {
+  std::vector<HostedJob*> jobs;
+  for (const auto& item : work) jobs.push_back(static_cast<HostedJob*>(item.get()));
+  for (HostedJob* job : jobs) job->Start();
+  absl::Status status = RunOnce(jobs);
+  if (!status.ok() && jobs.size() == 1) jobs[0]->run().Fail(status);
+  if (!status.ok() && jobs.size() > 1) {
+    // Somebody broke the pass for all. Nothing of it counts: each is run by itself, and only who
+    // breaks that pass too is at fault.
+    for (HostedJob* job : jobs) {
+      absl::Status alone = RunOnce({&job, 1});
+      if (!alone.ok()) job->run().Fail(alone);
+    }
+  }
+  for (size_t i = 0; i < jobs.size(); ++i) {
+    if (jobs[i]->run().evicted()) {
+      jobs[i]->RunAlone();
+      if (scheduler_->Add(work[i]).ok()) continue;
+    }
+    jobs[i]->Finish();
+  }
+}
+
+void ModelHost::JobEnded() {
+  absl::MutexLock lock(&mutex_);
+  --live_;
+}
+
+bool ModelHost::AwaitIdle(absl::Time deadline) {
+  absl::MutexLock lock(&mutex_);
+  auto idle = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return live_ == 0; };
+  return mutex_.AwaitWithDeadline(absl::Condition(&idle), deadline);
+}
+
+void ModelHost::CancelAll() {
+  std::vector<std::weak_ptr<HostedJob>> jobs;
+  {
+    absl::MutexLock lock(&mutex_);
+    jobs = jobs_;
+  }
+  for (const auto& weak : jobs) {
+    if (auto job = weak.lock()) job->Cancel();
+  }
+}
+
+}  // namespace weft

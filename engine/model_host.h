@@ -1,0 +1,125 @@
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "engine/batch/scheduler.h"
+#include "engine/engine.h"
+#include "engine/models/hosted_model.h"
+#include "engine/plan/plan_cache.h"
+#include "engine/text/tokenizer.h"
+
+namespace weft {
+
+class ModelHost;
+
+/// One accepted program on its way: waits in the queue, takes part in a pass, tells its sink.
+class HostedJob : public Job, public batch::Work {
+ public:
+  HostedJob(std::string id, ModelHost& host, graph::Program program, plan::Planned planned,
+            std::vector<run::InvokeInput> inputs, const RunOptions& options, const Limits& limits,
+            EventSink sink);
+
+  const std::string& id() const override { return id_; }
+  void Cancel() override;
+
+  int64_t rows() const override { return rows_; }
+  bool alone() const override { return alone_.load(std::memory_order_relaxed); }
+  int priority() const override { return 0; }
+  void Moved(uint32_t position) override;
+
+  /// Tell the sink, in order and never two at a time, also when the sink itself calls Cancel.
+  void Tell(Event event) ABSL_LOCKS_EXCLUDED(mutex_);
+  /// From the model's thread: a pass begins with this run in it.
+  void Start();
+  /// From the model's thread, when the run's pass is over: tell results and the end.
+  void Finish();
+  void RunAlone() { alone_.store(true, std::memory_order_relaxed); }
+  void CountPass(double seconds);
+  run::Run& run() { return run_; }
+
+ private:
+  const std::string id_;
+  ModelHost& host_;
+  const graph::Program program_;
+  const plan::Planned planned_;
+  const int64_t rows_;
+  std::atomic<bool> alone_;
+  run::Run run_;
+  const absl::Time queued_at_;
+  Cost cost_;
+
+  absl::Mutex mutex_;
+  EventSink sink_;
+  std::deque<Event> untold_ ABSL_GUARDED_BY(mutex_);
+  bool telling_ ABSL_GUARDED_BY(mutex_) = false;
+  std::atomic<bool> started_{false};
+};
+
+/// One hosted model: its tokenizer, plans, queue and thread. Thread-safe.
+class ModelHost : public batch::Worker {
+ public:
+  static absl::StatusOr<std::unique_ptr<ModelHost>> Load(const std::string& name,
+                                                         const std::string& folder,
+                                                         const EngineOptions& options);
+  ~ModelHost() override;
+
+  const std::shared_ptr<const ModelInfo>& info() const { return info_; }
+  const models::HostedModel& model() const { return *model_; }
+
+  absl::StatusOr<std::vector<TokenPieces>> Tokenize(const std::vector<std::string>& texts,
+                                                    bool special_tokens) const;
+  absl::StatusOr<std::vector<std::string>> Detokenize(const std::vector<std::vector<int64_t>>& rows,
+                                                      bool skip_special_tokens) const;
+
+  absl::StatusOr<Validation> Validate(const graph::Program& program, const RunOptions& options);
+  absl::StatusOr<std::shared_ptr<Job>> Submit(std::string job_id, graph::Program program,
+                                              const RunOptions& options, EventSink sink);
+
+  void RunPass(absl::Span<const std::shared_ptr<batch::Work>> work) override;
+
+  /// Take a job out of the queue; false if a pass has it.
+  bool Dequeue(const HostedJob& job) { return scheduler_->Remove(job); }
+  void JobEnded() ABSL_LOCKS_EXCLUDED(mutex_);
+  /// Wait until no job is left; false if `deadline` came first.
+  bool AwaitIdle(absl::Time deadline) ABSL_LOCKS_EXCLUDED(mutex_);
+  void CancelAll() ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  ModelHost(std::unique_ptr<models::HostedModel> model,
+            std::shared_ptr<const text::Tokenizer> tokenizer, int64_t pad_id,
+            const EngineOptions& options);
+
+  struct Prepared {
+    plan::Planned planned;
+    std::vector<run::InvokeInput> inputs;
+  };
+  absl::StatusOr<Prepared> Prepare(const graph::Program& program, const RunOptions& options);
+  absl::StatusOr<std::vector<std::vector<int64_t>>> RowsOf(const graph::Program& program,
+                                                           graph::NodeId id) const;
+  void UseThreads(int64_t rows);
+  absl::Status RunOnce(absl::Span<HostedJob* const> jobs);
+
+  const EngineOptions options_;
+  const std::unique_ptr<models::HostedModel> model_;
+  const std::shared_ptr<const text::Tokenizer> tokenizer_;
+  const int64_t pad_id_;
+  std::shared_ptr<const ModelInfo> info_;
+  double parameters_ = 0;
+  plan::PlanCache plans_;
+  int threads_now_ = 0;
+
+  absl::Mutex mutex_;
+  std::vector<std::weak_ptr<HostedJob>> jobs_ ABSL_GUARDED_BY(mutex_);
+  int live_ ABSL_GUARDED_BY(mutex_) = 0;
+  /// The last member: its thread uses all of the above.
+  std::unique_ptr<batch::Scheduler> scheduler_;
+};
+
+}  // namespace weft

@@ -1,0 +1,114 @@
+#include "engine/models/blocks.h"
+
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+
+namespace weft::models {
+
+at::Tensor LinearImpl::forward(run::Pass&, at::Tensor x) { return at::linear(x, weight_, bias_); }
+
+std::string LinearImpl::detail() const {
+  if (conv1d_) return absl::StrCat("nf=", weight_.size(0), ", nx=", weight_.size(1));
+  return absl::StrCat("in_features=", weight_.size(1), ", out_features=", weight_.size(0),
+                      ", bias=", bias_.defined() ? "True" : "False");
+}
+
+at::Tensor LayerNormImpl::forward(run::Pass&, at::Tensor x) {
+  return at::layer_norm(x, weight_.sizes(), weight_, bias_, eps_);
+}
+
+std::string LayerNormImpl::detail() const {
+  return absl::StrCat("(", weight_.size(0), ",), eps=", eps_, ", elementwise_affine=True");
+}
+
+at::Tensor EmbeddingImpl::forward(run::Pass&, at::Tensor ids) {
+  return at::embedding(weight_, ids);
+}
+
+std::string EmbeddingImpl::detail() const {
+  return absl::StrCat(weight_.size(0), ", ", weight_.size(1));
+}
+
+at::Tensor DropoutImpl::forward(run::Pass&, at::Tensor x) { return x; }
+
+std::string DropoutImpl::detail() const { return absl::StrCat("p=", p_, ", inplace=False"); }
+
+at::Tensor ModuleListImpl::forward(run::Pass&, at::Tensor x) { return x; }
+
+absl::StatusOr<std::unique_ptr<ActivationImpl>> ActivationImpl::Make(const std::string& name) {
+  struct Known {
+    const char* name;
+    const char* type;
+    Function function;
+  };
+  static constexpr Known kKnown[] = {
+      {"gelu", "GELUActivation", [](const at::Tensor& x) { return at::gelu(x); }},
+      {"gelu_new", "NewGELUActivation", [](const at::Tensor& x) { return at::gelu(x, "tanh"); }},
+      {"gelu_fast", "FastGELUActivation", [](const at::Tensor& x) { return at::gelu(x, "tanh"); }},
+      {"gelu_pytorch_tanh", "GELUTanh", [](const at::Tensor& x) { return at::gelu(x, "tanh"); }},
+      {"quick_gelu", "QuickGELUActivation",
+       [](const at::Tensor& x) { return at::mul(x, at::sigmoid(at::mul(x, 1.702))); }},
+      {"relu", "ReLU", [](const at::Tensor& x) { return at::relu(x); }},
+      {"silu", "SiLUActivation", [](const at::Tensor& x) { return at::silu(x); }},
+      {"swish", "SiLUActivation", [](const at::Tensor& x) { return at::silu(x); }},
+      {"sigmoid", "Sigmoid", [](const at::Tensor& x) { return at::sigmoid(x); }},
+      {"tanh", "Tanh", [](const at::Tensor& x) { return at::tanh(x); }},
+      {"linear", "LinearActivation", [](const at::Tensor& x) { return x; }},
+  };
+  std::string names;
+  for (const Known& known : kKnown) {
+    if (name == known.name) {
+      return std::unique_ptr<ActivationImpl>(new ActivationImpl(known.type, known.function));
+    }
+    absl::StrAppend(&names, names.empty() ? "" : ", ", known.name);
+  }
+  return absl::UnimplementedError(
+      absl::StrCat("activation `", name, "` is not served; there are: ", names));
+}
+
+at::Tensor ActivationImpl::forward(run::Pass&, at::Tensor x) { return function_(x); }
+
+at::Tensor AttendCausally(const run::Pass& pass, const at::Tensor& q, const at::Tensor& k,
+                          const at::Tensor& v, int64_t heads, double scale) {
+  auto attend = [&](const run::Segment& segment) {
+    auto by_head = [&](const at::Tensor& packed) {
+      return run::Cut(packed, segment).unflatten(2, {heads, -1}).transpose(1, 2);
+    };
+    const bool padded = segment.input->padded;
+    return at::scaled_dot_product_attention(
+               by_head(q), by_head(k), by_head(v),
+               padded ? std::make_optional(segment.input->attention_mask) : std::nullopt,
+               /*dropout_p=*/0.0, /*is_causal=*/!padded, scale)
+        .transpose(1, 2)
+        .reshape({1, segment.rows(), -1});
+  };
+  if (pass.present().size() == 1) return attend(*pass.present()[0]);
+  std::vector<at::Tensor> rows;
+  rows.reserve(pass.present().size());
+  for (const run::Segment* segment : pass.present()) rows.push_back(attend(*segment));
+  return at::cat(rows, 1);
+}
+
+absl::StatusOr<std::unique_ptr<LinearImpl>> MakeConv1D(ParameterSource& source,
+                                                       const std::string& name, int64_t in,
+                                                       int64_t out) {
+  absl::StatusOr<at::Tensor> weight = source.TransposedParam(absl::StrCat(name, ".weight"), in, out);
+  if (!weight.ok()) return weight.status();
+  absl::StatusOr<at::Tensor> bias = source.Param(absl::StrCat(name, ".bias"), {out});
+  if (!bias.ok()) return bias.status();
+  return std::make_unique<LinearImpl>(*std::move(weight), *std::move(bias), /*conv1d=*/true);
+}
+
+absl::StatusOr<std::unique_ptr<LayerNormImpl>> MakeLayerNorm(ParameterSource& source,
+                                                             const std::string& name, int64_t size,
+                                                             double eps) {
+  absl::StatusOr<at::Tensor> weight = source.Param(absl::StrCat(name, ".weight"), {size});
+  if (!weight.ok()) return weight.status();
+  absl::StatusOr<at::Tensor> bias = source.Param(absl::StrCat(name, ".bias"), {size});
+  if (!bias.ok()) return bias.status();
+  return std::make_unique<LayerNormImpl>(*std::move(weight), *std::move(bias), eps);
+}
+
+}  // namespace weft::models

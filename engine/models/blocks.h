@@ -1,0 +1,113 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "engine/models/module.h"
+#include "engine/models/network.h"
+
+namespace weft::models {
+
+// The parts that families are built from. Each is one operator call, so that an operator keeps its
+// usual name: at::linear, at::layer_norm, and not torch::nn::functional.
+
+/// `x W^T + b`, weights `[out, in]`. `type` tells transformers' Conv1D (GPT-2's transposed linear)
+/// from torch's Linear.
+class LinearImpl : public Module {
+ public:
+  LinearImpl(at::Tensor weight, at::Tensor bias, bool conv1d)
+      : weight_(std::move(weight)), bias_(std::move(bias)), conv1d_(conv1d) {}
+  at::Tensor forward(run::Pass& pass, at::Tensor x) override;
+  std::string type() const override { return conv1d_ ? "Conv1D" : "Linear"; }
+  std::string detail() const override;
+  bool rowwise() const override { return true; }
+
+ private:
+  const at::Tensor weight_, bias_;
+  const bool conv1d_;
+};
+
+class LayerNormImpl : public Module {
+ public:
+  LayerNormImpl(at::Tensor weight, at::Tensor bias, double eps)
+      : weight_(std::move(weight)), bias_(std::move(bias)), eps_(eps) {}
+  at::Tensor forward(run::Pass& pass, at::Tensor x) override;
+  std::string type() const override { return "LayerNorm"; }
+  std::string detail() const override;
+  bool rowwise() const override { return true; }
+
+ private:
+  const at::Tensor weight_, bias_;
+  const double eps_;
+};
+
+class EmbeddingImpl : public Module {
+ public:
+  explicit EmbeddingImpl(at::Tensor weight) : weight_(std::move(weight)) {}
+  at::Tensor forward(run::Pass& pass, at::Tensor ids) override;
+  std::string type() const override { return "Embedding"; }
+  std::string detail() const override;
+  bool rowwise() const override { return true; }
+  int64_t input_range() const override { return weight_.size(0); }
+
+ private:
+  const at::Tensor weight_;
+};
+
+/// The identity: models are hosted in evaluation mode. A boundary all the same, as in transformers.
+class DropoutImpl : public Module {
+ public:
+  explicit DropoutImpl(double p) : p_(p) {}
+  at::Tensor forward(run::Pass& pass, at::Tensor x) override;
+  std::string type() const override { return "Dropout"; }
+  std::string detail() const override;
+  bool rowwise() const override { return true; }
+
+ private:
+  const double p_;
+};
+
+/// One of transformers' activations (ACT2FN), by its name in config.json.
+class ActivationImpl : public Module {
+ public:
+  /// kUnimplemented, naming those that there are.
+  static absl::StatusOr<std::unique_ptr<ActivationImpl>> Make(const std::string& name);
+  at::Tensor forward(run::Pass& pass, at::Tensor x) override;
+  std::string type() const override { return type_; }
+  bool rowwise() const override { return true; }
+
+ private:
+  using Function = at::Tensor (*)(const at::Tensor&);
+  ActivationImpl(std::string type, Function function)
+      : type_(std::move(type)), function_(function) {}
+
+  const std::string type_;
+  const Function function_;
+};
+
+/// A list of modules, which is never called itself.
+class ModuleListImpl : public Module {
+ public:
+  at::Tensor forward(run::Pass& pass, at::Tensor x) override;
+  std::string type() const override { return "ModuleList"; }
+  template <typename T>
+  T* Append(std::unique_ptr<T> child) {
+    return Own(std::to_string(children().size()), std::move(child));
+  }
+};
+
+/// Causal attention over packed rows `[1, rows, heads * head_dim]`: each segment sees its own rows
+/// alone, pads never. The one place where rows of a pass meet, and so the one that knows segments.
+at::Tensor AttendCausally(const run::Pass& pass, const at::Tensor& q, const at::Tensor& k,
+                          const at::Tensor& v, int64_t heads, double scale);
+
+absl::StatusOr<std::unique_ptr<LinearImpl>> MakeConv1D(ParameterSource& source,
+                                                       const std::string& name, int64_t in,
+                                                       int64_t out);
+absl::StatusOr<std::unique_ptr<LayerNormImpl>> MakeLayerNorm(ParameterSource& source,
+                                                             const std::string& name, int64_t size,
+                                                             double eps);
+
+}  // namespace weft::models

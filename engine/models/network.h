@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+
+#include <ATen/ATen.h>
+
+#include "absl/status/statusor.h"
+#include "engine/models/module.h"
+#include "engine/weights/hub_folder.h"
+#include "engine/weights/weight_loader.h"
+
+namespace weft::models {
+
+/// Where a family gets its weights: by name, with the shape that it needs, as float32. The one door
+/// for weights, which a loader that shards them can serve.
+class ParameterSource {
+ public:
+  explicit ParameterSource(weights::Checkpoint* checkpoint) : checkpoint_(*checkpoint) {}
+
+  bool Has(const std::string& name) const { return checkpoint_.Has(name); }
+  /// kNotFound, or kInvalidArgument with both shapes.
+  absl::StatusOr<at::Tensor> Param(const std::string& name, at::IntArrayRef shape);
+  /// A weight that the checkpoint holds as `[in, out]`, made `[out, in]`; shown as it was.
+  absl::StatusOr<at::Tensor> TransposedParam(const std::string& name, int64_t in, int64_t out);
+  /// Show a tensor under a second name (tied weights).
+  void Show(const std::string& name, at::Tensor tensor) { shown_[name] = std::move(tensor); }
+
+  std::map<std::string, at::Tensor> TakeShown() { return std::move(shown_); }
+
+ private:
+  weights::Checkpoint& checkpoint_;
+  std::map<std::string, at::Tensor> shown_;
+};
+
+/// A network as its family made it.
+struct Network {
+  std::unique_ptr<Module> root;
+  /// As in the checkpoint: name, orientation.
+  std::map<std::string, at::Tensor> parameters;
+  std::string family;
+  int64_t vocabulary = 0;
+  int64_t max_tokens = 0;
+};
+
+/// Make the network that a folder's config.json describes. kUnimplemented, naming the families that
+/// there are, for another `model_type`; otherwise the errors of the folder's files.
+absl::StatusOr<Network> MakeNetwork(const weights::HubFolder& folder);
+
+}  // namespace weft::models

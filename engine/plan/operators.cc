@@ -1,0 +1,231 @@
+#include "engine/plan/operators.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "engine/plan/index_check.h"
+#include "engine/plan/meta_kernels.h"
+#include "engine/plan/operator_table.h"
+#include "engine/plan/refusals.h"
+
+namespace weft::plan {
+namespace {
+
+/// The position of a schema argument, or -1.
+int ArgumentNamed(const c10::FunctionSchema& schema, const std::string& name) {
+  return schema.argumentIndexWithName(name).value_or(-1);
+}
+
+c10::OperatorHandle HandleOf(const std::string& qualified) {
+  const std::pair<std::string, std::string> parts =
+      absl::StrSplit(qualified, absl::MaxSplits('.', 1));
+  return c10::Dispatcher::singleton().findSchemaOrThrow(parts.first.c_str(), parts.second.c_str());
+}
+
+std::unique_ptr<OperatorRow> MakeRow(const std::string& qualified, const RowTraits& traits) {
+  const std::pair<std::string, std::string> parts =
+      absl::StrSplit(qualified, absl::MaxSplits('.', 1));
+  auto row = std::make_unique<OperatorRow>(
+      OperatorRow{.name = parts.first, .overload = parts.second, .handle = HandleOf(qualified)});
+  const c10::FunctionSchema& schema = row->schema();
+  row->makes = traits.makes;
+  row->dtypes = traits.dtypes;
+  row->check = traits.check;
+  row->check_values = traits.check_values;
+  row->takes_numbers = traits.takes_numbers;
+  row->cost_per_element = traits.cost;
+  row->work = traits.work;
+  row->workspace = traits.workspace;
+  if (traits.product_argument != nullptr) {
+    row->product_argument = ArgumentNamed(schema, traits.product_argument);
+  }
+  for (const RowTraits::Indices& indices : traits.indices) {
+    IndexRange range;
+    range.index_argument = ArgumentNamed(schema, indices.index);
+    range.source_argument = ArgumentNamed(schema, indices.source);
+    if (indices.dimension != nullptr) {
+      range.dimension_argument = ArgumentNamed(schema, indices.dimension);
+    }
+    range.dimension = indices.constant;
+    range.negative = indices.negative;
+    if (indices.ignore != nullptr) range.ignore_argument = ArgumentNamed(schema, indices.ignore);
+    row->index_ranges.push_back(range);
+  }
+  bool has_tensor = false;
+  const std::vector<std::string> refused = absl::StrSplit(traits.refused, ' ', absl::SkipEmpty());
+  for (size_t i = 0; i < schema.arguments().size(); ++i) {
+    const c10::Argument& argument = schema.arguments()[i];
+    const std::string type = argument.real_type()->str();
+    if (absl::StrContains(type, "Tensor")) has_tensor = true;
+    if (absl::StrContains(type, "Device")) row->device_argument = static_cast<int>(i);
+    if (absl::StrContains(type, "Device") || absl::StrContains(type, "Layout") ||
+        absl::StrContains(type, "MemoryFormat") || argument.name() == "pin_memory" ||
+        argument.name() == "non_blocking" || argument.name() == "implicit" ||
+        std::find(refused.begin(), refused.end(), argument.name()) != refused.end()) {
+      row->refused_arguments |= uint64_t{1} << i;
+    }
+  }
+  if (has_tensor) row->device_argument = -1;
+  return row;
+}
+
+}  // namespace
+
+std::string OperatorRow::qualified() const {
+  return overload.empty() ? name : absl::StrCat(name, ".", overload);
+}
+
+struct OperatorTable::Index {
+  Index();
+
+  std::vector<std::unique_ptr<OperatorRow>> owned;
+  std::vector<const OperatorRow*> rows;
+  absl::flat_hash_map<std::string, std::vector<const OperatorRow*>> by_name;
+  absl::flat_hash_map<std::string, const OperatorRow*> by_overload;
+};
+
+OperatorTable::Index::Index() {
+  RegisterMetaKernels();
+  std::vector<std::pair<OperatorRow*, std::string>> twins;
+  for (const RowGroup& group : OperatorRows()) {
+    for (const absl::string_view item :
+         absl::StrSplit(group.overloads, ' ', absl::SkipWhitespace())) {
+      const std::pair<std::string, std::string> parts = absl::StrSplit(item, '=');
+      std::unique_ptr<OperatorRow> row = MakeRow(absl::StrCat("aten::", parts.first), group.traits);
+      if (absl::EndsWith(row->name, "_")) {
+        twins.emplace_back(row.get(),
+                           parts.second.empty()
+                               ? absl::StrCat(row->name.substr(0, row->name.size() - 1),
+                                              row->overload.empty() ? "" : ".", row->overload)
+                               : absl::StrCat("aten::", parts.second));
+      }
+      by_name[row->name].push_back(row.get());
+      by_overload[row->qualified()] = row.get();
+      owned.push_back(std::move(row));
+    }
+  }
+  for (const auto& [row, twin] : twins) {
+    const auto found = by_overload.find(twin);
+    TORCH_CHECK(found != by_overload.end(), row->qualified(), " has no twin ", twin);
+    row->fresh = found->second;
+  }
+  for (const std::unique_ptr<OperatorRow>& row : owned) rows.push_back(row.get());
+  std::stable_sort(rows.begin(), rows.end(),
+                   [](const OperatorRow* a, const OperatorRow* b) { return a->name < b->name; });
+}
+
+const OperatorTable& OperatorTable::Get() {
+  static const OperatorTable* const kTable = new OperatorTable(new Index());
+  return *kTable;
+}
+
+absl::Span<const OperatorRow* const> OperatorTable::Find(const std::string& name) const {
+  const auto found = index_->by_name.find(name);
+  if (found == index_->by_name.end()) return {};
+  return found->second;
+}
+
+const OperatorRow* OperatorTable::FindOverload(const std::string& qualified) const {
+  const auto found = index_->by_overload.find(qualified);
+  return found == index_->by_overload.end() ? nullptr : found->second;
+}
+
+absl::Span<const OperatorRow* const> OperatorTable::rows() const { return index_->rows; }
+
+int OperatorTable::size() const { return static_cast<int>(index_->by_name.size()); }
+
+absl::Status OperatorTable::WhyNot(const std::string& name) const {
+  std::vector<std::string> names;
+  names.reserve(index_->by_name.size());
+  for (const auto& entry : index_->by_name) names.push_back(entry.first);
+  std::sort(names.begin(), names.end());
+  return RefusalOf(name, names);
+}
+
+namespace {
+
+absl::Status FromTorch(const c10::Error& error, absl::StatusCode code) {
+  std::string message = error.what_without_backtrace();
+  // Some complaints list every backend that torch knows.
+  constexpr size_t kLongest = 600;
+  if (const size_t end = message.find("\n\n"); end != std::string::npos) message.resize(end);
+  if (message.size() > kLongest) message.resize(kLongest);
+  return absl::Status(code, absl::StripAsciiWhitespace(message));
+}
+
+bool Contains(const char* text, const char* part) { return absl::StrContains(text, part); }
+
+absl::Status Named(const OperatorRow& row, const absl::Status& status) {
+  return absl::Status(status.code(), absl::StrCat(row.name, ": ", status.message()));
+}
+
+/// One value from what a kernel left on the stack.
+c10::IValue TakeResult(c10::Stack stack) {
+  if (stack.size() == 1) return std::move(stack.front());
+  return c10::ivalue::Tuple::create(std::move(stack));
+}
+
+}  // namespace
+
+absl::Status CatchTorch(absl::FunctionRef<absl::Status()> body) {
+  try {
+    return body();
+  } catch (const c10::OutOfMemoryError& error) {
+    return FromTorch(error, absl::StatusCode::kResourceExhausted);
+  } catch (const c10::AcceleratorError& error) {
+    return FromTorch(error, absl::StatusCode::kInternal);
+  } catch (const c10::Error& error) {
+    const char* message = error.what_without_backtrace();
+    if (Contains(message, "DefaultCPUAllocator")) {
+      return FromTorch(error, absl::StatusCode::kResourceExhausted);
+    }
+    if (Contains(message, "INTERNAL ASSERT FAILED")) {
+      return FromTorch(error, absl::StatusCode::kInternal);
+    }
+    return FromTorch(error, absl::StatusCode::kInvalidArgument);
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError("out of memory");
+  } catch (const std::exception& error) {
+    return absl::InternalError(error.what());
+  }
+}
+
+absl::StatusOr<c10::IValue> RunMeta(const OperatorRow& row, c10::Stack stack) {
+  absl::Status status = CatchTorch([&] {
+    const c10::InferenceMode guard;
+    if (row.check != nullptr) {
+      if (absl::Status checked = row.check(stack); !checked.ok()) return Named(row, checked);
+    }
+    if (row.device_argument >= 0) stack[row.device_argument] = c10::Device(c10::kMeta);
+    row.handle.callBoxed(&stack);
+    return absl::OkStatus();
+  });
+  if (!status.ok()) return status;
+  return TakeResult(std::move(stack));
+}
+
+absl::StatusOr<c10::IValue> RunReal(const OperatorRow& row, c10::Stack stack) {
+  absl::Status status = CatchTorch([&] {
+    if (!row.index_ranges.empty()) {
+      if (absl::Status checked = CheckIndexRanges(row, stack); !checked.ok()) return checked;
+    }
+    if (row.check_values != nullptr) {
+      if (absl::Status checked = row.check_values(stack); !checked.ok()) return Named(row, checked);
+    }
+    row.handle.callBoxed(&stack);
+    return absl::OkStatus();
+  });
+  if (!status.ok()) return status;
+  return TakeResult(std::move(stack));
+}
+
+}  // namespace weft::plan

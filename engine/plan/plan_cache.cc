@@ -1,0 +1,65 @@
+#include "engine/plan/plan_cache.h"
+
+#include <utility>
+
+namespace weft::plan {
+namespace {
+
+constexpr size_t kMaxInstructions = 1 << 20;
+constexpr size_t kMaxChecks = 256;  // of one plan
+
+}  // namespace
+
+absl::StatusOr<Planned> PlanCache::Get(const graph::Program& program,
+                                       absl::Span<const RowCount> rows) {
+  const std::string key = SignatureOf(program);
+  std::vector<int64_t> counts;
+  counts.reserve(rows.size() * 2);
+  for (const RowCount& row : rows) {
+    counts.push_back(row.batch);
+    counts.push_back(row.tokens);
+  }
+  Planned planned;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (auto it = entries_.find(key); it != entries_.end()) {
+      planned.plan = it->second.plan;
+      if (auto check = it->second.checks.find(counts); check != it->second.checks.end()) {
+        planned.check = check->second;
+        ++hits_;
+        return planned;
+      }
+    }
+  }
+  // Planning is done without the lock: two of the same kind at once plan twice, and one is kept.
+  if (planned.plan == nullptr) {
+    absl::StatusOr<Plan> plan = MakePlan(program, model_, rows);
+    if (!plan.ok()) return plan.status();
+    planned.plan = std::make_shared<const Plan>(*std::move(plan));
+  }
+  absl::StatusOr<PlanCheck> check = CheckPlan(*planned.plan, program, model_, rows, limits_);
+  if (!check.ok()) return check.status();
+  planned.check = std::make_shared<const PlanCheck>(*std::move(check));
+
+  absl::MutexLock lock(&mutex_);
+  if (instructions_ > kMaxInstructions) {
+    entries_.clear();
+    instructions_ = 0;
+  }
+  auto [it, added] = entries_.try_emplace(key);
+  if (added) {
+    it->second.plan = planned.plan;
+    instructions_ += planned.plan->instructions.size() + key.size() / 64 + 1;
+  }
+  // A check belongs to the plan that it was made from: slots are numbered alike in equal plans.
+  if (it->second.checks.size() >= kMaxChecks) it->second.checks.clear();
+  it->second.checks[std::move(counts)] = planned.check;
+  return planned;
+}
+
+uint64_t PlanCache::hits() const {
+  absl::MutexLock lock(&mutex_);
+  return hits_;
+}
+
+}  // namespace weft::plan

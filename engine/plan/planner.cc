@@ -1,0 +1,1613 @@
+#include "engine/plan/planner.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/str_cat.h"
+#include "engine/graph/error.h"
+#include "engine/graph/text.h"
+
+namespace weft::plan {
+namespace {
+
+using graph::NodeId;
+using graph::Point;
+
+// A change in place recomputes the views of what it changes when they are used again. These keep
+// what a small program can make of that small.
+constexpr int kMaxViewDepth = 32;
+constexpr size_t kMaxInstructions = 1 << 18;
+
+/// A name of the program, or an unnamed part of one: what it means now, and what it is a view of.
+struct Name {
+  Slot slot = kNoSlot;
+  /// The name that this is a view of (-1: none, it is its own memory), and how it is cut from it.
+  int base = -1;
+  ViewStep step;
+  bool alias = false;  // the base itself, without a step
+  int depth = 0;       // views up to the root
+  /// When `slot` was last computed; a view is stale once its base is newer.
+  uint64_t epoch = 0;
+  /// The site that this is a read of (-1: none). An in-place change is a write there.
+  int site = -1;
+  int invoke = -1;
+  /// The operator that may or may not have made a view, if that is what this is.
+  std::string maybe_view_by;
+  /// Items, where this was made by a structure node.
+  std::vector<int> items;
+  std::vector<std::string> keys;
+};
+
+struct SlotInfo {
+  c10::IValue meta;
+  int time = kStart;
+  NodeId cause = graph::kNoNode;  // the read that makes the value this late
+};
+
+bool IsStructure(const c10::IValue& value) {
+  return value.isTuple() || value.isGenericDict() || (value.isList() && !value.isIntList());
+}
+
+/// Everything needed to turn one program into instructions. Used once.
+class Builder {
+ public:
+  Builder(const graph::Program& program, const ModelSpec& model, absl::Span<const RowCount> rows)
+      : program_(program), model_(model), given_rows_(rows), names_(program.nodes.size() + 1) {}
+
+  absl::StatusOr<Plan> Build() {
+    if (absl::Status status = CollectInvokes(); !status.ok()) return status;
+    for (NodeId id = 1; id <= program_.nodes.size(); ++id) {
+      node_ = id;
+      absl::Status status = std::visit([this](const auto& kind) { return Add(kind); }, At().kind);
+      if (!status.ok()) return InStatement(status);
+      if (plan_.instructions.size() > kMaxInstructions) {
+        return graph::StatementError(
+            absl::StatusCode::kResourceExhausted, program_, node_,
+            absl::StrCat("up to here the program comes to more than ", kMaxInstructions,
+                         " instructions"),
+            "split it, or change fewer values in place whose views are used afterwards");
+      }
+    }
+    if (absl::Status status = CheckSkips(); !status.ok()) return status;
+    return Finish();
+  }
+
+ private:
+  const graph::Node& At() const { return program_.at(node_); }
+
+  /// Name the statement in an error that does not name one yet.
+  absl::Status InStatement(const absl::Status& status) const {
+    const graph::Error error = graph::FromStatus(status);
+    if (error.node != graph::kNoNode) return status;
+    return graph::StatementError(status.code(), program_, node_, error.message, error.hint);
+  }
+
+  absl::Status Refuse(const std::string& message, const std::string& hint = "") const {
+    return graph::StatementError(absl::StatusCode::kInvalidArgument, program_, node_, message,
+                                 hint);
+  }
+
+  absl::Status CollectInvokes() {
+    int64_t batch = 0, tokens = 0;
+    for (NodeId id = 1; id <= program_.nodes.size(); ++id) {
+      const auto* invoke = std::get_if<graph::Invoke>(&program_.at(id).kind);
+      if (invoke == nullptr) continue;
+      PlannedInvoke planned;
+      planned.node = id;
+      planned.all_rows = std::holds_alternative<graph::Invoke::AllRows>(invoke->input);
+      invoke_index_[id] = static_cast<int>(plan_.invokes.size());
+      if (plan_.invokes.size() >= given_rows_.size()) {
+        return absl::InternalError("fewer row counts than invokes");
+      }
+      rows_.push_back(given_rows_[plan_.invokes.size()]);
+      if (!planned.all_rows) {
+        batch += rows_.back().batch;
+        tokens = std::max(tokens, rows_.back().tokens);
+      }
+      plan_.invokes.push_back(planned);
+    }
+    for (size_t i = 0; i < rows_.size(); ++i) {
+      if (plan_.invokes[i].all_rows) rows_[i] = {batch, tokens};
+    }
+    return absl::OkStatus();
+  }
+
+  int InvokeIndex() const {
+    const NodeId invoke = program_.InvokeOf(node_);
+    auto it = invoke_index_.find(invoke);
+    return it == invoke_index_.end() ? -1 : it->second;
+  }
+
+  // --- slots and instructions ---------------------------------------------------------------
+
+  Slot NewSlot(c10::IValue meta, int time, NodeId cause) {
+    slots_.push_back({std::move(meta), time, cause});
+    return static_cast<Slot>(slots_.size() - 1);
+  }
+
+  /// Add an instruction and the slot of its result.
+  template <typename What>
+  Slot Emit(What what, c10::IValue meta, int time, NodeId cause) {
+    const Slot slot = NewSlot(std::move(meta), time, cause);
+    plan_.instructions.push_back({node_, time, slot, std::move(what), {}});
+    return slot;
+  }
+
+  template <typename What>
+  void EmitEffect(What what, int time) {
+    plan_.instructions.push_back({node_, time, kNoSlot, std::move(what), {}});
+  }
+
+  /// When all of `slots` are there, and which read is the last of them.
+  struct When {
+    int time = kStart;
+    NodeId cause = graph::kNoNode;
+    void Add(const SlotInfo& slot) {
+      if (slot.time > time || cause == graph::kNoNode) {
+        time = std::max(time, slot.time);
+        cause = slot.cause;
+      }
+    }
+  };
+
+  void AddFills(const BoundCall& call, When& when) const {
+    for (const BoundCall::Fill& fill : call.fills) {
+      if (const Slot* slot = std::get_if<Slot>(&fill.from)) {
+        when.Add(slots_[*slot]);
+      } else {
+        for (Slot slot : std::get<std::vector<Slot>>(fill.from)) {
+          if (slot != kNoSlot) when.Add(slots_[slot]);
+        }
+      }
+    }
+  }
+
+  c10::IValue MetaAt(Slot slot) const { return slots_[slot].meta; }
+
+  absl::StatusOr<c10::IValue> MetaResult(const BoundCall& call) const {
+    return RunMeta(*call.row, BindCall(call, program_, [this](Slot slot) { return MetaAt(slot); }));
+  }
+
+  absl::StatusOr<Slot> EmitCall(BoundCall call) {
+    absl::StatusOr<c10::IValue> meta = MetaResult(call);
+    if (!meta.ok()) return meta.status();
+    When when;
+    AddFills(call, when);
+    return Emit(CallOperator{std::move(call)}, *std::move(meta), when.time, when.cause);
+  }
+
+  /// A call of one overload that the planner itself needs.
+  absl::StatusOr<BoundCall> Internal(const char* qualified, c10::Stack stack,
+                                     std::vector<BoundCall::Fill> fills) {
+    const OperatorRow* row = OperatorTable::Get().FindOverload(qualified);
+    if (row == nullptr) {
+      return absl::InternalError(absl::StrCat(qualified, " is not in the operator table"));
+    }
+    BoundCall call;
+    call.row = row;
+    call.stack = std::move(stack);
+    for (size_t i = call.stack.size(); i < row->schema().arguments().size(); ++i) {
+      call.stack.push_back(row->schema().arguments()[i].default_value().value_or(c10::IValue()));
+    }
+    call.fills = std::move(fills);
+    call.node = node_;
+    return call;
+  }
+
+  // --- names and versions -------------------------------------------------------------------
+
+  Name& NameOf(NodeId id) { return names_[id]; }
+
+  int NewName() {
+    names_.emplace_back();
+    return static_cast<int>(names_.size() - 1);
+  }
+
+  int SetFresh(int name, Slot slot) {
+    names_[name].slot = slot;
+    names_[name].epoch = ++epoch_;
+    return name;
+  }
+
+  absl::StatusOr<Slot> ApplyStep(const ViewStep& step, Slot base) {
+    if (!std::holds_alternative<std::monostate>(step.item)) {
+      std::variant<int64_t, std::string> item;
+      if (const auto* index = std::get_if<int64_t>(&step.item)) {
+        item = *index;
+      } else {
+        item = std::get<std::string>(step.item);
+      }
+      absl::StatusOr<c10::IValue> meta = TakeItemOf(MetaAt(base), item);
+      if (!meta.ok()) return meta.status();
+      return Emit(TakeItem{base, item}, *std::move(meta), slots_[base].time, slots_[base].cause);
+    }
+    BoundCall call = step.call;
+    call.fills.push_back({0, base});
+    return EmitCall(std::move(call));
+  }
+
+  /// The slot that holds what a name means here in written order.
+  absl::StatusOr<Slot> Current(int name) {
+    // From the name up to its root, then down again, recomputing what is stale.
+    std::vector<int> chain;
+    for (int n = name; n != -1; n = names_[n].base) chain.push_back(n);
+    for (auto it = chain.rbegin() + 1; it < chain.rend(); ++it) {
+      const int base = names_[*it].base;
+      if (names_[*it].slot != kNoSlot && names_[*it].epoch >= names_[base].epoch) continue;
+      if (names_[*it].alias) {
+        names_[*it].slot = names_[base].slot;
+      } else {
+        const ViewStep step = names_[*it].step;
+        absl::StatusOr<Slot> slot = ApplyStep(step, names_[base].slot);
+        if (!slot.ok()) return slot.status();
+        names_[*it].slot = *slot;
+      }
+      names_[*it].epoch = std::max(names_[base].epoch, ++epoch_);
+    }
+    return names_[name].slot;
+  }
+
+  absl::StatusOr<int> AddView(int base, ViewStep step) {
+    const int name = NewName();
+    return MakeView(name, base, std::move(step));
+  }
+
+  absl::StatusOr<int> MakeView(int name, int base, ViewStep step) {
+    names_[name].depth = names_[base].depth + 1;
+    if (names_[name].depth > kMaxViewDepth) {
+      return Refuse(absl::StrCat("a view of a view, more than ", kMaxViewDepth, " deep"),
+                    "take an aten::clone on the way");
+    }
+    names_[name].base = base;
+    names_[name].step = std::move(step);
+    if (absl::StatusOr<Slot> slot = Current(name); !slot.ok()) return slot.status();
+    return name;
+  }
+
+  void MakeAlias(int name, int base) {
+    while (names_[base].alias) base = names_[base].base;
+    names_[name].depth = names_[base].depth;
+    names_[name].base = base;
+    names_[name].alias = true;
+    names_[name].slot = kNoSlot;
+  }
+
+  std::string Shown(int name) const {
+    if (name <= static_cast<int>(program_.nodes.size()) && name > 0) {
+      const graph::Node& node = program_.at(static_cast<NodeId>(name));
+      return node.name.empty() ? absl::StrCat("%", name) : absl::StrCat("%", node.name);
+    }
+    return "the value";
+  }
+
+  /// From this place in written order, `name`, all that it is a view of and all of their views mean
+  /// a version whose part `name` is `value`. `in_place` names the statement's kind in errors.
+  absl::Status Replace(int name, Slot value, const std::string& in_place) {
+    std::vector<ViewStep> steps;
+    int root = name;
+    for (int n = name; n != -1; n = names_[n].base) {
+      const Name& part = names_[n];
+      if (!part.maybe_view_by.empty()) {
+        return Refuse(
+            absl::StrCat(in_place, " changes ", Shown(name), " in place, but ", part.maybe_view_by,
+                         ", which made ", n == name ? "it" : Shown(n),
+                         ", gives a view or a copy, depending on strides"),
+            "use the operator that makes a new value (without the trailing underscore), or "
+            "aten::view or aten::clone instead");
+      }
+      if (part.base != -1 && !part.alias) {
+        if (part.step.overlapping) {
+          return Refuse(absl::StrCat(in_place, " changes ", Shown(name),
+                                     " in place, but its elements may share memory (",
+                                     part.step.call.row->name, ")"),
+                        "use the operator that makes a new value, or aten::clone first");
+        }
+        steps.push_back(part.step);
+      }
+      root = n;
+    }
+    std::reverse(steps.begin(), steps.end());
+
+    When when;
+    when.Add(slots_[value]);
+    for (const ViewStep& step : steps) AddFills(step.call, when);
+
+    const int site = names_[root].site;
+    if (site >= 0) {
+      if (names_[root].invoke != InvokeIndex()) {
+        return Refuse(absl::StrCat(in_place, " would write into the rows of another invoke"),
+                      "write inside that invoke, or use the operator that makes a new value");
+      }
+      if (absl::Status status = CheckReady(site, when, in_place); !status.ok()) return status;
+      if (absl::Status status = EmitWrite(site, names_[root].invoke, steps, value); !status.ok()) {
+        return status;
+      }
+    }
+    if (steps.empty()) {
+      names_[root].slot = value;
+    } else {
+      const Slot base = names_[root].slot;
+      when.Add(slots_[base]);
+      c10::IValue meta = MetaAt(base);
+      names_[root].slot =
+          Emit(ReplacePart{base, std::move(steps), value}, std::move(meta), when.time, when.cause);
+    }
+    names_[root].epoch = ++epoch_;
+    return absl::OkStatus();
+  }
+
+  // --- sites ----------------------------------------------------------------------------------
+
+  absl::StatusOr<int> FindSite(const graph::Site& site) {
+    const int module = model_.FindModule(site.module);
+    if (module < 0) {
+      return graph::StatementError(absl::StatusCode::kNotFound, program_, node_,
+                                   absl::StrCat("the model has no module `", site.module, "`"),
+                                   model_.Suggest(site.module));
+    }
+    const int found = model_.FindSite(module, site.point, site.visit);
+    if (found >= 0) return found;
+    if (model_.FindSite(module, site.point, 0) >= 0) {
+      return graph::StatementError(
+          absl::StatusCode::kNotFound, program_, node_,
+          absl::StrCat("`", graph::ToString(site), "`: the model calls this module fewer times"),
+          "visits are counted from 0 within a step");
+    }
+    return graph::StatementError(
+        absl::StatusCode::kNotFound, program_, node_,
+        absl::StrCat("`", graph::ToString(site), "`: the model never calls this module"),
+        "read its parent or its children; `weft tree` lists the sites");
+  }
+
+  absl::Status CheckReady(int site, const When& when, const std::string& what) const {
+    if (when.time <= site) return absl::OkStatus();
+    const std::string& late = graph::ToString(model_.sites()[when.time].site);
+    const std::string& early = graph::ToString(model_.sites()[site].site);
+    std::string message = absl::StrCat(what, " needs a value that is there too late: ", early,
+                                       " is visited before ", late);
+    if (when.cause != graph::kNoNode) {
+      absl::StrAppend(&message, ", on which it depends by\n  ",
+                      graph::PrintStatement(program_, when.cause));
+    }
+    return Refuse(message, absl::StrCat("write at ", late,
+                                        " or later; where the value is only "
+                                        "computed with, use the operator that makes a new value"));
+  }
+
+  absl::Status EmitWrite(int site, int invoke, std::vector<ViewStep> steps, Slot value) {
+    const SiteSpec& spec = model_.sites()[site];
+    if (!spec.writable) {
+      return Refuse(absl::StrCat("`", graph::ToString(spec.site), "` can be read, not written"));
+    }
+    int64_t range = 0;
+    if (const auto* tensor = std::get_if<graph::Pattern::Tensor>(&spec.pattern.value)) {
+      range = tensor->range;
+    }
+    touched_.push_back({node_, site, invoke});
+    EmitEffect(WriteSite{invoke, std::move(steps), value, range}, site);
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<int> ReadSiteInto(int name, int site, int invoke) {
+    const Slot slot = Emit(ReadSite{invoke, false},
+                           MetaOf(model_.sites()[site].pattern, rows_[invoke]), site, node_);
+    touched_.push_back({node_, site, invoke});
+    names_[name].site = site;
+    names_[name].invoke = invoke;
+    return SetFresh(name, slot);
+  }
+
+  // --- nodes ----------------------------------------------------------------------------------
+
+  absl::Status Add(const graph::Trace&) { return absl::OkStatus(); }
+  absl::Status Add(const graph::Invoke&) { return absl::OkStatus(); }
+  absl::Status Add(const graph::Stop&) { return absl::OkStatus(); }
+
+  absl::Status Add(const graph::Constant& constant) {
+    const c10::IValue meta = at::empty(
+        constant.tensor.shape, at::device(at::kMeta).dtype(ToScalarType(constant.tensor.dtype)));
+    SetFresh(node_, Emit(LoadConstant{}, meta, kStart, graph::kNoNode));
+    return absl::OkStatus();
+  }
+
+  absl::Status Add(const graph::Read& read) {
+    const int invoke = InvokeIndex();
+    if (graph::OfInvoke(read.site.point) && read.site.point != Point::kResult) {
+      const RowCount rows = rows_[invoke];
+      std::vector<int64_t> shape = {rows.batch};
+      if (read.site.point != Point::kRows) shape.push_back(rows.tokens);
+      SetFresh(node_, Emit(ReadInvoke{invoke, read.site.point},
+                           at::empty(shape, at::device(at::kMeta).dtype(at::kLong)), kStart,
+                           graph::kNoNode));
+      return absl::OkStatus();
+    }
+    if (read.site.point == Point::kResult) {
+      // The first leaf of what the root returns.
+      const int root = NewName();
+      absl::StatusOr<int> name = ReadSiteInto(root, model_.ResultSite(), invoke);
+      if (!name.ok()) return name.status();
+      if (!IsStructure(MetaAt(names_[root].slot))) {
+        MakeAlias(node_, root);
+        return Current(node_).status();
+      }
+      ViewStep step;
+      step.item = int64_t{0};
+      return MakeView(node_, root, std::move(step)).status();
+    }
+    absl::StatusOr<int> site = FindSite(read.site);
+    if (!site.ok()) return site.status();
+    return ReadSiteInto(node_, *site, invoke).status();
+  }
+
+  absl::Status Add(const graph::Parameter& parameter) {
+    auto it = model_.parameters().find(parameter.path);
+    if (it == model_.parameters().end()) {
+      return graph::StatementError(
+          absl::StatusCode::kNotFound, program_, node_,
+          absl::StrCat("the model has no parameter `", parameter.path, "`"),
+          "parameters are named as in the checkpoint, such as "
+          "`transformer.wte.weight`");
+    }
+    plan_.uses_weights = true;
+    const c10::IValue meta =
+        at::empty(it->second.shape, at::device(at::kMeta).dtype(ToScalarType(it->second.dtype)));
+    SetFresh(node_, Emit(LoadParameter{parameter.path}, meta, kStart, graph::kNoNode));
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<c10::IValue> ArgumentMeta(const graph::Argument& argument,
+                                           std::vector<Slot>* list_slots, Slot* slot) {
+    if (const auto* ref = std::get_if<graph::NodeRef>(&argument.value)) {
+      absl::StatusOr<Slot> current = Current(ref->id);
+      if (!current.ok()) return current.status();
+      *slot = *current;
+      return MetaAt(*current);
+    }
+    if (const auto* flag = std::get_if<bool>(&argument.value)) return c10::IValue(*flag);
+    if (const auto* number = std::get_if<int64_t>(&argument.value)) return c10::IValue(*number);
+    if (const auto* number = std::get_if<double>(&argument.value)) return c10::IValue(*number);
+    if (const auto* text = std::get_if<std::string>(&argument.value)) return c10::IValue(*text);
+    if (const auto* dtype = std::get_if<graph::DType>(&argument.value)) {
+      return c10::IValue(static_cast<int64_t>(ToScalarType(*dtype)));
+    }
+    if (const auto* list = std::get_if<graph::Argument::List>(&argument.value)) {
+      return ListMeta(*list, list_slots);
+    }
+    return c10::IValue();
+  }
+
+  absl::StatusOr<c10::IValue> ListMeta(const graph::Argument::List& list,
+                                       std::vector<Slot>* slots) {
+    size_t tensors = 0, ints = 0, floats = 0, bools = 0, nones = 0;
+    for (const graph::Argument& item : list) {
+      tensors += std::holds_alternative<graph::NodeRef>(item.value);
+      ints += std::holds_alternative<int64_t>(item.value);
+      floats += std::holds_alternative<double>(item.value);
+      bools += std::holds_alternative<bool>(item.value);
+      nones += std::holds_alternative<std::monostate>(item.value);
+    }
+    if (tensors + nones == list.size() && tensors > 0) {
+      c10::List<std::optional<at::Tensor>> optional;
+      c10::List<at::Tensor> plain;
+      for (const graph::Argument& item : list) {
+        if (std::holds_alternative<std::monostate>(item.value)) {
+          slots->push_back(kNoSlot);
+          optional.push_back(std::nullopt);
+          continue;
+        }
+        absl::StatusOr<Slot> slot = Current(std::get<graph::NodeRef>(item.value).id);
+        if (!slot.ok()) return slot.status();
+        if (!MetaAt(*slot).isTensor()) {
+          return Refuse("a list of tensors holds a value that is no tensor");
+        }
+        slots->push_back(*slot);
+        optional.push_back(MetaAt(*slot).toTensor());
+        plain.push_back(MetaAt(*slot).toTensor());
+      }
+      if (nones > 0) return c10::IValue(std::move(optional));
+      return c10::IValue(std::move(plain));
+    }
+    if (ints == list.size()) {
+      c10::List<int64_t> out;
+      for (const graph::Argument& item : list) out.push_back(std::get<int64_t>(item.value));
+      return c10::IValue(std::move(out));
+    }
+    if (bools == list.size()) {
+      c10::List<bool> out;
+      for (const graph::Argument& item : list) out.push_back(std::get<bool>(item.value));
+      return c10::IValue(std::move(out));
+    }
+    if (ints + floats == list.size()) {
+      c10::List<double> out;
+      for (const graph::Argument& item : list) {
+        const auto* number = std::get_if<double>(&item.value);
+        out.push_back(number != nullptr ? *number
+                                        : static_cast<double>(std::get<int64_t>(item.value)));
+      }
+      return c10::IValue(std::move(out));
+    }
+    return Refuse("a list must hold values only, or numbers only, or booleans only",
+                  "make numbers into values with aten::full first");
+  }
+
+  absl::Status Add(const graph::Operator& op) {
+    std::vector<CallArgument> arguments;
+    std::vector<Slot> single(op.arguments.size(), kNoSlot);
+    std::vector<std::vector<Slot>> lists(op.arguments.size());
+    arguments.reserve(op.arguments.size());
+    for (size_t i = 0; i < op.arguments.size(); ++i) {
+      absl::StatusOr<c10::IValue> meta = ArgumentMeta(op.arguments[i], &lists[i], &single[i]);
+      if (!meta.ok()) return meta.status();
+      arguments.push_back({op.arguments[i].name, *std::move(meta)});
+    }
+    absl::StatusOr<ResolvedCall> resolved = ResolveCall(op.name, arguments);
+    if (!resolved.ok()) return resolved.status();
+
+    BoundCall call;
+    call.row = resolved->row;
+    call.stack = std::move(resolved->stack);
+    call.node = node_;
+    for (size_t a = 0; a < resolved->source.size(); ++a) {
+      const int from = resolved->source[a];
+      if (from < 0) continue;
+      if (single[from] != kNoSlot) {
+        call.fills.push_back({static_cast<int>(a), single[from]});
+        call.stack[a] = c10::IValue();
+      } else if (!lists[from].empty()) {
+        call.fills.push_back({static_cast<int>(a), lists[from]});
+        call.stack[a] = c10::IValue();
+      } else if (std::holds_alternative<double>(op.arguments[from].value)) {
+        call.floats.push_back({static_cast<int>(a), from});
+      }
+    }
+    if (call.row->in_place()) return AddInPlace(std::move(call), op, resolved->source[0]);
+
+    if (call.row->makes == Makes::kView || call.row->makes == Makes::kOverlappingView) {
+      const auto* base = std::get_if<graph::NodeRef>(&op.arguments[resolved->source[0]].value);
+      if (base == nullptr) return Refuse("the first argument of a view must be a value");
+      ViewStep step;
+      step.overlapping = call.row->makes == Makes::kOverlappingView;
+      std::erase_if(call.fills, [](const BoundCall::Fill& fill) { return fill.argument == 0; });
+      step.call = std::move(call);
+      return MakeView(node_, static_cast<int>(base->id), std::move(step)).status();
+    }
+    const bool maybe = call.row->makes == Makes::kMaybeView;
+    absl::StatusOr<Slot> slot = EmitCall(std::move(call));
+    if (!slot.ok()) return slot.status();
+    SetFresh(node_, *slot);
+    if (maybe) names_[node_].maybe_view_by = op.name;
+    return absl::OkStatus();
+  }
+
+  /// Compute `%x.op_(...)` by its twin and make the result the new version of `%x`.
+  absl::Status AddInPlace(BoundCall call, const graph::Operator& op, int self_argument) {
+    const auto* self = std::get_if<graph::NodeRef>(&op.arguments[self_argument].value);
+    if (self == nullptr) return Refuse("the first argument of an in-place operator is a value");
+    const at::Tensor before = MetaAt(std::get<Slot>(call.fills.front().from)).toTensor();
+    call.row = call.row->fresh;
+    absl::StatusOr<Slot> after = EmitCall(std::move(call));
+    if (!after.ok()) return after.status();
+    at::Tensor result = MetaAt(*after).toTensor();
+    if (result.sizes() != before.sizes()) {
+      return Refuse(
+          absl::StrCat(op.name, " would change the shape of ", Shown(static_cast<int>(self->id)),
+                       " from ", c10::str(before.sizes()), " to ", c10::str(result.sizes())),
+          "use the operator that makes a new value");
+    }
+    if (result.scalar_type() != before.scalar_type()) {
+      if (!c10::canCast(result.scalar_type(), before.scalar_type())) {
+        return Refuse(
+            absl::StrCat(op.name, " gives ", graph::ToString(FromScalarType(result.scalar_type())),
+                         ", which ", graph::ToString(FromScalarType(before.scalar_type())),
+                         " cannot hold"),
+            "use the operator that makes a new value");
+      }
+      after = EmitConvert(*after, before.scalar_type());
+      if (!after.ok()) return after.status();
+    }
+    absl::Status status = Replace(static_cast<int>(self->id), *after, op.name);
+    if (!status.ok()) return status;
+    MakeAlias(node_, static_cast<int>(self->id));
+    return Current(node_).status();
+  }
+
+  absl::StatusOr<Slot> EmitConvert(Slot value, c10::ScalarType type) {
+    absl::StatusOr<BoundCall> call = Internal(
+        "aten::to.dtype", {c10::IValue(), c10::IValue(static_cast<int64_t>(type))}, {{0, value}});
+    if (!call.ok()) return call.status();
+    return EmitCall(*std::move(call));
+  }
+
+  // --- indexing -------------------------------------------------------------------------------
+
+  /// What an index leads to: a chain of views, then perhaps tensors of indices on what they give.
+  struct Indexed {
+    int name = -1;
+    std::vector<Slot> indices;  // per dimension, kNoSlot for a whole one; empty if there are none
+    bool mask = false;          // the one index is a mask of booleans
+  };
+
+  absl::StatusOr<Indexed> FollowIndex(int target, const std::vector<graph::IndexTerm>& terms) {
+    Indexed out;
+    out.name = target;
+    size_t next = 0;
+    // Items of structures first.
+    while (next < terms.size()) {
+      absl::StatusOr<Slot> slot = Current(out.name);
+      if (!slot.ok()) return slot.status();
+      if (!IsStructure(MetaAt(*slot))) break;
+      ViewStep step;
+      if (const auto* key = std::get_if<std::string>(&terms[next])) {
+        step.item = *key;
+      } else if (const auto* index = std::get_if<int64_t>(&terms[next])) {
+        step.item = *index;
+      } else {
+        return Refuse("a structure is indexed by an integer or a key");
+      }
+      absl::StatusOr<int> item = ItemOf(out.name, std::move(step));
+      if (!item.ok()) return item.status();
+      out.name = *item;
+      ++next;
+    }
+    if (next == terms.size()) return out;
+    absl::StatusOr<Slot> slot = Current(out.name);
+    if (!slot.ok()) return slot.status();
+    if (!MetaAt(*slot).isTensor()) return Refuse("only tensors and structures can be indexed");
+    return FollowTensorIndex(std::move(out), absl::MakeConstSpan(terms).subspan(next));
+  }
+
+  /// The item of a structure: a view of it, or the very value that the structure was made from.
+  absl::StatusOr<int> ItemOf(int structure, ViewStep step) {
+    int made = structure;
+    while (names_[made].alias) made = names_[made].base;
+    if (!names_[made].items.empty()) {
+      const Name& name = names_[made];
+      if (const auto* key = std::get_if<std::string>(&step.item)) {
+        for (size_t i = 0; i < name.keys.size(); ++i) {
+          if (name.keys[i] == *key) return name.items[i];
+        }
+      } else {
+        int64_t index = std::get<int64_t>(step.item);
+        const int64_t size = static_cast<int64_t>(name.items.size());
+        if (index < 0) index += size;
+        if (index >= 0 && index < size) return name.items[index];
+      }
+    }
+    return AddView(structure, std::move(step));
+  }
+
+  absl::StatusOr<Indexed> FollowTensorIndex(Indexed out, absl::Span<const graph::IndexTerm> terms) {
+    absl::StatusOr<Slot> slot = Current(out.name);
+    if (!slot.ok()) return slot.status();
+    const int64_t rank = MetaAt(*slot).toTensor().dim();
+    int64_t consumed = 0;
+    bool ellipsis = false;
+    for (const graph::IndexTerm& term : terms) {
+      if (std::holds_alternative<std::string>(term)) {
+        return Refuse("a tensor is not indexed by a key");
+      }
+      if (std::holds_alternative<graph::Ellipsis>(term)) {
+        if (ellipsis) return Refuse("an index has at most one `...`");
+        ellipsis = true;
+      } else if (const auto* ref = std::get_if<graph::NodeRef>(&term)) {
+        absl::StatusOr<int64_t> dims = IndexTensorDims(ref->id);
+        if (!dims.ok()) return dims.status();
+        consumed += *dims;
+      } else if (!std::holds_alternative<graph::NewAxis>(term)) {
+        ++consumed;
+      }
+    }
+    if (consumed > rank) {
+      return Refuse(absl::StrCat("too many indices: ", consumed, " for a tensor of ", rank,
+                                 " dimensions of shape ",
+                                 c10::str(MetaAt(*slot).toTensor().sizes())));
+    }
+    int64_t dim = 0;
+    for (const graph::IndexTerm& term : terms) {
+      if (std::holds_alternative<graph::Ellipsis>(term)) {
+        dim += rank - consumed;
+        continue;
+      }
+      absl::StatusOr<BoundCall> call;
+      if (const auto* index = std::get_if<int64_t>(&term)) {
+        call = Internal("aten::select.int", {c10::IValue(), dim, *index}, {});
+      } else if (const auto* slice = std::get_if<graph::Slice>(&term)) {
+        if (slice->step.value_or(1) <= 0) return Refuse("the step of a slice must be positive");
+        if (!slice->start && !slice->stop && slice->step.value_or(1) == 1) {
+          ++dim;
+          continue;
+        }
+        auto bound = [](const std::optional<int64_t>& value) {
+          return value ? c10::IValue(*value) : c10::IValue();
+        };
+        call = Internal("aten::slice.Tensor",
+                        {c10::IValue(), dim++, bound(slice->start), bound(slice->stop),
+                         slice->step.value_or(1)},
+                        {});
+      } else if (std::holds_alternative<graph::NewAxis>(term)) {
+        call = Internal("aten::unsqueeze", {c10::IValue(), dim++}, {});
+      } else {
+        const NodeId id = std::get<graph::NodeRef>(term).id;
+        absl::StatusOr<Slot> indices = Current(id);
+        if (!indices.ok()) return indices.status();
+        const at::Tensor meta = MetaAt(*indices).toTensor();
+        if (meta.scalar_type() == at::kBool) {
+          if (terms.size() != 1) return Refuse("a mask must be the whole index");
+          out.mask = true;
+        }
+        out.indices.resize(dim, kNoSlot);
+        out.indices.push_back(*indices);
+        dim += 1;
+        continue;
+      }
+      if (!call.ok()) return call.status();
+      ViewStep step;
+      step.call = *std::move(call);
+      absl::StatusOr<int> view = AddView(out.name, std::move(step));
+      if (!view.ok()) return view.status();
+      out.name = *view;
+    }
+    return out;
+  }
+
+  absl::StatusOr<int64_t> IndexTensorDims(NodeId id) {
+    absl::StatusOr<Slot> slot = Current(static_cast<int>(id));
+    if (!slot.ok()) return slot.status();
+    const c10::IValue& meta = MetaAt(*slot);
+    if (!meta.isTensor() || (meta.toTensor().scalar_type() != at::kBool &&
+                             !c10::isIntegralType(meta.toTensor().scalar_type(), false))) {
+      return Refuse(absl::StrCat("an index must be a tensor of integers or a mask, and ",
+                                 Shown(static_cast<int>(id)), " is neither"));
+    }
+    return meta.toTensor().scalar_type() == at::kBool ? meta.toTensor().dim() : 1;
+  }
+
+  absl::Status Add(const graph::Index& index) {
+    absl::StatusOr<Indexed> found = FollowIndex(static_cast<int>(index.target), index.terms);
+    if (!found.ok()) return found.status();
+    if (found->mask) {
+      return Refuse("how many elements a mask selects depends on data",
+                    "use aten::where or aten::masked_fill, or assign: `%x[%mask] = %v`");
+    }
+    if (found->indices.empty()) {
+      MakeAlias(node_, found->name);
+      return Current(node_).status();
+    }
+    absl::StatusOr<Slot> base = Current(found->name);
+    if (!base.ok()) return base.status();
+    absl::StatusOr<BoundCall> call = Internal("aten::index.Tensor", {c10::IValue(), c10::IValue()},
+                                              {{0, *base}, {1, found->indices}});
+    if (!call.ok()) return call.status();
+    absl::StatusOr<Slot> slot = EmitCall(*std::move(call));
+    if (!slot.ok()) return slot.status();
+    SetFresh(node_, *slot);
+    return absl::OkStatus();
+  }
+
+  absl::Status AssignTo(int target, const std::vector<graph::IndexTerm>& terms, NodeId value,
+                        const std::string& what) {
+    absl::StatusOr<Indexed> found = FollowIndex(target, terms);
+    if (!found.ok()) return found.status();
+    absl::StatusOr<Slot> source = Current(static_cast<int>(value));
+    if (!source.ok()) return source.status();
+    if (!MetaAt(*source).isTensor()) return Refuse("what is assigned to a slice must be a tensor");
+    absl::StatusOr<Slot> base = Current(found->name);
+    if (!base.ok()) return base.status();
+    if (!MetaAt(*base).isTensor()) return Refuse("only tensors can be assigned to");
+    const at::Tensor before = MetaAt(*base).toTensor();
+
+    absl::StatusOr<BoundCall> call;
+    if (found->mask) {
+      absl::StatusOr<Slot> converted = EmitConvert(*source, before.scalar_type());
+      if (!converted.ok()) return converted.status();
+      Slot mask = found->indices.front();
+      const at::Tensor mask_meta = MetaAt(mask).toTensor();
+      if (mask_meta.sizes() != before.sizes().slice(0, mask_meta.dim())) {
+        return Refuse(absl::StrCat("the mask's shape ", c10::str(mask_meta.sizes()),
+                                   " does not begin the tensor's ", c10::str(before.sizes())));
+      }
+      for (int64_t dim = mask_meta.dim(); dim < before.dim(); ++dim) {
+        absl::StatusOr<BoundCall> unsqueeze =
+            Internal("aten::unsqueeze", {c10::IValue(), int64_t{-1}}, {{0, mask}});
+        if (!unsqueeze.ok()) return unsqueeze.status();
+        absl::StatusOr<Slot> wider = EmitCall(*std::move(unsqueeze));
+        if (!wider.ok()) return wider.status();
+        mask = *wider;
+      }
+      call = Internal("aten::where.self", {c10::IValue(), c10::IValue(), c10::IValue()},
+                      {{0, mask}, {1, *converted}, {2, *base}});
+    } else if (!found->indices.empty()) {
+      absl::StatusOr<Slot> converted = EmitConvert(*source, before.scalar_type());
+      if (!converted.ok()) return converted.status();
+      call = Internal("aten::index_put", {c10::IValue(), c10::IValue(), c10::IValue()},
+                      {{0, *base}, {1, found->indices}, {2, *converted}});
+    } else if (names_[found->name].base == -1 || names_[found->name].alias) {
+      // All of it: as copy_ broadcasts and converts.
+      call = Internal("aten::copy", {c10::IValue(), c10::IValue()}, {{0, *base}, {1, *source}});
+    } else {
+      return Replace(found->name, *source, what);
+    }
+    if (!call.ok()) return call.status();
+    absl::StatusOr<Slot> result = EmitCall(*std::move(call));
+    if (!result.ok()) return result.status();
+    if (MetaAt(*result).toTensor().sizes() != before.sizes()) {
+      return Refuse(absl::StrCat("a value of shape ", c10::str(MetaAt(*source).toTensor().sizes()),
+                                 " does not fit into ", c10::str(before.sizes())));
+    }
+    return Replace(found->name, *result, what);
+  }
+
+  absl::Status Add(const graph::Assign& assign) {
+    return AssignTo(static_cast<int>(assign.target), assign.index, assign.value, "this assignment");
+  }
+
+  absl::Status Add(const graph::Write& write) {
+    const int invoke = InvokeIndex();
+    graph::Site site = write.site;
+    std::vector<graph::IndexTerm> index = write.index;
+    if (graph::OfInvoke(site.point)) {
+      if (site.point != Point::kResult) {
+        return Refuse(absl::StrCat("`", graph::ToString(site), "` can be read, not written"),
+                      "write the embedding's input instead");
+      }
+      site = model_.sites()[model_.ResultSite()].site;
+      if (!std::holds_alternative<graph::Pattern::Tensor>(
+              model_.sites()[model_.ResultSite()].pattern.value)) {
+        index.insert(index.begin(), int64_t{0});
+      }
+    }
+    absl::StatusOr<int> found = FindSite(site);
+    if (!found.ok()) return found.status();
+    const std::string what = absl::StrCat("this write");
+    if (!index.empty()) {
+      const int name = NewName();
+      if (absl::StatusOr<int> read = ReadSiteInto(name, *found, invoke); !read.ok()) {
+        return read.status();
+      }
+      return AssignTo(name, index, write.value, what);
+    }
+    absl::StatusOr<Slot> value = Current(static_cast<int>(write.value));
+    if (!value.ok()) return value.status();
+    When when;
+    when.Add(slots_[*value]);
+    if (absl::Status status = CheckReady(*found, when, what); !status.ok()) return status;
+    return EmitWrite(*found, invoke, {}, *value);
+  }
+
+  // --- the rest -------------------------------------------------------------------------------
+
+  absl::Status Add(const graph::Structure& structure) {
+    MakeStructure make;
+    make.kind = structure.kind;
+    When when;
+    Name& name = names_[node_];
+    std::vector<int> items;
+    for (const graph::Argument& item : structure.items) {
+      const auto* ref = std::get_if<graph::NodeRef>(&item.value);
+      if (ref == nullptr) {
+        return Refuse("a structure is made of values", "make numbers into values with aten::full");
+      }
+      absl::StatusOr<Slot> slot = Current(static_cast<int>(ref->id));
+      if (!slot.ok()) return slot.status();
+      when.Add(slots_[*slot]);
+      make.items.push_back(*slot);
+      items.push_back(static_cast<int>(ref->id));
+      if (structure.kind == graph::Structure::Kind::kDict) make.keys.push_back(item.name);
+    }
+    name.items = std::move(items);
+    name.keys = make.keys;
+    c10::IValue meta = MakeStructureOf(make, [this](Slot slot) { return MetaAt(slot); });
+    SetFresh(node_, Emit(std::move(make), std::move(meta), when.time, when.cause));
+    return absl::OkStatus();
+  }
+
+  absl::Status Add(const graph::Call& call) {
+    const int module = model_.FindModule(call.module);
+    if (module < 0) {
+      return graph::StatementError(absl::StatusCode::kNotFound, program_, node_,
+                                   absl::StrCat("the model has no module `", call.module, "`"),
+                                   model_.Suggest(call.module));
+    }
+    const int input = model_.FindSite(module, Point::kInput, 0);
+    const int output = model_.FindSite(module, Point::kOutput, 0);
+    if (call.module.empty() || input < 0 || output < 0) {
+      return Refuse("the root, and modules that the model itself never calls, cannot be called");
+    }
+    if (call.arguments.size() != 1 || !call.arguments[0].name.empty() ||
+        !std::holds_alternative<graph::NodeRef>(call.arguments[0].value)) {
+      return Refuse("a module is called with one value");
+    }
+    absl::StatusOr<Slot> slot =
+        Current(static_cast<int>(std::get<graph::NodeRef>(call.arguments[0].value).id));
+    if (!slot.ok()) return slot.status();
+    const int invoke = InvokeIndex();
+    absl::StatusOr<c10::IValue> meta =
+        ModuleResult(model_, module, MetaAt(*slot), invoke < 0 ? RowCount{} : rows_[invoke],
+                     invoke >= 0 && plan_.invokes[invoke].all_rows);
+    if (!meta.ok()) return meta.status();
+    SetFresh(node_, Emit(CallModule{module, invoke, *slot}, *std::move(meta), slots_[*slot].time,
+                         slots_[*slot].cause));
+    return absl::OkStatus();
+  }
+
+ public:
+  /// The (meta) result of calling a module out of band.
+  static absl::StatusOr<c10::IValue> ModuleResult(const ModelSpec& model, int module,
+                                                  const c10::IValue& input, RowCount rows,
+                                                  bool all_rows) {
+    const SiteSpec& in = model.sites()[model.FindSite(module, Point::kInput, 0)];
+    const SiteSpec& out = model.sites()[model.FindSite(module, Point::kOutput, 0)];
+    const auto* pattern = std::get_if<graph::Pattern::Tensor>(&in.pattern.value);
+    if (pattern == nullptr || !input.isTensor()) {
+      return absl::InvalidArgumentError("a module is called with a tensor");
+    }
+    const at::Tensor& given = input.toTensor();
+    const c10::ScalarType dtype = ToScalarType(pattern->dtype);
+    if (given.scalar_type() != dtype) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "`", in.site.module, "` takes ", graph::ToString(pattern->dtype), ", and is given ",
+          graph::ToString(FromScalarType(given.scalar_type())), "; convert with aten::to"));
+    }
+    if (!model.modules()[module].rowwise) {
+      const at::Tensor expected = MetaOf(in.pattern, rows).toTensor();
+      if (all_rows || given.sizes() != expected.sizes()) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "`", in.site.module, "` looks at whole prompts, so it takes a value of its invoke's ",
+            "shape ", all_rows ? "(and `invoke { }` has none)" : c10::str(expected.sizes()),
+            ", and is given ", c10::str(given.sizes())));
+      }
+      return MetaOf(out.pattern, rows);
+    }
+    // Leading dimensions are free; what follows batch and tokens is the module's.
+    const size_t own = pattern->shape.size() - 2;
+    const auto sizes = given.sizes();
+    bool fits = sizes.size() >= own;
+    for (size_t i = 0; fits && i < own; ++i) {
+      fits = sizes[sizes.size() - own + i] == pattern->shape[2 + i].At(1, 1);
+    }
+    const auto* result = std::get_if<graph::Pattern::Tensor>(&out.pattern.value);
+    if (!fits || result == nullptr) {
+      return absl::InvalidArgumentError(absl::StrCat("`", in.site.module, "` takes ",
+                                                     graph::ToString(in.pattern),
+                                                     ", and is given the shape ", c10::str(sizes)));
+    }
+    std::vector<int64_t> shape(sizes.begin(), sizes.end() - static_cast<int64_t>(own));
+    for (size_t i = 2; i < result->shape.size(); ++i) shape.push_back(result->shape[i].At(1, 1));
+    return c10::IValue(at::empty(shape, at::device(at::kMeta).dtype(ToScalarType(result->dtype))));
+  }
+
+ private:
+  absl::Status Add(const graph::Skip& skip) {
+    const int module = model_.FindModule(skip.module);
+    if (module < 0) {
+      return graph::StatementError(absl::StatusCode::kNotFound, program_, node_,
+                                   absl::StrCat("the model has no module `", skip.module, "`"),
+                                   model_.Suggest(skip.module));
+    }
+    if (skip.module.empty()) return Refuse("the root cannot be skipped", "use `stop`");
+    absl::StatusOr<int> input = FindSite({skip.module, Point::kInput, skip.visit});
+    if (!input.ok()) return input.status();
+    absl::StatusOr<int> output = FindSite({skip.module, Point::kOutput, skip.visit});
+    if (!output.ok()) return output.status();
+    absl::StatusOr<Slot> value = Current(static_cast<int>(skip.value));
+    if (!value.ok()) return value.status();
+    When when;
+    when.Add(slots_[*value]);
+    if (absl::Status status = CheckReady(*input, when, "this skip"); !status.ok()) return status;
+    const int invoke = InvokeIndex();
+    skips_.push_back({node_, *input, *output, invoke});
+    EmitEffect(SkipModule{module, skip.visit, invoke, *value}, *input);
+    return absl::OkStatus();
+  }
+
+  absl::Status Add(const graph::Save& save) {
+    absl::StatusOr<Slot> value = Current(static_cast<int>(save.value));
+    if (!value.ok()) return value.status();
+    const int index = static_cast<int>(plan_.saves.size());
+    plan_.saves.push_back({save.name, node_});
+    EmitEffect(SaveValue{index, *value}, slots_[*value].time);
+    return absl::OkStatus();
+  }
+
+  absl::Status Add(const graph::Log& log) {
+    absl::StatusOr<Slot> value = Current(static_cast<int>(log.value));
+    if (!value.ok()) return value.status();
+    EmitEffect(LogValue{log.label, *value}, slots_[*value].time);
+    return absl::OkStatus();
+  }
+
+  bool SameRows(int a, int b) const {
+    return a == b || plan_.invokes[a].all_rows || plan_.invokes[b].all_rows;
+  }
+
+  /// Nothing may be asked of the inside of a module that is skipped.
+  absl::Status CheckSkips() {
+    for (size_t i = 0; i < skips_.size(); ++i) {
+      const SkipRange& skip = skips_[i];
+      for (size_t j = 0; j < i; ++j) {
+        const SkipRange& other = skips_[j];
+        const bool apart = skip.output < other.input || other.output < skip.input;
+        if (apart || !SameRows(skip.invoke, other.invoke)) continue;
+        node_ = skip.node;
+        return Refuse(absl::StrCat("this skip overlaps with\n  ",
+                                   graph::PrintStatement(program_, other.node)));
+      }
+      for (const Touch& touch : touched_) {
+        if (touch.site <= skip.input || touch.site >= skip.output ||
+            !SameRows(skip.invoke, touch.invoke)) {
+          continue;
+        }
+        node_ = touch.node;
+        return Refuse(
+            absl::StrCat("`", graph::ToString(model_.sites()[touch.site].site),
+                         "` is not visited, because it is inside a module that is skipped by\n  ",
+                         graph::PrintStatement(program_, skip.node)));
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  // --- finishing ------------------------------------------------------------------------------
+
+  template <typename Visit>
+  static void ForSlots(const BoundCall& call, const Visit& visit) {
+    for (const BoundCall::Fill& fill : call.fills) {
+      if (const Slot* slot = std::get_if<Slot>(&fill.from)) {
+        visit(*slot);
+      } else {
+        for (Slot slot : std::get<std::vector<Slot>>(fill.from)) {
+          if (slot != kNoSlot) visit(slot);
+        }
+      }
+    }
+  }
+
+  template <typename Visit>
+  static void ForOperands(const Instruction& instruction, const Visit& visit) {
+    struct Each {
+      const Visit& visit;
+      void operator()(const ReadSite&) const {}
+      void operator()(const ReadInvoke&) const {}
+      void operator()(const LoadConstant&) const {}
+      void operator()(const LoadParameter&) const {}
+      void operator()(const CallOperator& what) const { ForSlots(what.call, visit); }
+      void operator()(const TakeItem& what) const { visit(what.from); }
+      void operator()(const MakeStructure& what) const {
+        for (Slot slot : what.items) visit(slot);
+      }
+      void operator()(const ReplacePart& what) const {
+        visit(what.base);
+        visit(what.value);
+        for (const ViewStep& step : what.steps) ForSlots(step.call, visit);
+      }
+      void operator()(const CallModule& what) const { visit(what.input); }
+      void operator()(const WriteSite& what) const {
+        visit(what.value);
+        for (const ViewStep& step : what.steps) ForSlots(step.call, visit);
+      }
+      void operator()(const SkipModule& what) const { visit(what.value); }
+      void operator()(const SaveValue& what) const { visit(what.value); }
+      void operator()(const LogValue& what) const { visit(what.value); }
+    };
+    std::visit(Each{visit}, instruction.what);
+  }
+
+  /// Keep what somebody can observe, and find where each invoke's rows may leave the pass.
+  std::vector<bool> FindLive() {
+    const int count = static_cast<int>(plan_.instructions.size());
+    std::vector<int> maker(slots_.size(), -1);
+    std::vector<int> pending;
+    std::vector<bool> live(count, false);
+    bool observed = false;
+    for (int i = 0; i < count; ++i) {
+      const Instruction& instruction = plan_.instructions[i];
+      if (instruction.result != kNoSlot) maker[instruction.result] = i;
+      if (std::holds_alternative<SaveValue>(instruction.what) ||
+          std::holds_alternative<LogValue>(instruction.what)) {
+        live[i] = true;
+        observed = true;
+        pending.push_back(i);
+      }
+    }
+    if (!observed) {
+      // Nobody observes anything: then what was asked for is the call of the model itself.
+      for (PlannedInvoke& invoke : plan_.invokes) invoke.end = model_.ResultSite();
+    }
+    auto reach = [&](int invoke, int time) {
+      for (size_t i = 0; i < plan_.invokes.size(); ++i) {
+        if (static_cast<int>(i) == invoke || plan_.invokes[invoke].all_rows) {
+          plan_.invokes[i].end = std::max(plan_.invokes[i].end, time);
+        }
+      }
+    };
+    for (bool changed = true; changed;) {
+      changed = false;
+      while (!pending.empty()) {
+        const Instruction& instruction = plan_.instructions[pending.back()];
+        pending.pop_back();
+        if (const auto* read = std::get_if<ReadSite>(&instruction.what)) {
+          reach(read->invoke, instruction.time);
+        }
+        ForOperands(instruction, [&](Slot slot) {
+          if (maker[slot] >= 0 && !live[maker[slot]]) {
+            live[maker[slot]] = true;
+            pending.push_back(maker[slot]);
+          }
+        });
+      }
+      // A write is observed where the rows that it changes go on beyond it.
+      for (int i = 0; i < count; ++i) {
+        if (live[i]) continue;
+        int invoke = -1;
+        if (const auto* write = std::get_if<WriteSite>(&plan_.instructions[i].what)) {
+          invoke = write->invoke;
+        } else if (const auto* skip = std::get_if<SkipModule>(&plan_.instructions[i].what)) {
+          invoke = skip->invoke;
+        }
+        if (invoke < 0) continue;
+        for (size_t other = 0; other < plan_.invokes.size(); ++other) {
+          if ((static_cast<int>(other) == invoke || plan_.invokes[invoke].all_rows) &&
+              plan_.invokes[other].end >= plan_.instructions[i].time) {
+            live[i] = true;
+          }
+        }
+        if (live[i]) {
+          pending.push_back(i);
+          changed = true;
+        }
+      }
+    }
+    return live;
+  }
+
+  absl::StatusOr<Plan> Finish() {
+    const std::vector<bool> live = FindLive();
+    std::vector<Instruction> kept;
+    kept.reserve(plan_.instructions.size());
+    for (size_t i = 0; i < plan_.instructions.size(); ++i) {
+      if (live[i]) kept.push_back(std::move(plan_.instructions[i]));
+    }
+    std::stable_sort(kept.begin(), kept.end(),
+                     [](const Instruction& a, const Instruction& b) { return a.time < b.time; });
+    // A read that a later write of the same visit would show through takes a copy; the pass keeps
+    // what was there before the run's first write, so only reads after a write need it.
+    for (size_t i = 0; i < kept.size(); ++i) {
+      auto* read = std::get_if<ReadSite>(&kept[i].what);
+      if (read == nullptr) continue;
+      bool before = false, after = false;
+      for (size_t j = i; j-- > 0 && kept[j].time == kept[i].time;) {
+        before = before || std::holds_alternative<WriteSite>(kept[j].what);
+      }
+      for (size_t j = i + 1; before && j < kept.size() && kept[j].time == kept[i].time; ++j) {
+        after = after || std::holds_alternative<WriteSite>(kept[j].what);
+      }
+      read->copy = before && after;
+    }
+    plan_.instructions = std::move(kept);
+
+    std::vector<int> last(slots_.size(), -1);
+    for (size_t i = 0; i < plan_.instructions.size(); ++i) {
+      const Instruction& instruction = plan_.instructions[i];
+      if (instruction.result != kNoSlot) last[instruction.result] = static_cast<int>(i);
+      ForOperands(instruction, [&](Slot slot) { last[slot] = static_cast<int>(i); });
+    }
+    // The frame needs only the slots that are left.
+    std::vector<Slot> renumbered(slots_.size(), kNoSlot);
+    Slot next = 0;
+    for (size_t slot = 0; slot < last.size(); ++slot) {
+      if (last[slot] >= 0) renumbered[slot] = next++;
+    }
+    plan_.slots = next;
+    for (size_t slot = 0; slot < last.size(); ++slot) {
+      if (last[slot] >= 0) {
+        plan_.instructions[last[slot]].release.push_back(renumbered[slot]);
+      }
+    }
+    for (Instruction& instruction : plan_.instructions) Renumber(instruction, renumbered);
+
+    plan_.first.assign(model_.sites().size() + 2, static_cast<int>(plan_.instructions.size()));
+    for (size_t i = plan_.instructions.size(); i-- > 0;) {
+      plan_.first[plan_.instructions[i].time + 1] = static_cast<int>(i);
+    }
+    for (size_t t = plan_.first.size() - 1; t-- > 0;) {
+      plan_.first[t] = std::min(plan_.first[t], plan_.first[t + 1]);
+    }
+    for (const Instruction& instruction : plan_.instructions) {
+      if (instruction.time != kStart &&
+          (plan_.times.empty() || plan_.times.back() != instruction.time)) {
+        plan_.times.push_back(instruction.time);
+      }
+    }
+    for (const PlannedInvoke& invoke : plan_.invokes) plan_.end = std::max(plan_.end, invoke.end);
+    return std::move(plan_);
+  }
+
+  static void Renumber(BoundCall& call, const std::vector<Slot>& to) {
+    for (BoundCall::Fill& fill : call.fills) {
+      if (Slot* slot = std::get_if<Slot>(&fill.from)) {
+        *slot = to[*slot];
+      } else {
+        for (Slot& slot : std::get<std::vector<Slot>>(fill.from)) {
+          if (slot != kNoSlot) slot = to[slot];
+        }
+      }
+    }
+  }
+
+  static void Renumber(Instruction& instruction, const std::vector<Slot>& to) {
+    if (instruction.result != kNoSlot) instruction.result = to[instruction.result];
+    struct Each {
+      const std::vector<Slot>& to;
+      void operator()(ReadSite&) const {}
+      void operator()(ReadInvoke&) const {}
+      void operator()(LoadConstant&) const {}
+      void operator()(LoadParameter&) const {}
+      void operator()(CallOperator& what) const { Renumber(what.call, to); }
+      void operator()(TakeItem& what) const { what.from = to[what.from]; }
+      void operator()(MakeStructure& what) const {
+        for (Slot& slot : what.items) slot = to[slot];
+      }
+      void operator()(ReplacePart& what) const {
+        what.base = to[what.base];
+        what.value = to[what.value];
+        for (ViewStep& step : what.steps) Renumber(step.call, to);
+      }
+      void operator()(CallModule& what) const { what.input = to[what.input]; }
+      void operator()(WriteSite& what) const {
+        what.value = to[what.value];
+        for (ViewStep& step : what.steps) Renumber(step.call, to);
+      }
+      void operator()(SkipModule& what) const { what.value = to[what.value]; }
+      void operator()(SaveValue& what) const { what.value = to[what.value]; }
+      void operator()(LogValue& what) const { what.value = to[what.value]; }
+    };
+    std::visit(Each{to}, instruction.what);
+  }
+
+  struct SkipRange {
+    NodeId node;
+    int input, output, invoke;
+  };
+  struct Touch {
+    NodeId node;
+    int site, invoke;
+  };
+
+  const graph::Program& program_;
+  const ModelSpec& model_;
+  absl::Span<const RowCount> given_rows_;
+  std::vector<RowCount> rows_;
+  absl::flat_hash_map<NodeId, int> invoke_index_;
+  std::vector<Name> names_;  // by node id, then parts without a node
+  std::vector<SlotInfo> slots_;
+  std::vector<SkipRange> skips_;
+  std::vector<Touch> touched_;
+  uint64_t epoch_ = 0;
+  NodeId node_ = graph::kNoNode;
+  Plan plan_;
+};
+
+/// Walks a plan on meta tensors.
+class Checker {
+ public:
+  Checker(const Plan& plan, const graph::Program& program, const ModelSpec& model,
+          absl::Span<const RowCount> rows, const PlanLimits& limits)
+      : plan_(plan),
+        program_(program),
+        model_(model),
+        rows_(rows.begin(), rows.end()),
+        limits_(limits),
+        frame_(plan.slots),
+        bytes_(plan.slots, 0) {
+    RowCount all;
+    for (size_t i = 0; i < plan.invokes.size(); ++i) {
+      if (plan.invokes[i].all_rows) continue;
+      all.batch += rows_[i].batch;
+      all.tokens = std::max(all.tokens, rows_[i].tokens);
+    }
+    for (size_t i = 0; i < plan.invokes.size(); ++i) {
+      if (plan.invokes[i].all_rows) rows_[i] = all;
+    }
+    check_.saves.resize(plan.saves.size());
+  }
+
+  absl::StatusOr<PlanCheck> Run() {
+    for (const Instruction& instruction : plan_.instructions) {
+      instruction_ = &instruction;
+      absl::StatusOr<c10::IValue> result =
+          std::visit([this](const auto& what) { return Visit(what); }, instruction.what);
+      if (!result.ok()) {
+        const graph::Error error = graph::FromStatus(result.status());
+        if (error.node != graph::kNoNode) return result.status();
+        return graph::StatementError(result.status().code(), program_, instruction.node,
+                                     error.message, error.hint);
+      }
+      if (instruction.result != kNoSlot) {
+        if (absl::Status status = Hold(*std::move(result)); !status.ok()) return status;
+      }
+      for (Slot slot : instruction.release) {
+        live_ -= std::exchange(bytes_[slot], 0);
+        frame_[slot] = c10::IValue();
+      }
+    }
+    return std::move(check_);
+  }
+
+ private:
+  absl::Status Refuse(absl::StatusCode code, const std::string& message,
+                      const std::string& hint = "") const {
+    return graph::StatementError(code, program_, instruction_->node, message, hint);
+  }
+  absl::Status Misfit(const std::string& message, const std::string& hint = "") const {
+    return Refuse(absl::StatusCode::kInvalidArgument, message, hint);
+  }
+
+  const c10::IValue& At(Slot slot) const { return frame_[slot]; }
+
+  /// Elements and bytes of all tensors of a value.
+  static void Measure(const c10::IValue& value, uint64_t& largest, uint64_t& bytes) {
+    if (value.isTensor()) {
+      const at::Tensor& tensor = value.toTensor();
+      largest = std::max<uint64_t>(largest, tensor.numel());
+      bytes += static_cast<uint64_t>(tensor.numel()) * tensor.element_size();
+    } else if (value.isTuple()) {
+      for (const c10::IValue& item : value.toTupleRef().elements()) Measure(item, largest, bytes);
+    } else if (value.isList()) {
+      for (const c10::IValue& item : value.toListRef()) Measure(item, largest, bytes);
+    } else if (value.isGenericDict()) {
+      for (const auto& entry : value.toGenericDict()) Measure(entry.value(), largest, bytes);
+    }
+  }
+
+  absl::Status Hold(c10::IValue value) {
+    uint64_t largest = 0, bytes = 0;
+    Measure(value, largest, bytes);
+    if (limits_.value_elements != 0 && largest > limits_.value_elements) {
+      return Refuse(absl::StatusCode::kResourceExhausted,
+                    absl::StrCat("a value of ", largest, " elements; at most ",
+                                 limits_.value_elements, " are allowed"));
+    }
+    const Slot slot = instruction_->result;
+    bytes_[slot] = IsView() ? 0 : bytes;
+    live_ += bytes_[slot];
+    frame_[slot] = std::move(value);
+    return CountPeak(0);
+  }
+
+  /// Results that share the memory of another value of the frame.
+  bool IsView() const {
+    if (const auto* call = std::get_if<CallOperator>(&instruction_->what)) {
+      return call->call.row->makes == Makes::kView ||
+             call->call.row->makes == Makes::kOverlappingView;
+    }
+    return std::holds_alternative<TakeItem>(instruction_->what) ||
+           std::holds_alternative<MakeStructure>(instruction_->what) ||
+           std::holds_alternative<LoadParameter>(instruction_->what);
+  }
+
+  absl::Status CountPeak(uint64_t workspace) {
+    check_.peak_bytes = std::max(check_.peak_bytes, live_ + check_.result_bytes + workspace);
+    if (limits_.peak_bytes != 0 && check_.peak_bytes > limits_.peak_bytes) {
+      return Refuse(absl::StatusCode::kResourceExhausted,
+                    absl::StrCat("up to here the program's values take ", check_.peak_bytes,
+                                 " bytes at once; at most ", limits_.peak_bytes, " are allowed"),
+                    "save or use less at a time");
+    }
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<c10::IValue> Call(const BoundCall& call) {
+    c10::Stack stack = BindCall(call, program_, [this](Slot slot) { return At(slot); });
+    absl::StatusOr<c10::IValue> result = RunMeta(*call.row, stack);
+    if (!result.ok()) return result.status();
+    const CallCost cost = CostOf(*call.row, stack, *result);
+    check_.operations += cost.operations;
+    if (absl::Status status = CountPeak(static_cast<uint64_t>(cost.workspace_bytes));
+        !status.ok()) {
+      return status;
+    }
+    return result;
+  }
+
+  absl::StatusOr<c10::IValue> Follow(c10::IValue value, const std::vector<ViewStep>& steps) {
+    for (const ViewStep& step : steps) {
+      absl::StatusOr<c10::IValue> next = [&]() -> absl::StatusOr<c10::IValue> {
+        if (const auto* index = std::get_if<int64_t>(&step.item)) return TakeItemOf(value, *index);
+        if (const auto* key = std::get_if<std::string>(&step.item)) return TakeItemOf(value, *key);
+        c10::Stack stack = BindCall(step.call, program_, [this](Slot slot) { return At(slot); });
+        stack[0] = value;
+        return RunMeta(*step.call.row, std::move(stack));
+      }();
+      if (!next.ok()) return next.status();
+      value = *std::move(next);
+    }
+    return value;
+  }
+
+  /// As copy_: `value` broadcasts to the part's shape and can be converted to its dtype.
+  absl::Status FitsPart(const c10::IValue& part, const c10::IValue& value) const {
+    if (!part.isTensor() || !value.isTensor()) return Misfit("only tensors can be written");
+    const at::Tensor &to = part.toTensor(), &from = value.toTensor();
+    if (!at::is_expandable_to(from.sizes(), to.sizes())) {
+      return Misfit(absl::StrCat("a value of shape ", c10::str(from.sizes()),
+                                 " does not fit into a part of shape ", c10::str(to.sizes())),
+                    "it must have that shape, or broadcast to it");
+    }
+    if (!c10::canCast(from.scalar_type(), to.scalar_type())) return WrongDType(from, to);
+    return absl::OkStatus();
+  }
+
+  absl::Status WrongDType(const at::Tensor& from, const at::Tensor& to) const {
+    return Misfit(
+        absl::StrCat("a value of dtype ", graph::ToString(FromScalarType(from.scalar_type())),
+                     " is written where there is ",
+                     graph::ToString(FromScalarType(to.scalar_type()))),
+        "convert it with aten::to");
+  }
+
+  /// A replacement has the structure and the shape of what it replaces.
+  absl::Status FitsWhole(const c10::IValue& whole, const c10::IValue& value,
+                         bool first_leaf) const {
+    if (whole.isTensor()) {
+      if (!value.isTensor()) {
+        return Misfit(absl::StrCat("the value is ", graph::ToString(PatternOf(value)),
+                                   ", and it replaces ", graph::ToString(PatternOf(whole))));
+      }
+      const at::Tensor &to = whole.toTensor(), &from = value.toTensor();
+      if (from.sizes() != to.sizes()) {
+        return Misfit(absl::StrCat("a value of shape ", c10::str(from.sizes()),
+                                   " replaces one of shape ", c10::str(to.sizes())),
+                      "a replacement has the same shape; a slice write (`[...] =`) broadcasts");
+      }
+      if (from.scalar_type() != to.scalar_type() &&
+          !(from.is_floating_point() && to.is_floating_point())) {
+        return WrongDType(from, to);
+      }
+      return absl::OkStatus();
+    }
+    if (whole.isNone()) {
+      return value.isNone() ? absl::OkStatus() : Misfit("a value is given where there is none");
+    }
+    std::vector<c10::IValue> items = ItemsOf(whole);
+    if (value.isTensor() && first_leaf && !items.empty()) {
+      return FitsWhole(items.front(), value, true);
+    }
+    std::vector<c10::IValue> given = ItemsOf(value);
+    if (value.isTensor() || given.size() != items.size()) {
+      return Misfit(absl::StrCat("the value is ", graph::ToString(PatternOf(value)),
+                                 ", and it replaces ", graph::ToString(PatternOf(whole))),
+                    "a replacement has the structure of what it replaces, or is a lone tensor for "
+                    "its first");
+    }
+    for (size_t i = 0; i < items.size(); ++i) {
+      if (absl::Status status = FitsWhole(items[i], given[i], false); !status.ok()) return status;
+    }
+    return absl::OkStatus();
+  }
+
+  static std::vector<c10::IValue> ItemsOf(const c10::IValue& value) {
+    std::vector<c10::IValue> items;
+    if (value.isTuple()) {
+      for (const c10::IValue& item : value.toTupleRef().elements()) items.push_back(item);
+    } else if (value.isList()) {
+      for (const c10::IValue& item : value.toListRef()) items.push_back(item);
+    } else if (value.isGenericDict()) {
+      for (const auto& entry : value.toGenericDict()) items.push_back(entry.value());
+    }
+    return items;
+  }
+
+  c10::IValue SiteMeta(int site, int invoke) const {
+    return MetaOf(model_.sites()[site].pattern, rows_[invoke]);
+  }
+
+  absl::StatusOr<c10::IValue> Visit(const ReadSite& read) {
+    return SiteMeta(instruction_->time, read.invoke);
+  }
+  absl::StatusOr<c10::IValue> Visit(const ReadInvoke& read) {
+    std::vector<int64_t> shape = {rows_[read.invoke].batch};
+    if (read.point != Point::kRows) shape.push_back(rows_[read.invoke].tokens);
+    return c10::IValue(at::empty(shape, at::device(at::kMeta).dtype(at::kLong)));
+  }
+  absl::StatusOr<c10::IValue> Visit(const LoadConstant&) {
+    const auto& tensor = std::get<graph::Constant>(program_.at(instruction_->node).kind).tensor;
+    return c10::IValue(
+        at::empty(tensor.shape, at::device(at::kMeta).dtype(ToScalarType(tensor.dtype))));
+  }
+  absl::StatusOr<c10::IValue> Visit(const LoadParameter& parameter) {
+    const ParameterSpec& spec = model_.parameters().at(parameter.path);
+    return c10::IValue(
+        at::empty(spec.shape, at::device(at::kMeta).dtype(ToScalarType(spec.dtype))));
+  }
+  absl::StatusOr<c10::IValue> Visit(const CallOperator& what) { return Call(what.call); }
+  absl::StatusOr<c10::IValue> Visit(const TakeItem& what) {
+    return TakeItemOf(At(what.from), what.item);
+  }
+  absl::StatusOr<c10::IValue> Visit(const MakeStructure& what) {
+    return MakeStructureOf(what, [this](Slot slot) { return At(slot); });
+  }
+  absl::StatusOr<c10::IValue> Visit(const ReplacePart& what) {
+    absl::StatusOr<c10::IValue> part = Follow(At(what.base), what.steps);
+    if (!part.ok()) return part.status();
+    if (absl::Status status = FitsPart(*part, At(what.value)); !status.ok()) return status;
+    return At(what.base);
+  }
+  absl::StatusOr<c10::IValue> Visit(const CallModule& what) {
+    const bool all = what.invoke >= 0 && plan_.invokes[what.invoke].all_rows;
+    return Builder::ModuleResult(model_, what.module, At(what.input),
+                                 what.invoke < 0 ? RowCount{} : rows_[what.invoke], all);
+  }
+  absl::StatusOr<c10::IValue> Visit(const WriteSite& what) {
+    const c10::IValue whole = SiteMeta(instruction_->time, what.invoke);
+    if (what.steps.empty()) return Checked(FitsWhole(whole, At(what.value), true));
+    absl::StatusOr<c10::IValue> part = Follow(whole, what.steps);
+    if (!part.ok()) return part.status();
+    return Checked(FitsPart(*part, At(what.value)));
+  }
+  absl::StatusOr<c10::IValue> Visit(const SkipModule& what) {
+    const int output = model_.FindSite(what.module, Point::kOutput, what.visit);
+    return Checked(FitsWhole(SiteMeta(output, what.invoke), At(what.value), true));
+  }
+  absl::StatusOr<c10::IValue> Visit(const SaveValue& what) {
+    uint64_t largest = 0, bytes = 0;
+    Measure(At(what.value), largest, bytes);
+    check_.result_bytes += bytes;
+    if (limits_.result_bytes != 0 && check_.result_bytes > limits_.result_bytes) {
+      return Refuse(absl::StatusCode::kResourceExhausted,
+                    absl::StrCat("up to here the results take ", check_.result_bytes,
+                                 " bytes; at most ", limits_.result_bytes, " are allowed"),
+                    "save slices, or reduce on the server");
+    }
+    check_.saves[what.save] = PatternOf(At(what.value));
+    return Checked(CountPeak(0));
+  }
+  absl::StatusOr<c10::IValue> Visit(const LogValue&) { return c10::IValue(); }
+
+  static absl::StatusOr<c10::IValue> Checked(const absl::Status& status) {
+    if (!status.ok()) return status;
+    return c10::IValue();
+  }
+
+  const Plan& plan_;
+  const graph::Program& program_;
+  const ModelSpec& model_;
+  std::vector<RowCount> rows_;
+  const PlanLimits& limits_;
+  std::vector<c10::IValue> frame_;
+  std::vector<uint64_t> bytes_;
+  uint64_t live_ = 0;
+  const Instruction* instruction_ = nullptr;
+  PlanCheck check_;
+};
+
+}  // namespace
+
+absl::StatusOr<Plan> MakePlan(const graph::Program& program, const ModelSpec& model,
+                              absl::Span<const RowCount> rows) {
+  absl::StatusOr<Plan> plan = absl::InternalError("not planned");
+  absl::Status status = CatchTorch([&] {
+    plan = Builder(program, model, rows).Build();
+    return absl::OkStatus();
+  });
+  if (!status.ok()) return status;
+  return plan;
+}
+
+absl::StatusOr<PlanCheck> CheckPlan(const Plan& plan, const graph::Program& program,
+                                    const ModelSpec& model, absl::Span<const RowCount> rows,
+                                    const PlanLimits& limits) {
+  absl::StatusOr<PlanCheck> check = absl::InternalError("not checked");
+  absl::Status status = CatchTorch([&] {
+    check = Checker(plan, program, model, rows, limits).Run();
+    return absl::OkStatus();
+  });
+  if (!status.ok()) return status;
+  return check;
+}
+
+}  // namespace weft::plan

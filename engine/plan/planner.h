@@ -1,0 +1,120 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "engine/graph/program.h"
+#include "engine/graph/value.h"
+#include "engine/plan/model_spec.h"
+#include "engine/plan/plan.h"
+
+namespace weft::plan {
+
+/// Schedule a program that passed graph::Check. `rows` has an entry per invoke in written order
+/// (those of `invoke { }` are ignored). Resolves versions, sites, overloads and shapes without
+/// running the model. Every error names its statement: kInvalidArgument, kNotFound,
+/// kPermissionDenied (an operator that is not for programs), kUnimplemented.
+absl::StatusOr<Plan> MakePlan(const graph::Program& program, const ModelSpec& model,
+                              absl::Span<const RowCount> rows);
+
+/// Bounds that CheckPlan enforces; 0 means no bound.
+struct PlanLimits {
+  uint64_t value_elements = 0;
+  uint64_t result_bytes = 0;
+  uint64_t peak_bytes = 0;
+};
+
+/// What a plan means for given token counts.
+struct PlanCheck {
+  std::vector<graph::Pattern> saves;  // as Plan::saves; all dimensions constant
+  uint64_t result_bytes = 0;
+  uint64_t peak_bytes = 0;
+  double operations = 0;
+};
+
+/// Walk the plan on meta tensors: shapes, dtypes, bytes and cost of everything that the program
+/// computes. kInvalidArgument naming the statement that cannot work, kResourceExhausted naming the
+/// limit and the statement.
+absl::StatusOr<PlanCheck> CheckPlan(const Plan& plan, const graph::Program& program,
+                                    const ModelSpec& model, absl::Span<const RowCount> rows,
+                                    const PlanLimits& limits);
+
+/// The key under which a plan may be reused: everything of a program but the payloads of tensor
+/// constants, top-level floats, prompts and token ids, names of values and sources.
+std::string SignatureOf(const graph::Program& program);
+
+/// Fill in a call's stack from the program's literals and a frame. `frame(slot)` gives the value.
+template <typename Frame>
+c10::Stack BindCall(const BoundCall& call, const graph::Program& program, const Frame& frame);
+
+/// Make a list, tuple or dict from a frame's values.
+template <typename Frame>
+c10::IValue MakeStructureOf(const MakeStructure& make, const Frame& frame);
+
+/// The meta value of a pattern at given counts.
+c10::IValue MetaOf(const graph::Pattern& pattern, RowCount rows);
+/// The pattern of a (meta or real) value; dimensions are constants.
+graph::Pattern PatternOf(const c10::IValue& value);
+
+/// Take an item of a tuple, list or dict.
+absl::StatusOr<c10::IValue> TakeItemOf(const c10::IValue& value,
+                                       const std::variant<int64_t, std::string>& item);
+
+graph::DType FromScalarType(c10::ScalarType type);
+c10::ScalarType ToScalarType(graph::DType dtype);
+
+// ---------------------------------------------------------------------------------------------
+
+template <typename Frame>
+c10::IValue MakeStructureOf(const MakeStructure& make, const Frame& frame) {
+  if (make.kind == graph::Structure::Kind::kDict) {
+    c10::impl::GenericDict dict(c10::StringType::get(), c10::AnyType::get());
+    for (size_t i = 0; i < make.items.size(); ++i) dict.insert(make.keys[i], frame(make.items[i]));
+    return dict;
+  }
+  if (make.kind == graph::Structure::Kind::kTuple) {
+    std::vector<c10::IValue> items;
+    for (Slot slot : make.items) items.push_back(frame(slot));
+    return c10::ivalue::Tuple::create(std::move(items));
+  }
+  c10::impl::GenericList list(c10::AnyType::get());
+  for (Slot slot : make.items) list.push_back(frame(slot));
+  return list;
+}
+
+template <typename Frame>
+c10::Stack BindCall(const BoundCall& call, const graph::Program& program, const Frame& frame) {
+  c10::Stack stack = call.stack;
+  for (const BoundCall::Fill& fill : call.fills) {
+    if (const Slot* slot = std::get_if<Slot>(&fill.from)) {
+      stack[fill.argument] = frame(*slot);
+      continue;
+    }
+    const auto& slots = std::get<std::vector<Slot>>(fill.from);
+    if (call.row->schema().arguments()[fill.argument].type()->isSubtypeOf(
+            *c10::ListType::ofTensors())) {
+      c10::List<at::Tensor> list;
+      list.reserve(slots.size());
+      for (Slot slot : slots) list.push_back(frame(slot).toTensor());
+      stack[fill.argument] = std::move(list);
+    } else {
+      c10::List<std::optional<at::Tensor>> list;
+      list.reserve(slots.size());
+      for (Slot slot : slots) {
+        list.push_back(slot == kNoSlot ? std::optional<at::Tensor>() : frame(slot).toTensor());
+      }
+      stack[fill.argument] = std::move(list);
+    }
+  }
+  for (const BoundCall::Float& number : call.floats) {
+    const auto& op = std::get<graph::Operator>(program.at(call.node).kind);
+    stack[number.argument] = ConvertTo(std::get<double>(op.arguments[number.literal].value),
+                                       call.row->schema().arguments()[number.argument]);
+  }
+  return stack;
+}
+
+}  // namespace weft::plan

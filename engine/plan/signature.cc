@@ -1,0 +1,147 @@
+#include <cstring>
+
+#include "engine/plan/planner.h"
+
+namespace weft::plan {
+namespace {
+
+/// Appends what a plan depends on to a key. Every part is fixed-size or preceded by its length, so
+/// two programs share a key only if they share the parts.
+class Appender {
+ public:
+  explicit Appender(std::string* out) : out_(*out) {}
+
+  void Add(const graph::Node& node) {
+    Byte(static_cast<uint8_t>(node.kind.index()));
+    Number(node.parent);
+    std::visit([this](const auto& kind) { Kind(kind); }, node.kind);
+  }
+
+ private:
+  void Byte(uint8_t byte) { out_.push_back(static_cast<char>(byte)); }
+  void Number(uint64_t number) {
+    char bytes[sizeof(number)];
+    std::memcpy(bytes, &number, sizeof(number));
+    out_.append(bytes, sizeof(number));
+  }
+  void Text(const std::string& text) {
+    Number(text.size());
+    out_.append(text);
+  }
+  void Site(const graph::Site& site) {
+    Text(site.module);
+    Byte(static_cast<uint8_t>(site.point));
+    Number(site.visit);
+  }
+
+  void Value(const graph::Argument& argument, bool top) {
+    Text(argument.name);
+    Byte(static_cast<uint8_t>(argument.value.index()));
+    if (const auto* ref = std::get_if<graph::NodeRef>(&argument.value)) Number(ref->id);
+    if (const auto* flag = std::get_if<bool>(&argument.value)) Byte(*flag ? 1 : 0);
+    if (const auto* number = std::get_if<int64_t>(&argument.value)) {
+      Number(static_cast<uint64_t>(*number));
+    }
+    // The value of a float of its own is not part of the key: the plan reads it from the program.
+    if (const auto* number = std::get_if<double>(&argument.value); number != nullptr && !top) {
+      uint64_t bits;
+      std::memcpy(&bits, number, sizeof(bits));
+      Number(bits);
+    }
+    if (const auto* text = std::get_if<std::string>(&argument.value)) Text(*text);
+    if (const auto* dtype = std::get_if<graph::DType>(&argument.value)) {
+      Byte(static_cast<uint8_t>(*dtype));
+    }
+    if (const auto* list = std::get_if<graph::Argument::List>(&argument.value))
+      Values(*list, false);
+  }
+  void Values(const std::vector<graph::Argument>& values, bool top) {
+    Number(values.size());
+    for (const graph::Argument& value : values) Value(value, top);
+  }
+
+  void Bound(const std::optional<int64_t>& bound) {
+    Byte(bound.has_value() ? 1 : 0);
+    if (bound) Number(static_cast<uint64_t>(*bound));
+  }
+  void Terms(const std::vector<graph::IndexTerm>& terms) {
+    Number(terms.size());
+    for (const graph::IndexTerm& term : terms) {
+      Byte(static_cast<uint8_t>(term.index()));
+      if (const auto* index = std::get_if<int64_t>(&term)) Number(static_cast<uint64_t>(*index));
+      if (const auto* slice = std::get_if<graph::Slice>(&term)) {
+        Bound(slice->start);
+        Bound(slice->stop);
+        Bound(slice->step);
+      }
+      if (const auto* ref = std::get_if<graph::NodeRef>(&term)) Number(ref->id);
+      if (const auto* key = std::get_if<std::string>(&term)) Text(*key);
+    }
+  }
+
+  void Kind(const graph::Trace&) {}
+  void Kind(const graph::Stop&) {}
+  void Kind(const graph::Invoke& invoke) {
+    Byte(std::holds_alternative<graph::Invoke::AllRows>(invoke.input) ? 1 : 0);
+  }
+  void Kind(const graph::Constant& constant) {
+    Byte(static_cast<uint8_t>(constant.tensor.dtype));
+    Number(constant.tensor.shape.size());
+    for (int64_t size : constant.tensor.shape) Number(static_cast<uint64_t>(size));
+  }
+  void Kind(const graph::Read& read) { Site(read.site); }
+  void Kind(const graph::Operator& op) {
+    Text(op.name);
+    Values(op.arguments, true);
+  }
+  void Kind(const graph::Index& index) {
+    Number(index.target);
+    Terms(index.terms);
+  }
+  void Kind(const graph::Structure& structure) {
+    Byte(static_cast<uint8_t>(structure.kind));
+    Values(structure.items, false);
+  }
+  void Kind(const graph::Call& call) {
+    Text(call.module);
+    Values(call.arguments, false);
+  }
+  void Kind(const graph::Parameter& parameter) { Text(parameter.path); }
+  void Kind(const graph::Write& write) {
+    Site(write.site);
+    Terms(write.index);
+    Number(write.value);
+  }
+  void Kind(const graph::Assign& assign) {
+    Number(assign.target);
+    Terms(assign.index);
+    Number(assign.value);
+  }
+  void Kind(const graph::Skip& skip) {
+    Text(skip.module);
+    Number(skip.visit);
+    Number(skip.value);
+  }
+  void Kind(const graph::Save& save) {
+    Text(save.name);
+    Number(save.value);
+  }
+  void Kind(const graph::Log& log) {
+    Text(log.label);
+    Number(log.value);
+  }
+
+  std::string& out_;
+};
+
+}  // namespace
+
+std::string SignatureOf(const graph::Program& program) {
+  std::string key;
+  key.reserve(program.nodes.size() * 48);
+  Appender appender(&key);
+  for (const graph::Node& node : program.nodes) appender.Add(node);
+  return key;
+}
+
+}  // namespace weft::plan

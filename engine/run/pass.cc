@@ -1,0 +1,296 @@
+#include "engine/run/pass.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "engine/run/run.h"
+
+namespace weft::run {
+
+InvokeInput InvokeInput::Make(const std::vector<std::vector<int64_t>>& rows, int64_t pad,
+                              bool pad_left) {
+  InvokeInput input;
+  size_t longest = 0;
+  for (const auto& row : rows) longest = std::max(longest, row.size());
+  const auto batch = static_cast<int64_t>(rows.size());
+  const auto tokens = static_cast<int64_t>(longest);
+  input.ids = at::full({batch, tokens}, pad, at::kLong);
+  input.mask = at::zeros({batch, tokens}, at::kLong);
+  input.positions = at::zeros({batch, tokens}, at::kLong);
+  auto* ids = input.ids.data_ptr<int64_t>();
+  auto* mask = input.mask.data_ptr<int64_t>();
+  auto* positions = input.positions.data_ptr<int64_t>();
+  for (size_t r = 0; r < rows.size(); ++r) {
+    const size_t pads = longest - rows[r].size();
+    input.padded = input.padded || pads > 0;
+    const size_t first = r * longest + (pad_left ? pads : 0);
+    for (size_t t = 0; t < rows[r].size(); ++t) {
+      ids[first + t] = rows[r][t];
+      mask[first + t] = 1;
+      positions[first + t] = static_cast<int64_t>(t);
+    }
+    // As transformers' cumulative sum over the mask: pads after the text keep the last position.
+    for (size_t t = rows[r].size(); !pad_left && t < longest; ++t) {
+      positions[first + t] = static_cast<int64_t>(rows[r].size()) - 1;
+    }
+  }
+  if (input.padded) {
+    // A pad looks at itself, so that its row stays finite; nobody looks at a pad.
+    const at::Tensor causal = at::ones({tokens, tokens}, at::kBool).tril();
+    const at::Tensor real = input.mask.to(at::kBool).view({batch, 1, 1, tokens});
+    input.attention_mask = at::logical_or(at::logical_and(causal, real),
+                                          at::eye(tokens, at::kBool)).contiguous();
+  }
+  return input;
+}
+
+TapTable::TapTable(const plan::ModelSpec& spec, std::vector<OutputForm> forms_by_module)
+    : times(spec.modules().size() * 2), forms(std::move(forms_by_module)) {
+  for (size_t time = 0; time < spec.sites().size(); ++time) {
+    const plan::SiteSpec& site = spec.sites()[time];
+    const int tap = site.module * 2 + (site.site.point == graph::Point::kOutput ? 1 : 0);
+    auto& visits = times[tap];
+    if (visits.size() <= site.site.visit) visits.resize(site.site.visit + 1, -1);
+    visits[site.site.visit] = static_cast<int>(time);
+  }
+  result_site = spec.ResultSite();
+}
+
+at::Tensor Cut(const at::Tensor& packed, const Segment& segment) {
+  const auto sizes = packed.sizes();
+  const auto strides = packed.strides();
+  c10::SmallVector<int64_t, 6> cut_sizes = {segment.input->batch(), segment.input->tokens()};
+  c10::SmallVector<int64_t, 6> cut_strides = {strides[1] * segment.input->tokens(), strides[1]};
+  for (size_t d = 2; d < sizes.size(); ++d) {
+    cut_sizes.push_back(sizes[d]);
+    cut_strides.push_back(strides[d]);
+  }
+  return packed.as_strided(cut_sizes, cut_strides,
+                           packed.storage_offset() + segment.start * strides[1]);
+}
+
+// --- Visiting -----------------------------------------------------------------------------------
+
+c10::IValue InForm(const OutputForm& form, at::Tensor tensor) {
+  switch (form.kind) {
+    case OutputForm::Kind::kTensor:
+      break;
+    case OutputForm::Kind::kTuple: {
+      std::vector<c10::IValue> items(1 + form.nones);
+      items[0] = std::move(tensor);
+      return c10::ivalue::Tuple::create(std::move(items));
+    }
+    case OutputForm::Kind::kDict: {
+      c10::impl::GenericDict dict(c10::StringType::get(), c10::AnyType::get());
+      dict.insert(form.field, std::move(tensor));
+      return dict;
+    }
+  }
+  return tensor;
+}
+
+at::Tensor Visiting::LeafOf(const c10::IValue& value) {
+  if (value.isTensor()) return value.toTensor();
+  if (value.isTuple()) return LeafOf(value.toTupleRef().elements()[0]);
+  if (value.isGenericDict()) return LeafOf(value.toGenericDict().begin()->value());
+  if (value.isList()) return LeafOf(value.toListRef()[0]);
+  return {};
+}
+
+c10::IValue Visiting::Read(const Segment& segment, bool written) const {
+  return InForm(form_, Cut(written ? current_ : original_, segment));
+}
+
+c10::IValue Visiting::ReadAll(absl::Span<const Segment> segments, bool written) const {
+  const at::Tensor& packed = written ? current_ : original_;
+  int64_t batch = 0, longest = 0;
+  for (const Segment& segment : segments) {
+    batch += segment.input->batch();
+    longest = std::max(longest, segment.input->tokens());
+  }
+  c10::SmallVector<int64_t, 6> sizes = {batch, longest};
+  for (int64_t d = 2; d < packed.dim(); ++d) sizes.push_back(packed.size(d));
+  at::Tensor all = at::zeros(sizes, packed.options());
+  int64_t row = 0;
+  for (const Segment& segment : segments) {
+    const int64_t tokens = segment.input->tokens();
+    all.narrow(0, row, segment.input->batch())
+        .narrow(1, pass_.pad_left() ? longest - tokens : 0, tokens)
+        .copy_(Cut(packed, segment));
+    row += segment.input->batch();
+  }
+  return InForm(form_, std::move(all));
+}
+
+c10::IValue Visiting::Writable(const Segment& segment) {
+  if (!copied_) {
+    current_ = current_.clone();
+    copied_ = true;
+  }
+  return InForm(form_, Cut(current_, segment));
+}
+
+void Visiting::WriteAll(absl::Span<const Segment> segments, const at::Tensor& rows) {
+  const int64_t longest = rows.size(1);
+  int64_t row = 0;
+  for (const Segment& segment : segments) {
+    const int64_t tokens = segment.input->tokens();
+    LeafOf(Writable(segment))
+        .copy_(rows.narrow(0, row, segment.input->batch())
+                   .narrow(1, pass_.pad_left() ? longest - tokens : 0, tokens));
+    row += segment.input->batch();
+  }
+}
+
+// --- Pass ---------------------------------------------------------------------------------------
+
+Pass::Pass(const TapTable& taps, absl::Span<Run* const> runs, bool pad_left)
+    : taps_(taps),
+      listens_(taps.times.size(), 0),
+      visits_(taps.times.size(), 0),
+      pad_left_(pad_left),
+      shared_(runs.size() > 1) {
+  for (Run* run : runs) {
+    for (Segment& segment : run->segments()) {
+      segment.present = true;
+      present_.push_back(&segment);
+    }
+    for (int time : run->plan().times) listeners_.emplace_back(time, run);
+    for (int tap : run->taps()) listens_[tap] = 1;
+  }
+  std::stable_sort(present_.begin(), present_.end(),
+                   [](const Segment* a, const Segment* b) { return a->end > b->end; });
+  if (runs.size() > 1) {
+    std::stable_sort(listeners_.begin(), listeners_.end(),
+                     [](const auto& a, const auto& b) { return a.first < b.first; });
+  }
+  int64_t start = 0;
+  for (Segment* segment : present_) {
+    segment->start = start;
+    start += segment->rows();
+  }
+}
+
+Pass::Pass(const TapTable& taps, std::vector<Segment*> segments, Recorder* recorder)
+    : taps_(taps),
+      present_(std::move(segments)),
+      listens_(taps.times.size(), recorder != nullptr ? 1 : 0),
+      visits_(taps.times.size(), 0),
+      recorder_(recorder) {
+  int64_t start = 0;
+  for (Segment* segment : present_) {
+    segment->start = start;
+    start += segment->rows();
+  }
+}
+
+at::Tensor Pass::Ids() const {
+  if (present_.size() == 1) return present_[0]->input->ids.view({1, -1});
+  std::vector<at::Tensor> rows;
+  rows.reserve(present_.size());
+  for (const Segment* segment : present_) rows.push_back(segment->input->ids.view({1, -1}));
+  return at::cat(rows, 1);
+}
+
+at::Tensor Pass::Positions() const {
+  if (present_.size() == 1) return present_[0]->input->positions.view({1, -1});
+  std::vector<at::Tensor> rows;
+  rows.reserve(present_.size());
+  for (const Segment* segment : present_) rows.push_back(segment->input->positions.view({1, -1}));
+  return at::cat(rows, 1);
+}
+
+void Pass::VisitTap(int tap, at::Tensor& value) {
+  if (recorder_ != nullptr) {
+    recorder_->Record(tap, value);
+    return;
+  }
+  const auto& times = taps_.times[tap];
+  const int visit = visits_[tap]++;
+  if (visit >= static_cast<int>(times.size())) return;
+  const int time = times[visit];
+  static const OutputForm kInputForm;
+  Visiting visiting(*this, time, tap % 2 == 1 ? taps_.forms[tap / 2] : kInputForm, value);
+  // Binary search, as modules that are left out (skipped, or after an early end) are not visited.
+  auto it = std::lower_bound(listeners_.begin(), listeners_.end(), time,
+                             [](const auto& entry, int t) { return entry.first < t; });
+  for (; it != listeners_.end() && it->first == time; ++it) it->second->Visit(visiting);
+}
+
+bool Pass::Leave(int tap, at::Tensor& hidden) {
+  if (recorder_ != nullptr) return true;
+  const auto& times = taps_.times[tap];
+  const int time = times.empty() ? -1 : times.front();
+  bool alive = false;
+  const absl::Time now = absl::Now();
+  for (Segment* segment : present_) {
+    if (segment->run == nullptr) {
+      alive = true;  // a call out of band, which nobody leaves
+      continue;
+    }
+    segment->run->CheckAlive(now);
+    if (!segment->run->ended() && segment->end > time) alive = true;
+  }
+  const size_t before = present_.size();
+  while (!present_.empty() && present_.back()->run != nullptr &&
+         (present_.back()->end <= time || present_.back()->run->ended())) {
+    present_.back()->present = false;
+    present_.pop_back();
+  }
+  if (!alive) {
+    done_ = true;
+    return false;
+  }
+  if (present_.size() != before) {
+    const Segment* last = present_.back();
+    hidden = hidden.narrow(1, 0, last->start + last->rows());
+  }
+  return true;
+}
+
+std::vector<Pass::SkipRequest> Pass::TakeSkips() {
+  std::vector<SkipRequest> skips;
+  skips.swap(skips_);
+  return skips;
+}
+
+at::Tensor Pass::WithoutSkipped(const at::Tensor& input, absl::Span<const SkipRequest> skips,
+                                std::vector<Segment*>* before) {
+  *before = present_;
+  for (const SkipRequest& skip : skips) skip.segment->present = false;
+  present_.clear();
+  std::vector<at::Tensor> rows;
+  int64_t start = 0;
+  for (Segment* segment : *before) {
+    if (!segment->present) continue;
+    rows.push_back(input.narrow(1, segment->start, segment->rows()));
+    segment->start = start;
+    start += segment->rows();
+    present_.push_back(segment);
+  }
+  return rows.empty() ? at::Tensor() : at::cat(rows, 1);
+}
+
+at::Tensor Pass::JoinSkipped(const at::Tensor& output, absl::Span<const SkipRequest> skips,
+                             std::vector<Segment*> before) {
+  std::vector<at::Tensor> rows;
+  int64_t start = 0;
+  for (Segment* segment : before) {
+    at::Tensor part;
+    for (const SkipRequest& skip : skips) {
+      if (skip.segment != segment) continue;
+      c10::SmallVector<int64_t, 6> sizes = {1, segment->rows()};
+      for (int64_t d = 2; d < skip.value.dim(); ++d) sizes.push_back(skip.value.size(d));
+      part = skip.value.reshape(sizes);
+    }
+    if (!part.defined()) part = output.narrow(1, segment->start, segment->rows());
+    rows.push_back(std::move(part));
+    segment->start = start;
+    segment->present = true;
+    start += segment->rows();
+  }
+  present_ = std::move(before);
+  return at::cat(rows, 1);
+}
+
+}  // namespace weft::run

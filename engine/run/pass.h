@@ -1,0 +1,206 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <ATen/core/ivalue.h>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "engine/plan/model_spec.h"
+
+namespace weft::run {
+
+class Run;
+
+/// The token ids of one invoke, with its own pads.
+struct InvokeInput {
+  at::Tensor ids;        // [B, T] int64
+  at::Tensor mask;       // [B, T] int64, 1 at real tokens
+  at::Tensor positions;  // [B, T] int64, counted over real tokens; 0 at pads before them
+  bool padded = false;
+  /// `[B, 1, T, T]` bool, only where there are pads: what may be looked at.
+  at::Tensor attention_mask;
+
+  /// `rows` shorter than the longest are padded on the left (or right) with `pad`. Made outside of
+  /// InferenceMode.
+  static InvokeInput Make(const std::vector<std::vector<int64_t>>& rows, int64_t pad,
+                          bool pad_left);
+  int64_t batch() const { return ids.size(0); }
+  int64_t tokens() const { return ids.size(1); }
+};
+
+/// The rows that one invoke has in a pass: a block of `batch * tokens` packed rows.
+struct Segment {
+  Run* run = nullptr;
+  int invoke = 0;
+  const InvokeInput* input = nullptr;
+  int64_t start = 0;  // its first row in the tensors of the pass as they are now
+  int end = 0;        // the last site that it is needed for
+  bool present = true;
+
+  int64_t rows() const { return input->batch() * input->tokens(); }
+};
+
+/// What a module returns in transformers, given the one tensor that it computes here.
+struct OutputForm {
+  enum class Kind : uint8_t { kTensor, kTuple, kDict };
+  Kind kind = Kind::kTensor;
+  int nones = 0;      // kTuple: that many `none` after the tensor
+  std::string field;  // kDict: its one field
+};
+
+/// A tensor in the structure that its module returns.
+c10::IValue InForm(const OutputForm& form, at::Tensor tensor);
+
+/// Where the boundaries of a model's modules are met: a tap is `2 * module` for the input and
+/// `2 * module + 1` for the output. Const once made.
+struct TapTable {
+  TapTable(const plan::ModelSpec& spec, std::vector<OutputForm> forms);
+  /// By tap, the time of each visit.
+  std::vector<std::vector<int>> times;
+  std::vector<OutputForm> forms;  // by module
+  int result_site = 0;
+};
+
+class Pass;
+
+/// One site while it is visited. What is there can be read by segment; the first write makes a copy
+/// of the whole, so that nothing that was read before changes.
+class Visiting {
+ public:
+  Visiting(Pass& pass, int time, const OutputForm& form, at::Tensor& value)
+      : pass_(pass), time_(time), form_(form), original_(value), current_(value) {}
+
+  int time() const { return time_; }
+  Pass& pass() { return pass_; }
+
+  /// The rows of one segment as `[B, T, ...]` in the site's structure; `written`: as they are after
+  /// the writes so far.
+  c10::IValue Read(const Segment& segment, bool written) const;
+  /// The same for all rows of `segments`, `[all B, longest T, ...]`, zeros at the pads.
+  c10::IValue ReadAll(absl::Span<const Segment> segments, bool written) const;
+  /// Rows of one segment to write to, in the site's structure.
+  c10::IValue Writable(const Segment& segment);
+  /// Write back what ReadAll gave (and somebody changed).
+  void WriteAll(absl::Span<const Segment> segments, const at::Tensor& rows);
+  /// The tensor within the site's structure.
+  static at::Tensor LeafOf(const c10::IValue& value);
+
+ private:
+  Pass& pass_;
+  int time_;
+  const OutputForm& form_;
+  at::Tensor original_;
+  at::Tensor& current_;
+  bool copied_ = false;
+};
+
+/// Sees every boundary of a pass in order: how sites are recorded at load.
+class Recorder {
+ public:
+  virtual ~Recorder() = default;
+  virtual void Record(int tap, const at::Tensor& value) = 0;
+};
+
+/// One forward of the model over the segments of any number of runs, packed as
+/// `[1, rows, ...]`. Segments are ordered by the last site that they are needed for, latest first,
+/// so that leaving is a narrow from the end.
+///
+/// Not thread-safe: one pass, one thread.
+class Pass {
+ public:
+  /// `segments` of each run lie together in `runs[i]->segments()`. `pad_left` says on which side
+  /// `invoke { }` pads.
+  Pass(const TapTable& taps, absl::Span<Run* const> runs, bool pad_left);
+  /// A pass without runs, such as the recording at load or a call out of band.
+  Pass(const TapTable& taps, std::vector<Segment*> segments, Recorder* recorder);
+
+  Pass(const Pass&) = delete;
+  Pass& operator=(const Pass&) = delete;
+
+  // --- for models ---
+
+  /// `[1, rows]` int64, of all segments that are present.
+  at::Tensor Ids() const;
+  at::Tensor Positions() const;
+  /// The segments that are present, in row order.
+  absl::Span<Segment* const> present() const { return present_; }
+
+  /// Offer a module's input or output to whoever listens; may replace it.
+  void Tap(int tap, at::Tensor& value) {
+    if (listens_[tap] == 0) [[likely]] {
+      return;
+    }
+    VisitTap(tap, value);
+  }
+
+  /// Skips that were asked for at the input just visited.
+  struct SkipRequest {
+    Segment* segment;
+    at::Tensor value;  // [B, T, ...]
+  };
+  bool HasSkips() const { return !skips_.empty(); }
+  void RequestSkip(Segment* segment, at::Tensor value) {
+    skips_.push_back({segment, std::move(value)});
+  }
+  /// Run `module` for the rows that do not skip it, and join its output with the values of those
+  /// that do. `module` is called with a narrower packed tensor, or not at all.
+  template <typename Module>
+  at::Tensor CallPartly(at::Tensor input, const Module& module);
+
+  /// Let go of the segments that no site after `tap` (an output just visited) is needed for: narrows
+  /// `hidden`. Also where cancelled and late runs are noticed. False if nobody is left.
+  bool Leave(int tap, at::Tensor& hidden);
+  bool done() const { return done_; }
+
+  void CountCall() { ++module_calls_; }
+  uint64_t module_calls() const { return module_calls_; }
+
+  // --- for runs ---
+  bool pad_left() const { return pad_left_; }
+  /// Several runs share this pass.
+  bool shared() const { return shared_; }
+
+ private:
+  friend class Visiting;
+
+  void VisitTap(int tap, at::Tensor& value);
+  /// Skipping segments leave for the module's duration.
+  std::vector<SkipRequest> TakeSkips();
+  at::Tensor WithoutSkipped(const at::Tensor& input, absl::Span<const SkipRequest> skips,
+                            std::vector<Segment*>* before);
+  at::Tensor JoinSkipped(const at::Tensor& output, absl::Span<const SkipRequest> skips,
+                         std::vector<Segment*> before);
+
+  const TapTable& taps_;
+  std::vector<Segment*> present_;
+  std::vector<uint8_t> listens_;
+  std::vector<std::pair<int, Run*>> listeners_;  // by time
+  std::vector<int> visits_;                      // by tap; counted where somebody listens
+  std::vector<SkipRequest> skips_;
+  Recorder* recorder_ = nullptr;
+  uint64_t module_calls_ = 0;
+  bool pad_left_ = true;
+  bool shared_ = false;
+  bool done_ = false;
+};
+
+/// `[1, rows, ...]` to the rows of one segment, `[B, T, ...]`, without a copy.
+at::Tensor Cut(const at::Tensor& packed, const Segment& segment);
+
+template <typename Module>
+at::Tensor Pass::CallPartly(at::Tensor input, const Module& module) {
+  const std::vector<SkipRequest> skips = TakeSkips();
+  std::vector<Segment*> before;
+  at::Tensor rest = WithoutSkipped(input, skips, &before);
+  at::Tensor output;
+  if (!present_.empty()) output = module(std::move(rest));
+  return JoinSkipped(output, skips, std::move(before));
+}
+
+}  // namespace weft::run

@@ -1,0 +1,469 @@
+#include "engine/run/run.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <chrono>
+#include <sstream>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/graph/error.h"
+#include "engine/plan/planner.h"
+
+namespace weft::run {
+namespace {
+
+using plan::kNoSlot;
+using plan::Slot;
+
+/// A tensor that a client may keep: on the host, dense, and of no more memory than it shows.
+at::Tensor Compact(const at::Tensor& tensor) {
+  if (tensor.device().is_cpu() && tensor.is_contiguous() &&
+      tensor.storage().nbytes() == tensor.nbytes()) {
+    return tensor;
+  }
+  at::Tensor out =
+      at::empty(tensor.sizes(), at::TensorOptions().dtype(tensor.scalar_type()).device(at::kCPU));
+  out.copy_(tensor);
+  return out;
+}
+
+/// Apply `change` to every tensor of a value.
+template <typename Change>
+c10::IValue MapTensors(const c10::IValue& value, const Change& change) {
+  if (value.isTensor()) return change(value.toTensor());
+  if (value.isTuple()) {
+    std::vector<c10::IValue> items;
+    for (const c10::IValue& item : value.toTupleRef().elements()) {
+      items.push_back(MapTensors(item, change));
+    }
+    return c10::ivalue::Tuple::create(std::move(items));
+  }
+  if (value.isGenericDict()) {
+    c10::impl::GenericDict dict(c10::StringType::get(), c10::AnyType::get());
+    for (const auto& entry : value.toGenericDict()) {
+      dict.insert(entry.key(), MapTensors(entry.value(), change));
+    }
+    return dict;
+  }
+  if (value.isTensorList() || (value.isList() && !value.isIntList() && !value.isDoubleList() &&
+                               !value.isBoolList())) {
+    c10::impl::GenericList list(c10::AnyType::get());
+    for (const c10::IValue& item : value.toListRef()) list.push_back(MapTensors(item, change));
+    return list;
+  }
+  return value;
+}
+
+/// Copy `from` into the first tensors of `to`, leaf by leaf; a lone tensor goes into the first.
+void CopyInto(const c10::IValue& to, const c10::IValue& from) {
+  if (from.isTensor()) {
+    Visiting::LeafOf(to).copy_(from.toTensor());
+  } else if (to.isTensor()) {
+    to.toTensor().copy_(Visiting::LeafOf(from));
+  } else {
+    // The structures are equal (checked when planned), and the model computes one tensor of them.
+    Visiting::LeafOf(to).copy_(Visiting::LeafOf(from));
+  }
+}
+
+std::string Print(const c10::IValue& value) {
+  constexpr int64_t kShown = 8;
+  std::ostringstream out;
+  if (value.isTensor()) {
+    const at::Tensor& tensor = value.toTensor();
+    out << graph::ToString(plan::FromScalarType(tensor.scalar_type())) << c10::str(tensor.sizes());
+    if (tensor.numel() > 0 && !tensor.is_complex()) {
+      const at::Tensor first = tensor.flatten().slice(0, 0, kShown).to(at::kDouble).cpu();
+      for (int64_t i = 0; i < first.numel(); ++i) out << (i == 0 ? " [" : ", ") << first[i].item<double>();
+      out << (tensor.numel() > kShown ? ", ...]" : "]");
+    }
+  } else if (value.isTuple()) {
+    const char* separator = "(";
+    for (const c10::IValue& item : value.toTupleRef().elements()) {
+      out << std::exchange(separator, ", ") << Print(item);
+    }
+    out << ")";
+  } else if (value.isGenericDict()) {
+    const char* separator = "{";
+    for (const auto& entry : value.toGenericDict()) {
+      out << std::exchange(separator, ", ") << entry.key().toStringRef() << ": "
+          << Print(entry.value());
+    }
+    out << "}";
+  } else if (value.isList()) {
+    const char* separator = "[";
+    for (const c10::IValue& item : value.toListRef()) {
+      out << std::exchange(separator, ", ") << Print(item);
+    }
+    out << "]";
+  } else if (value.isNone()) {
+    out << "none";
+  } else {
+    out << value;
+  }
+  return out.str();
+}
+
+class Stopwatch {
+ public:
+  explicit Stopwatch(double* total) : total_(*total) {}
+  ~Stopwatch() {
+    total_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
+
+ private:
+  double& total_;
+  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace
+
+Run::Run(const plan::Plan& plan, const graph::Program& program, const plan::ModelSpec& spec,
+         const Host& host, std::vector<InvokeInput> inputs, const RunLimits& limits,
+         absl::Time deadline, bool pad_left)
+    : plan_(plan),
+      program_(program),
+      spec_(spec),
+      host_(host),
+      inputs_(std::move(inputs)),
+      limits_(limits),
+      deadline_(deadline),
+      pad_left_(pad_left),
+      segment_of_invoke_(plan.invokes.size(), -1) {
+  for (size_t i = 0, input = 0; i < plan.invokes.size(); ++i) {
+    if (plan.invokes[i].all_rows) continue;
+    segment_of_invoke_[i] = static_cast<int>(segments_.size());
+    Segment segment;
+    segment.run = this;
+    segment.invoke = static_cast<int>(i);
+    segment.input = &inputs_[input++];
+    segment.end = plan.invokes[i].end;
+    segments_.push_back(segment);
+  }
+  for (int time : plan.times) {
+    const plan::SiteSpec& site = spec.sites()[time];
+    const int tap = site.module * 2 + (site.site.point == graph::Point::kOutput ? 1 : 0);
+    if (tap_ids_.empty() || tap_ids_.back() != tap) tap_ids_.push_back(tap);
+  }
+}
+
+void Run::Begin(bool shared) {
+  shared_ = shared;
+  evicted_ = false;
+  status_ = absl::OkStatus();
+  frame_.assign(plan_.slots, c10::IValue());
+  saved_.assign(plan_.saves.size(), std::nullopt);
+  logs_.clear();
+  log_bytes_ = 0;
+  operator_seconds_ = 0;
+  CheckAlive(absl::Now());
+  if (ended()) return;
+  absl::Status status = plan::CatchTorch(
+      [this] { return ExecuteRange(plan_.first[0], plan_.first[1], nullptr); });
+  if (!status.ok()) Fail(std::move(status));
+}
+
+void Run::Visit(Visiting& site) {
+  if (ended()) return;
+  written_ = false;
+  const int time = site.time();
+  absl::Status status = plan::CatchTorch([this, time, &site] {
+    return ExecuteRange(plan_.first[time + 1], plan_.first[time + 2], &site);
+  });
+  if (!status.ok()) Fail(std::move(status));
+}
+
+void Run::CheckAlive(absl::Time now) {
+  if (ended()) return;
+  if (cancelled_.load(std::memory_order_relaxed)) {
+    status_ = absl::CancelledError("the run was cancelled");
+  } else if (now > deadline_) {
+    status_ = absl::DeadlineExceededError("the run's deadline passed while it was running");
+  }
+}
+
+void Run::Fail(absl::Status status) {
+  if (!status_.ok()) return;
+  if (node_ != graph::kNoNode && graph::FromStatus(status).node == graph::kNoNode) {
+    const graph::Error error = graph::FromStatus(status);
+    status = graph::StatementError(status.code(), program_, node_, error.message, error.hint);
+  }
+  status_ = std::move(status);
+  // Nothing is held for a run that has ended.
+  frame_.clear();
+}
+
+absl::Status Run::ExecuteRange(int first, int last, Visiting* site) {
+  for (int i = first; i < last; ++i) {
+    if (absl::Status status = Execute(plan_.instructions[i], site); !status.ok()) return status;
+    if (evicted_) return absl::OkStatus();
+  }
+  node_ = graph::kNoNode;
+  return absl::OkStatus();
+}
+
+absl::Status Run::Execute(const plan::Instruction& instruction, Visiting* site) {
+  node_ = instruction.node;
+  absl::StatusOr<c10::IValue> result =
+      std::visit([&](const auto& what) { return Do(what, site); }, instruction.what);
+  if (!result.ok()) return result.status();
+  if (instruction.result != kNoSlot) frame_[instruction.result] = *std::move(result);
+  for (Slot slot : instruction.release) frame_[slot] = c10::IValue();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<c10::IValue> Run::Do(const plan::ReadSite& what, Visiting* site) {
+  const int segment = segment_of_invoke_[what.invoke];
+  if (segment < 0) return site->ReadAll(segments_, written_);
+  c10::IValue value = site->Read(segments_[segment], written_);
+  if (!what.copy) return value;
+  return MapTensors(value, [](const at::Tensor& tensor) { return tensor.clone(); });
+}
+
+absl::StatusOr<c10::IValue> Run::Do(const plan::ReadInvoke& what, Visiting*) {
+  const bool all = plan_.invokes[what.invoke].all_rows;
+  std::vector<const Segment*> segments;
+  for (const Segment& segment : segments_) {
+    if (all || segment.invoke == what.invoke) segments.push_back(&segment);
+  }
+  int64_t batch = 0, longest = 0;
+  for (const Segment* segment : segments) {
+    batch += segment->input->batch();
+    longest = std::max(longest, segment->input->tokens());
+  }
+  const bool rows = what.point == graph::Point::kRows;
+  at::Tensor out = rows ? at::empty({batch}, at::kLong) : at::zeros({batch, longest}, at::kLong);
+  int64_t row = 0;
+  for (const Segment* segment : segments) {
+    at::Tensor part = out.narrow(0, row, segment->input->batch());
+    row += segment->input->batch();
+    if (rows) {
+      part.fill_(segment->invoke);
+      continue;
+    }
+    const int64_t tokens = segment->input->tokens();
+    // Pads between invokes are on the same side as those within one.
+    const bool left = !all || pad_left_;
+    part = part.narrow(1, left ? longest - tokens : 0, tokens);
+    part.copy_(what.point == graph::Point::kIds    ? segment->input->ids
+               : what.point == graph::Point::kMask ? segment->input->mask
+                                                   : segment->input->positions);
+  }
+  return c10::IValue(out);
+}
+
+absl::StatusOr<c10::IValue> Run::Do(const plan::LoadConstant&, Visiting*) {
+  const graph::HostTensor& tensor = std::get<graph::Constant>(program_.at(node_).kind).tensor;
+  // The program outlives the run, and nothing writes into a value.
+  return c10::IValue(at::from_blob(const_cast<char*>(tensor.data), tensor.shape,
+                                   [owner = tensor.owner](void*) {},
+                                   at::TensorOptions().dtype(plan::ToScalarType(tensor.dtype))));
+}
+
+absl::StatusOr<c10::IValue> Run::Do(const plan::LoadParameter& what, Visiting*) {
+  absl::StatusOr<at::Tensor> tensor = host_.Parameter(what.path);
+  if (!tensor.ok()) return tensor.status();
+  return c10::IValue(*std::move(tensor));
+}
+
+absl::StatusOr<c10::IValue> Run::Do(const plan::CallOperator& what, Visiting*) {
+  const auto start = std::chrono::steady_clock::now();
+  absl::StatusOr<c10::IValue> result = plan::RunReal(
+      *what.call.row, plan::BindCall(what.call, program_, [this](Slot slot) -> const c10::IValue& {
+        return frame_[slot];
+      }));
+  operator_seconds_ +=
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  if (!result.ok()) return result.status();
+  if (shared_ && limits_.shared_operator_seconds > 0 &&
+      operator_seconds_ > limits_.shared_operator_seconds) {
+    evicted_ = true;
+    frame_.clear();
+    frame_.resize(plan_.slots);
+    return c10::IValue();
+  }
+  if (limits_.operator_seconds > 0 && operator_seconds_ > limits_.operator_seconds) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the program's own operators took more than ", limits_.operator_seconds,
+                     " seconds, which is the limit"));
+  }
+  if (cancelled_.load(std::memory_order_relaxed)) {
+    return absl::CancelledError("the run was cancelled");
+  }
+  return result;
+}
+
+absl::StatusOr<c10::IValue> Run::Do(const plan::TakeItem& what, Visiting*) {
+  return plan::TakeItemOf(frame_[what.from], what.item);
+}
+
+absl::StatusOr<c10::IValue> Run::Do(const plan::MakeStructure& what, Visiting*) {
+  return plan::MakeStructureOf(what, [this](Slot slot) { return frame_[slot]; });
+}
+
+absl::StatusOr<c10::IValue> Run::Follow(c10::IValue value,
+                                        const std::vector<plan::ViewStep>& steps) {
+  for (const plan::ViewStep& step : steps) {
+    absl::StatusOr<c10::IValue> next = [&]() -> absl::StatusOr<c10::IValue> {
+      if (const auto* i = std::get_if<int64_t>(&step.item)) return plan::TakeItemOf(value, *i);
+      if (const auto* k = std::get_if<std::string>(&step.item)) return plan::TakeItemOf(value, *k);
+      c10::Stack stack =
+          plan::BindCall(step.call, program_,
+                         [this](Slot slot) -> const c10::IValue& { return frame_[slot]; });
+      stack[0] = std::move(value);
+      return plan::RunReal(*step.call.row, std::move(stack));
+    }();
+    if (!next.ok()) return next.status();
+    value = *std::move(next);
+  }
+  return value;
+}
+
+absl::StatusOr<c10::IValue> Run::Do(const plan::ReplacePart& what, Visiting*) {
+  const Stopwatch stopwatch(&operator_seconds_);
+  c10::IValue copy =
+      MapTensors(frame_[what.base], [](const at::Tensor& tensor) { return tensor.clone(); });
+  absl::StatusOr<c10::IValue> part = Follow(copy, what.steps);
+  if (!part.ok()) return part.status();
+  part->toTensor().copy_(frame_[what.value].toTensor());
+  return copy;
+}
+
+absl::StatusOr<c10::IValue> Run::Do(const plan::CallModule& what, Visiting*) {
+  const plan::SiteSpec& input =
+      spec_.sites()[spec_.FindSite(what.module, graph::Point::kInput, 0)];
+  const auto& pattern = std::get<graph::Pattern::Tensor>(input.pattern.value);
+  const at::Tensor& value = frame_[what.input].toTensor();
+  if (absl::Status status = CheckRange(value, pattern.range); !status.ok()) return status;
+  const Segment* segment = nullptr;
+  if (!spec_.modules()[what.module].rowwise) {
+    segment = &segments_[segment_of_invoke_[what.invoke]];
+  }
+  const Stopwatch stopwatch(&operator_seconds_);
+  return host_.CallModule(what.module, value, segment);
+}
+
+absl::Status Run::CheckRange(const at::Tensor& values, int64_t range) const {
+  if (range == 0 || values.numel() == 0) return absl::OkStatus();
+  const int64_t least = values.min().item<int64_t>();
+  const int64_t most = values.max().item<int64_t>();
+  if (least >= 0 && most < range) return absl::OkStatus();
+  return absl::OutOfRangeError(absl::StrCat("the value ", least < 0 ? least : most,
+                                            " is out of range: this site takes 0 to ", range - 1));
+}
+
+absl::StatusOr<c10::IValue> Run::Do(const plan::WriteSite& what, Visiting* site) {
+  const c10::IValue& value = frame_[what.value];
+  if (what.range > 0) {
+    if (absl::Status status = CheckRange(Visiting::LeafOf(value), what.range); !status.ok()) {
+      return status;
+    }
+  }
+  const int segment = segment_of_invoke_[what.invoke];
+  if (segment >= 0) {
+    c10::IValue rows = site->Writable(segments_[segment]);
+    written_ = true;
+    if (what.steps.empty()) {
+      CopyInto(rows, value);
+      return c10::IValue();
+    }
+    absl::StatusOr<c10::IValue> part = Follow(std::move(rows), what.steps);
+    if (!part.ok()) return part.status();
+    part->toTensor().copy_(value.toTensor());
+    return c10::IValue();
+  }
+  // All rows: change the gathered copy, then hand the real rows back.
+  c10::IValue rows = site->ReadAll(segments_, written_);
+  if (what.steps.empty()) {
+    CopyInto(rows, value);
+  } else {
+    absl::StatusOr<c10::IValue> part = Follow(rows, what.steps);
+    if (!part.ok()) return part.status();
+    part->toTensor().copy_(value.toTensor());
+  }
+  site->WriteAll(segments_, Visiting::LeafOf(rows));
+  written_ = true;
+  return c10::IValue();
+}
+
+absl::StatusOr<c10::IValue> Run::Do(const plan::SkipModule& what, Visiting* site) {
+  const plan::SiteSpec& output =
+      spec_.sites()[spec_.FindSite(what.module, graph::Point::kOutput, what.visit)];
+  const at::Tensor meta = Visiting::LeafOf(plan::MetaOf(output.pattern, {1, 1}));
+  const at::Tensor value = Visiting::LeafOf(frame_[what.value]).to(meta.scalar_type());
+  const int segment = segment_of_invoke_[what.invoke];
+  if (segment >= 0) {
+    site->pass().RequestSkip(&segments_[segment], value);
+    return c10::IValue();
+  }
+  int64_t row = 0;
+  for (Segment& each : segments_) {
+    const int64_t tokens = each.input->tokens();
+    site->pass().RequestSkip(
+        &each, value.narrow(0, row, each.input->batch())
+                   .narrow(1, site->pass().pad_left() ? value.size(1) - tokens : 0, tokens));
+    row += each.input->batch();
+  }
+  return c10::IValue();
+}
+
+absl::StatusOr<c10::IValue> Run::Do(const plan::SaveValue& what, Visiting*) {
+  saved_[what.save] = MapTensors(frame_[what.value], Compact);
+  return c10::IValue();
+}
+
+absl::StatusOr<c10::IValue> Run::Do(const plan::LogValue& what, Visiting*) {
+  LogEntry entry{node_, what.label, Print(frame_[what.value])};
+  log_bytes_ += entry.text.size() + entry.label.size();
+  if (limits_.log_bytes > 0 && log_bytes_ > limits_.log_bytes) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the program logs more than ", limits_.log_bytes, " bytes; save instead"));
+  }
+  logs_.push_back(std::move(entry));
+  return c10::IValue();
+}
+
+graph::HostValue ToHostValue(const c10::IValue& value) {
+  graph::HostValue out;
+  if (value.isTensor()) {
+    auto tensor = std::make_shared<at::Tensor>(Compact(value.toTensor()));
+    graph::HostTensor host;
+    host.dtype = plan::FromScalarType(tensor->scalar_type());
+    host.shape.assign(tensor->sizes().begin(), tensor->sizes().end());
+    host.bytes = tensor->numel() * tensor->element_size();
+    host.data = static_cast<const char*>(tensor->const_data_ptr());
+    host.owner = std::move(tensor);
+    out.value = std::move(host);
+  } else if (value.isTuple()) {
+    graph::HostValue::Tuple tuple;
+    for (const c10::IValue& item : value.toTupleRef().elements()) {
+      tuple.items.push_back(ToHostValue(item));
+    }
+    out.value = std::move(tuple);
+  } else if (value.isGenericDict()) {
+    graph::HostValue::Dict dict;
+    for (const auto& entry : value.toGenericDict()) {
+      dict.entries.emplace_back(entry.key().toStringRef(), ToHostValue(entry.value()));
+    }
+    out.value = std::move(dict);
+  } else if (value.isList()) {
+    graph::HostValue::List list;
+    for (const c10::IValue& item : c10::IValue(value.toList()).toListRef()) {
+      list.items.push_back(ToHostValue(item));
+    }
+    out.value = std::move(list);
+  } else if (value.isBool()) {
+    out.value = value.toBool();
+  } else if (value.isInt()) {
+    out.value = value.toInt();
+  } else if (value.isDouble()) {
+    out.value = value.toDouble();
+  } else if (value.isString()) {
+    out.value = value.toStringRef();
+  }
+  return out;
+}
+
+}  // namespace weft::run

@@ -1,0 +1,124 @@
+#include "engine/weights/hub_folder.h"
+
+#include <cerrno>
+#include <cstddef>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <system_error>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+
+namespace weft::weights {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr size_t kMaxJsonBytes = 64u << 20;
+
+bool IsFile(const std::string& path) {
+  std::error_code error;
+  return fs::is_regular_file(path, error);
+}
+
+absl::StatusOr<std::string> ReadSmallFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return absl::ErrnoToStatus(errno, absl::StrCat("cannot open ", path));
+  std::string content;
+  constexpr size_t kStep = 1u << 16;
+  while (file && content.size() <= kMaxJsonBytes) {
+    size_t before = content.size();
+    content.resize(before + kStep);
+    file.read(content.data() + before, kStep);
+    content.resize(before + static_cast<size_t>(file.gcount()));
+  }
+  if (file.bad()) return absl::DataLossError(absl::StrCat("cannot read ", path));
+  if (content.size() > kMaxJsonBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, " is larger than ", kMaxJsonBytes, " bytes"));
+  }
+  return content;
+}
+
+absl::StatusOr<ModelConfig> ReadJson(const std::string& path) {
+  absl::StatusOr<std::string> content = ReadSmallFile(path);
+  if (!content.ok()) return content.status();
+  return ModelConfig::Parse(path, *content);
+}
+
+/// Return the files that an index lists, without their folder.
+absl::StatusOr<std::set<std::string>> ReadIndex(const std::string& path) {
+  absl::StatusOr<ModelConfig> index = ReadJson(path);
+  if (!index.ok()) return index.status();
+  auto weight_map = index->json().find("weight_map");
+  if (weight_map == index->json().end() || !weight_map->is_object() || weight_map->empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        path, " has no \"weight_map\", which must hold the file of each tensor by its name"));
+  }
+  std::set<std::string> files;
+  for (const auto& [tensor, value] : weight_map->items()) {
+    std::string file = value.is_string() ? value.get<std::string>() : "";
+    // An index may not reach files outside its folder.
+    bool plain = !file.empty() && file != "." && file != ".." &&
+                 file.find('/') == std::string::npos && file.find('\0') == std::string::npos;
+    if (!plain) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(path, ": the file of tensor \"", absl::CHexEscape(tensor),
+                       "\" must be the name of a file in the same folder"));
+    }
+    files.insert(std::move(file));
+  }
+  return files;
+}
+
+}  // namespace
+
+absl::StatusOr<HubFolder> HubFolder::Open(const std::string& path) {
+  std::error_code error;
+  if (!fs::is_directory(path, error)) {
+    return absl::NotFoundError(absl::StrCat(
+        "there is no folder ", path, "; a model is given as the folder with its config.json"));
+  }
+  HubFolder folder;
+  folder.path_ = path;
+  auto inside = [&path](const std::string& name) { return (fs::path(path) / name).string(); };
+
+  std::string config = inside("config.json");
+  if (!IsFile(config)) {
+    return absl::NotFoundError(absl::StrCat(config, " is missing"));
+  }
+  absl::StatusOr<ModelConfig> parsed = ReadJson(config);
+  if (!parsed.ok()) return parsed.status();
+  folder.config_ = *std::move(parsed);
+
+  std::string index = inside("model.safetensors.index.json");
+  if (std::string single = inside("model.safetensors"); IsFile(single)) {
+    folder.weight_paths_.push_back(std::move(single));
+  } else if (IsFile(index)) {
+    absl::StatusOr<std::set<std::string>> files = ReadIndex(index);
+    if (!files.ok()) return files.status();
+    for (const std::string& file : *files) {
+      std::string shard = inside(file);
+      if (!IsFile(shard)) {
+        return absl::NotFoundError(absl::StrCat(shard, " is missing; ", index, " lists it"));
+      }
+      folder.weight_paths_.push_back(std::move(shard));
+    }
+  } else {
+    return absl::NotFoundError(
+        absl::StrCat(single, " is missing, and so is ", index,
+                     "; weights in other formats, such as pytorch_model.bin, are not read"));
+  }
+
+  folder.tokenizer_path_ = inside("tokenizer.json");
+  if (!IsFile(folder.tokenizer_path_)) {
+    return absl::NotFoundError(absl::StrCat(
+        folder.tokenizer_path_, " is missing; a fast tokenizer of transformers saves it"));
+  }
+  return folder;
+}
+
+}  // namespace weft::weights

@@ -1,0 +1,39 @@
+#ifndef WEFT_ENGINE_WEIGHTS_HUB_FOLDER_H_
+#define WEFT_ENGINE_WEIGHTS_HUB_FOLDER_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/weights/model_config.h"
+
+namespace weft::weights {
+
+/// A model's folder as the Hub lays it out: `config.json`, `tokenizer.json`, and the weights in
+/// `model.safetensors`, or in the files that `model.safetensors.index.json` lists.
+///
+/// Opening reads the configuration and the index, and sees that the other files are there; the
+/// files with weights are not opened. Immutable, so thread-safe.
+class HubFolder {
+ public:
+  /// kNotFound, naming the file, if one is missing; kInvalidArgument if the configuration or the
+  /// index cannot be understood.
+  static absl::StatusOr<HubFolder> Open(const std::string& path);
+
+  const std::string& path() const { return path_; }
+  const ModelConfig& config() const { return config_; }
+  const std::string& tokenizer_path() const { return tokenizer_path_; }
+
+  /// The paths of the files with weights, sorted.
+  const std::vector<std::string>& weight_paths() const { return weight_paths_; }
+
+ private:
+  std::string path_;
+  ModelConfig config_;
+  std::string tokenizer_path_;
+  std::vector<std::string> weight_paths_;
+};
+
+}  // namespace weft::weights
+
+#endif  // WEFT_ENGINE_WEIGHTS_HUB_FOLDER_H_

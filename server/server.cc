@@ -1,0 +1,217 @@
+#include "server/server.h"
+
+#include <arpa/inet.h>
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "server/service/run_registry.h"
+#include "server/service/weft_service.h"
+#include "server/service/worker_pool.h"
+
+namespace weft::server {
+namespace {
+
+// Room for framing, so that a request that is a little too large gets our own message.
+constexpr uint64_t kRequestSlack = uint64_t{1} << 20;
+constexpr int kMetadataBytes = 16 * 1024;
+constexpr int kStreamsPerConnection = 256;
+constexpr int kPoolThreads = 2;
+constexpr size_t kPoolWaiting = 64;
+// For the last events of runs that were ended.
+constexpr absl::Duration kFlush = absl::Seconds(2);
+
+struct HostPort {
+  std::string host;
+  std::string port;
+};
+
+absl::StatusOr<HostPort> SplitHostPort(const std::string& listen) {
+  const auto malformed = [&](const char* what) {
+    return absl::InvalidArgumentError(absl::StrCat("--listen '", listen, "' ", what,
+                                                   ": write HOST:PORT, such as 127.0.0.1:50051"));
+  };
+  const size_t colon = listen.rfind(':');
+  if (colon == std::string::npos) return malformed("has no port");
+  HostPort split{listen.substr(0, colon), listen.substr(colon + 1)};
+  int port;
+  if (!absl::SimpleAtoi(split.port, &port) || port < 0 || port > 65535) {
+    return malformed("has a port that is not a number from 0 to 65535");
+  }
+  if (absl::StartsWith(split.host, "[") && absl::EndsWith(split.host, "]")) {
+    split.host = split.host.substr(1, split.host.size() - 2);
+  } else if (absl::StrContains(split.host, ":")) {
+    return malformed("has an IPv6 address without brackets");
+  }
+  if (split.host.empty()) return malformed("has no host");
+  return split;
+}
+
+struct AddressInfoDeleter {
+  void operator()(addrinfo* info) const { freeaddrinfo(info); }
+};
+using AddressInfo = std::unique_ptr<addrinfo, AddressInfoDeleter>;
+
+absl::StatusOr<AddressInfo> Resolve(const HostPort& address) {
+  addrinfo hints = {};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_PASSIVE;
+  addrinfo* info = nullptr;
+  const int code = getaddrinfo(address.host.c_str(), address.port.c_str(), &hints, &info);
+  if (code != 0) {
+    return absl::UnavailableError(
+        absl::StrCat("cannot resolve the host '", address.host, "': ", gai_strerror(code)));
+  }
+  return AddressInfo(info);
+}
+
+bool IsLoopback(const sockaddr& address) {
+  if (address.sa_family == AF_INET) {
+    const auto& v4 = reinterpret_cast<const sockaddr_in&>(address);
+    return ntohl(v4.sin_addr.s_addr) >> 24 == 127;
+  }
+  if (address.sa_family == AF_INET6) {
+    const in6_addr& v6 = reinterpret_cast<const sockaddr_in6&>(address).sin6_addr;
+    return IN6_IS_ADDR_LOOPBACK(&v6) || (IN6_IS_ADDR_V4MAPPED(&v6) && v6.s6_addr[12] == 127);
+  }
+  return false;
+}
+
+// gRPC only says that it failed: bind once more to learn why.
+absl::Status ExplainListen(const std::string& listen, const HostPort& split) {
+  absl::StatusOr<AddressInfo> info = Resolve(split);
+  if (!info.ok()) return info.status();
+  int failed = 0;
+  for (const addrinfo* a = info->get(); a != nullptr && failed == 0; a = a->ai_next) {
+    const int socket_fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
+    if (socket_fd < 0) continue;
+    const int on = 1;
+    setsockopt(socket_fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    if (bind(socket_fd, a->ai_addr, a->ai_addrlen) != 0 || ::listen(socket_fd, 1) != 0) {
+      failed = errno;
+    }
+    close(socket_fd);
+  }
+  if (failed == EADDRINUSE) {
+    return absl::UnavailableError(
+        absl::StrCat("cannot listen on ", listen, ": another program uses that port. Stop it, or ",
+                     "choose another with --listen (port 0 takes a free one)"));
+  }
+  return absl::UnavailableError(
+      absl::StrCat("cannot listen on ", listen, ": ",
+                   failed == 0 ? "gRPC could not use the address" : strerror(failed)));
+}
+
+}  // namespace
+
+absl::Status CheckLoopback(const std::string& listen) {
+  absl::StatusOr<HostPort> split = SplitHostPort(listen);
+  if (!split.ok()) return split.status();
+  absl::StatusOr<AddressInfo> info = Resolve(*split);
+  if (!info.ok()) return info.status();
+  for (const addrinfo* a = info->get(); a != nullptr; a = a->ai_next) {
+    if (!IsLoopback(*a->ai_addr)) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "--listen ", listen, " can be reached from other machines, and this server has no TLS: ",
+          "keys and data would travel readable. Listen on 127.0.0.1 behind a proxy that ",
+          "terminates TLS, or add --insecure where the network itself is trusted"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+Server::Server() = default;
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, Engine* engine,
+                                                      const keys::KeyStore* keys) {
+  absl::StatusOr<HostPort> split = SplitHostPort(options.listen);
+  if (!split.ok()) return split.status();
+  if (!options.insecure) {
+    if (absl::Status loopback = CheckLoopback(options.listen); !loopback.ok()) return loopback;
+  }
+
+  std::unique_ptr<Server> server(new Server());
+  RunRegistry::Options runs;
+  runs.max_runs = options.max_runs;
+  runs.max_pending_bytes = options.max_pending_bytes;
+  runs.max_log_bytes = options.max_log_bytes;
+  runs.slow_reader_timeout = options.slow_reader_timeout;
+  server->registry_ = std::make_shared<RunRegistry>(runs);
+  server->pool_ = std::make_unique<WorkerPool>(kPoolThreads, kPoolWaiting);
+  WeftService::Options service;
+  service.request_bytes = options.request_bytes;
+  service.features = options.features;
+  server->service_ =
+      std::make_unique<WeftService>(engine, keys, service, server->registry_, server->pool_.get());
+
+  grpc::EnableDefaultHealthCheckService(true);
+  if (options.reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials(), &server->port_);
+  builder.RegisterService(server->service_.get());
+  builder.SetMaxReceiveMessageSize(static_cast<int>(options.request_bytes + kRequestSlack));
+  // A compressed request could become a thousand times its size before anybody has looked at it.
+  builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
+  builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
+  builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
+  builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_COMPRESSION, 0);
+  // Otherwise a second server on the same port would quietly share its clients.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMetadataBytes);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreamsPerConnection);
+  // Notice clients that vanished without a word.
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 60'000);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10'000);
+  // Reflection is the one service with threads of its own.
+  builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::NUM_CQS, 1);
+  builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::MIN_POLLERS, 1);
+  builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::MAX_POLLERS, 2);
+  builder.SetResourceQuota(grpc::ResourceQuota("weftd").SetMaxThreads(16));
+  server->server_ = builder.BuildAndStart();
+  if (server->server_ == nullptr || server->port_ <= 0) {
+    server->server_ = nullptr;
+    return ExplainListen(options.listen, *split);
+  }
+  const size_t colon = options.listen.rfind(':');
+  server->address_ = absl::StrCat(options.listen.substr(0, colon), ":", server->port_);
+  server->watcher_ = std::thread([registry = server->registry_] { registry->Watch(); });
+  if (auto* health = server->server_->GetHealthCheckService(); health != nullptr) {
+    health->SetServingStatus(v1::Weft::service_full_name(), true);
+  }
+  return server;
+}
+
+Server::~Server() { Shutdown(absl::Now()); }
+
+void Server::Shutdown(absl::Time deadline) {
+  absl::MutexLock lock(&shutdown_mutex_);
+  if (server_ != nullptr) {
+    registry_->StopAccepting();
+    if (auto* health = server_->GetHealthCheckService(); health != nullptr) health->Shutdown();
+    if (!registry_->WaitUntilEmpty(deadline)) {
+      registry_->EndAll(absl::UnavailableError("the server shut down before the run had ended"));
+      registry_->WaitUntilEmpty(absl::Now() + kFlush);
+    }
+    // Other calls get a moment, then all are cancelled; returns when every callback has.
+    server_->Shutdown(absl::ToChronoTime(absl::Now() + absl::Milliseconds(200)));
+    server_ = nullptr;
+  }
+  pool_ = nullptr;
+  registry_->StopWatching();
+  if (watcher_.joinable()) watcher_.join();
+}
+
+}  // namespace weft::server

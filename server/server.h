@@ -1,0 +1,78 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "engine/engine.h"
+#include "server/keys/key_store.h"
+
+namespace grpc {
+class Server;
+}  // namespace grpc
+
+namespace weft::server {
+
+class RunRegistry;
+class WeftService;
+class WorkerPool;
+
+struct ServerOptions {
+  /// HOST:PORT; port 0 takes a free one.
+  std::string listen = "127.0.0.1:50051";
+  /// Allow an address off loopback although there is no TLS.
+  bool insecure = false;
+  bool reflection = true;
+  uint64_t request_bytes = uint64_t{4} << 20;
+  uint32_t max_runs = 1024;
+  uint64_t max_pending_bytes = uint64_t{4} << 30;
+  uint64_t max_log_bytes = uint64_t{1} << 20;
+  absl::Duration slow_reader_timeout = absl::Seconds(60);
+  /// Kinds beyond the base contract that the engine executes.
+  std::vector<std::string> features;
+};
+
+/// kInvalidArgument if `listen` is not HOST:PORT, kFailedPrecondition if the host is not this
+/// machine's loopback.
+absl::Status CheckLoopback(const std::string& listen);
+
+/// The gRPC server: weft.v1.Weft on an engine, with health (grpc.health.v1) and reflection.
+///
+/// Thread-safe.
+class Server {
+ public:
+  /// Listen and serve. Without `keys` (null) every caller may do everything. `engine` and `keys`
+  /// must outlive the server. kUnavailable if the address is taken or is not this machine's.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options, Engine* engine,
+                                                       const keys::KeyStore* keys);
+  /// Shutdown at once.
+  ~Server();
+
+  int port() const { return port_; }
+  /// HOST:PORT with the port that was taken.
+  const std::string& address() const { return address_; }
+
+  /// Refuse new runs with kUnavailable, wait for those that stream until `deadline`, end the rest,
+  /// and stop listening. Calls after the first do nothing.
+  void Shutdown(absl::Time deadline);
+
+ private:
+  Server();
+
+  std::shared_ptr<RunRegistry> registry_;
+  std::unique_ptr<WorkerPool> pool_;
+  std::unique_ptr<WeftService> service_;
+  std::unique_ptr<grpc::Server> server_;
+  std::thread watcher_;
+  int port_ = 0;
+  std::string address_;
+  absl::Mutex shutdown_mutex_;
+};
+
+}  // namespace weft::server

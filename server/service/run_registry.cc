@@ -1,0 +1,111 @@
+#include "server/service/run_registry.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+
+namespace weft::server {
+
+absl::Status RunRegistry::Add(std::shared_ptr<ActiveRun> run) {
+  absl::MutexLock lock(&mutex_);
+  if (!accepting_) {
+    return absl::UnavailableError("the server is shutting down and takes no new runs; try later");
+  }
+  if (runs_.size() >= options_.max_runs) {
+    return absl::ResourceExhaustedError(absl::StrCat("the server has ", options_.max_runs,
+                                                     " runs already (--max-runs); try later"));
+  }
+  const ActiveRun* key = run.get();
+  runs_.emplace(key, std::move(run));
+  return absl::OkStatus();
+}
+
+void RunRegistry::Remove(const ActiveRun* run) {
+  std::shared_ptr<ActiveRun> removed;  // destroyed without the lock
+  absl::MutexLock lock(&mutex_);
+  const auto found = runs_.find(run);
+  if (found == runs_.end()) return;
+  removed = std::move(found->second);
+  runs_.erase(found);
+}
+
+void RunRegistry::StopAccepting() {
+  absl::MutexLock lock(&mutex_);
+  accepting_ = false;
+}
+
+bool RunRegistry::WaitUntilEmpty(absl::Time deadline) const {
+  absl::MutexLock lock(&mutex_);
+  const auto empty = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return runs_.empty(); };
+  return mutex_.AwaitWithDeadline(absl::Condition(&empty), deadline);
+}
+
+void RunRegistry::EndAll(const absl::Status& status) {
+  std::vector<std::shared_ptr<ActiveRun>> runs;
+  {
+    absl::MutexLock lock(&mutex_);
+    for (const auto& [key, run] : runs_) runs.push_back(run);
+  }
+  for (const std::shared_ptr<ActiveRun>& run : runs) run->End(status);
+}
+
+bool RunRegistry::TryTakeBytes(uint64_t bytes) {
+  absl::MutexLock lock(&mutex_);
+  if (bytes > options_.max_pending_bytes - pending_bytes_) return false;
+  pending_bytes_ += bytes;
+  return true;
+}
+
+void RunRegistry::GiveBytes(uint64_t bytes) {
+  absl::MutexLock lock(&mutex_);
+  pending_bytes_ -= bytes;
+}
+
+uint64_t RunRegistry::pending_bytes() const {
+  absl::MutexLock lock(&mutex_);
+  return pending_bytes_;
+}
+
+void RunRegistry::CancelSoon(std::shared_ptr<Job> job) {
+  absl::MutexLock lock(&mutex_);
+  to_cancel_.push_back(std::move(job));
+}
+
+void RunRegistry::Watch() {
+  // Often enough that a reader has at most a quarter more than its time.
+  const absl::Duration period =
+      std::clamp(options_.slow_reader_timeout / 4, absl::Milliseconds(10), absl::Seconds(1));
+  const auto wanted = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+    return !watching_ || !to_cancel_.empty();
+  };
+  while (true) {
+    {
+      absl::MutexLock lock(&mutex_);
+      mutex_.AwaitWithTimeout(absl::Condition(&wanted), period);
+      if (!watching_) return;
+    }
+    Sweep(absl::Now());
+  }
+}
+
+void RunRegistry::StopWatching() {
+  absl::MutexLock lock(&mutex_);
+  watching_ = false;
+}
+
+void RunRegistry::Sweep(absl::Time now) {
+  std::vector<std::shared_ptr<ActiveRun>> runs;
+  std::vector<std::shared_ptr<Job>> to_cancel;
+  {
+    absl::MutexLock lock(&mutex_);
+    to_cancel.swap(to_cancel_);
+    runs.reserve(runs_.size());
+    for (const auto& [key, run] : runs_) runs.push_back(run);
+  }
+  for (const std::shared_ptr<Job>& job : to_cancel) job->Cancel();
+  for (const std::shared_ptr<ActiveRun>& run : runs) run->CheckReader(now);
+}
+
+}  // namespace weft::server

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "engine/engine.h"
+
+namespace weft::server {
+
+/// A run as the registry sees it.
+class ActiveRun {
+ public:
+  virtual ~ActiveRun() = default;
+  /// End with `status`, cancelling the job.
+  virtual void End(const absl::Status& status) = 0;
+  /// Cut the reader off if it has taken nothing for too long.
+  virtual void CheckReader(absl::Time now) = 0;
+};
+
+/// The runs that a server streams at this moment, and what they share: how many there may be, how
+/// many bytes may wait for readers, and a thread that watches. Thread-safe.
+class RunRegistry {
+ public:
+  struct Options {
+    uint32_t max_runs = 1024;
+    uint64_t max_pending_bytes = uint64_t{4} << 30;
+    /// Of log text that waits for one reader.
+    uint64_t max_log_bytes = uint64_t{1} << 20;
+    absl::Duration slow_reader_timeout = absl::Seconds(60);
+  };
+  explicit RunRegistry(Options options) : options_(options) {}
+
+  const Options& options() const { return options_; }
+
+  /// kUnavailable once StopAccepting was called, kResourceExhausted when there are `max_runs`.
+  absl::Status Add(std::shared_ptr<ActiveRun> run);
+  void Remove(const ActiveRun* run);
+  void StopAccepting();
+  /// True if no run was left by `deadline`.
+  bool WaitUntilEmpty(absl::Time deadline) const;
+  void EndAll(const absl::Status& status);
+
+  /// False if `bytes` more would be over `max_pending_bytes`; nothing is taken then.
+  bool TryTakeBytes(uint64_t bytes);
+  void GiveBytes(uint64_t bytes);
+  uint64_t pending_bytes() const;
+
+  /// Cancel `job` from the watching thread: a sink must not call back into the engine.
+  void CancelSoon(std::shared_ptr<Job> job);
+
+  /// Look at every run's reader and cancel what was handed to CancelSoon, until StopWatching.
+  void Watch();
+  void StopWatching();
+
+ private:
+  void Sweep(absl::Time now);
+
+  const Options options_;
+  mutable absl::Mutex mutex_;
+  absl::flat_hash_map<const ActiveRun*, std::shared_ptr<ActiveRun>> runs_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::shared_ptr<Job>> to_cancel_ ABSL_GUARDED_BY(mutex_);
+  uint64_t pending_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool accepting_ ABSL_GUARDED_BY(mutex_) = true;
+  bool watching_ ABSL_GUARDED_BY(mutex_) = true;
+};
+
+}  // namespace weft::server

@@ -1,0 +1,356 @@
+#include "server/service/run_stream.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "engine/graph/codec.h"
+#include "server/service/messages.h"
+#include "server/service/status.h"
+#include "server/service/wire.h"
+
+namespace weft::server {
+namespace {
+
+// The name and label of a log line, roughly.
+constexpr uint64_t kLogOverhead = 64;
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<RunStream>> RunStream::Open(grpc::CallbackServerContext* context,
+                                                           std::shared_ptr<RunRegistry> registry,
+                                                           const std::string& key_id) {
+  std::shared_ptr<RunStream> stream(new RunStream(context, registry, key_id));
+  if (absl::Status added = registry->Add(stream); !added.ok()) return added;
+  return stream;
+}
+
+RunStream::RunStream(grpc::CallbackServerContext* context, std::shared_ptr<RunRegistry> registry,
+                     const std::string& key_id)
+    : registry_(std::move(registry)), key_id_(key_id), opened_(absl::Now()), context_(context) {}
+
+EventSink RunStream::Sink() {
+  return [stream = shared_from_this()](Event event) { stream->Take(std::move(event)); };
+}
+
+void RunStream::SetJob(std::shared_ptr<Job> job, const std::string& model) {
+  {
+    absl::MutexLock lock(&mutex_);
+    model_ = model;
+    if (!ended_) {
+      job_ = std::move(job);
+      return;
+    }
+    if (!cancel_job_) return;
+  }
+  job->Cancel();
+}
+
+void RunStream::Take(Event event) {
+  const absl::Status taken = CatchAll("taking an event of a run", [&] {
+    absl::MutexLock lock(&mutex_);
+    return ended_ ? absl::OkStatus() : Enqueue(event);
+  });
+  std::shared_ptr<Job> job;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (!taken.ok() && !ended_) {
+      EndWith(taken);
+      cancel_job_ = true;
+    }
+    if (ended_) job = TakeJob();
+  }
+  // The engine is calling, perhaps with locks of its own.
+  if (!taken.ok() && job != nullptr) registry_->CancelSoon(std::move(job));
+  Advance();
+}
+
+absl::Status RunStream::Enqueue(const Event& event) {
+  if (const auto* line = std::get_if<LogLine>(&event)) {
+    EnqueueLog(*line);
+    return absl::OkStatus();
+  }
+  if (const auto* result = std::get_if<Result>(&event)) return EnqueueResult(*result);
+  if (const auto* failed = std::get_if<Failed>(&event)) {
+    EndWith(graph::ToStatus(failed->error));
+    return absl::OkStatus();
+  }
+  v1::RunEvent message;
+  if (const auto* accepted = std::get_if<Accepted>(&event)) {
+    v1::Accepted* out = message.mutable_accepted();
+    out->set_job_id(accepted->job_id);
+    out->set_model_fingerprint(accepted->fingerprint);
+    for (const graph::Error& warning : accepted->warnings) {
+      graph::EncodeError(warning, out->add_warnings());
+    }
+  } else if (const auto* queued = std::get_if<Queued>(&event)) {
+    message.mutable_queued()->set_position(queued->position);
+  } else if (std::holds_alternative<Running>(event)) {
+    message.mutable_running();
+  } else if (const auto* missing = std::get_if<Missing>(&event)) {
+    message.mutable_missing()->set_name(missing->name);
+    graph::EncodeError(missing->reason, message.mutable_missing()->mutable_reason());
+  } else if (const auto* completed = std::get_if<Completed>(&event)) {
+    ReportDroppedLogs();
+    message.mutable_completed()->set_model_fingerprint(completed->fingerprint);
+    EncodeCost(completed->cost, message.mutable_completed()->mutable_cost());
+    ended_ = true;
+    status_ = grpc::Status::OK;
+  }
+  EnqueueMessage(&message);
+  return absl::OkStatus();
+}
+
+absl::Status RunStream::EnqueueResult(const Result& result) {
+  v1::RunEvent message;
+  message.mutable_result()->set_name(result.name);
+  std::vector<graph::HostTensor> tensors;
+  absl::Status encoded =
+      EncodeValue(result.value, tensors_, message.mutable_result()->mutable_value(), &tensors);
+  if (!encoded.ok()) return encoded;
+  uint64_t bytes = 0;
+  for (const graph::HostTensor& tensor : tensors) bytes += tensor.bytes;
+  if (!registry_->TryTakeBytes(bytes)) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "the result '", result.name, "' has ", bytes, " bytes, and with what waits for readers ",
+        "already (", registry_->pending_bytes(), " bytes) that is over the server's bound of ",
+        registry_->options().max_pending_bytes,
+        " (--max-pending-bytes): save less, or try when other runs have been read"));
+  }
+  EnqueueMessage(&message);
+  for (graph::HostTensor& tensor : tensors) {
+    const uint32_t id = tensors_++;
+    if (tensor.bytes == 0) continue;  // there is nothing to send
+    Outgoing out;
+    out.sequence = sequence_ + 1;
+    sequence_ += (tensor.bytes + kChunkBytes - 1) / kChunkBytes;
+    out.tensor_id = id;
+    out.charge = tensor.bytes;
+    out.tensor = std::move(tensor);
+    queue_.push_back(std::move(out));
+  }
+  return absl::OkStatus();
+}
+
+void RunStream::EnqueueLog(const LogLine& line) {
+  const uint64_t bytes = line.text.size() + line.label.size() + kLogOverhead;
+  if (waiting_log_bytes_ + bytes > registry_->options().max_log_bytes) {
+    ++dropped_logs_;
+    return;
+  }
+  ReportDroppedLogs();
+  v1::RunEvent message;
+  message.mutable_log()->set_node(line.node);
+  message.mutable_log()->set_label(line.label);
+  message.mutable_log()->set_text(line.text);
+  EnqueueMessage(&message).log_bytes = bytes;
+  waiting_log_bytes_ += bytes;
+}
+
+void RunStream::ReportDroppedLogs() {
+  if (dropped_logs_ == 0) return;
+  v1::RunEvent message;
+  message.mutable_log()->set_label("weft");
+  message.mutable_log()->set_text(
+      absl::StrCat(dropped_logs_, " log lines are missing here: more than ",
+                   registry_->options().max_log_bytes, " bytes of them waited for the reader"));
+  dropped_logs_ = 0;
+  EnqueueMessage(&message);
+}
+
+RunStream::Outgoing& RunStream::EnqueueMessage(v1::RunEvent* message) {
+  message->set_sequence(++sequence_);
+  Outgoing out;
+  out.sequence = sequence_;
+  out.message = Serialize(*message);
+  queue_.push_back(std::move(out));
+  return queue_.back();
+}
+
+void RunStream::EndWith(const absl::Status& status) {
+  ended_ = true;
+  status_ = ToGrpcStatus(status);
+  if (sequence_ == 0) return;  // refused: there is no run whose end to tell
+  ReportDroppedLogs();
+  v1::RunEvent message;
+  graph::EncodeError(graph::FromStatus(status), message.mutable_failed());
+  EnqueueMessage(&message);
+}
+
+void RunStream::End(const absl::Status& status) {
+  std::shared_ptr<Job> job;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (ended_) return;
+    EndWith(status);
+    cancel_job_ = true;
+    job = TakeJob();
+  }
+  if (job != nullptr) job->Cancel();
+  Advance();
+}
+
+void RunStream::Abandon(grpc::Status status, Leftovers* leftovers) {
+  if (!ended_) {
+    ended_ = true;
+    cancel_job_ = true;
+    leftovers->job = TakeJob();
+  }
+  status_ = std::move(status);
+  leftovers->dropped.swap(queue_);
+}
+
+std::shared_ptr<Job> RunStream::TakeJob() {
+  // The job holds the sink, which holds this: whoever ends the run cuts the circle.
+  return std::exchange(job_, nullptr);
+}
+
+void RunStream::GiveBack(const std::deque<Outgoing>& dropped) {
+  uint64_t bytes = 0;
+  for (const Outgoing& out : dropped) bytes += out.charge;
+  if (bytes > 0) registry_->GiveBytes(bytes);
+}
+
+void RunStream::NextMessage() {
+  Outgoing& front = queue_.front();
+  if (!front.tensor.has_value()) {
+    in_flight_.Swap(&front.message);
+    in_flight_charge_ = front.charge;
+    in_flight_log_bytes_ = front.log_bytes;
+    queue_.pop_front();
+    return;
+  }
+  const uint64_t left = front.tensor->bytes - front.offset;
+  const uint64_t size = std::min(left, kChunkBytes);
+  in_flight_ = MakeChunk(front.sequence++, *front.tensor, front.tensor_id, front.offset, size);
+  front.offset += size;
+  // The tensor stays in memory until its last chunk is written.
+  in_flight_charge_ = size == left ? front.charge : 0;
+  if (size == left) queue_.pop_front();
+}
+
+void RunStream::Advance() {
+  bool write = false;
+  bool finish = false;
+  grpc::WriteOptions options;
+  grpc::Status status;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (writing_ || finished_) return;
+    if (!queue_.empty()) {
+      NextMessage();
+      write = writing_ = true;
+      write_started_ = absl::Now();
+      // Small messages that follow each other travel together.
+      if (!queue_.empty()) options.set_buffer_hint();
+    }
+    if (ended_ && queue_.empty()) {
+      finish = finished_ = true;
+      status = status_;
+    }
+  }
+  // Without the lock: gRPC may answer on this thread. Nobody else starts anything meanwhile, since
+  // writing_ or finished_ is set.
+  if (write && finish) {
+    StartWriteAndFinish(&in_flight_, options, std::move(status));
+  } else if (write) {
+    StartWrite(&in_flight_, options);
+  } else if (finish) {
+    Finish(std::move(status));
+  }
+}
+
+void RunStream::OnWriteDone(bool ok) {
+  Leftovers leftovers;
+  uint64_t charge;
+  in_flight_.Clear();
+  {
+    absl::MutexLock lock(&mutex_);
+    writing_ = false;
+    charge = std::exchange(in_flight_charge_, 0);
+    waiting_log_bytes_ -= std::exchange(in_flight_log_bytes_, 0);
+    if (!ok) Abandon(grpc::Status::CANCELLED, &leftovers);
+  }
+  if (charge > 0) registry_->GiveBytes(charge);
+  GiveBack(leftovers.dropped);
+  if (leftovers.job != nullptr) leftovers.job->Cancel();
+  Advance();
+}
+
+void RunStream::OnCancel() {
+  Leftovers leftovers;
+  {
+    absl::MutexLock lock(&mutex_);
+    Abandon(grpc::Status::CANCELLED, &leftovers);
+  }
+  GiveBack(leftovers.dropped);
+  if (leftovers.job != nullptr) leftovers.job->Cancel();
+  Advance();
+}
+
+void RunStream::CheckReader(absl::Time now) {
+  const absl::Duration timeout = registry_->options().slow_reader_timeout;
+  Leftovers leftovers;
+  bool finish = false;
+  bool cut = false;
+  grpc::Status status;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (!writing_ || now - write_started_ < timeout) return;
+    write_started_ = now;
+    if (finished_) {
+      cut = true;
+    } else {
+      Abandon(ToGrpcStatus(absl::DeadlineExceededError(
+                  absl::StrCat("the reader took nothing for ", absl::FormatDuration(timeout),
+                               " (--slow-reader-timeout), so the run was ended"))),
+              &leftovers);
+      finish = finished_ = true;
+      status = status_;
+    }
+  }
+  GiveBack(leftovers.dropped);
+  if (leftovers.job != nullptr) leftovers.job->Cancel();
+  // The status waits behind the message that the reader does not take: one who wakes up learns the
+  // reason, one who does not is cut off when as much time again has passed.
+  if (finish) Finish(std::move(status));
+  if (cut) {
+    // OnDone waits for this lock, so the context lives. It is not called by TryCancel itself,
+    // because this thread is none of gRPC's.
+    absl::MutexLock lock(&context_mutex_);
+    if (context_ != nullptr) context_->TryCancel();
+  }
+}
+
+void RunStream::OnDone() {
+  {
+    absl::MutexLock lock(&context_mutex_);
+    context_ = nullptr;
+  }
+  Leftovers leftovers;
+  uint64_t charge;
+  {
+    absl::MutexLock lock(&mutex_);
+    Abandon(status_, &leftovers);
+    charge = std::exchange(in_flight_charge_, 0);
+    writing_ = false;
+    spdlog::info("run {} of key {} on {}: {}, {} events, {:.1f} ms",
+                 sequence_ == 0 ? "refused" : "ended", key_id_.empty() ? "-" : key_id_,
+                 model_.empty() ? "-" : model_,
+                 absl::StatusCodeToString(static_cast<absl::StatusCode>(status_.error_code())),
+                 sequence_, absl::ToDoubleMilliseconds(absl::Now() - opened_));
+  }
+  in_flight_.Clear();
+  if (charge > 0) registry_->GiveBytes(charge);
+  GiveBack(leftovers.dropped);
+  if (leftovers.job != nullptr) leftovers.job->Cancel();
+  const std::shared_ptr<RunRegistry> registry = registry_;
+  registry->Remove(this);  // may destroy this
+}
+
+}  // namespace weft::server

@@ -1,0 +1,120 @@
+#pragma once
+
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/server_callback.h>
+#include <grpcpp/support/status.h>
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "engine/engine.h"
+#include "server/service/run_registry.h"
+#include "weft/v1/weft.pb.h"
+
+namespace weft::server {
+
+/// One call of Run: takes a run's events from the engine's threads and writes them to the client,
+/// one write in flight at a time.
+///
+/// Events wait as they come: results as references to their tensors, cut into chunks only when they
+/// are written. What waits is counted in the registry, log text is bounded for each stream, and a
+/// reader that takes nothing is cut off. A client that goes away cancels the job. A run that fails
+/// sends `failed` and ends with the same status.
+///
+/// It belongs to itself between Open and gRPC's OnDone, and to the sink that the engine holds.
+/// Thread-safe.
+class RunStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
+                        public ActiveRun,
+                        public std::enable_shared_from_this<RunStream> {
+ public:
+  /// A stream in `registry`, or why it takes no more. `context` is gRPC's, alive until OnDone.
+  static absl::StatusOr<std::shared_ptr<RunStream>> Open(grpc::CallbackServerContext* context,
+                                                         std::shared_ptr<RunRegistry> registry,
+                                                         const std::string& key_id);
+
+  /// A sink for Engine::Submit.
+  EventSink Sink();
+  /// The job whose events arrive, for cancelling. `model` is for the log.
+  void SetJob(std::shared_ptr<Job> job, const std::string& model);
+
+  void End(const absl::Status& status) override;
+  void CheckReader(absl::Time now) override;
+
+ private:
+  // A message ready to go, or a tensor whose chunks are cut when their turn comes.
+  struct Outgoing {
+    uint64_t sequence = 0;  // of a tensor: of its next chunk
+    grpc::ByteBuffer message;
+    std::optional<graph::HostTensor> tensor;
+    uint32_t tensor_id = 0;
+    uint64_t offset = 0;
+    uint64_t charge = 0;     // bytes given back to the registry once all of it is written
+    uint64_t log_bytes = 0;  // bytes of the stream's bound on log text
+  };
+  // What has to be done once the lock is released.
+  struct Leftovers {
+    std::deque<Outgoing> dropped;
+    std::shared_ptr<Job> job;
+  };
+
+  RunStream(grpc::CallbackServerContext* context, std::shared_ptr<RunRegistry> registry,
+            const std::string& key_id);
+
+  void OnWriteDone(bool ok) override;
+  void OnCancel() override;
+  void OnDone() override;
+
+  void Take(Event event);
+  // An error ends the run.
+  absl::Status Enqueue(const Event& event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status EnqueueResult(const Result& result) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void EnqueueLog(const LogLine& line) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Outgoing& EnqueueMessage(v1::RunEvent* message) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ReportDroppedLogs() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void EndWith(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Stop taking and sending, and hand out what is left.
+  void Abandon(grpc::Status status, Leftovers* leftovers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::shared_ptr<Job> TakeJob() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Put the next message in in_flight_.
+  void NextMessage() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Start a write or finish, if it is time to.
+  void Advance();
+  void GiveBack(const std::deque<Outgoing>& dropped);
+
+  const std::shared_ptr<RunRegistry> registry_;
+  const std::string key_id_;
+  const absl::Time opened_;
+
+  absl::Mutex mutex_;
+  std::deque<Outgoing> queue_ ABSL_GUARDED_BY(mutex_);
+  std::shared_ptr<Job> job_ ABSL_GUARDED_BY(mutex_);
+  std::string model_ ABSL_GUARDED_BY(mutex_);
+  uint64_t sequence_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint32_t tensors_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t waiting_log_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t dropped_logs_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;       // no more events are taken
+  bool cancel_job_ ABSL_GUARDED_BY(mutex_) = false;  // as soon as it is known
+  grpc::Status status_ ABSL_GUARDED_BY(mutex_);      // once ended_
+  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool finished_ ABSL_GUARDED_BY(mutex_) = false;  // gRPC has the status
+  absl::Time write_started_ ABSL_GUARDED_BY(mutex_);
+  uint64_t in_flight_charge_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t in_flight_log_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  // gRPC's while writing_; set and cleared by whoever has writing_ to itself.
+  grpc::ByteBuffer in_flight_;
+
+  absl::Mutex context_mutex_;
+  grpc::CallbackServerContext* context_ ABSL_GUARDED_BY(context_mutex_);  // null once done
+};
+
+}  // namespace weft::server

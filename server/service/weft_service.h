@@ -1,0 +1,118 @@
+#pragma once
+
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/server_callback.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/engine.h"
+#include "server/keys/key.h"
+#include "server/keys/key_store.h"
+#include "server/service/run_registry.h"
+#include "server/service/run_stream.h"
+#include "server/service/worker_pool.h"
+#include "weft/v1/weft.grpc.pb.h"
+
+namespace weft::server {
+
+// Every method raw: requests are authenticated before they are parsed, and parsed with checks that
+// protobuf's parser does not make.
+using RawWeft = v1::Weft::WithRawCallbackMethod_Run<v1::Weft::WithRawCallbackMethod_Validate<
+    v1::Weft::WithRawCallbackMethod_Submit<v1::Weft::WithRawCallbackMethod_Watch<
+        v1::Weft::WithRawCallbackMethod_Fetch<v1::Weft::WithRawCallbackMethod_Cancel<
+            v1::Weft::WithRawCallbackMethod_Upload<v1::Weft::WithRawCallbackMethod_GetServerInfo<
+                v1::Weft::WithRawCallbackMethod_WhoAmI<
+                    v1::Weft::WithRawCallbackMethod_ListOperators<
+                        v1::Weft::WithRawCallbackMethod_ListModels<
+                            v1::Weft::WithRawCallbackMethod_GetModel<
+                                v1::Weft::WithRawCallbackMethod_Tokenize<
+                                    v1::Weft::WithRawCallbackMethod_Detokenize<
+                                        v1::Weft::Service>>>>>>>>>>>>>>;
+
+/// The service weft.v1.Weft: who calls, what they may do, and bytes in and out. What it does is the
+/// engine's. Thread-safe.
+class WeftService final : public RawWeft {
+ public:
+  struct Options {
+    uint64_t request_bytes = uint64_t{4} << 20;
+    /// Kinds beyond the base contract that this server executes.
+    std::vector<std::string> features;
+  };
+  /// Without `keys` (null) every caller may do everything. All must outlive the service and its
+  /// calls.
+  WeftService(Engine* engine, const keys::KeyStore* keys, Options options,
+              std::shared_ptr<RunRegistry> registry, WorkerPool* pool);
+
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* Run(grpc::CallbackServerContext* context,
+                                                  const grpc::ByteBuffer* request) override;
+  grpc::ServerUnaryReactor* Validate(grpc::CallbackServerContext* context,
+                                     const grpc::ByteBuffer* request,
+                                     grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* Submit(grpc::CallbackServerContext* context,
+                                   const grpc::ByteBuffer* request,
+                                   grpc::ByteBuffer* response) override;
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* Watch(grpc::CallbackServerContext* context,
+                                                    const grpc::ByteBuffer* request) override;
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* Fetch(grpc::CallbackServerContext* context,
+                                                    const grpc::ByteBuffer* request) override;
+  grpc::ServerUnaryReactor* Cancel(grpc::CallbackServerContext* context,
+                                   const grpc::ByteBuffer* request,
+                                   grpc::ByteBuffer* response) override;
+  grpc::ServerReadReactor<grpc::ByteBuffer>* Upload(grpc::CallbackServerContext* context,
+                                                    grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* GetServerInfo(grpc::CallbackServerContext* context,
+                                          const grpc::ByteBuffer* request,
+                                          grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* WhoAmI(grpc::CallbackServerContext* context,
+                                   const grpc::ByteBuffer* request,
+                                   grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* ListOperators(grpc::CallbackServerContext* context,
+                                          const grpc::ByteBuffer* request,
+                                          grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* ListModels(grpc::CallbackServerContext* context,
+                                       const grpc::ByteBuffer* request,
+                                       grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* GetModel(grpc::CallbackServerContext* context,
+                                     const grpc::ByteBuffer* request,
+                                     grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* Tokenize(grpc::CallbackServerContext* context,
+                                     const grpc::ByteBuffer* request,
+                                     grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* Detokenize(grpc::CallbackServerContext* context,
+                                       const grpc::ByteBuffer* request,
+                                       grpc::ByteBuffer* response) override;
+
+ private:
+  // The key of the call's metadata, allowed `scope` (empty: any key will do).
+  absl::StatusOr<keys::Key> Admit(const grpc::CallbackServerContext& context,
+                                  const std::string& scope) const;
+  absl::StatusOr<keys::Key> Authenticate(const grpc::CallbackServerContext& context) const;
+
+  // Answer a unary call: admit, parse, call `handler(key, request, &response)`, serialise.
+  template <class Request, class Response, class Handler>
+  grpc::ServerUnaryReactor* Answer(const char* method, const std::string& scope,
+                                   grpc::CallbackServerContext* context,
+                                   const grpc::ByteBuffer* request, grpc::ByteBuffer* response,
+                                   Handler handler);
+  // Call `work` here if `request` is small, else on the pool. False if the pool is full.
+  template <class Work>
+  bool Dispatch(const grpc::ByteBuffer& request, Work work);
+
+  absl::Status StartRun(const keys::Key& key, const grpc::ByteBuffer& bytes,
+                        absl::Time call_deadline, RunStream* stream);
+
+  Engine* const engine_;
+  const keys::KeyStore* const keys_;
+  const Options options_;
+  const keys::Key anyone_;
+  const std::shared_ptr<RunRegistry> registry_;
+  WorkerPool* const pool_;
+};
+
+}  // namespace weft::server

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <google/protobuf/message.h>
+#include <grpcpp/support/byte_buffer.h>
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "engine/graph/value.h"
+
+namespace weft::server {
+
+/// The most bytes of a tensor that travel in one message.
+inline constexpr uint64_t kChunkBytes = uint64_t{1} << 20;
+
+/// Parse a request as graph::ParseChecked does. kResourceExhausted over `max_bytes`.
+absl::Status ParseRequest(const grpc::ByteBuffer& bytes, uint64_t max_bytes,
+                          google::protobuf::Message* message);
+
+grpc::ByteBuffer Serialize(const google::protobuf::Message& message);
+
+/// A RunEvent with a Chunk: bytes [offset, offset + size) of `tensor`, which travels as number
+/// `id`. The bytes are not copied (but where they are fewer than a header is worth): the buffer
+/// refers to them and keeps the tensor's owner alive.
+grpc::ByteBuffer MakeChunk(uint64_t sequence, const graph::HostTensor& tensor, uint32_t id,
+                           uint64_t offset, uint64_t size);
+
+}  // namespace weft::server

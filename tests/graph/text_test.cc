@@ -1,0 +1,380 @@
+#include "engine/graph/text.h"
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "engine/graph/error.h"
+#include "engine/graph/lint.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/program_equality.h"
+#include "tests/support/random_program.h"
+#include "tests/support/status_matchers.h"
+
+namespace weft::graph {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::weft::testing::IsOk;
+using ::weft::testing::StatusIs;
+
+constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+constexpr auto kUnimplemented = absl::StatusCode::kUnimplemented;
+
+absl::Status ParseStatus(const std::string& text) { return ParseProgram(text).status(); }
+/// The statements stand inside an invoke that has %h.
+std::string Inside(const std::string& statements) {
+  return absl::StrCat("invoke [1, 2] {\n  %h = read a.output\n  ", statements, "\n}\n");
+}
+/// What PrintProgram gives for what was parsed from `text`.
+std::string Reprint(const std::string& text) {
+  absl::StatusOr<Program> program = ParseProgram(text);
+  return program.ok() ? PrintProgram(*program) : std::string(program.status().message());
+}
+
+TEST(TextTest, PrintsTheCanonicalFormOfAnExperiment) {
+  EXPECT_EQ(Reprint(R"(
+    # The last token of layer 1, three times as large.
+    trace "tripled"
+    %zero = tensor( float32,[1,2],[0,-0.5] )
+    invoke "The Eiffel Tower is in the city of" { %h = read transformer.h.1.output
+      %s = aten::mul(%h[:, -1], 3.0) write transformer.h.1.output[:, -1] = %s
+      %p = read lm_head.output
+      save token = aten::argmax(%p[:,-1],dim=-1,keepdim=true,)
+      aten::add_(%p, 1)
+      stop }
+  )"),
+            R"(trace "tripled"
+%zero = tensor(float32, [1, 2], [0.0, -0.5])
+invoke "The Eiffel Tower is in the city of" {
+  %h = read transformer.h.1.output
+  %5 = %h[:, -1]
+  %s = aten::mul(%5, 3.0)
+  write transformer.h.1.output[:, -1] = %s
+  %p = read lm_head.output
+  %9 = %p[:, -1]
+  %10 = aten::argmax(%9, dim=-1, keepdim=true)
+  save token = %10
+  %12 = aten::add_(%p, 1)
+  stop
+}
+)");
+}
+
+TEST(TextTest, PrintsEveryKindOfStatement) {
+  const std::string text = R"(invoke ["a \"quoted\" text\n", "b"] no_special_tokens { }
+invoke [[1], [2, -3]] {
+  %ids = read ids
+  %mask = read mask
+  %positions = read positions
+  %result = read result
+  %root = read @1.input
+  %x = read transformer.h.0@2.output
+  %w = param transformer.wte.weight
+  %y = call transformer.ln_f(%x, flag=true)
+  %list = [%x, [1, 2.0], "s", none]
+  %tuple = (%x,)
+  %empty = ()
+  %dict = {"a b": %x, "c": float32}
+  %i = %x[0, ..., none, 1:-2:3, ::2, :, %ids, "key"]
+  %op = aten::sum(%x, [0, 1], dtype=float64, a=[[1], [%y]], b=inf, c=-inf, d=nan, e=1e+22)
+  %x[:, -1] = %y
+  write m.output = %y
+  write m@1.output[0, :, -1] = %y
+  skip transformer.h.1@3 = %y
+  log %y
+  log "label" %y
+  save out = %op
+}
+invoke {
+  %rows = read rows
+  stop
+}
+)";
+  EXPECT_EQ(Reprint(text), text);
+}
+
+TEST(TextTest, PrintsTensorsOfEveryDTypeExactly) {
+  const std::string text = R"(%a = tensor(bool, [2], [true, false])
+%b = tensor(uint8, [1], [255])
+%c = tensor(int8, [1], [-128])
+%d = tensor(int16, [1], [-32768])
+%e = tensor(int32, [], [2147483647])
+%f = tensor(int64, [1, 1], [-9223372036854775808])
+%g = tensor(float16, [3], [0.099975586, 65504.0, 6e-08])
+%h = tensor(bfloat16, [2], [3.390625, -inf])
+%i = tensor(float32, [5], [0.1, -0.0, 1e-45, nan, 0x7fc00001])
+%j = tensor(float64, [2], [0.1, 5e-324])
+%k = tensor(complex64, [1], [(1.0, -2.0)])
+%l = tensor(complex128, [1], [(nan, 0xfff8000000000000)])
+%m = tensor(float32, [0, 3], [])
+)";
+  EXPECT_EQ(Reprint(text), text);
+}
+
+TEST(TextTest, ReadsBackWhatItPrints) {
+  for (uint64_t seed = 0; seed < 2000; ++seed) {
+    const Program program = RandomProgram(seed);
+    ASSERT_THAT(Check(program), IsOk()) << "seed " << seed;
+    const std::string text = PrintProgram(program);
+    const absl::StatusOr<Program> parsed = ParseProgram(text);
+    ASSERT_THAT(parsed, IsOk()) << "seed " << seed << "\n" << text;
+    ASSERT_EQ(FirstDifference(program, *parsed), "") << "seed " << seed << "\n" << text;
+  }
+}
+
+TEST(TextTest, NestedCallsMakeUnnamedNodesInOrderOfEvaluation) {
+  EXPECT_EQ(Reprint(Inside("%x = aten::add(aten::mul(%h, 2), aten::neg(read b.output[0]))")),
+            R"(invoke [1, 2] {
+  %h = read a.output
+  %4 = aten::mul(%h, 2)
+  %5 = read b.output
+  %6 = %5[0]
+  %7 = aten::neg(%6)
+  %x = aten::add(%4, %7)
+}
+)");
+}
+
+TEST(TextTest, LiteralsBecomeScalars) {
+  EXPECT_EQ(Reprint(Inside("write b.output[0] = 0.5 skip c = 3 %h[0] = true")),
+            R"(invoke [1, 2] {
+  %h = read a.output
+  %4 = tensor(float32, [], [0.5])
+  write b.output[0] = %4
+  %6 = tensor(int64, [], [3])
+  skip c = %6
+  %8 = tensor(bool, [], [true])
+  %h[0] = %8
+}
+)");
+}
+
+TEST(TextTest, IntegersAndFloatsStayApart) {
+  EXPECT_THAT(Reprint(Inside("%x = aten::f(%h, 1, 1., 1.0, 1e0, -0, -0.0, 1e400)")),
+              HasSubstr("this number does not fit a float"));
+  EXPECT_THAT(Reprint(Inside("%x = aten::f(%h, 1, 1., 1.0, 1e0, -0, -0.0)")),
+              HasSubstr("aten::f(%h, 1, 1.0, 1.0, 1.0, 0, -0.0)"));
+}
+
+TEST(TextTest, ChainedBracketsOfAWriteAreOneIndex) {
+  EXPECT_THAT(Reprint(Inside("write b.output[0][\"k\"][:, -1] = %h")),
+              HasSubstr("write b.output[0, \"k\", :, -1] = %h"));
+  EXPECT_THAT(Reprint(Inside("%h[0][:, -1] = %h")), HasSubstr("  %h[0, :, -1] = %h"));
+  // x[:][0] means x[0], not x[:, 0].
+  EXPECT_THAT(ParseStatus(Inside("write b.output[:][0] = %h")),
+              StatusIs(kInvalid, HasSubstr("only a lone integer or key")));
+}
+
+TEST(TextTest, ChainedBracketsOfAValueAreOneNodeEach) {
+  EXPECT_THAT(Reprint(Inside("%x = %h[0][:, -1]")), HasSubstr("  %4 = %h[0]\n  %x = %4[:, -1]\n"));
+  EXPECT_THAT(Reprint(Inside("%h[0][1]")), HasSubstr("  %4 = %h[0]\n  %5 = %4[1]\n"));
+}
+
+TEST(TextTest, NumbersNameUnnamedValues) {
+  const absl::StatusOr<Program> program =
+      ParseProgram(Inside("%77 = aten::neg(%h) %5 = aten::neg(%77) save a = %5"));
+  ASSERT_THAT(program, IsOk());
+  EXPECT_EQ(program->at(4).name, "");
+  EXPECT_EQ(std::get<Save>(program->at(6).kind).value, 5u);
+  EXPECT_EQ(std::get<NodeRef>(std::get<Operator>(program->at(5).kind).arguments[0].value).id, 4u);
+}
+
+TEST(TextTest, ValuesOfAnEarlierInvokeMayBeUsed) {
+  EXPECT_THAT(ParseStatus("invoke [1] { %h = read a.output } invoke [2] { write a.output = %h }"),
+              IsOk());
+  EXPECT_THAT(ParseStatus("invoke [1] { write a.output = %h } invoke [2] { %h = read a.output }"),
+              StatusIs(kInvalid, HasSubstr("%h is not defined")));
+}
+
+TEST(TextTest, StatementsKnowTheirFileAndLine) {
+  const absl::StatusOr<Program> program = ParseProgram(
+      "# first\ninvoke [1] {\n\n  %h =\n    read a.output\n  save x = %h }\n", "steer.weft");
+  ASSERT_THAT(program, IsOk());
+  EXPECT_EQ(program->at(3).source.file, "steer.weft");
+  EXPECT_EQ(program->at(2).source.line, 2u);
+  EXPECT_EQ(program->at(3).source.line, 4u);
+  EXPECT_EQ(program->at(4).source.line, 6u);
+}
+
+TEST(TextTest, PathsMayLookLikeKeywordsAndPoints) {
+  EXPECT_THAT(Reprint("invoke [1] { read layer.0.output.output read mask.input read inf.output }"),
+              AllOf(HasSubstr("read layer.0.output.output\n"), HasSubstr("read mask.input\n"),
+                    HasSubstr("read inf.output\n")));
+}
+
+TEST(TextTest, ErrorsShowTheLineAndThePlace) {
+  EXPECT_EQ(ParseStatus("invoke \"é\" {\n  %s = aten::mul(%h, 3.0)\n}").message(),
+            "program:2:18: %h is not defined\n"
+            "    %s = aten::mul(%h, 3.0)\n"
+            "                   ^");
+  const Error error = FromStatus(ParseStatus("invoke [1] {\n\n !"));
+  EXPECT_EQ(error.source.file, "program");
+  EXPECT_EQ(error.source.line, 3u);
+}
+
+TEST(TextTest, ColumnsCountCharacters) {
+  EXPECT_THAT(ParseStatus("invoke \"日本\" ?"),
+              StatusIs(kInvalid, HasSubstr("program:1:13: expected `{`\n"
+                                           "  invoke \"日本\" ?\n"
+                                           "              ^")));
+}
+
+struct Refusal {
+  const char* name;
+  const char* text;  // of the statements in an invoke, or a whole program if it starts with '!'
+  const char* message;
+};
+void PrintTo(const Refusal& refusal, std::ostream* out) { *out << refusal.name; }
+
+std::string TextOf(const Refusal& refusal) {
+  return refusal.text[0] == '!' ? std::string(refusal.text + 1) : Inside(refusal.text);
+}
+
+class RefusesTest : public ::testing::TestWithParam<Refusal> {};
+
+TEST_P(RefusesTest, SayingWhatWasExpected) {
+  EXPECT_THAT(ParseStatus(TextOf(GetParam())), StatusIs(kInvalid, HasSubstr(GetParam().message)));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    TextTest, RefusesTest,
+    ::testing::Values(
+        Refusal{"StatementOutsideAnInvoke", "!%x = read a.output",
+                "outside an invoke; only constants"},
+        Refusal{"UnknownHeader", "!hello", "expected `invoke`, or a constant"},
+        Refusal{"OpenInvoke", "!invoke [1] {",
+                "expected a statement or `}`, but the text ends here"},
+        Refusal{"NoInput", "!invoke 3 { }",
+                "expected a prompt, a list of prompts, token ids, or `{`"},
+        Refusal{"EmptyInput", "!invoke [] { }", "at least one prompt or token"},
+        Refusal{"MixedInput", "!invoke [1, \"a\"] { }", "expected an integer"},
+        Refusal{"NestedInvoke", "invoke [1] { }", "`invoke` cannot stand inside an invoke"},
+        Refusal{"OpenText", "!invoke \"abc\n", "no closing quote"},
+        Refusal{"UnknownEscape", "!invoke \"\\q\" { }", "unknown escape"},
+        Refusal{"SurrogateEscape", "!invoke \"\\u{d800}\" { }", "a code point of Unicode"},
+        Refusal{"BadUtf8", "!invoke \"\xff\" { }", "not valid UTF-8"},
+        Refusal{"SecondDefinition", "%h = read b.output", "%h is already defined"},
+        Refusal{"SecondNumber", "%1 = read b.output %1 = read c.output", "%1 is already defined"},
+        Refusal{"Alias", "%x = %h", "has a name already"},
+        Refusal{"NameOfDigitsAndLetters", "%1x = read b.output", "expected a value's name"},
+        Refusal{"LoneValue", "%h", "expected `=` or `[`"},
+        Refusal{"NoNamespace", "%x = mul(%h, 2)", "with their namespace, aten::mul"},
+        Refusal{"NoSite", "%x = read b.weight", "expected a site"},
+        Refusal{"NoPoint", "%x = read transformer", "expected a site"},
+        Refusal{"EmptyComponent", "%x = read a..b.output", "expected a module's path"},
+        Refusal{"BadVisit", "%x = read a@b.output", "the number of a visit"},
+        Refusal{"LargeVisit", "%x = read a@4294967296.output", "the number of a visit"},
+        Refusal{"SkipOfTheRoot", "skip = %h", "expected a module's path"},
+        Refusal{"EmptyIndex", "%x = %h[]", "expected an index between the brackets"},
+        Refusal{"FloatIndex", "%x = %h[1.5]", "expected an integer, not a float"},
+        Refusal{"TwoDots", "%x = %h[..]", "expected `...`"},
+        Refusal{"LongInteger", "%x = aten::f(9223372036854775808)", "does not fit 64 bits"},
+        Refusal{"NoExponent", "%x = aten::f(1e)", "exponent has no digits"},
+        Refusal{"NumberAndLetters", "%x = aten::f(1a)", "this is not a number"},
+        Refusal{"NoComma", "%x = aten::f(1 2)", "expected `,` or `)`"},
+        Refusal{"OpenCall", "%x = aten::f(1", "expected `,` or `)`"},
+        Refusal{"ListOfLists", "%x = aten::f([[[1]]])", "lists nest deeper than 2"},
+        Refusal{"NamedItem", "%x = aten::f([a=1])", "expected a value"},
+        Refusal{"TupleOfOne", "%x = (%h)", "a tuple of one is written (%a,)"},
+        Refusal{"DictKey", "%x = {a: %h}", "expected a text in double quotes"},
+        Refusal{"UnknownDType", "%x = tensor(float, [], [1.0])",
+                "`float` is not a dtype; there are bool"},
+        Refusal{"TensorOfOtherSize", "%x = tensor(float32, [3], [1.0])", "takes 12 bytes, but 4"},
+        Refusal{"TensorTooLarge", "%x = tensor(float32, [4294967296, 4294967296, 4], [])",
+                "too large to count"},
+        Refusal{"NegativeSize", "%x = tensor(float32, [-1], [])", "has a negative size"},
+        Refusal{"ElementTooLarge", "%x = tensor(uint8, [1], [256])", "does not fit uint8"},
+        Refusal{"BitsTooLarge", "%x = tensor(float16, [1], [0x10000])", "does not fit float16"},
+        Refusal{"ElidedTensor", "%x = tensor(float32, [3], [1.0, ...])",
+                "shortened when it was printed"},
+        Refusal{"UnnamedTensor", "tensor(float32, [], [1.0])", "needs a name"},
+        Refusal{"SaveOfText", "save x = \"a\"", "expected a value"},
+        Refusal{"SaveOfNumberName", "save 3 = %h", "expected a name for the saved value"}),
+    [](const auto& info) { return std::string(info.param.name); });
+
+class NotExecutedTest : public ::testing::TestWithParam<Refusal> {};
+
+TEST_P(NotExecutedTest, IsRefusedByName) {
+  EXPECT_THAT(ParseStatus(TextOf(GetParam())),
+              StatusIs(kUnimplemented, AllOf(HasSubstr(absl::StrCat("`", GetParam().message,
+                                                                    "` is in the contract but not "
+                                                                    "executed by this version")),
+                                             HasSubstr("program:"))));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    TextTest, NotExecutedTest,
+    ::testing::Values(
+        Refusal{"Steps", "steps [0:5] { }", "steps"}, Refusal{"If", "if %h { } else { }", "if"},
+        Refusal{"Backward", "backward %h { }", "backward"},
+        Refusal{"GradWrite", "grad %h = %h", "grad"}, Refusal{"GradRead", "%g = grad %h", "grad"},
+        Refusal{"Cache", "cache [a] as x", "cache"}, Refusal{"Yield", "yield %h", "yield"},
+        Refusal{"Sweep", "!sweep %l in [0:12] { }", "sweep"},
+        Refusal{"Generate", "!generate max_new_tokens=8", "generate"},
+        Refusal{"SecondTrace", "!invoke [1] { }\ntrace \"b\"", "more than one trace"},
+        Refusal{"SweptSite", "%x = read h.$l.output", "sweep"},
+        Refusal{"Inputs", "%x = read a.inputs", ".inputs"},
+        Refusal{"OperatorSite", "%x = read a.op(mul_0).output", ".op"},
+        Refusal{"Query", "%x = read a.q", ".q"},
+        Refusal{"Probabilities", "%x = read a.probs", ".probs"},
+        Refusal{"WatchedCall", "%x = call watched a(%h)", "watched"}),
+    [](const auto& info) { return std::string(info.param.name); });
+
+TEST(TextTest, NestingIsBounded) {
+  std::string deep = "%h";
+  for (int i = 0; i < 1000; ++i) deep = absl::StrCat("aten::neg(", deep, ")");
+  EXPECT_THAT(ParseStatus(Inside("%x = " + deep)),
+              StatusIs(kInvalid, HasSubstr("expressions nest deeper than 16")));
+  EXPECT_THAT(ParseStatus(Inside("%x = " + std::string(100000, '('))),
+              StatusIs(kInvalid, HasSubstr("nest deeper than")));
+  EXPECT_THAT(ParseStatus(Inside("%x = " + std::string(100000, '['))),
+              StatusIs(kInvalid, HasSubstr("nest deeper than")));
+}
+
+TEST(TextTest, ErrorsShowPartOfALongLine) {
+  const std::string text = Inside("%x = aten::f(" + std::string(100000, '1') + ")");
+  EXPECT_LT(ParseStatus(text).message().size(), 500u);
+}
+
+TEST(TextTest, StatementsAreShortAndReadAsWritten) {
+  const absl::StatusOr<Program> program = ParseProgram(R"(
+    invoke "The Eiffel Tower is in the city of which is far away from here, or is it not so far?" {
+      %h = read a.output
+      %s = aten::mul(%h[:, -1], 3.0)
+      write a.output[:, -1] = 0.5
+      %t = tensor(int64, [12], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12])
+    })");
+  ASSERT_THAT(program, IsOk());
+  EXPECT_EQ(PrintStatement(*program, 2),
+            "invoke \"The Eiffel Tower is in the city of which is far away from he...\" { }");
+  EXPECT_EQ(PrintStatement(*program, 4), "%h[:, -1]");
+  EXPECT_EQ(PrintStatement(*program, 5), "%s = aten::mul(%h[:, -1], 3.0)");
+  EXPECT_EQ(PrintStatement(*program, 7), "write a.output[:, -1] = 0.5");
+  EXPECT_EQ(PrintStatement(*program, 8), "%t = tensor(int64, [12], [1, 2, 3, 4, 5, 6, 7, 8, ...])");
+  EXPECT_EQ(PrintStatement(*program, 99), "");
+}
+
+TEST(TextTest, StatementsOfUncheckedProgramsArePrinted) {
+  Program program;
+  program.nodes.resize(3);
+  program.nodes[0].kind = Operator{"bad\nname", {{.value = NodeRef{7}}, {.value = NodeRef{1}}}};
+  program.nodes[1].kind = Read{{.module = "a b\xff"}};
+  program.nodes[2].kind = Save{"x y", 0};
+  EXPECT_THAT(PrintStatement(program, 1), AllOf(HasSubstr("%7"), Not(HasSubstr("\n"))));
+  EXPECT_EQ(PrintStatement(program, 2), "read \"a b\xEF\xBF\xBD\".output");
+  EXPECT_EQ(PrintStatement(program, 3), "save \"x y\" = %0");
+}
+
+TEST(TextTest, LongConstantsAreElidedOnRequest) {
+  const absl::StatusOr<Program> program =
+      ParseProgram("%t = tensor(int64, [3], [1, 2, 3])\ninvoke [1] { }");
+  ASSERT_THAT(program, IsOk());
+  EXPECT_THAT(PrintProgram(*program, 2), HasSubstr("tensor(int64, [3], [1, 2, ...])"));
+  EXPECT_THAT(PrintProgram(*program, 3), HasSubstr("tensor(int64, [3], [1, 2, 3])"));
+}
+
+}  // namespace
+}  // namespace weft::graph
