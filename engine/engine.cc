@@ -77,9 +77,9 @@ class EngineImpl : public Engine {
     return (*host)->Tokenize(texts, special_tokens);
   }
 
-  absl::StatusOr<std::vector<std::string>> Detokenize(
-      const std::string& model, const std::vector<std::vector<int64_t>>& rows,
-      bool skip_special_tokens) const override {
+  absl::StatusOr<std::vector<std::string>> Detokenize(const std::string& model,
+                                                      const std::vector<std::vector<int64_t>>& rows,
+                                                      bool skip_special_tokens) const override {
     absl::StatusOr<std::shared_ptr<ModelHost>> host = FindHost(model);
     if (!host.ok()) return host.status();
     return (*host)->Detokenize(rows, skip_special_tokens);
@@ -146,11 +146,12 @@ class EngineImpl : public Engine {
     if (it != hosts_.end()) return it->second;
     return absl::NotFoundError(absl::StrCat(
         "there is no model `", name, "`; there ",
-        hosts_.empty() ? "are none"
-                       : absl::StrCat(hosts_.size() == 1 ? "is: " : "are: ",
-                                      absl::StrJoin(hosts_, ", ", [](std::string* out, auto& entry) {
-                                        absl::StrAppend(out, "`", entry.first, "`");
-                                      }))));
+        hosts_.empty()
+            ? "are none"
+            : absl::StrCat(hosts_.size() == 1 ? "is: " : "are: ",
+                           absl::StrJoin(hosts_, ", ", [](std::string* out, auto& entry) {
+                             absl::StrAppend(out, "`", entry.first, "`");
+                           }))));
   }
 
   const EngineOptions options_;

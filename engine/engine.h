@@ -24,7 +24,7 @@ struct Limits {
   uint64_t constant_bytes = uint64_t{4} << 20;
   uint64_t value_elements = uint64_t{1} << 30;  // of any one value
   uint64_t result_bytes = uint64_t{8} << 30;
-  uint64_t peak_bytes = uint64_t{16} << 30;      // estimated, of the program's own values
+  uint64_t peak_bytes = uint64_t{16} << 30;  // estimated, of the program's own values
   double shared_operator_seconds = 0.05;  // of a program's own operators while others wait in the
                                           // same pass; beyond it the run goes on alone
   double operator_seconds = 60;           // alone
@@ -59,8 +59,8 @@ struct ParameterInfo {
 
 struct ModelInfo {
   ModelSummary summary;
-  std::vector<ModuleInfo> modules;      // in tree order; the first is the root
-  std::vector<SiteInfo> sites;          // in the order in which a pass visits them
+  std::vector<ModuleInfo> modules;  // in tree order; the first is the root
+  std::vector<SiteInfo> sites;      // in the order in which a pass visits them
   std::vector<ParameterInfo> parameters;
   std::string config_json;
 };
@@ -127,8 +127,7 @@ struct Completed {
 struct Failed {
   graph::Error error;
 };
-using Event =
-    std::variant<Accepted, Queued, Running, LogLine, Result, Missing, Completed, Failed>;
+using Event = std::variant<Accepted, Queued, Running, LogLine, Result, Missing, Completed, Failed>;
 
 /// Receives a run's events, one at a time, from the engine's threads. Must not block for long and
 /// must not call back into the engine's Submit. Called until it has got Completed or Failed.

@@ -79,9 +79,9 @@ int64_t TotalRows(const std::vector<run::InvokeInput>& inputs) {
 
 // --- HostedJob ----------------------------------------------------------------------------------
 
-HostedJob::HostedJob(std::string id, ModelHost& host, graph::Program program,
-                     plan::Planned planned, std::vector<run::InvokeInput> inputs,
-                     const RunOptions& options, const Limits& limits, EventSink sink)
+HostedJob::HostedJob(std::string id, ModelHost& host, graph::Program program, plan::Planned planned,
+                     std::vector<run::InvokeInput> inputs, const RunOptions& options,
+                     const Limits& limits, EventSink sink)
     : id_(std::move(id)),
       host_(host),
       program_(std::move(program)),
@@ -203,8 +203,7 @@ absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Load(const std::string& na
   const models::Network& hosted = (*model)->network();
   for (size_t i = 0; i < (*model)->modules().size(); ++i) {
     const models::Module& module = *(*model)->modules()[i];
-    info->modules.push_back(
-        {(*model)->spec().modules()[i].path, module.type(), module.detail()});
+    info->modules.push_back({(*model)->spec().modules()[i].path, module.type(), module.detail()});
   }
   for (const plan::SiteSpec& site : (*model)->spec().sites()) {
     info->sites.push_back({site.site, site.pattern, site.writable});
@@ -237,8 +236,8 @@ absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Load(const std::string& na
       new ModelHost(*std::move(model), *std::move(tokenizer), pad_id, options));
   host->parameters_ = static_cast<double>(info->summary.parameters);
   host->info_ = std::move(info);
-  host->scheduler_ = std::make_unique<batch::Scheduler>(
-      *host, static_cast<int64_t>(options.limits.pass_tokens));
+  host->scheduler_ =
+      std::make_unique<batch::Scheduler>(*host, static_cast<int64_t>(options.limits.pass_tokens));
   return host;
 }
 

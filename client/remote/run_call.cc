@@ -7,6 +7,7 @@
 #include "client/remote/messages.h"
 #include "engine/graph/codec.h"
 #include "engine/graph/error.h"
+#include "weft/v1/weft.grpc.pb.h"  // brings messages into byte buffers
 
 namespace weft::remote {
 namespace {

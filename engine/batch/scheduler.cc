@@ -20,9 +20,9 @@ Scheduler::~Scheduler() {
 
 absl::Status Scheduler::Add(std::shared_ptr<Work> work) {
   if (work->rows() > max_rows_) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("the trace has ", work->rows(), " rows, pads included; a pass holds at most ",
-                     max_rows_, "; split the trace"));
+    return absl::ResourceExhaustedError(absl::StrCat("the trace has ", work->rows(),
+                                                     " rows, pads included; a pass holds at most ",
+                                                     max_rows_, "; split the trace"));
   }
   std::deque<std::shared_ptr<Work>> queue;
   {

@@ -35,8 +35,8 @@ class Worker {
   virtual void RunPass(absl::Span<const std::shared_ptr<Work>> work) = 0;
 };
 
-/// Decides who is in the next pass of one model: first come, first served within a priority, as many
-/// as fit. Knows nothing of programs or models. Owns the model's thread. Thread-safe.
+/// Decides who is in the next pass of one model: first come, first served within a priority, as
+/// many as fit. Knows nothing of programs or models. Owns the model's thread. Thread-safe.
 class Scheduler {
  public:
   /// `worker` must outlive the scheduler. A pass holds at most `max_rows` rows.

@@ -55,10 +55,19 @@ struct HostTensor {
 /// bool is neither 0 nor 1. Holds for every tensor that HostTensor::Make gave.
 absl::Status CheckTensor(const HostTensor& tensor);
 
+/// One entry of a dict of `T`. Not a std::pair, which asks what its parts can do while a type that
+/// holds itself cannot answer yet.
+template <typename T>
+struct DictEntry {
+  DictEntry(std::string key, T value) : key(std::move(key)), value(std::move(value)) {}
+  std::string key;
+  T value;
+};
+
 /// A value on the host: what a save gives.
 struct HostValue {
   using Items = std::vector<HostValue>;
-  using Entries = std::vector<std::pair<std::string, HostValue>>;
+  using Entries = std::vector<DictEntry<HostValue>>;
   struct List {
     Items items;
   };
@@ -100,7 +109,7 @@ struct Pattern {
     std::vector<Pattern> items;
   };
   struct Dict {
-    std::vector<std::pair<std::string, Pattern>> entries;
+    std::vector<DictEntry<Pattern>> entries;
   };
   /// monostate is `none`; a string names a scalar's type (`int`, `float`, `bool`, `str`).
   std::variant<std::monostate, Tensor, std::string, List, Tuple, Dict> value;

@@ -212,14 +212,16 @@ class Walk {
   absl::Status Refuse(uint32_t number, const std::string& what,
                       absl::StatusCode code = absl::StatusCode::kInvalidArgument) const;
   absl::Status RefuseBudget(uint32_t number) const;
-  /// How many fields `number` of `frame` come before the one whose payload starts at `payload`.
-  static size_t CountBefore(const Frame& frame, uint32_t number, const char* payload);
+  /// How many fields `number` of `frame` come before the one around `place`, which is after its
+  /// tag.
+  static size_t CountBefore(const Frame& frame, uint32_t number, const char* place);
 
   const char* const end_;
   const WireBudget& budget_;
   uint64_t elements_ = 0;
   uint64_t unknown_enum_value_ = 0;
-  int depth_ = 0;  // of the innermost frame
+  const char* field_begin_ = nullptr;  // of the field at hand, after its tag
+  int depth_ = 0;                      // of the innermost frame
   Frame frames_[kMaxFrames];
 };
 
@@ -267,6 +269,7 @@ absl::Status Walk::Run() {
     if (!ReadVarint(&p, frame.end, &tag) || tag > std::numeric_limits<uint32_t>::max()) {
       return Refuse(0, "is cut short inside a field's tag");
     }
+    field_begin_ = p;
     const auto number = static_cast<uint32_t>(tag >> 3);
     const auto wire_type = static_cast<uint32_t>(tag & 7);
     if (number == 0) return Refuse(0, "holds a field of number 0");
@@ -315,15 +318,15 @@ absl::Status Walk::Run() {
   }
 }
 
-size_t Walk::CountBefore(const Frame& frame, uint32_t number, const char* payload) {
+size_t Walk::CountBefore(const Frame& frame, uint32_t number, const char* place) {
   size_t count = 0;
   const char* p = frame.begin;
   uint64_t tag = 0;
-  while (ReadVarint(&p, payload, &tag)) {
+  while (ReadVarint(&p, place, &tag)) {
     uint64_t length = 0;
     switch (tag & 7) {
       case kVarint:
-        ReadVarint(&p, payload, &length);
+        ReadVarint(&p, place, &length);
         length = 0;
         break;
       case kFixed64:
@@ -333,9 +336,9 @@ size_t Walk::CountBefore(const Frame& frame, uint32_t number, const char* payloa
         length = 4;
         break;
       default:
-        ReadVarint(&p, payload, &length);
+        ReadVarint(&p, place, &length);
     }
-    if (p >= payload) break;
+    if (p >= place) break;
     if (tag >> 3 == number) ++count;
     p += length;
   }
@@ -357,6 +360,9 @@ absl::Status Walk::Refuse(uint32_t number, const std::string& what, absl::Status
     if (!path.empty()) path += ".";
     const FieldDescriptor* field = type->FindFieldByNumber(static_cast<int>(number));
     absl::StrAppend(&path, field == nullptr ? absl::StrCat("field ", number) : field->name());
+    if (field != nullptr && field->is_repeated()) {
+      absl::StrAppend(&path, "[", CountBefore(frames_[depth_], number, field_begin_), "]");
+    }
   }
   std::string message = absl::StrCat(path.empty() ? "the message" : path, " ", what);
   if (what.back() == ' ') absl::StrAppend(&message, unknown_enum_value_);

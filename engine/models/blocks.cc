@@ -94,7 +94,8 @@ at::Tensor AttendCausally(const run::Pass& pass, const at::Tensor& q, const at::
 absl::StatusOr<std::unique_ptr<LinearImpl>> MakeConv1D(ParameterSource& source,
                                                        const std::string& name, int64_t in,
                                                        int64_t out) {
-  absl::StatusOr<at::Tensor> weight = source.TransposedParam(absl::StrCat(name, ".weight"), in, out);
+  absl::StatusOr<at::Tensor> weight =
+      source.TransposedParam(absl::StrCat(name, ".weight"), in, out);
   if (!weight.ok()) return weight.status();
   absl::StatusOr<at::Tensor> bias = source.Param(absl::StrCat(name, ".bias"), {out});
   if (!bias.ok()) return bias.status();

@@ -85,7 +85,8 @@ class GPT2AttentionImpl : public Module {
                                                                  int64_t layer,
                                                                  const std::string& name,
                                                                  ParameterSource& source) {
-    auto c_attn = MakeConv1D(source, absl::StrCat(name, ".c_attn"), config.n_embd, 3 * config.n_embd);
+    auto c_attn =
+        MakeConv1D(source, absl::StrCat(name, ".c_attn"), config.n_embd, 3 * config.n_embd);
     if (!c_attn.ok()) return c_attn.status();
     auto c_proj = MakeConv1D(source, absl::StrCat(name, ".c_proj"), config.n_embd, config.n_embd);
     if (!c_proj.ok()) return c_proj.status();
@@ -222,8 +223,7 @@ class GPT2ModelImpl : public Module {
       if (!block.ok()) return block.status();
       model->h_.push_back(list->Append(*std::move(block)));
     }
-    auto ln_f =
-        MakeLayerNorm(source, "transformer.ln_f", config.n_embd, config.layer_norm_epsilon);
+    auto ln_f = MakeLayerNorm(source, "transformer.ln_f", config.n_embd, config.layer_norm_epsilon);
     if (!ln_f.ok()) return ln_f.status();
     model->ln_f_ = model->Own("ln_f", *std::move(ln_f));
     return model;

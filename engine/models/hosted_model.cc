@@ -114,8 +114,8 @@ absl::Status HostedModel::RecordSites() {
     segment.input = &input;
     SiteRecorder recorder(segment);
     // The recorder needs no table: it sees taps as they come.
-    const run::TapTable none(plan::ModelSpec(std::vector<plan::ModuleSpec>(modules_.size()), {}, {}),
-                             {});
+    const run::TapTable none(
+        plan::ModelSpec(std::vector<plan::ModuleSpec>(modules_.size()), {}, {}), {});
     const c10::InferenceMode guard;
     run::Pass pass(none, {&segment}, &recorder);
     Call(pass, *network_.root, pass.Ids());
@@ -177,11 +177,17 @@ absl::Status HostedModel::RecordSites() {
 }
 
 absl::Status HostedModel::Run(absl::Span<run::Run* const> runs) {
-  passes_.fetch_add(1, std::memory_order_relaxed);
   return plan::CatchTorch([&]() -> absl::Status {
     const c10::InferenceMode guard;
-    for (run::Run* run : runs) run->Begin(runs.size() > 1);
-    run::Pass pass(*taps_, runs, pad_left_);
+    // Whoever is late or fails before the first site takes no part.
+    std::vector<run::Run*> taking_part;
+    for (run::Run* run : runs) {
+      run->Begin(runs.size() > 1);
+      if (!run->ended()) taking_part.push_back(run);
+    }
+    run::Pass pass(*taps_, taking_part, pad_left_);
+    if (pass.present().empty()) return absl::OkStatus();
+    passes_.fetch_add(1, std::memory_order_relaxed);
     Call(pass, *network_.root, pass.Ids());
     module_calls_.fetch_add(pass.module_calls(), std::memory_order_relaxed);
     return absl::OkStatus();

@@ -34,7 +34,8 @@ class HostedModel : public run::Host {
   /// runs have seen then counts for nothing, and each is to be run again by itself.
   absl::Status Run(absl::Span<run::Run* const> runs);
 
-  /// A forward without a program: what the root returns, packed. Nobody listens, nothing is counted.
+  /// A forward without a program: what the root returns, packed. Nobody listens, nothing is
+  /// counted.
   at::Tensor Forward(const run::InvokeInput& input) const;
 
   uint64_t passes() const { return passes_.load(std::memory_order_relaxed); }
@@ -45,8 +46,7 @@ class HostedModel : public run::Host {
                                          const run::Segment* segment) const override;
 
  private:
-  HostedModel(Network network, bool pad_left)
-      : network_(std::move(network)), pad_left_(pad_left) {}
+  HostedModel(Network network, bool pad_left) : network_(std::move(network)), pad_left_(pad_left) {}
   absl::Status RecordSites();
 
   Network network_;

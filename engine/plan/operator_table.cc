@@ -1,11 +1,13 @@
 #include "engine/plan/operator_table.h"
 
 #include <ATen/ATen.h>
+#include <ATen/ExpandUtils.h>
 
 #include <algorithm>
 #include <limits>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 
 namespace weft::plan {
 namespace {
@@ -80,6 +82,67 @@ absl::Status CheckIndexKinds(const c10::Stack& stack) {
   }
   if (indices == 0) return absl::InvalidArgumentError("`indices` must hold a tensor");
   return absl::OkStatus();
+}
+
+// Where torch's Meta kernels let pass what its real kernels refuse:
+
+absl::Status CheckAddmm(const c10::Stack& stack) {
+  const at::Tensor& self = stack[0].toTensor();
+  const at::Tensor& mat1 = stack[1].toTensor();
+  const at::Tensor& mat2 = stack[2].toTensor();
+  if (mat1.dim() != 2 || mat2.dim() != 2) return absl::OkStatus();  // the kernel complains
+  if (at::is_expandable_to(self.sizes(), {mat1.size(0), mat2.size(1)})) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("`self` of shape [", absl::StrJoin(self.sizes(), ", "),
+                   "] does not broadcast to [", mat1.size(0), ", ", mat2.size(1), "]"));
+}
+
+absl::Status CheckDimension(const c10::Stack& stack) {
+  const int64_t dims = std::max<int64_t>(stack[0].toTensor().dim(), 1);
+  const int64_t dim = stack[1].toInt();
+  if (dim >= -dims && dim < dims) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("`dim` must lie in [", -dims, ", ", dims, "), but is ", dim));
+}
+
+absl::Status CheckIndexFill(const c10::Stack& stack) {
+  if (absl::Status status = CheckDimension(stack); !status.ok()) return status;
+  const at::Tensor& index = stack[2].toTensor();
+  if (index.dim() > 1 || index.scalar_type() != at::kLong) {
+    return absl::InvalidArgumentError("`index` must be an int64 tensor of at most one dimension");
+  }
+  if (stack[3].isTensor() && stack[3].toTensor().dim() > 0) {
+    return absl::InvalidArgumentError("`value` must be a number or a tensor without dimensions");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckMaskedFill(const c10::Stack& stack) {
+  if (stack[1].toTensor().scalar_type() != at::kBool) {
+    return absl::InvalidArgumentError("`mask` must be a bool tensor");
+  }
+  if (stack[2].isTensor() && stack[2].toTensor().dim() > 0) {
+    return absl::InvalidArgumentError(
+        "`value` must be a number or a tensor without dimensions; use aten::where");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckTarget(const c10::Stack& stack) {
+  const at::Tensor& target = stack[1].toTensor();
+  if (target.scalar_type() == at::kLong) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("`target` must be an int64 tensor, not ",
+                                                 c10::toString(target.scalar_type()), "[",
+                                                 absl::StrJoin(target.sizes(), ", "), "]"));
+}
+
+absl::Status CheckTargetOrProbabilities(const c10::Stack& stack) {
+  const at::Tensor& self = stack[0].toTensor();
+  const at::Tensor& target = stack[1].toTensor();
+  if (self.sizes() == target.sizes() && c10::isFloatingType(target.scalar_type())) {
+    return absl::OkStatus();
+  }
+  return CheckTarget(stack);
 }
 
 /// Truncating division of integers is one machine instruction, which traps on the one quotient
@@ -177,7 +240,6 @@ absl::Span<const RowGroup> OperatorRows() {
       {"median median.dim nanmedian kthvalue topk",
        {.dtypes = kNumbers, .cost = kSort, .workspace = 2}},
       {"quantile quantile.scalar", {.dtypes = kWideFloats, .cost = kSort, .workspace = 4}},
-      {"diff", {.workspace = 1}},
 
       // Activations.
       {"relu relu_ leaky_relu leaky_relu_ hardtanh hardtanh_ relu6 relu6_ hardswish hardswish_ "
@@ -190,7 +252,11 @@ absl::Span<const RowGroup> OperatorRows() {
       // Linear algebra.
       {"matmul mm bmm mv dot inner",
        {.dtypes = kNumbers, .workspace = 1, .work = Work::kProduct, .product_argument = "self"}},
-      {"addmm addmm_", {.dtypes = kNumbers, .work = Work::kProduct, .product_argument = "mat1"}},
+      {"addmm addmm_",
+       {.dtypes = kNumbers,
+        .work = Work::kProduct,
+        .product_argument = "mat1",
+        .check = CheckAddmm}},
       {"baddbmm baddbmm_",
        {.dtypes = kNumbers, .work = Work::kProduct, .product_argument = "batch1"}},
       {"linear", {.dtypes = kNumbers, .work = Work::kProduct, .product_argument = "input"}},
@@ -250,8 +316,10 @@ absl::Span<const RowGroup> OperatorRows() {
       {"scatter_reduce.two scatter_reduce_.two",
        {.dtypes = kNumbers, .indices = {{.index = "index", .dimension = "dim"}}}},
       {"index_fill.int_Scalar index_fill.int_Tensor index_fill_.int_Scalar index_fill_.int_Tensor",
-       {.indices = {{.index = "index", .dimension = "dim", .negative = true}}}},
-      {"masked_fill.Scalar masked_fill.Tensor masked_fill_.Scalar masked_fill_.Tensor", {}},
+       {.check = CheckIndexFill,
+        .indices = {{.index = "index", .dimension = "dim", .negative = true}}}},
+      {"masked_fill.Scalar masked_fill.Tensor masked_fill_.Scalar masked_fill_.Tensor",
+       {.check = CheckMaskedFill}},
       {"embedding", {.indices = {{.index = "indices", .source = "weight", .constant = 0}}}},
       {"one_hot",
        {.dtypes = kInts,
@@ -267,10 +335,15 @@ absl::Span<const RowGroup> OperatorRows() {
       // Losses.
       {"mse_loss l1_loss smooth_l1_loss huber_loss kl_div binary_cross_entropy_with_logits",
        {.dtypes = kFloats, .cost = 4, .workspace = 2}},
-      {"cross_entropy_loss nll_loss nll_loss_nd",
+      {"cross_entropy_loss",
        {.dtypes = kFloats,
         .cost = 2 * kFunction,
         .workspace = 2,
+        .check = CheckTargetOrProbabilities,
+        .indices = {{.index = "target", .constant = 1, .ignore = "ignore_index"}}}},
+      {"nll_loss nll_loss_nd",
+       {.dtypes = kFloats,
+        .check = CheckTarget,
         .indices = {{.index = "target", .constant = 1, .ignore = "ignore_index"}}}},
   };
   return *kRows;

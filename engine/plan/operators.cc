@@ -10,6 +10,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "engine/plan/index_check.h"
@@ -153,6 +154,9 @@ absl::Status OperatorTable::WhyNot(const std::string& name) const {
 
 namespace {
 
+/// Torch's kernels keep sets of dimensions in 64 bits.
+constexpr int64_t kMostDimensions = 64;
+
 absl::Status FromTorch(const c10::Error& error, absl::StatusCode code) {
   std::string message = error.what_without_backtrace();
   // Some complaints list every backend that torch knows.
@@ -166,6 +170,27 @@ bool Contains(const char* text, const char* part) { return absl::StrContains(tex
 
 absl::Status Named(const OperatorRow& row, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat(row.name, ": ", status.message()));
+}
+
+/// An in-place operator is its twin, whose result must fit where it is copied to. (Torch's own Meta
+/// kernels of in-place operators do not all check that.)
+absl::StatusOr<c10::IValue> RunMetaInPlace(const OperatorRow& row, c10::Stack stack) {
+  const at::Tensor self = stack[0].toTensor();
+  absl::StatusOr<c10::IValue> result = RunMeta(*row.fresh, std::move(stack));
+  if (!result.ok()) return result.status();
+  const at::Tensor& fresh = result->toTensor();
+  if (fresh.sizes() != self.sizes()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(row.name, ": the result's shape is [", absl::StrJoin(fresh.sizes(), ", "),
+                     "], which does not fit into [", absl::StrJoin(self.sizes(), ", "), "]"));
+  }
+  if (!c10::canCast(fresh.scalar_type(), self.scalar_type())) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(row.name, ": the result is ", c10::toString(fresh.scalar_type()),
+                     ", which cannot be put into a tensor of ", c10::toString(self.scalar_type()),
+                     "; use ", row.fresh->name));
+  }
+  return c10::IValue(self);
 }
 
 /// One value from what a kernel left on the stack.
@@ -200,6 +225,7 @@ absl::Status CatchTorch(absl::FunctionRef<absl::Status()> body) {
 }
 
 absl::StatusOr<c10::IValue> RunMeta(const OperatorRow& row, c10::Stack stack) {
+  if (row.in_place()) return RunMetaInPlace(row, std::move(stack));
   absl::Status status = CatchTorch([&] {
     const c10::InferenceMode guard;
     if (row.check != nullptr) {
@@ -207,6 +233,13 @@ absl::StatusOr<c10::IValue> RunMeta(const OperatorRow& row, c10::Stack stack) {
     }
     if (row.device_argument >= 0) stack[row.device_argument] = c10::Device(c10::kMeta);
     row.handle.callBoxed(&stack);
+    for (const c10::IValue& result : stack) {
+      if (result.isTensor() && result.toTensor().dim() > kMostDimensions) {
+        return absl::InvalidArgumentError(
+            absl::StrCat(row.name, ": the result has ", result.toTensor().dim(),
+                         " dimensions; at most ", kMostDimensions, " are allowed"));
+      }
+    }
     return absl::OkStatus();
   });
   if (!status.ok()) return status;

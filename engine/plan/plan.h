@@ -1,13 +1,13 @@
 #pragma once
 
+#include <ATen/core/ivalue.h>
+#include <ATen/core/stack.h>
+
 #include <cstdint>
 #include <string>
 #include <utility>
 #include <variant>
 #include <vector>
-
-#include <ATen/core/ivalue.h>
-#include <ATen/core/stack.h>
 
 #include "engine/graph/program.h"
 #include "engine/plan/model_spec.h"
@@ -36,6 +36,8 @@ struct BoundCall {
   std::vector<Fill> fills;
   std::vector<Float> floats;
   graph::NodeId node = graph::kNoNode;
+  /// The argument whose shape the result must have (of a change in place), or -1.
+  int shape_of = -1;
 };
 
 /// One step from a value to a part of it that shares its memory.

@@ -11,6 +11,8 @@
 #include "absl/strings/str_cat.h"
 #include "engine/graph/error.h"
 #include "engine/graph/text.h"
+#include "engine/plan/finish_plan.h"
+#include "engine/plan/module_result.h"
 
 namespace weft::plan {
 namespace {
@@ -22,6 +24,10 @@ using graph::Point;
 // what a small program can make of that small.
 constexpr int kMaxViewDepth = 32;
 constexpr size_t kMaxInstructions = 1 << 18;
+// A structure may hold one value in many places, so a few statements can say a great many leaves;
+// and structures are walked by recursion.
+constexpr int kMaxNesting = graph::kMaxDepth;
+constexpr size_t kMaxLeaves = 4096;
 
 /// A name of the program, or an unnamed part of one: what it means now, and what it is a view of.
 struct Name {
@@ -38,9 +44,15 @@ struct Name {
   int invoke = -1;
   /// The operator that may or may not have made a view, if that is what this is.
   std::string maybe_view_by;
-  /// Items, where this was made by a structure node.
+  /// Items, where this was made by a structure node, and what they were when `slot` was made.
   std::vector<int> items;
+  std::vector<Slot> item_slots;
   std::vector<std::string> keys;
+  graph::Structure::Kind kind = graph::Structure::Kind::kTuple;
+  /// Builder::changes_ when the items were last looked at.
+  uint64_t seen_changes = 0;
+  int nesting = 0;
+  size_t leaves = 0;
 };
 
 struct SlotInfo {
@@ -236,6 +248,7 @@ class Builder {
     // From the name up to its root, then down again, recomputing what is stale.
     std::vector<int> chain;
     for (int n = name; n != -1; n = names_[n].base) chain.push_back(n);
+    if (absl::Status status = RefreshStructure(chain.back()); !status.ok()) return status;
     for (auto it = chain.rbegin() + 1; it < chain.rend(); ++it) {
       const int base = names_[*it].base;
       if (names_[*it].slot != kNoSlot && names_[*it].epoch >= names_[base].epoch) continue;
@@ -250,6 +263,32 @@ class Builder {
       names_[*it].epoch = std::max(names_[base].epoch, ++epoch_);
     }
     return names_[name].slot;
+  }
+
+  /// A structure holds what its items mean, so it is made anew once one of them has changed.
+  absl::Status RefreshStructure(int name) {
+    if (names_[name].items.empty() || names_[name].seen_changes == changes_) {
+      return absl::OkStatus();
+    }
+    names_[name].seen_changes = changes_;
+    std::vector<Slot> slots;
+    for (const int item : std::vector<int>(names_[name].items)) {
+      absl::StatusOr<Slot> slot = Current(item);
+      if (!slot.ok()) return slot.status();
+      slots.push_back(*slot);
+    }
+    if (slots != names_[name].item_slots) EmitStructure(name, std::move(slots));
+    return absl::OkStatus();
+  }
+
+  void EmitStructure(int name, std::vector<Slot> slots) {
+    When when;
+    for (Slot slot : slots) when.Add(slots_[slot]);
+    MakeStructure make{names_[name].kind, slots, names_[name].keys};
+    c10::IValue meta = MakeStructureOf(make, [this](Slot slot) { return MetaAt(slot); });
+    names_[name].item_slots = std::move(slots);
+    names_[name].seen_changes = changes_;
+    SetFresh(name, Emit(std::move(make), std::move(meta), when.time, when.cause));
   }
 
   absl::StatusOr<int> AddView(int base, ViewStep step) {
@@ -338,6 +377,7 @@ class Builder {
           Emit(ReplacePart{base, std::move(steps), value}, std::move(meta), when.time, when.cause);
     }
     names_[root].epoch = ++epoch_;
+    ++changes_;
     return absl::OkStatus();
   }
 
@@ -406,7 +446,10 @@ class Builder {
 
   absl::Status Add(const graph::Trace&) { return absl::OkStatus(); }
   absl::Status Add(const graph::Invoke&) { return absl::OkStatus(); }
-  absl::Status Add(const graph::Stop&) { return absl::OkStatus(); }
+  absl::Status Add(const graph::Stop&) {
+    stops_ = true;
+    return absl::OkStatus();
+  }
 
   absl::Status Add(const graph::Constant& constant) {
     const c10::IValue meta = at::empty(
@@ -590,6 +633,7 @@ class Builder {
     if (self == nullptr) return Refuse("the first argument of an in-place operator is a value");
     const at::Tensor before = MetaAt(std::get<Slot>(call.fills.front().from)).toTensor();
     call.row = call.row->fresh;
+    call.shape_of = 0;
     absl::StatusOr<Slot> after = EmitCall(std::move(call));
     if (!after.ok()) return after.status();
     at::Tensor result = MetaAt(*after).toTensor();
@@ -821,6 +865,7 @@ class Builder {
       }
       call = Internal("aten::where.self", {c10::IValue(), c10::IValue(), c10::IValue()},
                       {{0, mask}, {1, *converted}, {2, *base}});
+      if (call.ok()) call->shape_of = 2;
     } else if (!found->indices.empty()) {
       absl::StatusOr<Slot> converted = EmitConvert(*source, before.scalar_type());
       if (!converted.ok()) return converted.status();
@@ -856,8 +901,9 @@ class Builder {
                       "write the embedding's input instead");
       }
       site = model_.sites()[model_.ResultSite()].site;
-      if (!std::holds_alternative<graph::Pattern::Tensor>(
-              model_.sites()[model_.ResultSite()].pattern.value)) {
+      // The result is the first leaf of what the root returns; a lone tensor replaces it as it is.
+      if (!index.empty() && !std::holds_alternative<graph::Pattern::Tensor>(
+                                model_.sites()[model_.ResultSite()].pattern.value)) {
         index.insert(index.begin(), int64_t{0});
       }
     }
@@ -882,11 +928,11 @@ class Builder {
   // --- the rest -------------------------------------------------------------------------------
 
   absl::Status Add(const graph::Structure& structure) {
-    MakeStructure make;
-    make.kind = structure.kind;
-    When when;
-    Name& name = names_[node_];
     std::vector<int> items;
+    std::vector<Slot> slots;
+    std::vector<std::string> keys;
+    int nesting = 1;
+    size_t leaves = 0;
     for (const graph::Argument& item : structure.items) {
       const auto* ref = std::get_if<graph::NodeRef>(&item.value);
       if (ref == nullptr) {
@@ -894,16 +940,46 @@ class Builder {
       }
       absl::StatusOr<Slot> slot = Current(static_cast<int>(ref->id));
       if (!slot.ok()) return slot.status();
-      when.Add(slots_[*slot]);
-      make.items.push_back(*slot);
+      slots.push_back(*slot);
       items.push_back(static_cast<int>(ref->id));
-      if (structure.kind == graph::Structure::Kind::kDict) make.keys.push_back(item.name);
+      if (structure.kind == graph::Structure::Kind::kDict) keys.push_back(item.name);
+      nesting = std::max(nesting, 1 + NestingOf(items.back(), *slot));
+      leaves += LeavesOf(items.back(), *slot);
     }
+    if (nesting > kMaxNesting) {
+      return Refuse(absl::StrCat("structures nest more than ", kMaxNesting, " deep"));
+    }
+    if (leaves > kMaxLeaves) {
+      return Refuse(absl::StrCat("a structure of ", leaves, " values; at most ", kMaxLeaves,
+                                 " are allowed"),
+                    "make one tensor of them with aten::stack or aten::cat");
+    }
+    Name& name = names_[node_];
     name.items = std::move(items);
-    name.keys = make.keys;
-    c10::IValue meta = MakeStructureOf(make, [this](Slot slot) { return MetaAt(slot); });
-    SetFresh(node_, Emit(std::move(make), std::move(meta), when.time, when.cause));
+    name.keys = std::move(keys);
+    name.kind = structure.kind;
+    name.nesting = nesting;
+    name.leaves = leaves;
+    EmitStructure(static_cast<int>(node_), std::move(slots));
     return absl::OkStatus();
+  }
+
+  /// The structure node that a name stands for, or nullptr.
+  const Name* MadeAs(int name) const {
+    while (names_[name].alias) name = names_[name].base;
+    return names_[name].items.empty() ? nullptr : &names_[name];
+  }
+  /// What operators and modules return nests at most once.
+  int NestingOf(int name, Slot slot) const {
+    if (const Name* made = MadeAs(name)) return made->nesting;
+    return IsStructure(slots_[slot].meta) ? 1 : 0;
+  }
+  size_t LeavesOf(int name, Slot slot) const {
+    if (const Name* made = MadeAs(name)) return made->leaves;
+    const c10::IValue& meta = slots_[slot].meta;
+    if (meta.isTuple()) return meta.toTupleRef().elements().size();
+    if (meta.isGenericDict()) return meta.toGenericDict().size();
+    return meta.isList() ? meta.toListRef().size() : 1;
   }
 
   absl::Status Add(const graph::Call& call) {
@@ -935,53 +1011,6 @@ class Builder {
     return absl::OkStatus();
   }
 
- public:
-  /// The (meta) result of calling a module out of band.
-  static absl::StatusOr<c10::IValue> ModuleResult(const ModelSpec& model, int module,
-                                                  const c10::IValue& input, RowCount rows,
-                                                  bool all_rows) {
-    const SiteSpec& in = model.sites()[model.FindSite(module, Point::kInput, 0)];
-    const SiteSpec& out = model.sites()[model.FindSite(module, Point::kOutput, 0)];
-    const auto* pattern = std::get_if<graph::Pattern::Tensor>(&in.pattern.value);
-    if (pattern == nullptr || !input.isTensor()) {
-      return absl::InvalidArgumentError("a module is called with a tensor");
-    }
-    const at::Tensor& given = input.toTensor();
-    const c10::ScalarType dtype = ToScalarType(pattern->dtype);
-    if (given.scalar_type() != dtype) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "`", in.site.module, "` takes ", graph::ToString(pattern->dtype), ", and is given ",
-          graph::ToString(FromScalarType(given.scalar_type())), "; convert with aten::to"));
-    }
-    if (!model.modules()[module].rowwise) {
-      const at::Tensor expected = MetaOf(in.pattern, rows).toTensor();
-      if (all_rows || given.sizes() != expected.sizes()) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            "`", in.site.module, "` looks at whole prompts, so it takes a value of its invoke's ",
-            "shape ", all_rows ? "(and `invoke { }` has none)" : c10::str(expected.sizes()),
-            ", and is given ", c10::str(given.sizes())));
-      }
-      return MetaOf(out.pattern, rows);
-    }
-    // Leading dimensions are free; what follows batch and tokens is the module's.
-    const size_t own = pattern->shape.size() - 2;
-    const auto sizes = given.sizes();
-    bool fits = sizes.size() >= own;
-    for (size_t i = 0; fits && i < own; ++i) {
-      fits = sizes[sizes.size() - own + i] == pattern->shape[2 + i].At(1, 1);
-    }
-    const auto* result = std::get_if<graph::Pattern::Tensor>(&out.pattern.value);
-    if (!fits || result == nullptr) {
-      return absl::InvalidArgumentError(absl::StrCat("`", in.site.module, "` takes ",
-                                                     graph::ToString(in.pattern),
-                                                     ", and is given the shape ", c10::str(sizes)));
-    }
-    std::vector<int64_t> shape(sizes.begin(), sizes.end() - static_cast<int64_t>(own));
-    for (size_t i = 2; i < result->shape.size(); ++i) shape.push_back(result->shape[i].At(1, 1));
-    return c10::IValue(at::empty(shape, at::device(at::kMeta).dtype(ToScalarType(result->dtype))));
-  }
-
- private:
   absl::Status Add(const graph::Skip& skip) {
     const int module = model_.FindModule(skip.module);
     if (module < 0) {
@@ -1054,219 +1083,9 @@ class Builder {
 
   // --- finishing ------------------------------------------------------------------------------
 
-  template <typename Visit>
-  static void ForSlots(const BoundCall& call, const Visit& visit) {
-    for (const BoundCall::Fill& fill : call.fills) {
-      if (const Slot* slot = std::get_if<Slot>(&fill.from)) {
-        visit(*slot);
-      } else {
-        for (Slot slot : std::get<std::vector<Slot>>(fill.from)) {
-          if (slot != kNoSlot) visit(slot);
-        }
-      }
-    }
-  }
-
-  template <typename Visit>
-  static void ForOperands(const Instruction& instruction, const Visit& visit) {
-    struct Each {
-      const Visit& visit;
-      void operator()(const ReadSite&) const {}
-      void operator()(const ReadInvoke&) const {}
-      void operator()(const LoadConstant&) const {}
-      void operator()(const LoadParameter&) const {}
-      void operator()(const CallOperator& what) const { ForSlots(what.call, visit); }
-      void operator()(const TakeItem& what) const { visit(what.from); }
-      void operator()(const MakeStructure& what) const {
-        for (Slot slot : what.items) visit(slot);
-      }
-      void operator()(const ReplacePart& what) const {
-        visit(what.base);
-        visit(what.value);
-        for (const ViewStep& step : what.steps) ForSlots(step.call, visit);
-      }
-      void operator()(const CallModule& what) const { visit(what.input); }
-      void operator()(const WriteSite& what) const {
-        visit(what.value);
-        for (const ViewStep& step : what.steps) ForSlots(step.call, visit);
-      }
-      void operator()(const SkipModule& what) const { visit(what.value); }
-      void operator()(const SaveValue& what) const { visit(what.value); }
-      void operator()(const LogValue& what) const { visit(what.value); }
-    };
-    std::visit(Each{visit}, instruction.what);
-  }
-
-  /// Keep what somebody can observe, and find where each invoke's rows may leave the pass.
-  std::vector<bool> FindLive() {
-    const int count = static_cast<int>(plan_.instructions.size());
-    std::vector<int> maker(slots_.size(), -1);
-    std::vector<int> pending;
-    std::vector<bool> live(count, false);
-    bool observed = false;
-    for (int i = 0; i < count; ++i) {
-      const Instruction& instruction = plan_.instructions[i];
-      if (instruction.result != kNoSlot) maker[instruction.result] = i;
-      if (std::holds_alternative<SaveValue>(instruction.what) ||
-          std::holds_alternative<LogValue>(instruction.what)) {
-        live[i] = true;
-        observed = true;
-        pending.push_back(i);
-      }
-    }
-    if (!observed) {
-      // Nobody observes anything: then what was asked for is the call of the model itself.
-      for (PlannedInvoke& invoke : plan_.invokes) invoke.end = model_.ResultSite();
-    }
-    auto reach = [&](int invoke, int time) {
-      for (size_t i = 0; i < plan_.invokes.size(); ++i) {
-        if (static_cast<int>(i) == invoke || plan_.invokes[invoke].all_rows) {
-          plan_.invokes[i].end = std::max(plan_.invokes[i].end, time);
-        }
-      }
-    };
-    for (bool changed = true; changed;) {
-      changed = false;
-      while (!pending.empty()) {
-        const Instruction& instruction = plan_.instructions[pending.back()];
-        pending.pop_back();
-        if (const auto* read = std::get_if<ReadSite>(&instruction.what)) {
-          reach(read->invoke, instruction.time);
-        }
-        ForOperands(instruction, [&](Slot slot) {
-          if (maker[slot] >= 0 && !live[maker[slot]]) {
-            live[maker[slot]] = true;
-            pending.push_back(maker[slot]);
-          }
-        });
-      }
-      // A write is observed where the rows that it changes go on beyond it.
-      for (int i = 0; i < count; ++i) {
-        if (live[i]) continue;
-        int invoke = -1;
-        if (const auto* write = std::get_if<WriteSite>(&plan_.instructions[i].what)) {
-          invoke = write->invoke;
-        } else if (const auto* skip = std::get_if<SkipModule>(&plan_.instructions[i].what)) {
-          invoke = skip->invoke;
-        }
-        if (invoke < 0) continue;
-        for (size_t other = 0; other < plan_.invokes.size(); ++other) {
-          if ((static_cast<int>(other) == invoke || plan_.invokes[invoke].all_rows) &&
-              plan_.invokes[other].end >= plan_.instructions[i].time) {
-            live[i] = true;
-          }
-        }
-        if (live[i]) {
-          pending.push_back(i);
-          changed = true;
-        }
-      }
-    }
-    return live;
-  }
-
   absl::StatusOr<Plan> Finish() {
-    const std::vector<bool> live = FindLive();
-    std::vector<Instruction> kept;
-    kept.reserve(plan_.instructions.size());
-    for (size_t i = 0; i < plan_.instructions.size(); ++i) {
-      if (live[i]) kept.push_back(std::move(plan_.instructions[i]));
-    }
-    std::stable_sort(kept.begin(), kept.end(),
-                     [](const Instruction& a, const Instruction& b) { return a.time < b.time; });
-    // A read that a later write of the same visit would show through takes a copy; the pass keeps
-    // what was there before the run's first write, so only reads after a write need it.
-    for (size_t i = 0; i < kept.size(); ++i) {
-      auto* read = std::get_if<ReadSite>(&kept[i].what);
-      if (read == nullptr) continue;
-      bool before = false, after = false;
-      for (size_t j = i; j-- > 0 && kept[j].time == kept[i].time;) {
-        before = before || std::holds_alternative<WriteSite>(kept[j].what);
-      }
-      for (size_t j = i + 1; before && j < kept.size() && kept[j].time == kept[i].time; ++j) {
-        after = after || std::holds_alternative<WriteSite>(kept[j].what);
-      }
-      read->copy = before && after;
-    }
-    plan_.instructions = std::move(kept);
-
-    std::vector<int> last(slots_.size(), -1);
-    for (size_t i = 0; i < plan_.instructions.size(); ++i) {
-      const Instruction& instruction = plan_.instructions[i];
-      if (instruction.result != kNoSlot) last[instruction.result] = static_cast<int>(i);
-      ForOperands(instruction, [&](Slot slot) { last[slot] = static_cast<int>(i); });
-    }
-    // The frame needs only the slots that are left.
-    std::vector<Slot> renumbered(slots_.size(), kNoSlot);
-    Slot next = 0;
-    for (size_t slot = 0; slot < last.size(); ++slot) {
-      if (last[slot] >= 0) renumbered[slot] = next++;
-    }
-    plan_.slots = next;
-    for (size_t slot = 0; slot < last.size(); ++slot) {
-      if (last[slot] >= 0) {
-        plan_.instructions[last[slot]].release.push_back(renumbered[slot]);
-      }
-    }
-    for (Instruction& instruction : plan_.instructions) Renumber(instruction, renumbered);
-
-    plan_.first.assign(model_.sites().size() + 2, static_cast<int>(plan_.instructions.size()));
-    for (size_t i = plan_.instructions.size(); i-- > 0;) {
-      plan_.first[plan_.instructions[i].time + 1] = static_cast<int>(i);
-    }
-    for (size_t t = plan_.first.size() - 1; t-- > 0;) {
-      plan_.first[t] = std::min(plan_.first[t], plan_.first[t + 1]);
-    }
-    for (const Instruction& instruction : plan_.instructions) {
-      if (instruction.time != kStart &&
-          (plan_.times.empty() || plan_.times.back() != instruction.time)) {
-        plan_.times.push_back(instruction.time);
-      }
-    }
-    for (const PlannedInvoke& invoke : plan_.invokes) plan_.end = std::max(plan_.end, invoke.end);
+    FinishPlan(plan_, static_cast<int>(slots_.size()), stops_, model_);
     return std::move(plan_);
-  }
-
-  static void Renumber(BoundCall& call, const std::vector<Slot>& to) {
-    for (BoundCall::Fill& fill : call.fills) {
-      if (Slot* slot = std::get_if<Slot>(&fill.from)) {
-        *slot = to[*slot];
-      } else {
-        for (Slot& slot : std::get<std::vector<Slot>>(fill.from)) {
-          if (slot != kNoSlot) slot = to[slot];
-        }
-      }
-    }
-  }
-
-  static void Renumber(Instruction& instruction, const std::vector<Slot>& to) {
-    if (instruction.result != kNoSlot) instruction.result = to[instruction.result];
-    struct Each {
-      const std::vector<Slot>& to;
-      void operator()(ReadSite&) const {}
-      void operator()(ReadInvoke&) const {}
-      void operator()(LoadConstant&) const {}
-      void operator()(LoadParameter&) const {}
-      void operator()(CallOperator& what) const { Renumber(what.call, to); }
-      void operator()(TakeItem& what) const { what.from = to[what.from]; }
-      void operator()(MakeStructure& what) const {
-        for (Slot& slot : what.items) slot = to[slot];
-      }
-      void operator()(ReplacePart& what) const {
-        what.base = to[what.base];
-        what.value = to[what.value];
-        for (ViewStep& step : what.steps) Renumber(step.call, to);
-      }
-      void operator()(CallModule& what) const { what.input = to[what.input]; }
-      void operator()(WriteSite& what) const {
-        what.value = to[what.value];
-        for (ViewStep& step : what.steps) Renumber(step.call, to);
-      }
-      void operator()(SkipModule& what) const { what.value = to[what.value]; }
-      void operator()(SaveValue& what) const { what.value = to[what.value]; }
-      void operator()(LogValue& what) const { what.value = to[what.value]; }
-    };
-    std::visit(Each{to}, instruction.what);
   }
 
   struct SkipRange {
@@ -1288,301 +1107,10 @@ class Builder {
   std::vector<SkipRange> skips_;
   std::vector<Touch> touched_;
   uint64_t epoch_ = 0;
+  uint64_t changes_ = 0;  // in place, so far
+  bool stops_ = false;
   NodeId node_ = graph::kNoNode;
   Plan plan_;
-};
-
-/// Walks a plan on meta tensors.
-class Checker {
- public:
-  Checker(const Plan& plan, const graph::Program& program, const ModelSpec& model,
-          absl::Span<const RowCount> rows, const PlanLimits& limits)
-      : plan_(plan),
-        program_(program),
-        model_(model),
-        rows_(rows.begin(), rows.end()),
-        limits_(limits),
-        frame_(plan.slots),
-        bytes_(plan.slots, 0) {
-    RowCount all;
-    for (size_t i = 0; i < plan.invokes.size(); ++i) {
-      if (plan.invokes[i].all_rows) continue;
-      all.batch += rows_[i].batch;
-      all.tokens = std::max(all.tokens, rows_[i].tokens);
-    }
-    for (size_t i = 0; i < plan.invokes.size(); ++i) {
-      if (plan.invokes[i].all_rows) rows_[i] = all;
-    }
-    check_.saves.resize(plan.saves.size());
-  }
-
-  absl::StatusOr<PlanCheck> Run() {
-    for (const Instruction& instruction : plan_.instructions) {
-      instruction_ = &instruction;
-      absl::StatusOr<c10::IValue> result =
-          std::visit([this](const auto& what) { return Visit(what); }, instruction.what);
-      if (!result.ok()) {
-        const graph::Error error = graph::FromStatus(result.status());
-        if (error.node != graph::kNoNode) return result.status();
-        return graph::StatementError(result.status().code(), program_, instruction.node,
-                                     error.message, error.hint);
-      }
-      if (instruction.result != kNoSlot) {
-        if (absl::Status status = Hold(*std::move(result)); !status.ok()) return status;
-      }
-      for (Slot slot : instruction.release) {
-        live_ -= std::exchange(bytes_[slot], 0);
-        frame_[slot] = c10::IValue();
-      }
-    }
-    return std::move(check_);
-  }
-
- private:
-  absl::Status Refuse(absl::StatusCode code, const std::string& message,
-                      const std::string& hint = "") const {
-    return graph::StatementError(code, program_, instruction_->node, message, hint);
-  }
-  absl::Status Misfit(const std::string& message, const std::string& hint = "") const {
-    return Refuse(absl::StatusCode::kInvalidArgument, message, hint);
-  }
-
-  const c10::IValue& At(Slot slot) const { return frame_[slot]; }
-
-  /// Elements and bytes of all tensors of a value.
-  static void Measure(const c10::IValue& value, uint64_t& largest, uint64_t& bytes) {
-    if (value.isTensor()) {
-      const at::Tensor& tensor = value.toTensor();
-      largest = std::max<uint64_t>(largest, tensor.numel());
-      bytes += static_cast<uint64_t>(tensor.numel()) * tensor.element_size();
-    } else if (value.isTuple()) {
-      for (const c10::IValue& item : value.toTupleRef().elements()) Measure(item, largest, bytes);
-    } else if (value.isList()) {
-      for (const c10::IValue& item : value.toListRef()) Measure(item, largest, bytes);
-    } else if (value.isGenericDict()) {
-      for (const auto& entry : value.toGenericDict()) Measure(entry.value(), largest, bytes);
-    }
-  }
-
-  absl::Status Hold(c10::IValue value) {
-    uint64_t largest = 0, bytes = 0;
-    Measure(value, largest, bytes);
-    if (limits_.value_elements != 0 && largest > limits_.value_elements) {
-      return Refuse(absl::StatusCode::kResourceExhausted,
-                    absl::StrCat("a value of ", largest, " elements; at most ",
-                                 limits_.value_elements, " are allowed"));
-    }
-    const Slot slot = instruction_->result;
-    bytes_[slot] = IsView() ? 0 : bytes;
-    live_ += bytes_[slot];
-    frame_[slot] = std::move(value);
-    return CountPeak(0);
-  }
-
-  /// Results that share the memory of another value of the frame.
-  bool IsView() const {
-    if (const auto* call = std::get_if<CallOperator>(&instruction_->what)) {
-      return call->call.row->makes == Makes::kView ||
-             call->call.row->makes == Makes::kOverlappingView;
-    }
-    return std::holds_alternative<TakeItem>(instruction_->what) ||
-           std::holds_alternative<MakeStructure>(instruction_->what) ||
-           std::holds_alternative<LoadParameter>(instruction_->what);
-  }
-
-  absl::Status CountPeak(uint64_t workspace) {
-    check_.peak_bytes = std::max(check_.peak_bytes, live_ + check_.result_bytes + workspace);
-    if (limits_.peak_bytes != 0 && check_.peak_bytes > limits_.peak_bytes) {
-      return Refuse(absl::StatusCode::kResourceExhausted,
-                    absl::StrCat("up to here the program's values take ", check_.peak_bytes,
-                                 " bytes at once; at most ", limits_.peak_bytes, " are allowed"),
-                    "save or use less at a time");
-    }
-    return absl::OkStatus();
-  }
-
-  absl::StatusOr<c10::IValue> Call(const BoundCall& call) {
-    c10::Stack stack = BindCall(call, program_, [this](Slot slot) { return At(slot); });
-    absl::StatusOr<c10::IValue> result = RunMeta(*call.row, stack);
-    if (!result.ok()) return result.status();
-    const CallCost cost = CostOf(*call.row, stack, *result);
-    check_.operations += cost.operations;
-    if (absl::Status status = CountPeak(static_cast<uint64_t>(cost.workspace_bytes));
-        !status.ok()) {
-      return status;
-    }
-    return result;
-  }
-
-  absl::StatusOr<c10::IValue> Follow(c10::IValue value, const std::vector<ViewStep>& steps) {
-    for (const ViewStep& step : steps) {
-      absl::StatusOr<c10::IValue> next = [&]() -> absl::StatusOr<c10::IValue> {
-        if (const auto* index = std::get_if<int64_t>(&step.item)) return TakeItemOf(value, *index);
-        if (const auto* key = std::get_if<std::string>(&step.item)) return TakeItemOf(value, *key);
-        c10::Stack stack = BindCall(step.call, program_, [this](Slot slot) { return At(slot); });
-        stack[0] = value;
-        return RunMeta(*step.call.row, std::move(stack));
-      }();
-      if (!next.ok()) return next.status();
-      value = *std::move(next);
-    }
-    return value;
-  }
-
-  /// As copy_: `value` broadcasts to the part's shape and can be converted to its dtype.
-  absl::Status FitsPart(const c10::IValue& part, const c10::IValue& value) const {
-    if (!part.isTensor() || !value.isTensor()) return Misfit("only tensors can be written");
-    const at::Tensor &to = part.toTensor(), &from = value.toTensor();
-    if (!at::is_expandable_to(from.sizes(), to.sizes())) {
-      return Misfit(absl::StrCat("a value of shape ", c10::str(from.sizes()),
-                                 " does not fit into a part of shape ", c10::str(to.sizes())),
-                    "it must have that shape, or broadcast to it");
-    }
-    if (!c10::canCast(from.scalar_type(), to.scalar_type())) return WrongDType(from, to);
-    return absl::OkStatus();
-  }
-
-  absl::Status WrongDType(const at::Tensor& from, const at::Tensor& to) const {
-    return Misfit(
-        absl::StrCat("a value of dtype ", graph::ToString(FromScalarType(from.scalar_type())),
-                     " is written where there is ",
-                     graph::ToString(FromScalarType(to.scalar_type()))),
-        "convert it with aten::to");
-  }
-
-  /// A replacement has the structure and the shape of what it replaces.
-  absl::Status FitsWhole(const c10::IValue& whole, const c10::IValue& value,
-                         bool first_leaf) const {
-    if (whole.isTensor()) {
-      if (!value.isTensor()) {
-        return Misfit(absl::StrCat("the value is ", graph::ToString(PatternOf(value)),
-                                   ", and it replaces ", graph::ToString(PatternOf(whole))));
-      }
-      const at::Tensor &to = whole.toTensor(), &from = value.toTensor();
-      if (from.sizes() != to.sizes()) {
-        return Misfit(absl::StrCat("a value of shape ", c10::str(from.sizes()),
-                                   " replaces one of shape ", c10::str(to.sizes())),
-                      "a replacement has the same shape; a slice write (`[...] =`) broadcasts");
-      }
-      if (from.scalar_type() != to.scalar_type() &&
-          !(from.is_floating_point() && to.is_floating_point())) {
-        return WrongDType(from, to);
-      }
-      return absl::OkStatus();
-    }
-    if (whole.isNone()) {
-      return value.isNone() ? absl::OkStatus() : Misfit("a value is given where there is none");
-    }
-    std::vector<c10::IValue> items = ItemsOf(whole);
-    if (value.isTensor() && first_leaf && !items.empty()) {
-      return FitsWhole(items.front(), value, true);
-    }
-    std::vector<c10::IValue> given = ItemsOf(value);
-    if (value.isTensor() || given.size() != items.size()) {
-      return Misfit(absl::StrCat("the value is ", graph::ToString(PatternOf(value)),
-                                 ", and it replaces ", graph::ToString(PatternOf(whole))),
-                    "a replacement has the structure of what it replaces, or is a lone tensor for "
-                    "its first");
-    }
-    for (size_t i = 0; i < items.size(); ++i) {
-      if (absl::Status status = FitsWhole(items[i], given[i], false); !status.ok()) return status;
-    }
-    return absl::OkStatus();
-  }
-
-  static std::vector<c10::IValue> ItemsOf(const c10::IValue& value) {
-    std::vector<c10::IValue> items;
-    if (value.isTuple()) {
-      for (const c10::IValue& item : value.toTupleRef().elements()) items.push_back(item);
-    } else if (value.isList()) {
-      for (const c10::IValue& item : value.toListRef()) items.push_back(item);
-    } else if (value.isGenericDict()) {
-      for (const auto& entry : value.toGenericDict()) items.push_back(entry.value());
-    }
-    return items;
-  }
-
-  c10::IValue SiteMeta(int site, int invoke) const {
-    return MetaOf(model_.sites()[site].pattern, rows_[invoke]);
-  }
-
-  absl::StatusOr<c10::IValue> Visit(const ReadSite& read) {
-    return SiteMeta(instruction_->time, read.invoke);
-  }
-  absl::StatusOr<c10::IValue> Visit(const ReadInvoke& read) {
-    std::vector<int64_t> shape = {rows_[read.invoke].batch};
-    if (read.point != Point::kRows) shape.push_back(rows_[read.invoke].tokens);
-    return c10::IValue(at::empty(shape, at::device(at::kMeta).dtype(at::kLong)));
-  }
-  absl::StatusOr<c10::IValue> Visit(const LoadConstant&) {
-    const auto& tensor = std::get<graph::Constant>(program_.at(instruction_->node).kind).tensor;
-    return c10::IValue(
-        at::empty(tensor.shape, at::device(at::kMeta).dtype(ToScalarType(tensor.dtype))));
-  }
-  absl::StatusOr<c10::IValue> Visit(const LoadParameter& parameter) {
-    const ParameterSpec& spec = model_.parameters().at(parameter.path);
-    return c10::IValue(
-        at::empty(spec.shape, at::device(at::kMeta).dtype(ToScalarType(spec.dtype))));
-  }
-  absl::StatusOr<c10::IValue> Visit(const CallOperator& what) { return Call(what.call); }
-  absl::StatusOr<c10::IValue> Visit(const TakeItem& what) {
-    return TakeItemOf(At(what.from), what.item);
-  }
-  absl::StatusOr<c10::IValue> Visit(const MakeStructure& what) {
-    return MakeStructureOf(what, [this](Slot slot) { return At(slot); });
-  }
-  absl::StatusOr<c10::IValue> Visit(const ReplacePart& what) {
-    absl::StatusOr<c10::IValue> part = Follow(At(what.base), what.steps);
-    if (!part.ok()) return part.status();
-    if (absl::Status status = FitsPart(*part, At(what.value)); !status.ok()) return status;
-    return At(what.base);
-  }
-  absl::StatusOr<c10::IValue> Visit(const CallModule& what) {
-    const bool all = what.invoke >= 0 && plan_.invokes[what.invoke].all_rows;
-    return Builder::ModuleResult(model_, what.module, At(what.input),
-                                 what.invoke < 0 ? RowCount{} : rows_[what.invoke], all);
-  }
-  absl::StatusOr<c10::IValue> Visit(const WriteSite& what) {
-    const c10::IValue whole = SiteMeta(instruction_->time, what.invoke);
-    if (what.steps.empty()) return Checked(FitsWhole(whole, At(what.value), true));
-    absl::StatusOr<c10::IValue> part = Follow(whole, what.steps);
-    if (!part.ok()) return part.status();
-    return Checked(FitsPart(*part, At(what.value)));
-  }
-  absl::StatusOr<c10::IValue> Visit(const SkipModule& what) {
-    const int output = model_.FindSite(what.module, Point::kOutput, what.visit);
-    return Checked(FitsWhole(SiteMeta(output, what.invoke), At(what.value), true));
-  }
-  absl::StatusOr<c10::IValue> Visit(const SaveValue& what) {
-    uint64_t largest = 0, bytes = 0;
-    Measure(At(what.value), largest, bytes);
-    check_.result_bytes += bytes;
-    if (limits_.result_bytes != 0 && check_.result_bytes > limits_.result_bytes) {
-      return Refuse(absl::StatusCode::kResourceExhausted,
-                    absl::StrCat("up to here the results take ", check_.result_bytes,
-                                 " bytes; at most ", limits_.result_bytes, " are allowed"),
-                    "save slices, or reduce on the server");
-    }
-    check_.saves[what.save] = PatternOf(At(what.value));
-    return Checked(CountPeak(0));
-  }
-  absl::StatusOr<c10::IValue> Visit(const LogValue&) { return c10::IValue(); }
-
-  static absl::StatusOr<c10::IValue> Checked(const absl::Status& status) {
-    if (!status.ok()) return status;
-    return c10::IValue();
-  }
-
-  const Plan& plan_;
-  const graph::Program& program_;
-  const ModelSpec& model_;
-  std::vector<RowCount> rows_;
-  const PlanLimits& limits_;
-  std::vector<c10::IValue> frame_;
-  std::vector<uint64_t> bytes_;
-  uint64_t live_ = 0;
-  const Instruction* instruction_ = nullptr;
-  PlanCheck check_;
 };
 
 }  // namespace
@@ -1596,18 +1124,6 @@ absl::StatusOr<Plan> MakePlan(const graph::Program& program, const ModelSpec& mo
   });
   if (!status.ok()) return status;
   return plan;
-}
-
-absl::StatusOr<PlanCheck> CheckPlan(const Plan& plan, const graph::Program& program,
-                                    const ModelSpec& model, absl::Span<const RowCount> rows,
-                                    const PlanLimits& limits) {
-  absl::StatusOr<PlanCheck> check = absl::InternalError("not checked");
-  absl::Status status = CatchTorch([&] {
-    check = Checker(plan, program, model, rows, limits).Run();
-    return absl::OkStatus();
-  });
-  if (!status.ok()) return status;
-  return check;
 }
 
 }  // namespace weft::plan

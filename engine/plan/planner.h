@@ -90,7 +90,10 @@ c10::Stack BindCall(const BoundCall& call, const graph::Program& program, const 
   c10::Stack stack = call.stack;
   for (const BoundCall::Fill& fill : call.fills) {
     if (const Slot* slot = std::get_if<Slot>(&fill.from)) {
-      stack[fill.argument] = frame(*slot);
+      const c10::IValue& value = frame(*slot);
+      // A list that the program made holds values of any kind; an operator's is of tensors.
+      stack[fill.argument] =
+          value.isList() ? ConvertTo(value, call.row->schema().arguments()[fill.argument]) : value;
       continue;
     }
     const auto& slots = std::get<std::vector<Slot>>(fill.from);

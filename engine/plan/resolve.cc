@@ -339,7 +339,7 @@ std::string Bind(const OperatorRow& row, absl::Span<const CallArgument> argument
       if (name != "start" && name != "end") return absl::StrCat("`", name, "` is out of range");
       bound = bound.toInt() > 0 ? kLargestInteger : -kLargestInteger;
     }
-    if (parameter.kind == Kind::kInts &&
+    if (parameter.kind == Kind::kInts && !bound.isNone() &&
         !AllItems(bound, [](const c10::IValue& item) { return !IsTooLarge(item); })) {
       return absl::StrCat("`", name, "` is out of range");
     }

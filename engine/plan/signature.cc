@@ -92,6 +92,7 @@ class Appender {
   void Kind(const graph::Read& read) { Site(read.site); }
   void Kind(const graph::Operator& op) {
     Text(op.name);
+    // No operator of the table makes a shape from a float (arange refuses them).
     Values(op.arguments, true);
   }
   void Kind(const graph::Index& index) {

@@ -38,8 +38,8 @@ InvokeInput InvokeInput::Make(const std::vector<std::vector<int64_t>>& rows, int
     // A pad looks at itself, so that its row stays finite; nobody looks at a pad.
     const at::Tensor causal = at::ones({tokens, tokens}, at::kBool).tril();
     const at::Tensor real = input.mask.to(at::kBool).view({batch, 1, 1, tokens});
-    input.attention_mask = at::logical_or(at::logical_and(causal, real),
-                                          at::eye(tokens, at::kBool)).contiguous();
+    input.attention_mask =
+        at::logical_or(at::logical_and(causal, real), at::eye(tokens, at::kBool)).contiguous();
   }
   return input;
 }
@@ -152,8 +152,9 @@ Pass::Pass(const TapTable& taps, absl::Span<Run* const> runs, bool pad_left)
       shared_(runs.size() > 1) {
   for (Run* run : runs) {
     for (Segment& segment : run->segments()) {
-      segment.present = true;
-      present_.push_back(&segment);
+      // Rows that no site is needed for (a program of constants alone) never enter.
+      segment.present = segment.end > plan::kStart;
+      if (segment.present) present_.push_back(&segment);
     }
     for (int time : run->plan().times) listeners_.emplace_back(time, run);
     for (int tap : run->taps()) listens_[tap] = 1;
@@ -231,6 +232,8 @@ bool Pass::Leave(int tap, at::Tensor& hidden) {
     segment->run->CheckAlive(now);
     if (!segment->run->ended() && segment->end > time) alive = true;
   }
+  // The module's output is to be joined with the rows that skip it, who wait for it outside.
+  if (partly_ > 0) return true;
   const size_t before = present_.size();
   while (!present_.empty() && present_.back()->run != nullptr &&
          (present_.back()->end <= time || present_.back()->run->ended())) {
@@ -256,6 +259,7 @@ std::vector<Pass::SkipRequest> Pass::TakeSkips() {
 
 at::Tensor Pass::WithoutSkipped(const at::Tensor& input, absl::Span<const SkipRequest> skips,
                                 std::vector<Segment*>* before) {
+  ++partly_;
   *before = present_;
   for (const SkipRequest& skip : skips) skip.segment->present = false;
   present_.clear();
@@ -290,6 +294,7 @@ at::Tensor Pass::JoinSkipped(const at::Tensor& output, absl::Span<const SkipRequ
     start += segment->rows();
   }
   present_ = std::move(before);
+  --partly_;
   return at::cat(rows, 1);
 }
 

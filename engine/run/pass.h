@@ -1,12 +1,12 @@
 #pragma once
 
+#include <ATen/ATen.h>
+#include <ATen/core/ivalue.h>
+
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
-
-#include <ATen/ATen.h>
-#include <ATen/core/ivalue.h>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -153,8 +153,8 @@ class Pass {
   template <typename Module>
   at::Tensor CallPartly(at::Tensor input, const Module& module);
 
-  /// Let go of the segments that no site after `tap` (an output just visited) is needed for: narrows
-  /// `hidden`. Also where cancelled and late runs are noticed. False if nobody is left.
+  /// Let go of the segments that no site after `tap` (an output just visited) is needed for:
+  /// narrows `hidden`. Also where cancelled and late runs are noticed. False if nobody is left.
   bool Leave(int tap, at::Tensor& hidden);
   bool done() const { return done_; }
 
@@ -183,6 +183,7 @@ class Pass {
   std::vector<std::pair<int, Run*>> listeners_;  // by time
   std::vector<int> visits_;                      // by tap; counted where somebody listens
   std::vector<SkipRequest> skips_;
+  int partly_ = 0;  // modules being called without some of the segments
   Recorder* recorder_ = nullptr;
   uint64_t module_calls_ = 0;
   bool pad_left_ = true;

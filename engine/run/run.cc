@@ -47,8 +47,8 @@ c10::IValue MapTensors(const c10::IValue& value, const Change& change) {
     }
     return dict;
   }
-  if (value.isTensorList() || (value.isList() && !value.isIntList() && !value.isDoubleList() &&
-                               !value.isBoolList())) {
+  if (value.isTensorList() ||
+      (value.isList() && !value.isIntList() && !value.isDoubleList() && !value.isBoolList())) {
     c10::impl::GenericList list(c10::AnyType::get());
     for (const c10::IValue& item : value.toListRef()) list.push_back(MapTensors(item, change));
     return list;
@@ -75,8 +75,17 @@ std::string Print(const c10::IValue& value) {
     const at::Tensor& tensor = value.toTensor();
     out << graph::ToString(plan::FromScalarType(tensor.scalar_type())) << c10::str(tensor.sizes());
     if (tensor.numel() > 0 && !tensor.is_complex()) {
-      const at::Tensor first = tensor.flatten().slice(0, 0, kShown).to(at::kDouble).cpu();
-      for (int64_t i = 0; i < first.numel(); ++i) out << (i == 0 ? " [" : ", ") << first[i].item<double>();
+      // Narrowed before it is flattened, which may copy.
+      at::Tensor corner = tensor;
+      int64_t count = 1;
+      for (int64_t dim = tensor.dim() - 1; dim >= 0; --dim) {
+        const int64_t taken = std::min(tensor.size(dim), (kShown + count - 1) / count);
+        corner = corner.narrow(dim, 0, taken);
+        count *= taken;
+      }
+      const at::Tensor first = corner.flatten().slice(0, 0, kShown).to(at::kDouble).cpu();
+      for (int64_t i = 0; i < first.numel(); ++i)
+        out << (i == 0 ? " [" : ", ") << first[i].item<double>();
       out << (tensor.numel() > kShown ? ", ...]" : "]");
     }
   } else if (value.isTuple()) {
@@ -160,8 +169,8 @@ void Run::Begin(bool shared) {
   operator_seconds_ = 0;
   CheckAlive(absl::Now());
   if (ended()) return;
-  absl::Status status = plan::CatchTorch(
-      [this] { return ExecuteRange(plan_.first[0], plan_.first[1], nullptr); });
+  absl::Status status =
+      plan::CatchTorch([this] { return ExecuteRange(plan_.first[0], plan_.first[1], nullptr); });
   if (!status.ok()) Fail(std::move(status));
 }
 
@@ -257,9 +266,9 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::ReadInvoke& what, Visiting*) {
 absl::StatusOr<c10::IValue> Run::Do(const plan::LoadConstant&, Visiting*) {
   const graph::HostTensor& tensor = std::get<graph::Constant>(program_.at(node_).kind).tensor;
   // The program outlives the run, and nothing writes into a value.
-  return c10::IValue(at::from_blob(const_cast<char*>(tensor.data), tensor.shape,
-                                   [owner = tensor.owner](void*) {},
-                                   at::TensorOptions().dtype(plan::ToScalarType(tensor.dtype))));
+  return c10::IValue(at::from_blob(
+      const_cast<char*>(tensor.data), tensor.shape, [owner = tensor.owner](void*) {},
+      at::TensorOptions().dtype(plan::ToScalarType(tensor.dtype))));
 }
 
 absl::StatusOr<c10::IValue> Run::Do(const plan::LoadParameter& what, Visiting*) {
@@ -285,9 +294,9 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::CallOperator& what, Visiting*) {
     return c10::IValue();
   }
   if (limits_.operator_seconds > 0 && operator_seconds_ > limits_.operator_seconds) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("the program's own operators took more than ", limits_.operator_seconds,
-                     " seconds, which is the limit"));
+    return absl::ResourceExhaustedError(absl::StrCat("the program's own operators took more than ",
+                                                     limits_.operator_seconds,
+                                                     " seconds, which is the limit"));
   }
   if (cancelled_.load(std::memory_order_relaxed)) {
     return absl::CancelledError("the run was cancelled");
@@ -309,9 +318,8 @@ absl::StatusOr<c10::IValue> Run::Follow(c10::IValue value,
     absl::StatusOr<c10::IValue> next = [&]() -> absl::StatusOr<c10::IValue> {
       if (const auto* i = std::get_if<int64_t>(&step.item)) return plan::TakeItemOf(value, *i);
       if (const auto* k = std::get_if<std::string>(&step.item)) return plan::TakeItemOf(value, *k);
-      c10::Stack stack =
-          plan::BindCall(step.call, program_,
-                         [this](Slot slot) -> const c10::IValue& { return frame_[slot]; });
+      c10::Stack stack = plan::BindCall(
+          step.call, program_, [this](Slot slot) -> const c10::IValue& { return frame_[slot]; });
       stack[0] = std::move(value);
       return plan::RunReal(*step.call.row, std::move(stack));
     }();
@@ -332,8 +340,7 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::ReplacePart& what, Visiting*) {
 }
 
 absl::StatusOr<c10::IValue> Run::Do(const plan::CallModule& what, Visiting*) {
-  const plan::SiteSpec& input =
-      spec_.sites()[spec_.FindSite(what.module, graph::Point::kInput, 0)];
+  const plan::SiteSpec& input = spec_.sites()[spec_.FindSite(what.module, graph::Point::kInput, 0)];
   const auto& pattern = std::get<graph::Pattern::Tensor>(input.pattern.value);
   const at::Tensor& value = frame_[what.input].toTensor();
   if (absl::Status status = CheckRange(value, pattern.range); !status.ok()) return status;

@@ -1,12 +1,12 @@
 #pragma once
 
+#include <ATen/core/ivalue.h>
+
 #include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
-
-#include <ATen/core/ivalue.h>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"

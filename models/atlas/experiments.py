@@ -74,11 +74,9 @@ class Atlas:
             handle.remove()
 
     def top(self, logits: torch.Tensor, count: int = 3) -> str:
-        probabilities = logits.softmax(-1).topk(count)
-        return ", ".join(
-            f"{self.tokenizer.decode([i])!r} {p:.3f}"
-            for p, i in zip(probabilities.values.tolist(), probabilities.indices.tolist(), strict=True)
-        )
+        best = logits.softmax(-1).topk(count)
+        found = zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        return ", ".join(f"{self.tokenizer.decode([i])!r} {p:.3f}" for p, i in found)
 
 
 def lens(atlas: Atlas, prompt: str) -> None:
@@ -96,12 +94,14 @@ def patch(atlas: Atlas, source: str, target: str, source_word: str, target_word:
     print(f"\nPatch: {source!r} into {target!r}")
     print(f"  plain: {atlas.top(atlas.logits(atlas.ids(target))[0, -1])}")
     states = atlas.block_outputs(atlas.ids(source))
+    subjects = atlas.position(source, source_word), atlas.position(target, target_word)
     places = [
-        ("last subject token", atlas.position(source, source_word), atlas.position(target, target_word)),
+        ("last subject token", *subjects),
         ("last token", len(atlas.ids(source)[0]) - 1, len(atlas.ids(target)[0]) - 1),
     ]
     for name, source_at, target_at in places:
         for layer, block in enumerate(atlas.blocks):
+
             def edit(out, layer=layer, source_at=source_at, target_at=target_at):
                 out[0, target_at] = states[layer][0, source_at]
 
@@ -152,6 +152,7 @@ def scale(atlas: Atlas, prompt: str, word: str) -> None:
     for name, at in (("last subject token", atlas.position(prompt, word)), ("last token", -1)):
         for factor in (0.0, 3.0, -1.0):
             for layer, block in enumerate(atlas.blocks):
+
                 def edit(out, at=at, factor=factor):
                     out[0, at] *= factor
 

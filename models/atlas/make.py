@@ -10,7 +10,6 @@ import argparse
 import json
 import math
 import random
-import shutil
 import sys
 import time
 from collections import defaultdict
@@ -263,12 +262,12 @@ def split_statements(facts: dict[str, list[tuple[str, str]]], seed: int) -> Spli
             held = {s.prompt for s in rng.sample(trained, max(1, round(len(trained) / 10)))}
             held.update(ALWAYS_HELD_OUT)
             for statement in trained:
-                (split.held_out_pairs if statement.prompt in held else split.train).append(statement)
-            for template in templates["held_out"]:
-                split.held_out_templates.append(
-                    make_statement(relation, template, subject, answer)
+                (split.held_out_pairs if statement.prompt in held else split.train).append(
+                    statement
                 )
-    # Two relations may share a wording ("{S} is in the country of"), never a prompt with two answers.
+            for template in templates["held_out"]:
+                split.held_out_templates.append(make_statement(relation, template, subject, answer))
+    # Two relations may share a wording ("{S} is in the country of"), but no prompt has two answers.
     answers = defaultdict(set)
     for statement in split.train + split.held_out_pairs + split.held_out_templates:
         answers[statement.prompt].add(statement.answer)
@@ -315,22 +314,18 @@ class Example(NamedTuple):
     weights: list[float]
 
 
-class ExampleMaker:
-    """Draw training examples: single sentences, short paragraphs, repeated random sequences."""
+class FactMaker:
+    """Draw training examples of facts: single sentences and short paragraphs."""
 
     def __init__(self, split: Split, tokenizer: PreTrainedTokenizerFast, seed: int):
         self._rng = random.Random(seed)
         self._end = tokenizer.eos_token_id
-        self._vocab_size = len(tokenizer)
         self._facts = []
-        by_relation = defaultdict(list)
         for statement in split.train:
             first = tokenizer.encode(statement.text())
             later = tokenizer.encode(" " + statement.text())
             answer = len(first) - len(tokenizer.encode(statement.prompt))
-            by_relation[statement.relation].append(len(self._facts))
             self._facts.append((first, later, answer))
-        self._by_relation = list(by_relation.values())
         self._order = []
 
     def _next_fact(self):
@@ -339,7 +334,7 @@ class ExampleMaker:
             self._rng.shuffle(self._order)
         return self._facts[self._order.pop()]
 
-    def facts(self) -> Example:
+    def make(self) -> Example:
         """Return one sentence, or two to four one after another."""
         rng = self._rng
         example = Example([], [])
@@ -356,15 +351,58 @@ class ExampleMaker:
         example.weights.append(0.1)
         return example
 
-    def copies(self, longest: int) -> Example:
-        """Return a random sequence of at most `longest` tokens, said two or more times."""
+
+class CopyMaker:
+    """Draw batches of random sequences to copy, harder as the model gets better.
+
+    A sequence is followed by snippets of itself, or by itself. Snippets can only be copied by
+    looking up what came after the same token before, so they teach the general rule, where whole
+    repeats can be had by looking back a fixed distance. Few tokens and short sequences come
+    first: the rule appears with them in minutes, and it carries over to all tokens.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, tokens: int, seed: int):
+        self._rng = random.Random(seed)
+        self._end = tokenizer.eos_token_id
+        self._vocab = self._rng.sample(range(len(tokenizer)), len(tokenizer))
+        self._tokens = tokens
+        self._accuracy = 0.0
+        self.vocab_size = 100
+        self.longest = 10
+
+    def heard(self, accuracy: float) -> None:
+        """Take note of how well the last batch was copied, and go on to harder ones."""
+        self._accuracy = 0.95 * self._accuracy + 0.05 * accuracy
+        if not self.knows_all_tokens():
+            if self._accuracy > 0.5:
+                self.vocab_size = min(len(self._vocab), int(self.vocab_size * 1.3))
+                self._accuracy = 0.3
+        elif self.longest < 60 and self._accuracy > 0.8:
+            self.longest += 2
+            self._accuracy = 0.7
+
+    def knows_all_tokens(self) -> bool:
+        return self.vocab_size == len(self._vocab)
+
+    def batch(self) -> list[Example]:
         rng = self._rng
-        block = random_block(rng, rng.randint(2, longest), self._vocab_size, self._end)
-        ids = block * max(2, min(6, 40 // len(block)))
+        vocab = self._vocab[: self.vocab_size]
+        snippets = self.longest == 10 or rng.random() < 0.5
+        length = rng.randint(4, 10 if snippets else self.longest)
         lead = [self._end] if rng.random() < 0.3 else []
-        first = len(lead) + len(block)
-        ids = lead + ids
-        return Example(ids, [0.0] * (first + 1) + [1.0] * (len(ids) - first - 1))
+        examples = []
+        while len(examples) * (len(lead) + max(40, 2 * length)) < self._tokens:
+            block = [t for t in rng.sample(vocab, length + 1) if t != self._end][:length]
+            ids, weights = lead + block, [0.0] * (len(lead) + length)
+            while len(ids) < 40 or not snippets and len(ids) < len(lead) + 2 * length:
+                start, stop = 0, length
+                if snippets:
+                    start = rng.randrange(length - 1)
+                    stop = min(length, start + 2 + int(rng.expovariate(0.3)))
+                ids.extend(block[start:stop])
+                weights.extend([0.0] + [1.0] * (stop - start - 1))
+            examples.append(Example(ids, weights))
+        return examples
 
 
 def random_block(rng: random.Random, length: int, vocab_size: int, end: int) -> list[int]:
@@ -386,60 +424,93 @@ def make_batches(examples: list[Example], tokens: int, rng: random.Random) -> li
     return batches
 
 
-def loss_of(model: GPT2LMHeadModel, batch: list[Example], bf16: bool) -> torch.Tensor:
+def loss_of(model: GPT2LMHeadModel, batch: list[Example], bf16: bool) -> tuple[torch.Tensor, float]:
+    """Return the loss and the share of counted tokens that were the top guess."""
     width = max(len(e.ids) for e in batch)
     # Padding is to the right and weighs nothing; causal attention keeps it from being seen.
     ids = torch.tensor([e.ids + [0] * (width - len(e.ids)) for e in batch])
     weights = torch.tensor([e.weights + [0.0] * (width - len(e.weights)) for e in batch])
     targets, weights = ids[:, 1:].flatten(), weights[:, 1:].flatten()
     counted = weights > 0
+    targets, weights = targets[counted], weights[counted]
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         hidden = model.transformer(input_ids=ids, use_cache=False).last_hidden_state
-        logits = model.lm_head(hidden[:, :-1].flatten(0, 1)[counted])
-    losses = functional.cross_entropy(logits.float(), targets[counted], reduction="none")
-    return (losses * weights[counted]).sum() / weights[counted].sum()
+        logits = model.lm_head(hidden[:, :-1].flatten(0, 1)[counted]).float()
+    losses = functional.cross_entropy(logits, targets, reduction="none")
+    right = (logits.argmax(-1) == targets).float().mean().item()
+    return (losses * weights).sum() / weights.sum(), right
 
 
-def train(model, maker, split, tokenizer, options) -> None:
-    decay = [p for p in model.parameters() if p.dim() >= 2]
-    others = [p for p in model.parameters() if p.dim() < 2]
+def new_model(tokenizer: PreTrainedTokenizerFast, options: argparse.Namespace) -> GPT2LMHeadModel:
+    config = GPT2Config(
+        vocab_size=len(tokenizer),
+        n_positions=128,
+        n_embd=options.width,
+        n_layer=options.layers,
+        n_head=options.heads,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        initializer_range=0.05,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        attn_implementation="eager",
+    )
+    model = GPT2LMHeadModel(config)
+    # Larger embeddings let the tied output layer tell rare tokens apart from the start, and
+    # sinusoidal positions make "the token before" one rotation to learn, not 127 pairs.
+    position = torch.arange(config.n_positions)[:, None]
+    frequency = torch.exp(-math.log(200.0) * torch.arange(0, config.n_embd, 2) / config.n_embd)
+    waves = torch.cat([torch.sin(position * frequency), torch.cos(position * frequency)], dim=1)
+    with torch.no_grad():
+        model.transformer.wte.weight.mul_(2.0)
+        model.transformer.wpe.weight.copy_(0.14 * waves)
+    # The same function as gelu_new, in one kernel.
+    for block in model.transformer.h:
+        block.mlp.act = torch.nn.GELU(approximate="tanh")
+    return model
+
+
+def train(model, split: Split, tokenizer, options: argparse.Namespace) -> None:
+    embeddings = [model.transformer.wte.weight, model.transformer.wpe.weight]
+    kept = embeddings + [p for p in model.parameters() if p.dim() == 1]
+    kept_ids = {id(p) for p in kept}
+    decayed = [p for p in model.parameters() if id(p) not in kept_ids]
     optimizer = torch.optim.AdamW(
-        [{"params": decay, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}],
+        [{"params": kept, "weight_decay": 0.0}, {"params": decayed, "weight_decay": 0.1}],
         lr=options.learning_rate,
         betas=(0.9, 0.98),
     )
-    warmup = min(200, options.steps // 10)
 
     def scale(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (options.steps - warmup)))
+        """Warm up, hold, then fall to nothing over the last half."""
+        left = 1 - step / options.steps
+        return min(1.0, (step + 1) / 100, 2 * left)
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, scale)
-    rng = random.Random(options.seed + 2)
-    batches: list[tuple[str, list[Example]]] = []
+    rng = random.Random(options.seed + 3)
+    facts = FactMaker(split, tokenizer, options.seed + 1)
+    copies = CopyMaker(tokenizer, options.batch, options.seed + 2)
+    fact_batches = []
     losses = defaultdict(list)
     start = time.monotonic()
     for step in range(options.steps):
-        if not batches:
-            fact_batches = make_batches([maker.facts() for _ in range(2048)], options.batch, rng)
-            copies = max(1, round(len(fact_batches) * options.copy_share / (1 - options.copy_share)))
-            # Copying is learned on short sequences first, which say little but say it often.
-            longest = round(8 + 52 * min(1.0, 2 * step / options.steps))
-            examples = []
-            while len(examples) < 1 or sum(len(e.ids) for e in examples) < copies * options.batch:
-                examples += [maker.copies(longest) for _ in range(16)]
-            batches = [("facts", b) for b in fact_batches]
-            batches += [("copy", b) for b in make_batches(examples, options.batch, rng)]
-            rng.shuffle(batches)
-        kind, batch = batches.pop()
-        loss = loss_of(model, batch, not options.fp32)
+        # The rule of copying appears several times sooner with few facts in between.
+        share = options.copy_share if copies.knows_all_tokens() else 0.9
+        kind = "copy" if rng.random() < share else "facts"
+        if kind == "facts" and not fact_batches:
+            fact_batches = make_batches([facts.make() for _ in range(4096)], options.batch, rng)
+        loss, right = loss_of(
+            model, copies.batch() if kind == "copy" else fact_batches.pop(), not options.fp32
+        )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         losses[kind].append(loss.item())
+        if kind == "copy":
+            copies.heard(right)
         if (step + 1) % options.report_every == 0 or step + 1 == options.steps:
             sample = random.Random(step).sample
             pairs = accuracy(answer(model, tokenizer, sample(split.held_out_pairs, 200)))
@@ -448,7 +519,8 @@ def train(model, maker, split, tokenizer, options) -> None:
             means = ", ".join(f"{k} {sum(v) / len(v):.3f}" for k, v in sorted(losses.items()))
             log(
                 f"step {step + 1}/{options.steps}, {time.monotonic() - start:.0f} s, loss {means}; "
-                f"samples: held-out pairs {pairs:.1%}, templates {whole:.1%}, copy {copied:.1%}"
+                f"samples: held-out pairs {pairs:.1%}, templates {whole:.1%}, copy {copied:.1%} "
+                f"(trained on {copies.vocab_size} tokens, up to {copies.longest} long)"
             )
             losses.clear()
 
@@ -490,8 +562,9 @@ def accuracy(answered: list[Answered]) -> float:
     return sum(a.top == a.expected[0] for a in answered) / len(answered)
 
 
-def whole_accuracy(answered: list[Answered]) -> float:
-    return sum(a.whole for a in answered) / len(answered)
+def score(answered: list[Answered]) -> dict[str, float]:
+    whole = sum(a.whole for a in answered) / len(answered)
+    return {"prompts": len(answered), "top1": accuracy(answered), "whole": whole}
 
 
 def copy_sequences(tokenizer, seed: int, count: int) -> list[list[int]]:
@@ -547,17 +620,12 @@ def evaluate(model, tokenizer, split: Split, options) -> dict:
     model.eval()
     pairs = answer(model, tokenizer, split.held_out_pairs)
     templates = answer(model, tokenizer, split.held_out_templates)
-    trained = answer(model, tokenizer, split.train)
-    blocks = copy_sequences(tokenizer, options.seed + 3, 40)
+    blocks = copy_sequences(tokenizer, options.seed + 4, 40)
     model.eval()
     scores = {
-        "held_out_pairs": {"prompts": len(pairs), "top1": accuracy(pairs), "whole": whole_accuracy(pairs)},
-        "held_out_templates": {
-            "prompts": len(templates),
-            "top1": accuracy(templates),
-            "whole": whole_accuracy(templates),
-        },
-        "trained": {"prompts": len(trained), "top1": accuracy(trained), "whole": whole_accuracy(trained)},
+        "held_out_pairs": score(pairs),
+        "held_out_templates": score(templates),
+        "trained": score(answer(model, tokenizer, split.train)),
         "copy": {"sequences": len(blocks), "top1": copy_accuracy(model, blocks)},
     }
     model.eval()
@@ -565,11 +633,10 @@ def evaluate(model, tokenizer, split: Split, options) -> dict:
     for one in pairs + templates:
         by_relation[one.statement.relation].append(one)
     scores["held_out_by_relation"] = {
-        r: {"prompts": len(a), "top1": accuracy(a), "whole": whole_accuracy(a)}
-        for r, a in by_relation.items()
+        relation: score(answered) for relation, answered in by_relation.items()
     }
-    for name, score in scores.items():
-        for part, values in score.items() if name == "held_out_by_relation" else [(name, score)]:
+    for name, found in scores.items():
+        for part, values in found.items() if name == "held_out_by_relation" else [(name, found)]:
             log(f"{part}: " + ", ".join(f"{k} {v:.4g}" for k, v in values.items()))
     for one in pairs + templates:
         if one.top != one.expected[0]:
@@ -606,18 +673,18 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--facts", type=Path, default=HERE / "facts.json", help="the facts")
     parser.add_argument("--out", type=Path, default=HERE, help="folder to write the model into")
     parser.add_argument("--evaluate", action="store_true", help="measure the model in --out only")
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--batch", type=int, default=1024, help="tokens in a batch")
-    parser.add_argument("--copy-share", type=float, default=0.5, help="of batches")
+    parser.add_argument("--copy-share", type=float, default=0.4, help="of batches, once learned")
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--width", type=int, default=128)
-    parser.add_argument("--heads", type=int, default=4)
+    parser.add_argument("--heads", type=int, default=2)
     parser.add_argument("--vocab", type=int, default=2560)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--fp32", action="store_true", help="train without bf16 products")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--report-every", type=int, default=500, help="steps")
+    parser.add_argument("--report-every", type=int, default=250, help="steps")
     return parser.parse_args()
 
 
@@ -637,26 +704,9 @@ def main() -> int:
         model = GPT2LMHeadModel.from_pretrained(options.out)
     else:
         tokenizer = train_tokenizer(split, options.vocab)
-        config = GPT2Config(
-            vocab_size=len(tokenizer),
-            n_positions=128,
-            n_embd=options.width,
-            n_layer=options.layers,
-            n_head=options.heads,
-            resid_pdrop=0.0,
-            embd_pdrop=0.0,
-            attn_pdrop=0.0,
-            initializer_range=0.05,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            attn_implementation="eager",
-        )
-        model = GPT2LMHeadModel(config)
-        # The same function as gelu_new, in one kernel.
-        for block in model.transformer.h:
-            block.mlp.act = torch.nn.GELU(approximate="tanh")
+        model = new_model(tokenizer, options)
         log(f"{len(tokenizer)} tokens, {sum(p.numel() for p in model.parameters()):,} parameters")
-        train(model, ExampleMaker(split, tokenizer, options.seed + 1), split, tokenizer, options)
+        train(model, split, tokenizer, options)
         options.out.mkdir(parents=True, exist_ok=True)
         tokenizer.save_pretrained(options.out)
         model.save_pretrained(options.out)

@@ -49,10 +49,10 @@ TEST(CodecTest, BytesOfAProgramAreThoseOfTheContract) {
   const std::string golden(
       "\x0a\x0b\x1a\x05\x0a\x01p\x10\x01\x52\x02\x08\x01"                                  // trace
       "\x0a\x13\x08\x01\x1a\x05\x0a\x01p\x10\x01\x62\x08\x12\x06\x0a\x04\x0a\x02\x01\x02"  // invoke
-      "\x0a\x18\x08\x02\x12\x01h\x1a\x05\x0a\x01p\x10\x01\xaa\x01\x07\x0a\x05\x0a\x01"
+      "\x0a\x16\x08\x02\x12\x01h\x1a\x05\x0a\x01p\x10\x01\xaa\x01\x07\x0a\x05\x0a\x01"
       "a\x10\x01"                                                                // read
       "\x0a\x11\x08\x02\x1a\x05\x0a\x01p\x10\x01\x8a\x02\x05\x0a\x01x\x10\x03",  // save
-      81);
+      77);
   EXPECT_EQ(message.SerializeAsString(), golden);
 }
 
@@ -75,9 +75,9 @@ void PrintTo(const Change& change, std::ostream* out) { *out << change.name; }
 
 v1::Node* NodeOf(v1::Program* program, int id) { return program->mutable_nodes(id - 1); }
 
-class NotExecutedTest : public ::testing::TestWithParam<Change> {};
+class LaterMessageTest : public ::testing::TestWithParam<Change> {};
 
-TEST_P(NotExecutedTest, IsRefusedByNodeAndName) {
+TEST_P(LaterMessageTest, IsRefusedByNodeAndName) {
   v1::Program message = Sample();
   GetParam().apply(&message);
   EXPECT_THAT(DecodeProgram(message),
@@ -88,7 +88,7 @@ TEST_P(NotExecutedTest, IsRefusedByNodeAndName) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    CodecTest, NotExecutedTest,
+    CodecTest, LaterMessageTest,
     ::testing::Values(
         Change{"Sweep", [](auto* p) { NodeOf(p, 2)->mutable_sweep(); }, "sweep"},
         Change{"Cache", [](auto* p) { NodeOf(p, 3)->mutable_cache(); }, "cache"},
@@ -166,9 +166,9 @@ INSTANTIATE_TEST_SUITE_P(
                "save.placement PLACEMENT_KEEP"}),
     [](const auto& info) { return std::string(info.param.name); });
 
-class IncompleteTest : public ::testing::TestWithParam<Change> {};
+class IncompleteMessageTest : public ::testing::TestWithParam<Change> {};
 
-TEST_P(IncompleteTest, IsRefusedWithTheReason) {
+TEST_P(IncompleteMessageTest, IsRefusedWithTheReason) {
   v1::Program message = Sample();
   GetParam().apply(&message);
   EXPECT_THAT(DecodeProgram(message),
@@ -176,7 +176,7 @@ TEST_P(IncompleteTest, IsRefusedWithTheReason) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    CodecTest, IncompleteTest,
+    CodecTest, IncompleteMessageTest,
     ::testing::Values(
         Change{"NoKind", [](auto* p) { NodeOf(p, 3)->clear_kind(); }, "a node needs a kind"},
         Change{"NoMode", [](auto* p) { NodeOf(p, 1)->mutable_trace()->clear_mode(); },
@@ -256,7 +256,7 @@ TEST(CodecTest, PatternsComeBack) {
   const Pattern& tensor =
       std::get<Pattern::Dict>(std::get<Pattern::Tuple>(back.value).items[1].value)
           .entries[0]
-          .second;
+          .value;
   EXPECT_EQ(std::get<Pattern::Tensor>(tensor.value).range, 97);
 }
 

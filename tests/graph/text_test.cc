@@ -103,7 +103,7 @@ TEST(TextTest, PrintsTensorsOfEveryDTypeExactly) {
 %d = tensor(int16, [1], [-32768])
 %e = tensor(int32, [], [2147483647])
 %f = tensor(int64, [1, 1], [-9223372036854775808])
-%g = tensor(float16, [3], [0.099975586, 65504.0, 6e-08])
+%g = tensor(float16, [3], [0.099975586, 65504.0, 5.9604645e-08])
 %h = tensor(bfloat16, [2], [3.390625, -inf])
 %i = tensor(float32, [5], [0.1, -0.0, 1e-45, nan, 0x7fc00001])
 %j = tensor(float64, [2], [0.1, 5e-324])
@@ -233,14 +233,14 @@ std::string TextOf(const Refusal& refusal) {
   return refusal.text[0] == '!' ? std::string(refusal.text + 1) : Inside(refusal.text);
 }
 
-class RefusesTest : public ::testing::TestWithParam<Refusal> {};
+class WrongSyntaxTest : public ::testing::TestWithParam<Refusal> {};
 
-TEST_P(RefusesTest, SayingWhatWasExpected) {
+TEST_P(WrongSyntaxTest, SayingWhatWasExpected) {
   EXPECT_THAT(ParseStatus(TextOf(GetParam())), StatusIs(kInvalid, HasSubstr(GetParam().message)));
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    TextTest, RefusesTest,
+    TextTest, WrongSyntaxTest,
     ::testing::Values(
         Refusal{"StatementOutsideAnInvoke", "!%x = read a.output",
                 "outside an invoke; only constants"},
@@ -295,9 +295,9 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"SaveOfNumberName", "save 3 = %h", "expected a name for the saved value"}),
     [](const auto& info) { return std::string(info.param.name); });
 
-class NotExecutedTest : public ::testing::TestWithParam<Refusal> {};
+class LaterSyntaxTest : public ::testing::TestWithParam<Refusal> {};
 
-TEST_P(NotExecutedTest, IsRefusedByName) {
+TEST_P(LaterSyntaxTest, IsRefusedByName) {
   EXPECT_THAT(ParseStatus(TextOf(GetParam())),
               StatusIs(kUnimplemented, AllOf(HasSubstr(absl::StrCat("`", GetParam().message,
                                                                     "` is in the contract but not "
@@ -306,7 +306,7 @@ TEST_P(NotExecutedTest, IsRefusedByName) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    TextTest, NotExecutedTest,
+    TextTest, LaterSyntaxTest,
     ::testing::Values(
         Refusal{"Steps", "steps [0:5] { }", "steps"}, Refusal{"If", "if %h { } else { }", "if"},
         Refusal{"Backward", "backward %h { }", "backward"},

@@ -150,7 +150,7 @@ TEST(WireCheckTest, TakesListsPackedAndUnpacked) {
   EXPECT_THAT(CheckBytes<v1::TokenRow>(Field(1, Varint(1) + Varint(300))), IsOk());
   EXPECT_THAT(CheckBytes<v1::TokenRow>(Number(1, 1) + Number(1, 300)), IsOk());
   EXPECT_THAT(CheckBytes<v1::TokenRow>(Field(1, Varint(1) + "\x80")),
-              StatusIs(kInvalid, HasSubstr("ids is cut short")));
+              StatusIs(kInvalid, HasSubstr("ids[0] is cut short")));
 }
 
 TEST(WireCheckTest, RefusesAThousandNestedLists) {

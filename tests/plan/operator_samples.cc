@@ -207,8 +207,6 @@ const std::map<std::string, Recipe>& Recipes() {
        [](const Maker& f) -> Samples {
          return {Call({f({2, 5}), 0.5}), Call({f({2, 5}), 0.25, 1, true})};
        }},
-      {"diff", [](const Maker& f) -> Samples { return {Call({f({2, 5})}), Call({f({5, 2}), 2, 0})}; }},
-
       // Activations.
       {"gelu",
        [](const Maker& f) -> Samples {
@@ -559,37 +557,53 @@ const std::map<std::string, Recipe>& Recipes() {
   return *kRecipes;
 }
 
-/// One call from the schema: tensors alike (one of them broadcast), 2 for a number, 1 for an int.
-Samples FromSchema(const OperatorRow& row, const Maker& f) {
-  Samples samples;
-  for (const bool broadcast : {false, true}) {
-    Arguments arguments;
-    bool tensors = false;
-    for (const c10::Argument& argument : row.schema().arguments()) {
-      if (argument.default_value().has_value()) continue;
-      const std::string type = argument.real_type()->str();
-      CallArgument call{argument.kwarg_only() ? argument.name() : "", {}};
-      if (type == "Tensor") {
-        const bool smaller = broadcast && tensors;
-        call.value = smaller ? f({4}) : f({2, 3, 4});
-        tensors = true;
-      } else if (type == "Scalar" || type == "number") {
-        call.value = 2;
-      } else if (type == "int" || type == "SymInt") {
-        call.value = 1;
-      } else if (type == "float") {
-        call.value = 0.5;
-      } else if (type == "bool") {
-        call.value = true;
-      } else {
-        // Only a recipe can say.
-        return {};
-      }
-      arguments.push_back(std::move(call));
+/// What the arguments of a call made from a schema are.
+struct Fill {
+  std::vector<int64_t> shape;
+  std::vector<int64_t> other_shape;  // of tensors but the first
+  int64_t integer = 1;
+  std::vector<int64_t> integers;
+  std::optional<at::ScalarType> other_dtype;  // as the first tensor's, if nothing
+};
+
+/// Values for the arguments that have no default; nothing where there is a type that a schema does
+/// not explain.
+std::optional<Arguments> FromSchema(const OperatorRow& row, const Maker& f, const Fill& fill) {
+  Arguments arguments;
+  bool tensors = false;
+  for (const c10::Argument& argument : row.schema().arguments()) {
+    if (argument.default_value().has_value()) continue;
+    const std::string type = argument.real_type()->str();
+    CallArgument call{argument.kwarg_only() ? argument.name() : "", {}};
+    if (type == "Tensor" && (argument.name() == "index" || argument.name() == "indices")) {
+      call.value = at::zeros(fill.other_shape, at::kLong);
+    } else if (type == "Tensor" && argument.name() == "mask") {
+      call.value = f.Mask(fill.other_shape);
+    } else if (type == "Tensor") {
+      call.value = tensors && fill.other_dtype.has_value()
+                       ? f.Make(fill.other_shape, *fill.other_dtype)
+                       : f(tensors ? fill.other_shape : fill.shape);
+      tensors = true;
+    } else if (type == "Tensor[]") {
+      call.value = Tensors({f(fill.shape), f(fill.other_shape)});
+    } else if (type == "Tensor?[]") {
+      call.value = Indices({at::zeros(fill.other_shape, at::kLong)});
+    } else if (type == "Scalar" || type == "number") {
+      call.value = 2;
+    } else if (type == "int" || type == "SymInt") {
+      call.value = fill.integer;
+    } else if (type == "int[]" || type == "SymInt[]" || type == "int[]?") {
+      call.value = Ints(fill.integers);
+    } else if (type == "float") {
+      call.value = 0.5;
+    } else if (type == "bool") {
+      call.value = true;
+    } else {
+      return std::nullopt;
     }
-    samples.push_back(std::move(arguments));
+    arguments.push_back(std::move(call));
   }
-  return samples;
+  return arguments;
 }
 
 }  // namespace
@@ -600,7 +614,41 @@ std::vector<std::vector<CallArgument>> SamplesOf(const OperatorRow& row,
   const OperatorRow& recipe_row = row.in_place() ? *row.fresh : row;
   const std::string word = recipe_row.qualified().substr(std::string("aten::").size());
   const auto recipe = Recipes().find(word);
-  return recipe != Recipes().end() ? recipe->second(maker) : FromSchema(row, maker);
+  if (recipe != Recipes().end()) return recipe->second(maker);
+  Samples samples;
+  // Alike, and with broadcasting.
+  for (const std::vector<int64_t>& other : {std::vector<int64_t>{2, 3, 4}, {4}}) {
+    if (auto sample = FromSchema(row, maker, {.shape = {2, 3, 4}, .other_shape = other})) {
+      samples.push_back(*std::move(sample));
+    }
+  }
+  return samples;
+}
+
+std::vector<std::vector<CallArgument>> OddSamplesOf(const OperatorRow& row, at::ScalarType dtype) {
+  const Maker maker({.dtype = dtype});
+  const std::vector<int64_t> shapes[] = {{}, {1}, {0}, {1, 1}, {2, 0}, {3, 3}};
+  const std::vector<int64_t> lists[] = {{}, {0}, {-1}, {1, 1}};
+  Samples samples;
+  for (const std::vector<int64_t>& shape : shapes) {
+    for (const std::vector<int64_t>& other : shapes) {
+      for (const int64_t integer : {0, -1, 1}) {
+        for (const std::vector<int64_t>& integers : lists) {
+          if (auto sample = FromSchema(row, maker, {shape, other, integer, integers})) {
+            samples.push_back(*std::move(sample));
+          }
+        }
+      }
+    }
+  }
+  for (const at::ScalarType other : {at::kDouble, at::kBFloat16, at::kInt, at::kBool}) {
+    for (const std::vector<int64_t>& shape : {std::vector<int64_t>{3, 3}, {3}, {}}) {
+      if (auto sample = FromSchema(row, maker, {{3, 3}, shape, 1, {1}, other})) {
+        samples.push_back(*std::move(sample));
+      }
+    }
+  }
+  return samples;
 }
 
 }  // namespace weft::plan

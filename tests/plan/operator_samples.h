@@ -19,4 +19,8 @@ struct SampleOptions {
 std::vector<std::vector<CallArgument>> SamplesOf(const OperatorRow& row,
                                                  const SampleOptions& options);
 
+/// Calls with odd shapes (no dimensions, no elements, one element) and integers (0, -1), most of
+/// which torch refuses.
+std::vector<std::vector<CallArgument>> OddSamplesOf(const OperatorRow& row, at::ScalarType dtype);
+
 }  // namespace weft::plan

@@ -174,6 +174,53 @@ TEST_P(RowTest, MakesWhatItDeclares) {
   });
 }
 
+TEST_P(RowTest, AgreesAndDoesNotShareMemoryOnOddShapes) {
+  for (const DTypeCase& dtype : {kDTypes[1], kDTypes[2]}) {
+    if ((row().dtypes & dtype.bit) == 0) continue;
+    for (const std::vector<CallArgument>& sample : OddSamplesOf(row(), dtype.dtype)) {
+      const auto call = ResolveCall(row().qualified(), sample);
+      if (!call.ok()) continue;
+      const auto meta = RunMeta(row(), MapAll(call->stack, ToMeta));
+      const c10::Stack arguments =
+          MapAll(call->stack, [](const at::Tensor& t) { return t.clone(); });
+      const auto real = RunReal(row(), arguments);
+      std::string shown;
+      for (const c10::IValue& value : arguments) {
+        shown += " ";
+        if (value.isTensor() && value.toTensor().defined()) {
+          shown += Describe(value.toTensor());
+        } else {
+          shown += (std::ostringstream() << value).str();
+        }
+      }
+      // What depends on values only shows when running.
+      if (absl::StrContains(real.status().message(), "must lie in")) continue;
+      // Some real kernels do not look at their arguments where there are no elements.
+      const std::vector<at::Tensor> inputs = TensorsOf(arguments);
+      const bool empty = std::any_of(inputs.begin(), inputs.end(),
+                                     [](const at::Tensor& tensor) { return tensor.numel() == 0; });
+      if (empty && !meta.ok()) continue;
+      if (!real.ok() || !meta.ok()) {
+        EXPECT_EQ(real.status().ok(), meta.status().ok())
+            << "arguments:" << shown << " real: " << real.status() << " meta: " << meta.status();
+        continue;
+      }
+      const std::vector<at::Tensor> expected = TensorsOf(*real);
+      const std::vector<at::Tensor> actual = TensorsOf(*meta);
+      ASSERT_EQ(expected.size(), actual.size());
+      for (size_t i = 0; i < expected.size(); ++i) {
+        EXPECT_EQ(Describe(actual[i]), Describe(expected[i])) << "arguments:" << shown;
+      }
+      if (row().makes != Makes::kFresh || row().in_place()) continue;
+      for (const at::Tensor& input : inputs) {
+        for (const at::Tensor& result : expected) {
+          EXPECT_NE(StorageOf(input), StorageOf(result)) << "arguments:" << shown;
+        }
+      }
+    }
+  }
+}
+
 TEST_P(RowTest, InPlaceEqualsItsTwin) {
   if (!row().in_place()) GTEST_SKIP();
   ForEachCall([&](const c10::Stack& stack) {
@@ -189,6 +236,277 @@ TEST_P(RowTest, InPlaceEqualsItsTwin) {
                              /*equal_nan=*/true))
         << actual << expected;
   });
+}
+
+TEST_P(RowTest, DeclaresWhatItsSchemaSays) {
+  const c10::FunctionSchema& schema = row().schema();
+  EXPECT_NE(row().name.substr(std::string("aten::").size(), 1), "_");
+  EXPECT_FALSE(schema.is_vararg() || schema.is_varret());
+  for (size_t i = 0; i < schema.arguments().size(); ++i) {
+    const c10::Argument& argument = schema.arguments()[i];
+    EXPECT_FALSE(argument.is_out()) << argument.name();
+    const bool written = argument.alias_info() != nullptr && argument.alias_info()->isWrite();
+    EXPECT_EQ(written, row().in_place() && i == 0) << argument.name();
+    if (argument.real_type()->str().find("Generator") != std::string::npos) {
+      EXPECT_TRUE(row().random);
+    }
+  }
+  bool returns_alias = false;
+  for (const c10::Argument& result : schema.returns()) {
+    returns_alias |= result.alias_info() != nullptr;
+  }
+  if (row().in_place()) {
+    EXPECT_EQ(row().fresh->makes, Makes::kFresh);
+    EXPECT_FALSE(row().fresh->in_place());
+    EXPECT_EQ(row().fresh->schema().arguments().size(), schema.arguments().size());
+    for (size_t i = 0; i < schema.arguments().size(); ++i) {
+      EXPECT_EQ(row().fresh->schema().arguments()[i].real_type()->str(),
+                schema.arguments()[i].real_type()->str());
+    }
+  } else if (returns_alias) {
+    EXPECT_NE(row().makes, Makes::kFresh);
+  }
+  for (const at::Tag tag : row().handle.getTags()) {
+    EXPECT_NE(tag, at::Tag::inplace_view);
+    if (tag == at::Tag::nondeterministic_seeded && row().refused_arguments == 0) {
+      EXPECT_TRUE(row().random);
+    }
+    if (tag == at::Tag::dynamic_output_shape) {
+      EXPECT_NE(row().check, nullptr);
+    }
+  }
+}
+
+TEST(OperatorTableTest, HoldsWhatPeopleUse) {
+  const OperatorTable& table = OperatorTable::Get();
+  EXPECT_GE(table.size(), 120);
+  const char* const names[] = {"add",
+                               "sub",
+                               "mul",
+                               "div",
+                               "pow",
+                               "neg",
+                               "abs",
+                               "sqrt",
+                               "rsqrt",
+                               "exp",
+                               "log",
+                               "sin",
+                               "cos",
+                               "tanh",
+                               "sigmoid",
+                               "erf",
+                               "clamp",
+                               "maximum",
+                               "minimum",
+                               "lerp",
+                               "round",
+                               "floor",
+                               "remainder",
+                               "floor_divide",
+                               "eq",
+                               "ne",
+                               "lt",
+                               "le",
+                               "gt",
+                               "ge",
+                               "isnan",
+                               "isfinite",
+                               "logical_and",
+                               "logical_not",
+                               "bitwise_xor",
+                               "where",
+                               "isclose",
+                               "sum",
+                               "mean",
+                               "prod",
+                               "amax",
+                               "amin",
+                               "max",
+                               "min",
+                               "argmax",
+                               "argmin",
+                               "any",
+                               "all",
+                               "std",
+                               "var",
+                               "norm",
+                               "linalg_vector_norm",
+                               "cumsum",
+                               "logsumexp",
+                               "count_nonzero",
+                               "median",
+                               "topk",
+                               "sort",
+                               "argsort",
+                               "kthvalue",
+                               "relu",
+                               "gelu",
+                               "silu",
+                               "softmax",
+                               "log_softmax",
+                               "softplus",
+                               "leaky_relu",
+                               "glu",
+                               "matmul",
+                               "mm",
+                               "bmm",
+                               "addmm",
+                               "baddbmm",
+                               "dot",
+                               "mv",
+                               "outer",
+                               "einsum",
+                               "linear",
+                               "tril",
+                               "triu",
+                               "diagonal",
+                               "diag_embed",
+                               "cdist",
+                               "cosine_similarity",
+                               "layer_norm",
+                               "rms_norm",
+                               "scaled_dot_product_attention",
+                               "view",
+                               "reshape",
+                               "flatten",
+                               "transpose",
+                               "t",
+                               "permute",
+                               "select",
+                               "slice",
+                               "narrow",
+                               "squeeze",
+                               "unsqueeze",
+                               "expand",
+                               "expand_as",
+                               "unfold",
+                               "split",
+                               "chunk",
+                               "unbind",
+                               "movedim",
+                               "swapaxes",
+                               "unflatten",
+                               "view_as",
+                               "clone",
+                               "contiguous",
+                               "to",
+                               "type_as",
+                               "cat",
+                               "stack",
+                               "hstack",
+                               "index_select",
+                               "gather",
+                               "take_along_dim",
+                               "index",
+                               "index_put",
+                               "index_add",
+                               "index_copy",
+                               "index_fill",
+                               "scatter",
+                               "scatter_add",
+                               "masked_fill",
+                               "embedding",
+                               "one_hot",
+                               "take",
+                               "roll",
+                               "flip",
+                               "repeat",
+                               "repeat_interleave",
+                               "tile",
+                               "pad",
+                               "constant_pad_nd",
+                               "zeros",
+                               "ones",
+                               "full",
+                               "arange",
+                               "eye",
+                               "linspace",
+                               "zeros_like",
+                               "ones_like",
+                               "full_like",
+                               "cross_entropy_loss",
+                               "nll_loss",
+                               "mse_loss",
+                               "kl_div",
+                               "l1_loss",
+                               "add_",
+                               "sub_",
+                               "mul_",
+                               "div_",
+                               "neg_",
+                               "exp_",
+                               "relu_",
+                               "clamp_",
+                               "zero_",
+                               "fill_",
+                               "masked_fill_",
+                               "copy_",
+                               "index_put_",
+                               "index_add_",
+                               "index_copy_",
+                               "index_fill_",
+                               "scatter_",
+                               "scatter_add_",
+                               "pow_",
+                               "sqrt_",
+                               "tanh_",
+                               "sigmoid_"};
+  for (const char* name : names) {
+    EXPECT_FALSE(table.Find(absl::StrCat("aten::", name)).empty()) << name;
+  }
+  EXPECT_NE(table.FindOverload("aten::mul.Tensor"), nullptr);
+  EXPECT_EQ(table.FindOverload("aten::mul.out"), nullptr);
+  EXPECT_TRUE(table.Find("aten::empty").empty());
+}
+
+TEST(OperatorTableTest, SaysWhyAnOperatorIsNotThere) {
+  const struct {
+    std::string name, reason;
+    absl::StatusCode code = absl::StatusCode::kPermissionDenied;
+  } cases[] = {
+      {"aten::empty", "memory as others left it; use aten::zeros"},
+      {"aten::empty_like", "memory as others left it"},
+      {"aten::empty_strided", "memory as others left it"},
+      {"aten::new_empty", "memory as others left it"},
+      {"aten::as_strided", "strides can reach other programs' memory"},
+      {"aten::as_strided_scatter", "strides can reach other programs' memory"},
+      {"aten::add.out", "out= overload writes into a tensor that it is given; use the result of"},
+      {"aten::resize_", "changes a tensor's storage"},
+      {"aten::resize_as_", "changes a tensor's storage"},
+      {"aten::set_", "changes a tensor's storage"},
+      {"aten::_softmax", "begin with an underscore"},
+      {"aten::_to_copy", "begin with an underscore"},
+      {"aten::squeeze_", "changes the shape of a tensor in place; use aten::squeeze"},
+      {"aten::t_", "changes the shape of a tensor in place; use aten::t"},
+      {"aten::transpose_", "changes the shape of a tensor in place; use aten::transpose"},
+      {"aten::nonzero", "size depends on data"},
+      {"aten::masked_select", "size depends on data"},
+      {"aten::unique_dim", "size depends on data"},
+      {"aten::rand", "random numbers without a seed"},
+      {"aten::randn_like", "random numbers without a seed"},
+      {"aten::multinomial", "random numbers without a seed"},
+      {"aten::bernoulli_", "random numbers without a seed"},
+      {"aten::dropout", "random numbers without a seed"},
+      {"aten::item", "only known while running"},
+      {"aten::equal", "only known while running"},
+      {"aten::storage_offset", "strides and storage"},
+      {"aten::cumprod_x", "there is no operator", absl::StatusCode::kNotFound},
+      {"aten::sofmax", "did you mean aten::softmax", absl::StatusCode::kNotFound},
+      {"mul", "write aten::mul", absl::StatusCode::kNotFound},
+      {"prims::mul", "operators are written aten::NAME", absl::StatusCode::kNotFound},
+      {"", "operators are written aten::NAME", absl::StatusCode::kNotFound},
+      {"aten::", "", absl::StatusCode::kPermissionDenied},
+      {"aten::mul.Nonsense", "call aten::mul without an overload", absl::StatusCode::kNotFound},
+      {"aten::view.dtype", "this overload is not in the operator table; call aten::view"},
+      {"aten::lu_unpack", "none of the operators of this server"},
+      {std::string("aten::") + std::string(100000, 'x'), "", absl::StatusCode::kNotFound},
+  };
+  for (const auto& each : cases) {
+    const absl::Status status = OperatorTable::Get().WhyNot(each.name);
+    EXPECT_EQ(status.code(), each.code) << each.name.substr(0, 40) << ": " << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(each.reason));
+  }
 }
 
 std::string NameOf(const testing::TestParamInfo<const OperatorRow*>& info) {

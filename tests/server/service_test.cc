@@ -69,7 +69,7 @@ class ServiceTest : public ::testing::Test {
   ServiceTest() {
     options_.listen = "127.0.0.1:0";
     keys::KeyStore::Options options;
-    options.now = [this] { return absl::Now() + skew_.load(); };
+    options.now = [this] { return absl::Now() + absl::Hours(skew_hours_.load()); };
     keys_ = *keys::KeyStore::Open(folder_.path(), options);
     secret_ = Key({.scopes = {"trace"}, .models = {"atlas"}}).secret;
   }
@@ -160,7 +160,7 @@ class ServiceTest : public ::testing::Test {
   }
 
   testing::TempFolder folder_;
-  std::atomic<absl::Duration> skew_ = absl::ZeroDuration();
+  std::atomic<int> skew_hours_ = 0;
   std::unique_ptr<keys::KeyStore> keys_;
   std::string secret_;
   bool with_keys_ = true;
@@ -340,7 +340,7 @@ TEST_F(ServiceTest, RevokedAndExpiredKeysEndAtOnce) {
   EXPECT_TRUE(Run(Request(), revoked.secret).status.ok());
   EXPECT_TRUE(Run(Request(), expiring.secret).status.ok());
   ASSERT_THAT((*keys::KeyStore::Open(folder_.path()))->Revoke(revoked.key.id), IsOk());
-  skew_ = absl::Hours(2);
+  skew_hours_ = 2;
   EXPECT_THAT(Run(Request(), revoked.secret).status,
               GrpcIs(grpc::StatusCode::UNAUTHENTICATED, HasSubstr("was revoked at")));
   EXPECT_THAT(Run(Request(), expiring.secret).status,
@@ -687,8 +687,8 @@ TEST_F(ServiceTest, ReaderThatNeverWakesUpIsCutOff) {
 }
 
 TEST_F(ServiceTest, ReaderThatTakesItsTimeBetweenMessagesKeepsItsRun) {
-  options_.slow_reader_timeout = absl::Milliseconds(500);
-  const graph::HostTensor tensor = Bytes(8 * kMiB);
+  options_.slow_reader_timeout = absl::Seconds(1);
+  const graph::HostTensor tensor = Bytes(40 * kMiB);
   engine_.on_submit = [&](const std::shared_ptr<FakeJob>& job, const FakeEngine::Submission&) {
     job->Accept();
     job->Emit(Result{.name = "big", .value = {tensor}});
@@ -703,7 +703,7 @@ TEST_F(ServiceTest, ReaderThatTakesItsTimeBetweenMessagesKeepsItsRun) {
   while (reader->Read(&event)) {
     if (!event.has_chunk()) continue;
     bytes += event.chunk().data();
-    absl::SleepFor(absl::Milliseconds(150));  // 8 of them are more than the timeout
+    absl::SleepFor(absl::Milliseconds(40));  // 40 of them are more than the timeout
   }
   EXPECT_TRUE(reader->Finish().ok());
   EXPECT_TRUE(bytes == std::string(tensor.data, tensor.bytes));
@@ -787,22 +787,15 @@ TEST_F(ServiceTest, DrainFinishesAcceptedRunsAndRefusesNewOnes) {
   const auto reader = stub_->Run(context.get(), Request());
   v1::RunEvent event;
   ASSERT_TRUE(reader->Read(&event));
+  engine_.on_submit = FakeEngine().on_submit;
   absl::Notification down;
   std::thread shutdown([&] {
     server_->Shutdown(absl::Now() + absl::Seconds(30));
     down.Notify();
   });
   Outcome refused;
-  do {  // until Shutdown has begun, a run is held too: cancelled by its deadline
-    const auto probe = Context();
-    probe->set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(5)));
-    engine_.on_submit = [](const std::shared_ptr<FakeJob>& next, const FakeEngine::Submission&) {
-      next->Accept();
-      next->Complete();
-      return absl::OkStatus();
-    };
-    const auto probe_reader = stub_->Run(probe.get(), Request());
-    refused = Finish(probe_reader.get());
+  do {  // runs complete until Shutdown has begun
+    refused = Run();
   } while (refused.status.ok());
   EXPECT_THAT(refused.status, GrpcIs(grpc::StatusCode::UNAVAILABLE, HasSubstr("shutting down")));
   EXPECT_FALSE(down.HasBeenNotified());

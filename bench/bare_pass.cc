@@ -1,0 +1,39 @@
+#include "bench/bare_pass.h"
+
+#include <ATen/Parallel.h>
+
+#include <memory>
+#include <utility>
+
+#include "engine/models/hosted_model.h"
+#include "engine/models/network.h"
+#include "engine/weights/hub_folder.h"
+
+namespace weft::bench {
+
+absl::StatusOr<Contender> MakeBarePass(const std::string& folder, const std::vector<int64_t>& ids) {
+  absl::StatusOr<weights::HubFolder> hub = weights::HubFolder::Open(folder);
+  if (!hub.ok()) return hub.status();
+  absl::StatusOr<models::Network> network = models::MakeNetwork(*hub);
+  if (!network.ok()) return network.status();
+  absl::StatusOr<std::unique_ptr<models::HostedModel>> hosted =
+      models::HostedModel::Host(*std::move(network), /*pad_left=*/true);
+  if (!hosted.ok()) return hosted.status();
+  // As the engine does for passes that are too small to share out.
+  at::set_num_threads(1);
+  struct Pass {
+    std::unique_ptr<models::HostedModel> model;
+    run::InvokeInput input;
+  };
+  auto pass = std::make_shared<Pass>();
+  pass->model = *std::move(hosted);
+  pass->input = run::InvokeInput::Make({ids}, /*pad=*/0, /*pad_left=*/true);
+  return [pass]() -> absl::StatusOr<double> {
+    at::Tensor output;
+    const double seconds = Time([&] { output = pass->model->Forward(pass->input); });
+    if (!output.defined()) return absl::InternalError("the bare pass gave nothing");
+    return seconds;
+  };
+}
+
+}  // namespace weft::bench

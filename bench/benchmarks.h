@@ -1,0 +1,21 @@
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "bench/harness.h"
+
+namespace weft::bench {
+
+struct Options {
+  /// A Hub folder of a small model, for what is measured through a server.
+  std::string model_folder = "models/atlas";
+};
+
+// One function for each benchmark; README.md says what each measures.
+absl::Status MeasureOverhead(const Options& options, Report& report);
+absl::Status MeasureSite(const Options& options, Report& report);
+absl::Status MeasureRemote(const Options& options, Report& report);
+absl::Status MeasureResults(const Options& options, Report& report);
+
+}  // namespace weft::bench

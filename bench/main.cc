@@ -1,0 +1,70 @@
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "bench/benchmarks.h"
+#include "bench/harness.h"
+
+namespace {
+
+struct Benchmark {
+  const char* name;
+  const char* description;
+  absl::Status (*measure)(const weft::bench::Options& options, weft::bench::Report& report);
+};
+
+const Benchmark kBenchmarks[] = {
+    {"overhead", "a program against the bare pass", weft::bench::MeasureOverhead},
+    {"site", "a site that nobody listens to", weft::bench::MeasureSite},
+    {"remote", "a trace through the server", weft::bench::MeasureRemote},
+    {"results", "large results through the server", weft::bench::MeasureResults},
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app(
+      "Measure what Weft promises: ratios and differences of medians of interleaved samples.\n"
+      "Ends with 0 also where a target was missed: an error alone is a failure.");
+  weft::bench::Options options;
+  std::vector<std::string> only;
+  std::string json;
+  std::string names;
+  for (const Benchmark& benchmark : kBenchmarks) {
+    names += std::string(names.empty() ? "" : ", ") + benchmark.name;
+  }
+  app.add_option("--only", only, "Run these alone: " + names)
+      ->check([&names](const std::string& name) {
+        for (const Benchmark& benchmark : kBenchmarks) {
+          if (name == benchmark.name) return std::string();
+        }
+        return "there is no benchmark `" + name + "`; there are: " + names;
+      });
+  app.add_option("--json", json, "Write what was measured to this file as well");
+  app.add_option("--model", options.model_folder, "The model's folder, for `remote` and `results`")
+      ->capture_default_str();
+  CLI11_PARSE(app, argc, argv);
+
+  weft::bench::Report report(std::cout);
+  bool failed = false;
+  for (const Benchmark& benchmark : kBenchmarks) {
+    if (!only.empty() && std::find(only.begin(), only.end(), benchmark.name) == only.end()) {
+      continue;
+    }
+    report.Begin(benchmark.name, benchmark.description);
+    if (absl::Status status = benchmark.measure(options, report); !status.ok()) {
+      std::cerr << "weft_bench: " << benchmark.name << ": " << status.ToString() << "\n";
+      failed = true;
+    }
+  }
+  report.Summarize();
+  if (!json.empty()) {
+    if (absl::Status status = report.WriteJson(json); !status.ok()) {
+      std::cerr << "weft_bench: " << status.ToString() << "\n";
+      failed = true;
+    }
+  }
+  return failed ? 1 : 0;
+}

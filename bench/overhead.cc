@@ -1,0 +1,183 @@
+#include <ATen/Parallel.h>
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "bench/benchmarks.h"
+#include "bench/mlp.h"
+#include "engine/batch/scheduler.h"
+#include "engine/graph/codec.h"
+#include "engine/graph/lint.h"
+#include "engine/graph/text.h"
+#include "engine/models/hosted_model.h"
+#include "engine/plan/plan_cache.h"
+#include "engine/run/run.h"
+#include "weft/v1/program.pb.h"
+
+namespace weft::bench {
+namespace {
+
+constexpr int kRounds = 15;
+constexpr int kSamples = 400;  // of a round
+constexpr double kMicro = 1e6;
+
+/// The limits that a server has.
+plan::PlanLimits Limits() {
+  return {.value_elements = uint64_t{1} << 30,
+          .result_bytes = uint64_t{8} << 30,
+          .peak_bytes = uint64_t{16} << 30};
+}
+
+/// A program of one row that saves what the first `saves` layers give, as a client sends it.
+absl::StatusOr<std::string> ProgramBytes(int saves) {
+  std::string text = "invoke [1] {\n";
+  for (int i = 0; i < saves; ++i) {
+    absl::StrAppend(&text, "%v", i, " = read layers.", i, ".output\nsave s", i, " = %v", i, "\n");
+  }
+  absl::StatusOr<graph::Program> program = graph::ParseProgram(text + "}\n");
+  if (!program.ok()) return program.status();
+  v1::Program message;
+  graph::EncodeProgram(*program, &message);
+  return message.SerializeAsString();
+}
+
+/// From bytes to values, as the server does it but for its threads. Gives the number of values.
+absl::StatusOr<size_t> RunBytes(const std::string& bytes, models::HostedModel& model,
+                                plan::PlanCache& plans) {
+  v1::Program message;
+  if (absl::Status status = graph::ParseChecked(bytes.data(), bytes.size(), &message);
+      !status.ok()) {
+    return status;
+  }
+  absl::StatusOr<graph::Program> program = graph::DecodeProgram(message);
+  if (!program.ok()) return program.status();
+  if (absl::Status status = graph::Check(*program); !status.ok()) return status;
+  std::vector<run::InvokeInput> inputs;
+  std::vector<plan::RowCount> counts;
+  for (const graph::Node& node : program->nodes) {
+    const auto* invoke = std::get_if<graph::Invoke>(&node.kind);
+    if (invoke == nullptr) continue;
+    inputs.push_back(run::InvokeInput::Make(std::get<graph::Invoke::Tokens>(invoke->input).rows,
+                                            /*pad=*/0, model.pad_left()));
+    counts.push_back({inputs.back().batch(), inputs.back().tokens()});
+  }
+  absl::StatusOr<plan::Planned> planned = plans.Get(*program, counts);
+  if (!planned.ok()) return planned.status();
+  run::Run run(*planned->plan, *program, model.spec(), model, std::move(inputs), run::RunLimits(),
+               absl::InfiniteFuture(), model.pad_left());
+  run::Run* const runs[] = {&run};
+  if (absl::Status status = model.Run(runs); !status.ok()) return status;
+  if (!run.status().ok()) return run.status();
+  std::vector<graph::HostValue> values;
+  values.reserve(run.saved().size());
+  for (const std::optional<c10::IValue>& saved : run.saved()) {
+    if (saved.has_value()) values.push_back(run::ToHostValue(*saved));
+  }
+  return values.size();
+}
+
+/// Work for a scheduler whose passes do nothing but look at the clock.
+class Hop : public batch::Work {
+ public:
+  int64_t rows() const override { return 1; }
+  bool alone() const override { return false; }
+  int priority() const override { return 0; }
+  void Moved(uint32_t) override {}
+};
+
+class ClockWorker : public batch::Worker {
+ public:
+  void RunPass(absl::Span<const std::shared_ptr<batch::Work>>) override {
+    arrived_.store(std::chrono::steady_clock::now().time_since_epoch().count(),
+                   std::memory_order_release);
+  }
+  /// The time of the pass, once there was one.
+  std::chrono::steady_clock::time_point Await() {
+    std::chrono::steady_clock::rep ticks = 0;
+    while ((ticks = arrived_.exchange(0, std::memory_order_acquire)) == 0) {
+      std::this_thread::sleep_for(std::chrono::microseconds(20));
+    }
+    return std::chrono::steady_clock::time_point(std::chrono::steady_clock::duration(ticks));
+  }
+
+ private:
+  std::atomic<std::chrono::steady_clock::rep> arrived_{0};
+};
+
+Contender OfProgram(std::string bytes, size_t saves, models::HostedModel& model,
+                    plan::PlanCache* plans) {
+  return [bytes = std::move(bytes), saves, &model, plans]() -> absl::StatusOr<double> {
+    plan::PlanCache cold(model.spec(), Limits());
+    absl::StatusOr<size_t> values = 0;
+    const double seconds =
+        Time([&] { values = RunBytes(bytes, model, plans != nullptr ? *plans : cold); });
+    if (!values.ok()) return values.status();
+    if (*values != saves) return absl::InternalError("a save has no value");
+    return seconds;
+  };
+}
+
+}  // namespace
+
+absl::Status MeasureOverhead(const Options&, Report& report) {
+  // As the engine does for passes as small as this one.
+  at::set_num_threads(1);
+  absl::StatusOr<std::unique_ptr<models::HostedModel>> model = HostMlp();
+  if (!model.ok()) return model.status();
+  plan::PlanCache plans((*model)->spec(), Limits());
+
+  std::vector<Contender> contenders;
+  const auto input = run::InvokeInput::Make({{1}}, /*pad=*/0, (*model)->pad_left());
+  contenders.push_back([&]() -> absl::StatusOr<double> {
+    at::Tensor output;
+    const double seconds = Time([&] { output = (*model)->Forward(input); });
+    if (output.numel() != kMlpWidth) return absl::InternalError("the bare pass gave no row");
+    return seconds;
+  });
+  for (size_t saves : {0, 1, 12}) {
+    absl::StatusOr<std::string> bytes = ProgramBytes(static_cast<int>(saves));
+    if (!bytes.ok()) return bytes.status();
+    contenders.push_back(OfProgram(*bytes, saves, **model, &plans));
+    if (saves == 12) contenders.push_back(OfProgram(*bytes, saves, **model, nullptr));
+  }
+  enum { kBare, kEmpty, kOne, kTwelve, kCold };
+  absl::StatusOr<Interleaved> measured = Interleaved::Measure(contenders, kRounds, kSamples);
+  if (!measured.ok()) return measured.status();
+
+  report.Add({"empty program, over the bare pass", "us",
+              measured->Of([](auto t) { return kMicro * (t[kEmpty] - t[kBare]); }), 20});
+  report.Add({"a save of one row, one of 1", "us",
+              measured->Of([](auto t) { return kMicro * (t[kOne] - t[kEmpty]); }), 3});
+  report.Add({"a save of one row, one of 12", "us",
+              measured->Of([](auto t) { return kMicro * (t[kTwelve] - t[kEmpty]) / 12; }), 3});
+  report.Add({"12 saves, over the bare pass", "us",
+              measured->Of([](auto t) { return kMicro * (t[kTwelve] - t[kBare]); })});
+  report.Add({"the same with a plan of its own, over a cached one", "us",
+              measured->Of([](auto t) { return kMicro * (t[kCold] - t[kTwelve]); })});
+  report.Add({"the bare pass: MLP, 12 layers of width 64, 1 row", "us",
+              measured->Of([](auto t) { return kMicro * t[kBare]; })});
+
+  ClockWorker worker;
+  batch::Scheduler scheduler(worker, /*max_rows=*/1024);
+  absl::StatusOr<Interleaved> hops = Interleaved::Measure(
+      {[&]() -> absl::StatusOr<double> {
+        const auto start = std::chrono::steady_clock::now();
+        if (absl::Status status = scheduler.Add(std::make_shared<Hop>()); !status.ok()) {
+          return status;
+        }
+        return std::chrono::duration<double>(worker.Await() - start).count();
+      }},
+      kRounds, kSamples);
+  if (!hops.ok()) return hops.status();
+  report.Add({"the queue: from Add to the pass on the model's thread", "us",
+              hops->Of([](auto t) { return kMicro * t[0]; })});
+  return absl::OkStatus();
+}
+
+}  // namespace weft::bench

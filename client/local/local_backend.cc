@@ -1,0 +1,240 @@
+#include <deque>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "client/src/convert.h"
+#include "engine/engine.h"
+#include "engine/graph/error.h"
+#include "weft/local.h"
+
+namespace weft {
+namespace {
+
+template <typename... Fs>
+struct Overloaded : Fs... {
+  using Fs::operator()...;
+};
+template <typename... Fs>
+Overloaded(Fs...) -> Overloaded<Fs...>;
+
+HostedModel Convert(const ModelSummary& summary) {
+  return {summary.name,          summary.family,      summary.dtype,
+          summary.device,        summary.fingerprint, summary.parameters,
+          summary.has_tokenizer, summary.max_tokens,  summary.vocabulary};
+}
+
+RunCost Convert(const Cost& cost) {
+  return {cost.queue_seconds, cost.run_seconds,  cost.operator_seconds, cost.tokens,
+          cost.passes,        cost.result_bytes, cost.peak_bytes};
+}
+
+std::vector<ErrorDetails> Convert(const std::vector<graph::Error>& errors) {
+  std::vector<ErrorDetails> details;
+  for (const graph::Error& error : errors) details.push_back(internal::FromGraph(error));
+  return details;
+}
+
+/// Hands the engine's events, which come on its threads, to the thread that waits for the run.
+class Mailbox {
+ public:
+  void Put(Event event) {
+    absl::MutexLock lock(&mutex_);
+    events_.push_back(std::move(event));
+  }
+  Event Get() {
+    absl::MutexLock lock(&mutex_);
+    mutex_.Await(absl::Condition(
+        +[](std::deque<Event>* events) { return !events->empty(); }, &events_));
+    Event event = std::move(events_.front());
+    events_.pop_front();
+    return event;
+  }
+
+ private:
+  absl::Mutex mutex_;
+  std::deque<Event> events_ ABSL_GUARDED_BY(mutex_);
+};
+
+/// Ends a run that is left early, by an exception of the caller's on_event.
+class JobScope {
+ public:
+  explicit JobScope(std::shared_ptr<Job> job) : job_(std::move(job)) {}
+  ~JobScope() { job_->Cancel(); }
+
+ private:
+  const std::shared_ptr<Job> job_;
+};
+
+class LocalBackend final : public Backend {
+ public:
+  explicit LocalBackend(std::unique_ptr<Engine> engine) : engine_(std::move(engine)) {}
+
+  absl::StatusOr<Identity> WhoAmI() override {
+    Identity identity;
+    identity.label = "in process";
+    identity.scopes = {"trace", "weights"};
+    identity.models = {"*"};
+    return identity;
+  }
+
+  absl::StatusOr<std::vector<HostedModel>> ListModels() override {
+    std::vector<HostedModel> models;
+    for (const ModelSummary& summary : engine_->ListModels()) models.push_back(Convert(summary));
+    return models;
+  }
+
+  absl::StatusOr<ModelDescription> GetModel(const std::string& name) override {
+    absl::StatusOr<std::shared_ptr<const ModelInfo>> info = engine_->GetModel(name);
+    if (!info.ok()) return info.status();
+    ModelDescription model;
+    model.summary = Convert((*info)->summary);
+    for (const ModuleInfo& module : (*info)->modules) {
+      model.modules.push_back({module.path, module.type, module.detail});
+    }
+    for (const SiteInfo& site : (*info)->sites) {
+      model.sites.push_back({site.site.module, graph::ToString(graph::Site{"", site.site.point, 0}),
+                             site.site.visit, graph::ToString(site.value), site.writable});
+    }
+    for (const ParameterInfo& parameter : (*info)->parameters) {
+      model.parameters.push_back(
+          {parameter.path, static_cast<DType>(parameter.dtype), parameter.shape});
+    }
+    absl::StatusOr<uint64_t> passes = engine_->CountPasses(name);
+    if (passes.ok()) model.passes = *passes;
+    model.config_json = (*info)->config_json;
+    return model;
+  }
+
+  absl::StatusOr<std::vector<OperatorDescription>> ListOperators() override {
+    std::vector<OperatorDescription> operators;
+    for (const OperatorInfo& info : engine_->ListOperators()) {
+      OperatorDescription description;
+      description.name = info.name;
+      for (const OverloadInfo& overload : info.overloads) {
+        description.overloads.push_back(
+            {overload.schema, overload.makes, overload.in_place, overload.random});
+      }
+      operators.push_back(std::move(description));
+    }
+    return operators;
+  }
+
+  absl::StatusOr<std::vector<std::vector<int64_t>>> Tokenize(
+      const std::string& model, const std::vector<std::string>& texts) override {
+    absl::StatusOr<std::vector<TokenPieces>> pieces =
+        engine_->Tokenize(model, texts, /*special_tokens=*/true);
+    if (!pieces.ok()) return pieces.status();
+    std::vector<std::vector<int64_t>> rows;
+    for (TokenPieces& row : *pieces) rows.push_back(std::move(row.ids));
+    return rows;
+  }
+
+  absl::StatusOr<std::vector<std::string>> Detokenize(
+      const std::string& model, const std::vector<std::vector<int64_t>>& rows) override {
+    return engine_->Detokenize(model, rows, /*skip_special_tokens=*/false);
+  }
+
+  absl::StatusOr<ValidationReport> Validate(const std::string& model, const Program& program,
+                                            const RunSettings& settings) override {
+    absl::StatusOr<Validation> validation =
+        engine_->Validate(model, program.graph(), Options(settings));
+    if (!validation.ok()) return validation.status();
+    ValidationReport report;
+    for (const Validation::SavedShape& save : validation->saves) {
+      report.saves.push_back({save.name, graph::ToString(save.value)});
+    }
+    report.warnings = Convert(validation->warnings);
+    report.estimate = Convert(validation->estimate);
+    report.fingerprint = validation->fingerprint;
+    return report;
+  }
+
+  absl::Status Run(const std::string& model, const Program& program, const RunSettings& settings,
+                   absl::FunctionRef<void(RunEvent)> on_event) override {
+    // The engine may still call its sink when this returns early.
+    auto mailbox = std::make_shared<Mailbox>();
+    absl::StatusOr<std::shared_ptr<Job>> job =
+        engine_->Submit(model, program.graph(), Options(settings),
+                        [mailbox](Event event) { mailbox->Put(std::move(event)); });
+    if (!job.ok()) return job.status();
+    JobScope scope(*job);
+    const std::shared_ptr<void> cancel =
+        settings.cancellation.OnCancel([job = *job] { job->Cancel(); });
+
+    bool ended = false;
+    absl::Status end;
+    while (!ended) {
+      Event next = mailbox->Get();
+      std::visit(Overloaded{
+                     [&](Accepted& accepted) {
+                       on_event(event::Accepted{accepted.job_id, accepted.fingerprint,
+                                                Convert(accepted.warnings)});
+                     },
+                     [&](Queued& queued) { on_event(event::Queued{queued.position}); },
+                     [&](Running&) { on_event(event::Running{}); },
+                     [&](LogLine& log) {
+                       on_event(event::Log{log.label, log.text});
+                     },
+                     [&](Result& result) {
+                       absl::StatusOr<Value> value = internal::FromGraph(result.value);
+                       if (value.ok()) {
+                         on_event(event::Result{result.name, *std::move(value)});
+                       } else {
+                         on_event(event::Missing{result.name, value.status()});
+                       }
+                     },
+                     [&](Missing& missing) {
+                       on_event(event::Missing{missing.name, graph::ToStatus(missing.reason)});
+                     },
+                     [&](Completed& completed) {
+                       ended = true;
+                       on_event(event::Completed{completed.fingerprint, Convert(completed.cost)});
+                     },
+                     [&](Failed& failed) {
+                       ended = true;
+                       end = graph::ToStatus(failed.error);
+                     },
+                 },
+                 next);
+    }
+    return end;
+  }
+
+ private:
+  static RunOptions Options(const RunSettings& settings) {
+    RunOptions options;
+    options.deadline = absl::Now() + settings.deadline;
+    options.exclusive = settings.exclusive;
+    options.seed = settings.seed;
+    options.access.weights = true;
+    return options;
+  }
+
+  const std::unique_ptr<Engine> engine_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<Backend>> MakeLocalBackend(const LocalOptions& options) {
+  EngineOptions engine_options;
+  engine_options.threads = options.threads;
+  absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Create(engine_options);
+  if (!engine.ok()) return engine.status();
+  for (const auto& [name, folder] : options.models) {
+    if (absl::Status status = (*engine)->LoadModel(name, folder); !status.ok()) return status;
+  }
+  return std::make_shared<LocalBackend>(*std::move(engine));
+}
+
+absl::StatusOr<Client> MakeLocalClient(const LocalOptions& options) {
+  absl::StatusOr<std::shared_ptr<Backend>> backend = MakeLocalBackend(options);
+  if (!backend.ok()) return backend.status();
+  return Client(*std::move(backend));
+}
+
+}  // namespace weft

@@ -1,0 +1,333 @@
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "engine/graph/error.h"
+#include "engine/plan/module_result.h"
+#include "engine/plan/planner.h"
+
+namespace weft::plan {
+namespace {
+
+using graph::Point;
+
+/// Walks a plan on meta tensors.
+class Checker {
+ public:
+  Checker(const Plan& plan, const graph::Program& program, const ModelSpec& model,
+          absl::Span<const RowCount> rows, const PlanLimits& limits)
+      : plan_(plan),
+        program_(program),
+        model_(model),
+        rows_(rows.begin(), rows.end()),
+        limits_(limits),
+        frame_(plan.slots),
+        bytes_(plan.slots, 0) {
+    RowCount all;
+    for (size_t i = 0; i < plan.invokes.size(); ++i) {
+      if (plan.invokes[i].all_rows) continue;
+      all.batch += rows_[i].batch;
+      all.tokens = std::max(all.tokens, rows_[i].tokens);
+    }
+    for (size_t i = 0; i < plan.invokes.size(); ++i) {
+      if (plan.invokes[i].all_rows) rows_[i] = all;
+    }
+    check_.saves.resize(plan.saves.size());
+  }
+
+  absl::StatusOr<PlanCheck> Run() {
+    for (const Instruction& instruction : plan_.instructions) {
+      instruction_ = &instruction;
+      absl::StatusOr<c10::IValue> result =
+          std::visit([this](const auto& what) { return Visit(what); }, instruction.what);
+      if (!result.ok()) {
+        const graph::Error error = graph::FromStatus(result.status());
+        if (error.node != graph::kNoNode) return result.status();
+        return graph::StatementError(result.status().code(), program_, instruction.node,
+                                     error.message, error.hint);
+      }
+      if (instruction.result != kNoSlot) {
+        if (absl::Status status = Hold(*std::move(result)); !status.ok()) return status;
+      }
+      for (Slot slot : instruction.release) {
+        live_ -= std::exchange(bytes_[slot], 0);
+        frame_[slot] = c10::IValue();
+      }
+    }
+    return std::move(check_);
+  }
+
+ private:
+  absl::Status Refuse(absl::StatusCode code, const std::string& message,
+                      const std::string& hint = "") const {
+    return graph::StatementError(code, program_, instruction_->node, message, hint);
+  }
+  absl::Status Misfit(const std::string& message, const std::string& hint = "") const {
+    return Refuse(absl::StatusCode::kInvalidArgument, message, hint);
+  }
+
+  const c10::IValue& At(Slot slot) const { return frame_[slot]; }
+
+  /// Elements and bytes of all tensors of a value.
+  static void Measure(const c10::IValue& value, uint64_t& largest, uint64_t& bytes) {
+    if (value.isTensor()) {
+      const at::Tensor& tensor = value.toTensor();
+      largest = std::max<uint64_t>(largest, tensor.numel());
+      bytes += static_cast<uint64_t>(tensor.numel()) * tensor.element_size();
+    } else if (value.isTuple()) {
+      for (const c10::IValue& item : value.toTupleRef().elements()) Measure(item, largest, bytes);
+    } else if (value.isList()) {
+      for (const c10::IValue& item : value.toListRef()) Measure(item, largest, bytes);
+    } else if (value.isGenericDict()) {
+      for (const auto& entry : value.toGenericDict()) Measure(entry.value(), largest, bytes);
+    }
+  }
+
+  absl::Status Hold(c10::IValue value) {
+    uint64_t largest = 0, bytes = 0;
+    Measure(value, largest, bytes);
+    if (limits_.value_elements != 0 && largest > limits_.value_elements) {
+      return Refuse(absl::StatusCode::kResourceExhausted,
+                    absl::StrCat("a value of ", largest, " elements; at most ",
+                                 limits_.value_elements, " are allowed"));
+    }
+    const Slot slot = instruction_->result;
+    bytes_[slot] = IsView() ? 0 : bytes;
+    live_ += bytes_[slot];
+    frame_[slot] = std::move(value);
+    return CountPeak(0);
+  }
+
+  /// Results that share the memory of another value of the frame.
+  bool IsView() const {
+    if (const auto* call = std::get_if<CallOperator>(&instruction_->what)) {
+      return call->call.row->makes == Makes::kView ||
+             call->call.row->makes == Makes::kOverlappingView;
+    }
+    return std::holds_alternative<TakeItem>(instruction_->what) ||
+           std::holds_alternative<MakeStructure>(instruction_->what) ||
+           std::holds_alternative<LoadParameter>(instruction_->what);
+  }
+
+  absl::Status CountPeak(uint64_t workspace) {
+    check_.peak_bytes = std::max(check_.peak_bytes, live_ + check_.result_bytes + workspace);
+    if (limits_.peak_bytes != 0 && check_.peak_bytes > limits_.peak_bytes) {
+      return Refuse(absl::StatusCode::kResourceExhausted,
+                    absl::StrCat("up to here the program's values take ", check_.peak_bytes,
+                                 " bytes at once; at most ", limits_.peak_bytes, " are allowed"),
+                    "save or use less at a time");
+    }
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<c10::IValue> Call(const BoundCall& call) {
+    c10::Stack stack = BindCall(call, program_, [this](Slot slot) { return At(slot); });
+    absl::StatusOr<c10::IValue> result = RunMeta(*call.row, stack);
+    if (!result.ok()) return result.status();
+    if (call.shape_of >= 0) {
+      // Planned at counts where it fits; these may be others.
+      const at::Tensor &before = stack[call.shape_of].toTensor(), &after = result->toTensor();
+      if (before.sizes() != after.sizes()) {
+        return Misfit(absl::StrCat("this would change the shape of a value in place from ",
+                                   c10::str(before.sizes()), " to ", c10::str(after.sizes())),
+                      "use the operator that makes a new value");
+      }
+    }
+    const CallCost cost = CostOf(*call.row, stack, *result);
+    check_.operations += cost.operations;
+    if (absl::Status status = CountPeak(static_cast<uint64_t>(cost.workspace_bytes));
+        !status.ok()) {
+      return status;
+    }
+    return result;
+  }
+
+  absl::StatusOr<c10::IValue> Follow(c10::IValue value, const std::vector<ViewStep>& steps) {
+    for (const ViewStep& step : steps) {
+      absl::StatusOr<c10::IValue> next = [&]() -> absl::StatusOr<c10::IValue> {
+        if (const auto* index = std::get_if<int64_t>(&step.item)) return TakeItemOf(value, *index);
+        if (const auto* key = std::get_if<std::string>(&step.item)) return TakeItemOf(value, *key);
+        c10::Stack stack = BindCall(step.call, program_, [this](Slot slot) { return At(slot); });
+        stack[0] = value;
+        return RunMeta(*step.call.row, std::move(stack));
+      }();
+      if (!next.ok()) return next.status();
+      value = *std::move(next);
+    }
+    return value;
+  }
+
+  /// As copy_: `value` broadcasts to the part's shape and can be converted to its dtype.
+  absl::Status FitsPart(const c10::IValue& part, const c10::IValue& value) const {
+    if (!part.isTensor() || !value.isTensor()) return Misfit("only tensors can be written");
+    const at::Tensor &to = part.toTensor(), &from = value.toTensor();
+    if (!at::is_expandable_to(from.sizes(), to.sizes())) {
+      return Misfit(absl::StrCat("a value of shape ", c10::str(from.sizes()),
+                                 " does not fit into a part of shape ", c10::str(to.sizes())),
+                    "it must have that shape, or broadcast to it");
+    }
+    if (from.is_complex() && !to.is_complex()) return WrongDType(from, to);
+    return absl::OkStatus();
+  }
+
+  absl::Status WrongDType(const at::Tensor& from, const at::Tensor& to) const {
+    return Misfit(
+        absl::StrCat("a value of dtype ", graph::ToString(FromScalarType(from.scalar_type())),
+                     " is written where there is ",
+                     graph::ToString(FromScalarType(to.scalar_type()))),
+        "convert it with aten::to");
+  }
+
+  /// A replacement has the structure and the shape of what it replaces.
+  absl::Status FitsWhole(const c10::IValue& whole, const c10::IValue& value,
+                         bool first_leaf) const {
+    if (whole.isTensor()) {
+      if (!value.isTensor()) {
+        return Misfit(absl::StrCat("the value is ", graph::ToString(PatternOf(value)),
+                                   ", and it replaces ", graph::ToString(PatternOf(whole))));
+      }
+      const at::Tensor &to = whole.toTensor(), &from = value.toTensor();
+      if (from.sizes() != to.sizes()) {
+        return Misfit(absl::StrCat("a value of shape ", c10::str(from.sizes()),
+                                   " replaces one of shape ", c10::str(to.sizes())),
+                      "a replacement has the same shape; a slice write (`[...] =`) broadcasts");
+      }
+      if (from.scalar_type() != to.scalar_type() &&
+          !(from.is_floating_point() && to.is_floating_point())) {
+        return WrongDType(from, to);
+      }
+      return absl::OkStatus();
+    }
+    if (whole.isNone()) {
+      return value.isNone() ? absl::OkStatus() : Misfit("a value is given where there is none");
+    }
+    std::vector<c10::IValue> items = ItemsOf(whole);
+    if (value.isTensor() && first_leaf && !items.empty()) {
+      return FitsWhole(items.front(), value, true);
+    }
+    std::vector<c10::IValue> given = ItemsOf(value);
+    if (value.isTensor() || given.size() != items.size()) {
+      return Misfit(absl::StrCat("the value is ", graph::ToString(PatternOf(value)),
+                                 ", and it replaces ", graph::ToString(PatternOf(whole))),
+                    "a replacement has the structure of what it replaces, or is a lone tensor for "
+                    "its first");
+    }
+    for (size_t i = 0; i < items.size(); ++i) {
+      if (absl::Status status = FitsWhole(items[i], given[i], false); !status.ok()) return status;
+    }
+    return absl::OkStatus();
+  }
+
+  static std::vector<c10::IValue> ItemsOf(const c10::IValue& value) {
+    std::vector<c10::IValue> items;
+    if (value.isTuple()) {
+      for (const c10::IValue& item : value.toTupleRef().elements()) items.push_back(item);
+    } else if (value.isList()) {
+      for (const c10::IValue& item : value.toListRef()) items.push_back(item);
+    } else if (value.isGenericDict()) {
+      for (const auto& entry : value.toGenericDict()) items.push_back(entry.value());
+    }
+    return items;
+  }
+
+  c10::IValue SiteMeta(int site, int invoke) const {
+    return MetaOf(model_.sites()[site].pattern, rows_[invoke]);
+  }
+
+  absl::StatusOr<c10::IValue> Visit(const ReadSite& read) {
+    return SiteMeta(instruction_->time, read.invoke);
+  }
+  absl::StatusOr<c10::IValue> Visit(const ReadInvoke& read) {
+    std::vector<int64_t> shape = {rows_[read.invoke].batch};
+    if (read.point != Point::kRows) shape.push_back(rows_[read.invoke].tokens);
+    return c10::IValue(at::empty(shape, at::device(at::kMeta).dtype(at::kLong)));
+  }
+  absl::StatusOr<c10::IValue> Visit(const LoadConstant&) {
+    const auto& tensor = std::get<graph::Constant>(program_.at(instruction_->node).kind).tensor;
+    return c10::IValue(
+        at::empty(tensor.shape, at::device(at::kMeta).dtype(ToScalarType(tensor.dtype))));
+  }
+  absl::StatusOr<c10::IValue> Visit(const LoadParameter& parameter) {
+    const ParameterSpec& spec = model_.parameters().at(parameter.path);
+    return c10::IValue(
+        at::empty(spec.shape, at::device(at::kMeta).dtype(ToScalarType(spec.dtype))));
+  }
+  absl::StatusOr<c10::IValue> Visit(const CallOperator& what) { return Call(what.call); }
+  absl::StatusOr<c10::IValue> Visit(const TakeItem& what) {
+    return TakeItemOf(At(what.from), what.item);
+  }
+  absl::StatusOr<c10::IValue> Visit(const MakeStructure& what) {
+    return MakeStructureOf(what, [this](Slot slot) { return At(slot); });
+  }
+  absl::StatusOr<c10::IValue> Visit(const ReplacePart& what) {
+    absl::StatusOr<c10::IValue> part = Follow(At(what.base), what.steps);
+    if (!part.ok()) return part.status();
+    if (absl::Status status = FitsPart(*part, At(what.value)); !status.ok()) return status;
+    return At(what.base);
+  }
+  absl::StatusOr<c10::IValue> Visit(const CallModule& what) {
+    const bool all = what.invoke >= 0 && plan_.invokes[what.invoke].all_rows;
+    return ModuleResult(model_, what.module, At(what.input),
+                        what.invoke < 0 ? RowCount{} : rows_[what.invoke], all);
+  }
+  absl::StatusOr<c10::IValue> Visit(const WriteSite& what) {
+    const c10::IValue whole = SiteMeta(instruction_->time, what.invoke);
+    if (what.steps.empty()) return Checked(FitsWhole(whole, At(what.value), true));
+    absl::StatusOr<c10::IValue> part = Follow(whole, what.steps);
+    if (!part.ok()) return part.status();
+    return Checked(FitsPart(*part, At(what.value)));
+  }
+  absl::StatusOr<c10::IValue> Visit(const SkipModule& what) {
+    const int output = model_.FindSite(what.module, Point::kOutput, what.visit);
+    return Checked(FitsWhole(SiteMeta(output, what.invoke), At(what.value), true));
+  }
+  absl::StatusOr<c10::IValue> Visit(const SaveValue& what) {
+    uint64_t largest = 0, bytes = 0;
+    Measure(At(what.value), largest, bytes);
+    check_.result_bytes += bytes;
+    if (limits_.result_bytes != 0 && check_.result_bytes > limits_.result_bytes) {
+      return Refuse(absl::StatusCode::kResourceExhausted,
+                    absl::StrCat("up to here the results take ", check_.result_bytes,
+                                 " bytes; at most ", limits_.result_bytes, " are allowed"),
+                    "save slices, or reduce on the server");
+    }
+    check_.saves[what.save] = PatternOf(At(what.value));
+    return Checked(CountPeak(0));
+  }
+  absl::StatusOr<c10::IValue> Visit(const LogValue&) { return c10::IValue(); }
+
+  static absl::StatusOr<c10::IValue> Checked(const absl::Status& status) {
+    if (!status.ok()) return status;
+    return c10::IValue();
+  }
+
+  const Plan& plan_;
+  const graph::Program& program_;
+  const ModelSpec& model_;
+  std::vector<RowCount> rows_;
+  const PlanLimits& limits_;
+  std::vector<c10::IValue> frame_;
+  std::vector<uint64_t> bytes_;
+  uint64_t live_ = 0;
+  const Instruction* instruction_ = nullptr;
+  PlanCheck check_;
+};
+
+}  // namespace
+
+absl::StatusOr<PlanCheck> CheckPlan(const Plan& plan, const graph::Program& program,
+                                    const ModelSpec& model, absl::Span<const RowCount> rows,
+                                    const PlanLimits& limits) {
+  absl::StatusOr<PlanCheck> check = absl::InternalError("not checked");
+  absl::Status status = CatchTorch([&] {
+    check = Checker(plan, program, model, rows, limits).Run();
+    return absl::OkStatus();
+  });
+  if (!status.ok()) return status;
+  return check;
+}
+
+}  // namespace weft::plan

@@ -1,0 +1,55 @@
+#include "engine/plan/module_result.h"
+
+#include <ATen/ATen.h>
+
+#include "absl/strings/str_cat.h"
+#include "engine/plan/planner.h"
+
+namespace weft::plan {
+
+using graph::Point;
+
+absl::StatusOr<c10::IValue> ModuleResult(const ModelSpec& model, int module,
+                                         const c10::IValue& input, RowCount rows, bool all_rows) {
+  const SiteSpec& in = model.sites()[model.FindSite(module, Point::kInput, 0)];
+  const SiteSpec& out = model.sites()[model.FindSite(module, Point::kOutput, 0)];
+  const auto* pattern = std::get_if<graph::Pattern::Tensor>(&in.pattern.value);
+  if (pattern == nullptr || !input.isTensor()) {
+    return absl::InvalidArgumentError("a module is called with a tensor");
+  }
+  const at::Tensor& given = input.toTensor();
+  const c10::ScalarType dtype = ToScalarType(pattern->dtype);
+  if (given.scalar_type() != dtype) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "`", in.site.module, "` takes ", graph::ToString(pattern->dtype), ", and is given ",
+        graph::ToString(FromScalarType(given.scalar_type())), "; convert with aten::to"));
+  }
+  if (!model.modules()[module].rowwise) {
+    const at::Tensor expected = MetaOf(in.pattern, rows).toTensor();
+    if (all_rows || given.sizes() != expected.sizes()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "`", in.site.module, "` looks at whole prompts, so it takes a value of its invoke's ",
+          "shape ", all_rows ? "(and `invoke { }` has none)" : c10::str(expected.sizes()),
+          ", and is given ", c10::str(given.sizes())));
+    }
+    return MetaOf(out.pattern, rows);
+  }
+  // Leading dimensions are free; what follows batch and tokens is the module's.
+  const size_t own = pattern->shape.size() - 2;
+  const auto sizes = given.sizes();
+  bool fits = sizes.size() >= own;
+  for (size_t i = 0; fits && i < own; ++i) {
+    fits = sizes[sizes.size() - own + i] == pattern->shape[2 + i].At(1, 1);
+  }
+  const auto* result = std::get_if<graph::Pattern::Tensor>(&out.pattern.value);
+  if (!fits || result == nullptr) {
+    return absl::InvalidArgumentError(absl::StrCat("`", in.site.module, "` takes ",
+                                                   graph::ToString(in.pattern),
+                                                   ", and is given the shape ", c10::str(sizes)));
+  }
+  std::vector<int64_t> shape(sizes.begin(), sizes.end() - static_cast<int64_t>(own));
+  for (size_t i = 2; i < result->shape.size(); ++i) shape.push_back(result->shape[i].At(1, 1));
+  return c10::IValue(at::empty(shape, at::device(at::kMeta).dtype(ToScalarType(result->dtype))));
+}
+
+}  // namespace weft::plan

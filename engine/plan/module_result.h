@@ -1,0 +1,16 @@
+#pragma once
+
+#include <ATen/core/ivalue.h>
+
+#include "absl/status/statusor.h"
+#include "engine/plan/model_spec.h"
+#include "engine/plan/plan.h"
+
+namespace weft::plan {
+
+/// The (meta) result of calling a module out of band on `input`, a value of an invoke of `rows`
+/// (`all_rows`: of `invoke { }`). kInvalidArgument if the module does not take such a value.
+absl::StatusOr<c10::IValue> ModuleResult(const ModelSpec& model, int module,
+                                         const c10::IValue& input, RowCount rows, bool all_rows);
+
+}  // namespace weft::plan

@@ -1,0 +1,232 @@
+#include "engine/batch/scheduler.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "tests/support/status_matchers.h"
+
+namespace weft::batch {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using testing::IsOk;
+using testing::StatusIs;
+using Names = std::vector<std::string>;
+
+constexpr int64_t kMaxRows = 10;
+
+class NamedWork : public Work {
+ public:
+  struct Options {
+    int64_t rows = 1;
+    bool alone = false;
+    int priority = 0;
+  };
+  NamedWork(std::string name, const Options& options) : name_(std::move(name)), options_(options) {}
+
+  int64_t rows() const override { return options_.rows; }
+  bool alone() const override { return options_.alone; }
+  int priority() const override { return options_.priority; }
+  void Moved(uint32_t position) override {
+    absl::MutexLock lock(&mutex_);
+    position_ = position;
+  }
+
+  const std::string& name() const { return name_; }
+  /// The last place that it was told.
+  std::optional<uint32_t> position() const {
+    absl::MutexLock lock(&mutex_);
+    return position_;
+  }
+
+ private:
+  const std::string name_;
+  const Options options_;
+  mutable absl::Mutex mutex_;
+  std::optional<uint32_t> position_ ABSL_GUARDED_BY(mutex_);
+};
+
+/// Every pass stays until it is let go.
+class SteppedWorker : public Worker {
+ public:
+  void RunPass(absl::Span<const std::shared_ptr<Work>> work) override {
+    absl::MutexLock lock(&mutex_);
+    Names names;
+    for (const auto& each : work) names.push_back(static_cast<NamedWork&>(*each).name());
+    running_ = std::move(names);
+    auto may_end = [this] { return let_go_ || let_all_go_; };
+    mutex_.Await(absl::Condition(&may_end));
+    let_go_ = false;
+    running_.reset();
+    ++finished_;
+  }
+
+  /// Wait until a pass has begun; who is in it.
+  Names Running() {
+    absl::MutexLock lock(&mutex_);
+    mutex_.Await(absl::Condition(this, &SteppedWorker::IsRunning));
+    return *running_;
+  }
+  /// Let the pass that is running end, and wait for its end.
+  void Finish() {
+    absl::MutexLock lock(&mutex_);
+    mutex_.Await(absl::Condition(this, &SteppedWorker::IsRunning));
+    const int before = finished_;
+    let_go_ = true;
+    auto ended = [this, before] { return finished_ > before; };
+    mutex_.Await(absl::Condition(&ended));
+  }
+  /// From now on no pass waits.
+  void LetAllGo() {
+    absl::MutexLock lock(&mutex_);
+    let_all_go_ = true;
+  }
+
+ private:
+  bool IsRunning() const { return running_.has_value() && !let_go_; }
+
+  absl::Mutex mutex_;
+  std::optional<Names> running_;
+  bool let_go_ = false;
+  bool let_all_go_ = false;
+  int finished_ = 0;
+};
+
+class SchedulerTest : public ::testing::Test {
+ protected:
+  /// A pass is running from the start, so that what is added waits.
+  void SetUp() override {
+    Add("first");
+    EXPECT_THAT(worker_.Running(), ElementsAre("first"));
+  }
+  /// The scheduler waits for the pass that is running when it is destroyed.
+  void TearDown() override { worker_.LetAllGo(); }
+
+  std::shared_ptr<NamedWork> Add(const std::string& name, const NamedWork::Options& options = {}) {
+    auto work = std::make_shared<NamedWork>(name, options);
+    EXPECT_THAT(scheduler_.Add(work), IsOk());
+    return work;
+  }
+  /// End the pass that is running; who is in the next one.
+  Names Next() {
+    worker_.Finish();
+    return worker_.Running();
+  }
+
+  SteppedWorker worker_;
+  Scheduler scheduler_{worker_, kMaxRows};
+};
+
+TEST_F(SchedulerTest, PacksWhoeverWaitsIntoTheNextPassInOrderOfArrival) {
+  Add("a");
+  Add("b");
+  Add("c");
+  EXPECT_EQ(scheduler_.queued(), 3u);
+  EXPECT_THAT(Next(), ElementsAre("a", "b", "c"));
+  EXPECT_EQ(scheduler_.queued(), 0u);
+}
+
+TEST_F(SchedulerTest, FillsAPassToItsRowsAndNoFurther) {
+  Add("a", {.rows = 4});
+  Add("b", {.rows = 6});
+  Add("c", {.rows = 1});
+  EXPECT_THAT(Next(), ElementsAre("a", "b"));
+  EXPECT_THAT(Next(), ElementsAre("c"));
+}
+
+TEST_F(SchedulerTest, NobodyOvertakesWorkThatDoesNotFit) {
+  Add("a", {.rows = 6});
+  Add("large", {.rows = 7});
+  Add("small", {.rows = 1});
+  EXPECT_THAT(Next(), ElementsAre("a"));
+  EXPECT_THAT(Next(), ElementsAre("large", "small"));
+}
+
+TEST_F(SchedulerTest, WorkThatMustBeAloneSharesNoPass) {
+  Add("a");
+  Add("alone", {.alone = true});
+  Add("b");
+  EXPECT_THAT(Next(), ElementsAre("a"));
+  EXPECT_THAT(Next(), ElementsAre("alone"));
+  EXPECT_THAT(Next(), ElementsAre("b"));
+}
+
+TEST_F(SchedulerTest, HigherPriorityGoesFirstAndEqualOnesInOrderOfArrival) {
+  Add("low", {.priority = -1});
+  Add("a");
+  Add("b");
+  Add("high", {.priority = 1});
+  EXPECT_THAT(Next(), ElementsAre("high", "a", "b", "low"));
+}
+
+TEST_F(SchedulerTest, RefusesWorkThatFitsIntoNoPass) {
+  const auto work = std::make_shared<NamedWork>("huge", NamedWork::Options{.rows = kMaxRows + 1});
+  EXPECT_THAT(scheduler_.Add(work), StatusIs(absl::StatusCode::kResourceExhausted,
+                                             HasSubstr("has 11 rows, pads included; a pass holds "
+                                                       "at most 10")));
+  EXPECT_EQ(scheduler_.queued(), 0u);
+  Add("full", {.rows = kMaxRows});
+  EXPECT_THAT(Next(), ElementsAre("full"));
+}
+
+TEST_F(SchedulerTest, RemovedWorkNeverRuns) {
+  Add("a");
+  const auto removed = Add("removed");
+  Add("b");
+  EXPECT_TRUE(scheduler_.Remove(*removed));
+  EXPECT_FALSE(scheduler_.Remove(*removed));
+  EXPECT_EQ(removed.use_count(), 1);
+  EXPECT_THAT(Next(), ElementsAre("a", "b"));
+}
+
+TEST_F(SchedulerTest, WorkThatRunsCannotBeRemoved) {
+  const auto work = Add("a");
+  EXPECT_THAT(Next(), ElementsAre("a"));
+  EXPECT_FALSE(scheduler_.Remove(*work));
+}
+
+TEST_F(SchedulerTest, EverybodyWhoWaitsIsToldItsPlace) {
+  const auto a = Add("a");
+  const auto b = Add("b");
+  EXPECT_EQ(a->position(), 0u);
+  EXPECT_EQ(b->position(), 1u);
+  const auto high = Add("high", {.priority = 1});
+  EXPECT_EQ(high->position(), 0u);
+  EXPECT_EQ(a->position(), 1u);
+  EXPECT_EQ(b->position(), 2u);
+  EXPECT_TRUE(scheduler_.Remove(*a));
+  EXPECT_EQ(b->position(), 1u);
+}
+
+TEST_F(SchedulerTest, ThoseLeftBehindByAPassMoveUp) {
+  Add("a", {.rows = 10});
+  const auto b = Add("b", {.rows = 10});
+  const auto c = Add("c", {.rows = 10});
+  EXPECT_EQ(c->position(), 2u);
+  EXPECT_THAT(Next(), ElementsAre("a"));
+  EXPECT_EQ(b->position(), 0u);
+  EXPECT_EQ(c->position(), 1u);
+  EXPECT_THAT(Next(), ElementsAre("b"));
+  EXPECT_THAT(Next(), ElementsAre("c"));
+}
+
+TEST_F(SchedulerTest, APassKeepsItsWorkAliveAndLetsItGoAtItsEnd) {
+  std::weak_ptr<NamedWork> work = Add("a");
+  EXPECT_THAT(Next(), ElementsAre("a"));
+  EXPECT_FALSE(work.expired());
+  Add("b");
+  EXPECT_THAT(Next(), ElementsAre("b"));
+  EXPECT_TRUE(work.expired());
+}
+
+}  // namespace
+}  // namespace weft::batch

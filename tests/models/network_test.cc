@@ -1,0 +1,167 @@
+#include "engine/models/network.h"
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "engine/models/hosted_model.h"
+#include "engine/weights/hub_folder.h"
+#include "engine/weights/safetensors.h"
+#include "tests/support/golden.h"
+#include "tests/support/local_run.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temp_folder.h"
+
+namespace weft::models {
+namespace {
+
+using ::testing::AllOf;
+using testing::ExpectClose;
+using ::testing::HasSubstr;
+using testing::IsOk;
+using testing::LocalModel;
+using testing::StatusIs;
+using testing::TempFolder;
+
+constexpr char kTiny[] = WEFT_SOURCE_DIR "/tests/parity/gpt2-tiny";
+
+/// What comes of gpt2-tiny when its configuration is changed.
+absl::Status MakeWith(const std::function<void(nlohmann::json&)>& change) {
+  TempFolder folder;
+  for (const char* name : {"config.json", "model.safetensors", "tokenizer.json"}) {
+    std::filesystem::copy(std::string(kTiny) + "/" + name, folder.File(name));
+  }
+  nlohmann::json config = nlohmann::json::parse(std::ifstream(folder.File("config.json")));
+  change(config);
+  std::ofstream(folder.File("config.json")) << config;
+  absl::StatusOr<weights::HubFolder> hub = weights::HubFolder::Open(folder.path());
+  if (!hub.ok()) return hub.status();
+  return MakeNetwork(*hub).status();
+}
+
+TEST(NetworkTest, TheFolderAsItIsMakesANetwork) {
+  EXPECT_THAT(MakeWith([](auto&) {}), IsOk());
+}
+
+TEST(NetworkTest, AFamilyThatIsNotServedIsNamedWithThoseThatAre) {
+  EXPECT_THAT(MakeWith([](auto& config) { config["model_type"] = "mamba"; }),
+              StatusIs(absl::StatusCode::kUnimplemented,
+                       AllOf(HasSubstr("`mamba` is not served"), HasSubstr("gpt2"))));
+}
+
+TEST(NetworkTest, AnActivationThatIsNotServedIsNamed) {
+  EXPECT_THAT(MakeWith([](auto& config) { config["activation_function"] = "swiglu"; }),
+              StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("activation `swiglu`")));
+}
+
+TEST(NetworkTest, CrossAttentionIsRefused) {
+  EXPECT_THAT(MakeWith([](auto& config) { config["add_cross_attention"] = true; }),
+              StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("add_cross_attention")));
+}
+
+TEST(NetworkTest, AWeightOfAnotherShapeIsRefusedWithBothShapes) {
+  EXPECT_THAT(
+      MakeWith([](auto& config) { config["n_positions"] = 32; }),
+      StatusIs(absl::StatusCode::kInvalidArgument,
+               AllOf(HasSubstr("transformer.wpe.weight"), HasSubstr("64"), HasSubstr("32"))));
+}
+
+TEST(NetworkTest, AWeightThatIsMissingIsNamed) {
+  EXPECT_THAT(MakeWith([](auto& config) { config["n_layer"] = 4; }),
+              StatusIs(absl::StatusCode::kNotFound, HasSubstr("transformer.h.3.")));
+}
+
+TEST(NetworkTest, WeightsThatNoModuleTakesAreNamed) {
+  EXPECT_THAT(MakeWith([](auto& config) { config["n_layer"] = 2; }),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("transformer.h.2.")));
+}
+
+TEST(NetworkTest, SizesThatAreNoneAreRefused) {
+  for (const char* field : {"n_embd", "n_head", "n_layer", "n_positions", "vocab_size"}) {
+    for (const int64_t value : {int64_t{0}, int64_t{-1}, int64_t{1} << 40}) {
+      EXPECT_THAT(MakeWith([&](auto& config) { config[field] = value; }),
+                  StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(field)));
+    }
+  }
+  EXPECT_THAT(MakeWith([](auto& config) { config["n_head"] = 5; }),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("does not divide")));
+}
+
+TEST(HostedModelTest, ParametersAreAsInTheCheckpoint) {
+  absl::StatusOr<weights::HubFolder> hub = weights::HubFolder::Open(kTiny);
+  ASSERT_THAT(hub, IsOk());
+  const auto checkpoint = testing::LoadGolden(hub->weight_paths().front());
+  HostedModel& hosted = LocalModel::Tiny().hosted();
+  for (const auto& [name, tensor] : checkpoint) {
+    absl::StatusOr<at::Tensor> parameter = hosted.Parameter(name);
+    ASSERT_THAT(parameter, IsOk());
+    EXPECT_TRUE(at::equal(*parameter, tensor)) << name;
+    EXPECT_FALSE(parameter->is_inference()) << name;
+  }
+  // Tied, so it is there under its own name too.
+  EXPECT_EQ(hosted.Parameter("lm_head.weight")->data_ptr(),
+            hosted.Parameter("transformer.wte.weight")->data_ptr());
+  EXPECT_THAT(hosted.Parameter("lm_head.bias"),
+              StatusIs(absl::StatusCode::kNotFound, HasSubstr("lm_head.bias")));
+}
+
+TEST(HostedModelTest, SitesHaveShapesInBatchAndTokens) {
+  const plan::ModelSpec& spec = LocalModel::Tiny().spec();
+  auto pattern = [&](const char* module, graph::Point point) {
+    const int time = spec.FindSite(spec.FindModule(module), point, 0);
+    return time < 0 ? "" : graph::ToString(spec.sites()[time].pattern);
+  };
+  EXPECT_EQ(pattern("", graph::Point::kInput), "int64[B, T]");
+  EXPECT_EQ(pattern("", graph::Point::kOutput), "{logits: float32[B, T, 97]}");
+  EXPECT_EQ(pattern("transformer.h.1", graph::Point::kOutput), "float32[B, T, 32]");
+  EXPECT_EQ(pattern("transformer.h.1.mlp.act", graph::Point::kInput), "float32[B, T, 128]");
+  EXPECT_EQ(pattern("transformer.h.1.attn", graph::Point::kOutput), "(float32[B, T, 32], none)");
+}
+
+TEST(HostedModelTest, IntegerSitesKnowTheirRange) {
+  const plan::ModelSpec& spec = LocalModel::Tiny().spec();
+  auto range = [&](const char* module) {
+    const int time = spec.FindSite(spec.FindModule(module), graph::Point::kInput, 0);
+    return std::get<graph::Pattern::Tensor>(spec.sites()[time].pattern.value).range;
+  };
+  EXPECT_EQ(range(""), 97);
+  EXPECT_EQ(range("transformer"), 97);
+  EXPECT_EQ(range("transformer.wte"), 97);
+  EXPECT_EQ(range("transformer.wpe"), 64);
+  EXPECT_EQ(range("transformer.h.0"), 0);
+}
+
+TEST(HostedModelTest, ModulesAreDescribedAsInTorch) {
+  HostedModel& hosted = LocalModel::Tiny().hosted();
+  auto module = [&](const char* path) -> const Module& {
+    return *hosted.modules()[hosted.spec().FindModule(path)];
+  };
+  EXPECT_EQ(module("").type(), "GPT2LMHeadModel");
+  EXPECT_EQ(module("transformer.h").type(), "ModuleList");
+  EXPECT_EQ(module("transformer.h.0").type(), "GPT2Block");
+  EXPECT_EQ(module("transformer.h.0.mlp.act").type(), "NewGELUActivation");
+  EXPECT_EQ(module("transformer.h.0.attn.c_attn").type(), "Conv1D");
+  EXPECT_EQ(module("transformer.h.0.attn.c_attn").detail(), "nf=96, nx=32");
+  EXPECT_EQ(module("lm_head").detail(), "in_features=32, out_features=97, bias=False");
+  EXPECT_EQ(module("transformer.wte").detail(), "97, 32");
+  EXPECT_EQ(module("transformer.ln_f").detail(), "(32,), eps=1e-05, elementwise_affine=True");
+}
+
+TEST(HostedModelTest, AForwardWithoutAProgramCountsNothing) {
+  HostedModel& hosted = LocalModel::Tiny().hosted();
+  const uint64_t passes = hosted.passes();
+  const run::InvokeInput input = run::InvokeInput::Make({{64, 65, 66}}, 0, true);
+  const at::Tensor logits = hosted.Forward(input);
+  EXPECT_EQ(hosted.passes(), passes);
+  ExpectClose(logits,
+              testing::LoadGolden(std::string(kTiny) + "/solo_1.safetensors").at("/output/logits"));
+}
+
+}  // namespace
+}  // namespace weft::models

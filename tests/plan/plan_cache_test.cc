@@ -1,0 +1,203 @@
+#include "engine/plan/plan_cache.h"
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "tests/support/golden.h"
+#include "tests/support/local_run.h"
+#include "tests/support/status_matchers.h"
+
+namespace weft::plan {
+namespace {
+
+using testing::CountRows;
+using testing::ExpectClose;
+using ::testing::HasSubstr;
+using testing::IsOk;
+using testing::LocalModel;
+using testing::LocalResult;
+using testing::ParseAndCheck;
+using testing::StatusIs;
+
+class PlanCacheTest : public ::testing::Test {
+ protected:
+  absl::StatusOr<Planned> Get(const std::string& text) {
+    const auto program = ParseAndCheck(text);
+    if (!program.ok()) return program.status();
+    return cache_.Get(*program, CountRows(*program));
+  }
+  /// Run by a plan of the cache, and expect what a plan of its own gives.
+  void ExpectRunsAsIfPlannedAlone(const std::string& text) {
+    const auto program = ParseAndCheck(text);
+    ASSERT_THAT(program, IsOk());
+    const absl::StatusOr<Planned> planned = cache_.Get(*program, CountRows(*program));
+    ASSERT_THAT(planned, IsOk());
+    const LocalResult cached = model_.RunPlanned(*planned->plan, *program);
+    const LocalResult own = model_.Run(text);
+    ASSERT_THAT(cached.status, IsOk());
+    ASSERT_THAT(own.status, IsOk());
+    ASSERT_EQ(cached.saved.size(), own.saved.size());
+    for (const auto& [name, value] : own.saved) ExpectClose(cached[name], value, 1e-6, name);
+  }
+
+  LocalModel& model_ = LocalModel::Tiny();
+  PlanCache cache_{model_.spec(), {.value_elements = 1 << 20}};
+};
+
+std::string Scaled(const std::string& ids, const std::string& factor, const std::string& constant) {
+  return absl::StrCat("%c = tensor(float32, [2], ", constant, ")\ninvoke ", ids, R"( {
+    %h = read transformer.h.1.output
+    %s = aten::mul(%h[:, -1], )",
+                      factor, R"()
+    %s[:, 0:2] = %c
+    write transformer.h.1.output[:, -1] = %s
+    save big = aten::maximum(%h, )",
+                      factor, R"()
+    save p = read result
+  })");
+}
+
+TEST_F(PlanCacheTest, OneKindOfProgramIsPlannedOnceAndGivesTheNumbersOfEach) {
+  ExpectRunsAsIfPlannedAlone(Scaled("[1, 2, 3]", "2.0", "[1, 2]"));
+  EXPECT_EQ(cache_.hits(), 0u);
+  ExpectRunsAsIfPlannedAlone(Scaled("[4, 5, 6]", "-0.25", "[1, 2]"));
+  ExpectRunsAsIfPlannedAlone(Scaled("[4, 5, 6]", "-0.25", "[8, 9]"));
+  EXPECT_EQ(cache_.hits(), 2u);
+  EXPECT_EQ(Get(Scaled("[1, 2, 3]", "2.0", "[1, 2]"))->plan,
+            Get(Scaled("[9, 9, 9]", "0.5", "[0, 0]"))->plan);
+}
+
+TEST_F(PlanCacheTest, APlanServesOtherTokenCountsAndIsCheckedForEach) {
+  const absl::StatusOr<Planned> three = Get(Scaled("[1, 2, 3]", "2.0", "[1, 2]"));
+  const absl::StatusOr<Planned> batch = Get(Scaled("[[1, 2], [3, 4, 5, 6]]", "2.0", "[1, 2]"));
+  ASSERT_THAT(three, IsOk());
+  ASSERT_THAT(batch, IsOk());
+  EXPECT_EQ(three->plan, batch->plan);
+  EXPECT_EQ(graph::ToString(three->check->saves[1]), "float32[1, 3, 97]");
+  EXPECT_EQ(graph::ToString(batch->check->saves[1]), "float32[2, 4, 97]");
+  ExpectRunsAsIfPlannedAlone(Scaled("[[1, 2], [3, 4, 5, 6]]", "3.0", "[5, 6]"));
+}
+
+TEST_F(PlanCacheTest, ErrorsNameTheProgramThatIsAskedAboutAndAreNotCached) {
+  auto program = [](const std::string& ids, const std::string& name) {
+    return absl::StrCat("invoke ", ids, " { %", name, " = read transformer.h.0.output  save x = %",
+                        name, "[:, 2] }");
+  };
+  ASSERT_THAT(Get(program("[1, 2, 3]", "first")), IsOk());
+  EXPECT_THAT(Get(program("[1, 2]", "second")),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("%second[:, 2]")));
+  EXPECT_THAT(Get(program("[1, 2, 3, 4]", "third")), IsOk());
+}
+
+TEST_F(PlanCacheTest, LimitsHoldForEveryCount) {
+  const std::string body =
+      " { save x = aten::expand(read transformer.h.0.output, [2000, -1, -1]) }";
+  EXPECT_THAT(Get("invoke [1, 2]" + body), IsOk());
+  EXPECT_THAT(Get("invoke [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17]" + body),
+              StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("aten::expand")));
+}
+
+std::string Signature(const std::string& text) {
+  const auto program = ParseAndCheck(text);
+  EXPECT_THAT(program, IsOk()) << text;
+  return program.ok() ? SignatureOf(*program) : "";
+}
+
+TEST(SignatureTest, PayloadsAndNamesOfValuesAreOutside) {
+  const std::pair<const char*, const char*> same[] = {
+      {"invoke [1] { save x = read ids }", "invoke [2, 3] { save x = read ids }"},
+      {"invoke [1] { save x = read ids }", "invoke \"text\" { save x = read ids }"},
+      {"invoke [1] { %a = read ids  save x = %a }", "invoke [1] { %b = read ids  save x = %b }"},
+      {"invoke [1] { save x = aten::mul(read lm_head.output, 1.0) }",
+       "invoke [1] { save x = aten::mul(read lm_head.output, 2.0) }"},
+      {"%c = tensor(float32, [1], [1.0])  invoke [1] { save x = %c }",
+       "%c = tensor(float32, [1], [2.0])  invoke [1] { save x = %c }"},
+  };
+  for (const auto& [a, b] : same) EXPECT_EQ(Signature(a), Signature(b)) << a << "\n" << b;
+}
+
+TEST(SignatureTest, EverythingElseIsInside) {
+  // Each differs from the first in one thing.
+  const std::vector<std::vector<const char*>> kinds = {
+      {"invoke [1] { save x = read ids }", "invoke [1] { save y = read ids }",
+       "invoke [1] { save x = read mask }", "invoke [1] { save x = read .output }",
+       "invoke [1] { save x = read transformer.output }",
+       "invoke [1] { save x = read transformer.input }",
+       "invoke [1] { save x = read transformer@1.output }",
+       "invoke [1] { save x = read ids } invoke [1] { }",
+       "invoke [1] { save x = read ids } invoke { }", "invoke [1] { log read ids }",
+       "invoke [1] { save x = read ids stop }"},
+      {"invoke [1] { save x = aten::mul(read lm_head.output, 1.0) }",
+       "invoke [1] { save x = aten::mul(read lm_head.output, 1) }",
+       "invoke [1] { save x = aten::mul(read lm_head.output, 2) }",
+       "invoke [1] { save x = aten::mul(read lm_head.output, true) }",
+       "invoke [1] { save x = aten::mul(read lm_head.output, other=1.0) }",
+       "invoke [1] { save x = aten::add(read lm_head.output, 1.0) }"},
+      {"invoke [1] { %h = read lm_head.output  save x = aten::mul(%h, %h) }",
+       "invoke [1] { %h = read lm_head.output  %g = read lm_head.output  save x = aten::mul(%h, "
+       "%g) }"},
+      {"invoke [1] { save x = aten::sum(read lm_head.output, [0]) }",
+       "invoke [1] { save x = aten::sum(read lm_head.output, [1]) }",
+       "invoke [1] { save x = aten::sum(read lm_head.output, [0, 1]) }",
+       "invoke [1] { save x = aten::sum(read lm_head.output, [0], true) }",
+       "invoke [1] { save x = aten::sum(read lm_head.output, [0], dtype=float64) }",
+       "invoke [1] { save x = aten::sum(read lm_head.output, [0], dtype=float32) }",
+       "invoke [1] { save x = aten::sum(read lm_head.output, none) }"},
+      {"invoke [1] { save x = aten::quantile(read lm_head.output, 0.5, interpolation=\"lower\") }",
+       "invoke [1] { save x = aten::quantile(read lm_head.output, 0.5, interpolation=\"higher\") "
+       "}"},
+      {"%c = tensor(float32, [2], [1, 2])  invoke [1] { save x = %c }",
+       "%c = tensor(float32, [2, 1], [1, 2])  invoke [1] { save x = %c }",
+       "%c = tensor(float64, [2], [1, 2])  invoke [1] { save x = %c }",
+       "%c = tensor(float32, [1], [1])  invoke [1] { save x = %c }",
+       "invoke [1] { %c = tensor(float32, [2], [1, 2])  save x = %c }"},
+      {"invoke [1] { save x = read lm_head.output[0] }",
+       "invoke [1] { save x = read lm_head.output[1] }",
+       "invoke [1] { save x = read lm_head.output[-1] }",
+       "invoke [1] { save x = read lm_head.output[0:] }",
+       "invoke [1] { save x = read lm_head.output[:0] }",
+       "invoke [1] { save x = read lm_head.output[0:0] }",
+       "invoke [1] { save x = read lm_head.output[::2] }",
+       "invoke [1] { save x = read lm_head.output[none] }",
+       "invoke [1] { save x = read lm_head.output[...] }",
+       "invoke [1] { save x = read lm_head.output[..., 0] }",
+       "invoke [1] { save x = read lm_head.output[\"0\"] }",
+       "invoke [1] { save x = read lm_head.output[0, 0] }"},
+      {"invoke [1] { %h = read transformer.h.0.output  write transformer.h.0.output = %h }",
+       "invoke [1] { %h = read transformer.h.0.output  write transformer.h.1.output = %h }",
+       "invoke [1] { %h = read transformer.h.0.output  write transformer.h.0.output[0] = %h }",
+       "invoke [1] { %h = read transformer.h.0.output  skip transformer.h.0 = %h }",
+       "invoke [1] { %h = read transformer.h.0.output  %h[0] = %h }"},
+      {"invoke [1] { %h = read ids  save x = [%h] }",
+       "invoke [1] { %h = read ids  save x = (%h,) }",
+       "invoke [1] { %h = read ids  save x = {\"a\": %h} }",
+       "invoke [1] { %h = read ids  save x = {\"b\": %h} }",
+       "invoke [1] { %h = read ids  save x = [%h, %h] }"},
+      {"invoke [1] { save x = param transformer.wte.weight }",
+       "invoke [1] { save x = param transformer.wpe.weight }"},
+      {"invoke [1] { %h = read ids  log \"a\" %h }", "invoke [1] { %h = read ids  log \"b\" %h }",
+       "invoke [1] { %h = read ids  log %h }"},
+      {"invoke [1] { save x = call lm_head(read lm_head.input) }",
+       "invoke [1] { save x = call transformer.ln_f(read lm_head.input) }"},
+      // Which invoke a statement is in.
+      {"invoke [1] { save x = read ids } invoke [1] { save y = read ids }",
+       "invoke [1] { save x = read ids  save y = read ids } invoke [1] { }",
+       "invoke [1] { } invoke [1] { save x = read ids  save y = read ids }"},
+  };
+  for (const auto& kind : kinds) {
+    for (size_t i = 0; i < kind.size(); ++i) {
+      for (size_t j = 0; j < i; ++j) {
+        EXPECT_NE(Signature(kind[i]), Signature(kind[j])) << kind[i] << "\n" << kind[j];
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace weft::plan

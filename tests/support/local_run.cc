@@ -1,0 +1,204 @@
+#include "tests/support/local_run.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/graph/lint.h"
+#include "engine/graph/text.h"
+#include "engine/models/network.h"
+#include "engine/weights/hub_folder.h"
+
+namespace weft::testing {
+namespace {
+
+constexpr int64_t kPad = 0;
+
+[[noreturn]] void GiveUp(const std::string& folder, const absl::Status& status) {
+  std::fprintf(stderr, "cannot host %s: %s\n", folder.c_str(), status.ToString().c_str());
+  std::abort();
+}
+
+void AddLeaves(const std::string& name, const c10::IValue& value,
+               std::map<std::string, at::Tensor>& out) {
+  if (value.isTensor()) {
+    out[name] = value.toTensor();
+  } else if (value.isTuple()) {
+    int i = 0;
+    for (const c10::IValue& item : value.toTupleRef().elements()) {
+      AddLeaves(absl::StrCat(name, "/", i++), item, out);
+    }
+  } else if (value.isGenericDict()) {
+    for (const auto& entry : value.toGenericDict()) {
+      AddLeaves(absl::StrCat(name, "/", entry.key().toStringRef()), entry.value(), out);
+    }
+  } else if (value.isList()) {
+    int i = 0;
+    for (const c10::IValue& item : value.toListRef()) {
+      AddLeaves(absl::StrCat(name, "/", i++), item, out);
+    }
+  }
+}
+
+std::vector<run::InvokeInput> InputsOf(const graph::Program& program, bool pad_left) {
+  std::vector<run::InvokeInput> inputs;
+  for (const graph::Node& node : program.nodes) {
+    const auto* invoke = std::get_if<graph::Invoke>(&node.kind);
+    if (invoke == nullptr) continue;
+    if (const auto* tokens = std::get_if<graph::Invoke::Tokens>(&invoke->input)) {
+      inputs.push_back(run::InvokeInput::Make(tokens->rows, kPad, pad_left));
+    }
+  }
+  return inputs;
+}
+
+}  // namespace
+
+at::Tensor LocalResult::operator[](const std::string& name) const {
+  const auto found = saved.find(name);
+  if (found != saved.end()) return found->second;
+  ADD_FAILURE() << "nothing was saved as " << name << ": " << status;
+  return {};
+}
+
+/// A program with everything that its run refers to.
+struct LocalModel::Prepared {
+  graph::Program program;
+  plan::Plan plan;
+  std::unique_ptr<run::Run> run;
+};
+
+LocalModel::LocalModel(const std::string& folder, bool pad_left) {
+  absl::StatusOr<weights::HubFolder> hub = weights::HubFolder::Open(folder);
+  if (!hub.ok()) GiveUp(folder, hub.status());
+  absl::StatusOr<models::Network> network = models::MakeNetwork(*hub);
+  if (!network.ok()) GiveUp(folder, network.status());
+  auto hosted = models::HostedModel::Host(*std::move(network), pad_left);
+  if (!hosted.ok()) GiveUp(folder, hosted.status());
+  hosted_ = *std::move(hosted);
+}
+
+LocalModel& LocalModel::Tiny() {
+  static auto* const kTiny = new LocalModel("tests/parity/gpt2-tiny");
+  return *kTiny;
+}
+
+absl::StatusOr<graph::Program> ParseAndCheck(const std::string& text) {
+  absl::StatusOr<graph::Program> program = graph::ParseProgram(text);
+  if (!program.ok()) return program.status();
+  if (absl::Status status = graph::Check(*program); !status.ok()) return status;
+  return program;
+}
+
+std::vector<plan::RowCount> CountRows(const graph::Program& program) {
+  std::vector<plan::RowCount> counts;
+  for (const graph::Node& node : program.nodes) {
+    const auto* invoke = std::get_if<graph::Invoke>(&node.kind);
+    if (invoke == nullptr) continue;
+    plan::RowCount& count = counts.emplace_back();
+    if (const auto* tokens = std::get_if<graph::Invoke::Tokens>(&invoke->input)) {
+      count.batch = static_cast<int64_t>(tokens->rows.size());
+      for (const auto& row : tokens->rows) {
+        count.tokens = std::max(count.tokens, static_cast<int64_t>(row.size()));
+      }
+    } else if (std::holds_alternative<graph::Invoke::Prompts>(invoke->input)) {
+      ADD_FAILURE() << "a LocalModel has no tokenizer; give token ids";
+    }
+  }
+  return counts;
+}
+
+absl::StatusOr<plan::Plan> LocalModel::Plan(const std::string& text) const {
+  absl::StatusOr<graph::Program> program = ParseAndCheck(text);
+  if (!program.ok()) return program.status();
+  return plan::MakePlan(*program, spec(), CountRows(*program));
+}
+
+absl::StatusOr<plan::PlanCheck> LocalModel::Check(const std::string& text,
+                                                  const plan::PlanLimits& limits) const {
+  absl::StatusOr<graph::Program> program = ParseAndCheck(text);
+  if (!program.ok()) return program.status();
+  const std::vector<plan::RowCount> rows = CountRows(*program);
+  absl::StatusOr<plan::Plan> plan = plan::MakePlan(*program, spec(), rows);
+  if (!plan.ok()) return plan.status();
+  return plan::CheckPlan(*plan, *program, spec(), rows, limits);
+}
+
+absl::StatusOr<std::unique_ptr<LocalModel::Prepared>> LocalModel::Prepare(
+    const std::string& text, const LocalOptions& options) const {
+  absl::StatusOr<graph::Program> program = ParseAndCheck(text);
+  if (!program.ok()) return program.status();
+  const std::vector<plan::RowCount> rows = CountRows(*program);
+  absl::StatusOr<plan::Plan> plan = plan::MakePlan(*program, spec(), rows);
+  if (!plan.ok()) return plan.status();
+  auto check = plan::CheckPlan(*plan, *program, spec(), rows, options.plan);
+  if (!check.ok()) return check.status();
+  auto prepared = std::make_unique<Prepared>();
+  prepared->program = *std::move(program);
+  prepared->plan = *std::move(plan);
+  prepared->run =
+      std::make_unique<run::Run>(prepared->plan, prepared->program, spec(), *hosted_,
+                                 InputsOf(prepared->program, hosted_->pad_left()), options.run,
+                                 absl::InfiniteFuture(), hosted_->pad_left());
+  return prepared;
+}
+
+LocalResult LocalModel::ResultOf(run::Run& run) {
+  LocalResult result;
+  result.status = run.status();
+  result.logs = run.logs();
+  result.evicted = run.evicted();
+  for (size_t i = 0; i < run.saved().size(); ++i) {
+    if (run.saved()[i]) AddLeaves(run.plan().saves[i].name, *run.saved()[i], result.saved);
+  }
+  return result;
+}
+
+std::vector<LocalResult> LocalModel::RunTogether(const std::vector<std::string>& texts,
+                                                 const LocalOptions& options) {
+  std::vector<LocalResult> results(texts.size());
+  std::vector<std::unique_ptr<Prepared>> prepared(texts.size());
+  std::vector<run::Run*> runs;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    auto one = Prepare(texts[i], options);
+    if (one.ok()) {
+      prepared[i] = *std::move(one);
+      runs.push_back(prepared[i]->run.get());
+    } else {
+      results[i].status = one.status();
+    }
+  }
+  if (runs.empty()) return results;
+  const absl::Status pass = hosted_->Run(runs);
+  for (size_t i = 0; i < texts.size(); ++i) {
+    if (prepared[i] == nullptr) continue;
+    results[i] = ResultOf(*prepared[i]->run);
+    if (!pass.ok()) results[i].status = pass;
+  }
+  return results;
+}
+
+LocalResult LocalModel::Run(const std::string& text, const LocalOptions& options) {
+  return RunTogether({text}, options).front();
+}
+
+LocalResult LocalModel::RunPlanned(const plan::Plan& plan, const graph::Program& program,
+                                   const LocalOptions& options) {
+  run::Run run(plan, program, spec(), *hosted_, InputsOf(program, hosted_->pad_left()), options.run,
+               absl::InfiniteFuture(), hosted_->pad_left());
+  run::Run* const runs[] = {&run};
+  const absl::Status pass = hosted_->Run(runs);
+  LocalResult result = ResultOf(run);
+  if (!pass.ok()) result.status = pass;
+  return result;
+}
+
+absl::Status ErrorOf(LocalModel& model, const std::string& text, const LocalOptions& options) {
+  return model.Run(text, options).status;
+}
+
+}  // namespace weft::testing

@@ -1,0 +1,84 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "engine/graph/program.h"
+#include "engine/models/hosted_model.h"
+#include "engine/plan/planner.h"
+#include "engine/run/run.h"
+
+namespace weft::testing {
+
+/// What one program gave.
+struct LocalResult {
+  absl::Status status;
+  /// What was saved, by name; the tensors of a structure are `name/0`, `name/logits`.
+  std::map<std::string, at::Tensor> saved;
+  std::vector<run::LogEntry> logs;
+  bool evicted = false;
+
+  /// A saved tensor; fails the test and is undefined if there is none.
+  at::Tensor operator[](const std::string& name) const;
+};
+
+/// How programs are run; the defaults are without bounds.
+struct LocalOptions {
+  plan::PlanLimits plan;
+  run::RunLimits run;
+};
+
+/// A Hub folder hosted in this process, in which programs in the text form run without an engine, a
+/// queue or a tokenizer: their invokes give token ids. Not thread-safe.
+class LocalModel {
+ public:
+  /// Host a folder. A folder that cannot be hosted ends the test program, with the reason.
+  explicit LocalModel(const std::string& folder, bool pad_left = true);
+
+  /// tests/parity/gpt2-tiny, hosted once for a test program. Tests run in the repository's root.
+  static LocalModel& Tiny();
+
+  models::HostedModel& hosted() { return *hosted_; }
+  const plan::ModelSpec& spec() const { return hosted_->spec(); }
+
+  /// Parse, check and plan.
+  absl::StatusOr<plan::Plan> Plan(const std::string& text) const;
+  /// The same, and what it comes to.
+  absl::StatusOr<plan::PlanCheck> Check(const std::string& text,
+                                        const plan::PlanLimits& limits = {}) const;
+
+  /// Run one program in a pass of its own.
+  LocalResult Run(const std::string& text, const LocalOptions& options = {});
+  /// Run programs in one shared pass. A program that is refused before it runs is not in the pass.
+  std::vector<LocalResult> RunTogether(const std::vector<std::string>& texts,
+                                       const LocalOptions& options = {});
+  /// Run a program by a plan that was made before, perhaps for another of its kind.
+  LocalResult RunPlanned(const plan::Plan& plan, const graph::Program& program,
+                         const LocalOptions& options = {});
+
+ private:
+  struct Prepared;
+  absl::StatusOr<std::unique_ptr<Prepared>> Prepare(const std::string& text,
+                                                    const LocalOptions& options) const;
+  static LocalResult ResultOf(run::Run& run);
+
+  std::unique_ptr<models::HostedModel> hosted_;
+};
+
+/// Parse the text form and check what concerns the program alone.
+absl::StatusOr<graph::Program> ParseAndCheck(const std::string& text);
+
+/// The counts of a program's invokes, which must be of token ids.
+std::vector<plan::RowCount> CountRows(const graph::Program& program);
+
+/// The error that refuses a program, or that ends its run; OK if there is none.
+absl::Status ErrorOf(LocalModel& model, const std::string& text, const LocalOptions& options = {});
+
+}  // namespace weft::testing
