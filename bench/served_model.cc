@@ -1,5 +1,6 @@
 #include "bench/served_model.h"
 
+#include <spdlog/spdlog.h>
 #include <stdlib.h>
 
 #include <filesystem>
@@ -12,6 +13,8 @@ namespace weft::bench {
 
 absl::StatusOr<std::unique_ptr<ServedModel>> ServedModel::Start(const std::string& model_folder) {
   auto served = std::unique_ptr<ServedModel>(new ServedModel());
+  // A line for each run would bury the report.
+  spdlog::set_level(spdlog::level::warn);
   std::error_code error;
   std::string folder = std::filesystem::temp_directory_path(error) / "weft_bench.XXXXXX";
   if (error || mkdtemp(folder.data()) == nullptr) {

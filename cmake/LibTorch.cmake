@@ -52,6 +52,9 @@ target_link_libraries(weft_torch INTERFACE weft_torch_cpu weft_c10)
 target_compile_options(weft_torch INTERFACE
   "SHELL:-idirafter ${torch_dir}/include"
   "SHELL:-idirafter ${torch_dir}/include/torch/csrc/api/include")
+# gRPC's and GoogleTest's users are compiled with -pthread, and a precompiled header serves only those
+# who define what it was made with: so all of LibTorch's users are.
+target_compile_options(weft_torch INTERFACE -pthread)
 # ccache sees through a precompiled header only with this.
 target_compile_options(weft_torch INTERFACE $<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess>)
 # In the wheel's layout the CUDA libraries that libtorch_cpu needs lie beside torch/, where its own

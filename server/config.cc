@@ -55,7 +55,9 @@ ParsedConfig ParseConfig(int argc, const char* const* argv) {
   app.get_formatter()->column_width(34);
   app.set_version_flag("--version", absl::StrCat("weftd ", kVersion));
   app.option_defaults()->always_capture_default();
-  const auto bytes = CLI::AsSizeValue(/*kb_is_1000=*/false);
+  // Without the descriptions that CLI11 would print beside each option.
+  const auto bytes = CLI::AsSizeValue(/*kb_is_1000=*/false).description("");
+  const auto between = [](auto low, auto high) { return CLI::Range(low, high).description(""); };
 
   app.add_option("--listen", config.server.listen, "HOST:PORT to serve on; port 0 takes a free one")
       ->type_name("HOST:PORT");
@@ -65,53 +67,72 @@ ParsedConfig ParseConfig(int argc, const char* const* argv) {
   app.add_option("--model", models, "host the model of a folder under a name; may be repeated")
       ->type_name("NAME=FOLDER")
       ->required()
-      ->allow_extra_args(false);
+      ->allow_extra_args(false)
+      ->default_str("");
   app.add_option("--threads", config.engine.threads,
                  "CPU threads of one pass's kernels; 0: as many as there are cores")
-      ->check(CLI::Range(0, 4096));
+      ->type_name("N")
+      ->check(between(0, 4096));
   app.add_flag("--no-keys", no_keys, "serve everyone, without API keys");
   app.add_flag("--insecure", config.server.insecure,
                "allow an address off loopback although there is no TLS");
   app.add_flag("--no-reflection", no_reflection, "do not serve gRPC reflection");
   app.add_option("--drain-seconds", drain_seconds, "how long SIGTERM waits for accepted runs")
-      ->check(CLI::Range(0.0, 86400.0));
-  app.add_option("--log-level", config.log_level, "how much to log")
-      ->check(CLI::IsMember({"debug", "info", "warn", "error"}));
+      ->type_name("SECONDS")
+      ->check(between(0.0, 86400.0));
+  app.add_option("--log-level", config.log_level, "debug, info, warn or error")
+      ->type_name("LEVEL")
+      ->check(CLI::IsMember({"debug", "info", "warn", "error"}).description(""));
 
   Limits& limits = config.engine.limits;
   const char* const kProgram = "Limits of one program (0: none)";
-  app.add_option("--max-nodes", limits.nodes, "statements")->group(kProgram);
+  app.add_option("--max-nodes", limits.nodes, "statements")->type_name("N")->group(kProgram);
   app.add_option("--max-constant-bytes", limits.constant_bytes, "bytes of constants")
       ->transform(bytes)
+      ->default_str("4MiB")
+      ->type_name("BYTES")
       ->group(kProgram);
   app.add_option("--max-value-elements", limits.value_elements, "elements of one value")
+      ->type_name("N")
       ->group(kProgram);
   app.add_option("--max-result-bytes", limits.result_bytes, "bytes of results")
       ->transform(bytes)
+      ->default_str("8GiB")
+      ->type_name("BYTES")
       ->group(kProgram);
   app.add_option("--max-peak-bytes", limits.peak_bytes, "estimated memory of its own values")
       ->transform(bytes)
+      ->default_str("16GiB")
+      ->type_name("BYTES")
       ->group(kProgram);
   app.add_option("--max-operator-seconds", limits.operator_seconds, "time of its own operators")
+      ->type_name("SECONDS")
       ->group(kProgram);
   app.add_option("--max-pass-tokens", limits.pass_tokens, "rows of one pass, pads included")
+      ->type_name("N")
       ->group(kProgram);
 
   const char* const kServer = "Limits of the server";
   app.add_option("--max-request-bytes", config.server.request_bytes, "bytes of one request")
       ->transform(bytes)
-      ->check(CLI::Range(uint64_t{1024}, uint64_t{1} << 30))
+      ->default_str("4MiB")
+      ->type_name("BYTES")
+      ->check(between(uint64_t{1024}, uint64_t{1} << 30))
       ->group(kServer);
   app.add_option("--max-runs", config.server.max_runs, "runs at a time, waiting ones included")
-      ->check(CLI::Range(1, 1 << 20))
+      ->type_name("N")
+      ->check(between(1, 1 << 20))
       ->group(kServer);
   app.add_option("--max-pending-bytes", config.server.max_pending_bytes,
                  "bytes of results that wait for their readers, of all runs together")
       ->transform(bytes)
+      ->default_str("4GiB")
+      ->type_name("BYTES")
       ->group(kServer);
   app.add_option("--slow-reader-timeout", reader_seconds,
                  "seconds in which a reader must take a message (at most 1 MiB)")
-      ->check(CLI::Range(0.01, 86400.0))
+      ->type_name("SECONDS")
+      ->check(between(0.01, 86400.0))
       ->group(kServer);
 
   ParsedConfig parsed;

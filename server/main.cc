@@ -107,10 +107,9 @@ absl::Status LoadModels(const Config& config, Engine* engine) {
 
 absl::Status Serve(const Config& config, Signals* signals) {
   // What can be refused at once is refused before minutes of loading.
-  if (!config.server.insecure) {
-    if (absl::Status loopback = CheckLoopback(config.server.listen); !loopback.ok()) {
-      return loopback;
-    }
+  if (absl::Status checked = CheckListen(config.server.listen, config.server.insecure);
+      !checked.ok()) {
+    return checked;
   }
   std::unique_ptr<keys::KeyStore> keys;
   if (config.keys) {

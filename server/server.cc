@@ -89,36 +89,41 @@ bool IsLoopback(const sockaddr& address) {
   return false;
 }
 
-// gRPC only says that it failed: bind once more to learn why.
-absl::Status ExplainListen(const std::string& listen, const HostPort& split) {
+// Bind and let go, to learn what keeps `split` from being listened on; gRPC does not say.
+absl::Status TryListen(const std::string& listen, const HostPort& split) {
   absl::StatusOr<AddressInfo> info = Resolve(split);
   if (!info.ok()) return info.status();
-  int failed = 0;
-  for (const addrinfo* a = info->get(); a != nullptr && failed == 0; a = a->ai_next) {
+  bool listens = false;
+  int reason = EADDRNOTAVAIL;
+  // A name may stand for several addresses, not all of which this machine need have.
+  for (const addrinfo* a = info->get(); a != nullptr; a = a->ai_next) {
     const int socket_fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
     if (socket_fd < 0) continue;
     const int on = 1;
     setsockopt(socket_fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    if (bind(socket_fd, a->ai_addr, a->ai_addrlen) != 0 || ::listen(socket_fd, 1) != 0) {
-      failed = errno;
+    if (bind(socket_fd, a->ai_addr, a->ai_addrlen) == 0 && ::listen(socket_fd, 1) == 0) {
+      listens = true;
+    } else {
+      reason = errno;
     }
     close(socket_fd);
+    if (reason == EADDRINUSE) {
+      return absl::UnavailableError(
+          absl::StrCat("cannot listen on ", listen, ": another program uses that port. Stop it, ",
+                       "or choose another with --listen (port 0 takes a free one)"));
+    }
   }
-  if (failed == EADDRINUSE) {
-    return absl::UnavailableError(
-        absl::StrCat("cannot listen on ", listen, ": another program uses that port. Stop it, or ",
-                     "choose another with --listen (port 0 takes a free one)"));
-  }
-  return absl::UnavailableError(
-      absl::StrCat("cannot listen on ", listen, ": ",
-                   failed == 0 ? "gRPC could not use the address" : strerror(failed)));
+  return listens ? absl::OkStatus()
+                 : absl::UnavailableError(
+                       absl::StrCat("cannot listen on ", listen, ": ", strerror(reason)));
 }
 
 }  // namespace
 
-absl::Status CheckLoopback(const std::string& listen) {
+absl::Status CheckListen(const std::string& listen, bool insecure) {
   absl::StatusOr<HostPort> split = SplitHostPort(listen);
   if (!split.ok()) return split.status();
+  if (insecure) return TryListen(listen, *split);
   absl::StatusOr<AddressInfo> info = Resolve(*split);
   if (!info.ok()) return info.status();
   for (const addrinfo* a = info->get(); a != nullptr; a = a->ai_next) {
@@ -129,17 +134,15 @@ absl::Status CheckLoopback(const std::string& listen) {
           "terminates TLS, or add --insecure where the network itself is trusted"));
     }
   }
-  return absl::OkStatus();
+  return TryListen(listen, *split);
 }
 
 Server::Server() = default;
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, Engine* engine,
                                                       const keys::KeyStore* keys) {
-  absl::StatusOr<HostPort> split = SplitHostPort(options.listen);
-  if (!split.ok()) return split.status();
-  if (!options.insecure) {
-    if (absl::Status loopback = CheckLoopback(options.listen); !loopback.ok()) return loopback;
+  if (absl::Status checked = CheckListen(options.listen, options.insecure); !checked.ok()) {
+    return checked;
   }
 
   std::unique_ptr<Server> server(new Server());
@@ -183,7 +186,12 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   server->server_ = builder.BuildAndStart();
   if (server->server_ == nullptr || server->port_ <= 0) {
     server->server_ = nullptr;
-    return ExplainListen(options.listen, *split);
+    // Taken in between, or gRPC has reasons of its own.
+    if (absl::Status checked = CheckListen(options.listen, options.insecure); !checked.ok()) {
+      return checked;
+    }
+    return absl::UnavailableError(
+        absl::StrCat("cannot listen on ", options.listen, ": gRPC could not use the address"));
   }
   const size_t colon = options.listen.rfind(':');
   server->address_ = absl::StrCat(options.listen.substr(0, colon), ":", server->port_);

@@ -38,9 +38,10 @@ struct ServerOptions {
   std::vector<std::string> features;
 };
 
-/// kInvalidArgument if `listen` is not HOST:PORT, kFailedPrecondition if the host is not this
-/// machine's loopback.
-absl::Status CheckLoopback(const std::string& listen);
+/// Whether a server could listen on `listen` now: kInvalidArgument if it is not HOST:PORT,
+/// kFailedPrecondition if it is not this machine's loopback and `insecure` is false, kUnavailable
+/// if the address is taken or is not this machine's.
+absl::Status CheckListen(const std::string& listen, bool insecure);
 
 /// The gRPC server: weft.v1.Weft on an engine, with health (grpc.health.v1) and reflection.
 ///
@@ -48,7 +49,7 @@ absl::Status CheckLoopback(const std::string& listen);
 class Server {
  public:
   /// Listen and serve. Without `keys` (null) every caller may do everything. `engine` and `keys`
-  /// must outlive the server. kUnavailable if the address is taken or is not this machine's.
+  /// must outlive the server. Errors are CheckListen's.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options, Engine* engine,
                                                        const keys::KeyStore* keys);
   /// Shutdown at once.

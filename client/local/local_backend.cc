@@ -97,7 +97,7 @@ class LocalBackend final : public Backend {
       model.modules.push_back({module.path, module.type, module.detail});
     }
     for (const SiteInfo& site : (*info)->sites) {
-      model.sites.push_back({site.site.module, graph::ToString(graph::Site{"", site.site.point, 0}),
+      model.sites.push_back({site.site.module, internal::PointName(site.site.point),
                              site.site.visit, graph::ToString(site.value), site.writable});
     }
     for (const ParameterInfo& parameter : (*info)->parameters) {

@@ -12,7 +12,7 @@ namespace weft::remote {
 namespace {
 
 std::string PointName(v1::Site::Point point) {
-  return graph::ToString(graph::Site{"", static_cast<graph::Point>(point), 0});
+  return internal::PointName(static_cast<graph::Point>(point));
 }
 
 /// A value's type, from its tensors' dtypes and shapes.

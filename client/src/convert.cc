@@ -92,6 +92,13 @@ ErrorDetails FromGraph(const graph::Error& error) {
   return details;
 }
 
+std::string PointName(graph::Point point) {
+  // The root's site of that name, which begins with a dot where a module would stand before it.
+  std::string name = graph::ToString(graph::Site{"", point, 0});
+  if (!name.empty() && name.front() == '.') name.erase(0, 1);
+  return name;
+}
+
 }  // namespace weft::internal
 
 namespace weft {

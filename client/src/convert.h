@@ -1,7 +1,10 @@
 #pragma once
 
+#include <string>
+
 #include "absl/status/statusor.h"
 #include "engine/graph/error.h"
+#include "engine/graph/program.h"
 #include "engine/graph/value.h"
 #include "weft/error.h"
 #include "weft/tensor.h"
@@ -17,5 +20,8 @@ graph::HostTensor ToGraph(const Tensor& tensor);
 absl::StatusOr<Tensor> FromGraph(const graph::HostTensor& tensor);
 absl::StatusOr<Value> FromGraph(const graph::HostValue& value);
 ErrorDetails FromGraph(const graph::Error& error);
+
+/// `output`, `ids`: a point as programs name it.
+std::string PointName(graph::Point point);
 
 }  // namespace weft::internal

@@ -46,6 +46,23 @@ Module Module::Child(const std::string& name) const {
 Module Module::operator[](const std::string& name) const { return Child(name); }
 Module Module::operator[](const char* name) const { return Child(name); }
 
+Module Module::Item(int64_t index) const {
+  return Child(std::to_string(index < 0 ? index + size() : index));
+}
+
+int64_t Module::size() const {
+  const std::string prefix = path_.empty() ? "" : path_ + ".";
+  int64_t children = 0;
+  for (const ModuleDescription& module : model_->description.modules) {
+    const std::string& path = module.path;
+    if (path.size() > prefix.size() && path.compare(0, prefix.size(), prefix) == 0 &&
+        path.find('.', prefix.size()) == std::string::npos) {
+      ++children;
+    }
+  }
+  return children;
+}
+
 Module Module::visit(uint32_t visit) const {
   Module module = *this;
   module.visit_ = visit;

@@ -11,9 +11,6 @@
 namespace weft::graph {
 namespace {
 
-/// Items of lists nest at most this deep, by the contract.
-constexpr int kMaxListDepth = 2;
-
 /// Text of ours that may hold a stranger's bytes, as a proto3 string must be.
 std::string ToUtf8(const std::string& text) {
   if (IsUtf8(text)) return text;

@@ -12,9 +12,6 @@
 namespace weft::graph {
 namespace {
 
-/// Items of lists nest at most this deep, by the contract.
-constexpr int kMaxListDepth = 2;
-
 /// Calls `use` with every value that `node` uses.
 template <typename Use>
 void ForEachUse(const std::vector<Argument>& arguments, const Use& use) {

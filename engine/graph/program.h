@@ -17,6 +17,8 @@ inline constexpr NodeId kNoNode = 0;
 
 /// Containers nest at most this deep.
 inline constexpr int kMaxDepth = 16;
+/// Lists inside arguments nest at most this deep.
+inline constexpr int kMaxListDepth = 2;
 
 enum class Point : uint8_t {
   kOutput = 1,

@@ -16,15 +16,12 @@
 namespace weft::graph {
 namespace {
 
-/// Items of lists nest at most this deep, by the contract.
-constexpr int kMaxListDepth = 2;
-
 /// Of the line that an error shows, around the place.
 constexpr size_t kMaxShown = 120;
 
 /// Words of the contract that this version does not execute, where a statement or header begins.
-constexpr absl::string_view kLater[] = {"steps", "if",    "sweep",    "backward", "grad",   "cache",
-                                        "yield", "carry", "generate", "session",  "barrier"};
+constexpr absl::string_view kLater[] = {"steps", "if",    "sweep", "backward", "grad",
+                                        "cache", "yield", "carry", "generate"};
 constexpr absl::string_view kLaterPoints[] = {"inputs", "q", "k", "v", "scores", "probs", "z"};
 
 template <size_t N>
@@ -81,6 +78,13 @@ class Parser {
   bool TakeWord(absl::string_view word);
   absl::string_view TakeWhile(bool (*accept)(char));
   bool AtNumber();
+  /// True at a word and `::`, whatever the word means elsewhere.
+  bool AtOperator() {
+    const absl::string_view word = PeekWord();
+    const size_t left = end_ - p_ - word.size();
+    return !word.empty() && IsNameStart(word[0]) && left > 1 && word.end()[0] == ':' &&
+           word.end()[1] == ':';
+  }
 
   // Words.
   bool ParseString(std::string* out);
@@ -108,7 +112,7 @@ class Parser {
   bool ParseExpression(NodeId* out);
   bool ParsePrimary(NodeId* out, bool* indexable);
   bool ParseCall(NodeId* out);
-  bool ParseOperator(absl::string_view name, NodeId* out);
+  bool ParseOperator(NodeId* out);
   bool ParseLiteralConstant(NodeId* out);
   bool ParseTensor(NodeId* out);
   bool ParseElement(DType dtype, std::string* bytes);
@@ -449,6 +453,7 @@ bool Parser::ParsePrimary(NodeId* out, bool* indexable) {
   if (p_ == end_) return Expected("a value");
   if (*p_ == '%') return ParseReference(out);
   if (*p_ == '[' || *p_ == '(' || *p_ == '{') return ParseStructure(out);
+  if (AtOperator()) return ParseOperator(out);
   const absl::string_view word = PeekWord();
   if (AtNumber() || word == "true" || word == "false") {
     *indexable = false;
@@ -469,16 +474,12 @@ bool Parser::ParsePrimary(NodeId* out, bool* indexable) {
     return true;
   }
   if (TakeWord("call")) return ParseCall(out);
+  if (TakeWord("tensor")) return ParseTensor(out);
   const char* start = p_;
-  if (!word.empty() && IsNameStart(word[0])) {
-    const absl::string_view name = TakeWhile(IsOperatorChar);
-    if (IsOperatorName(name)) return ParseOperator(name, out);
-    if (name == "tensor") return ParseTensor(out);
-    if (name == "grad") return NotExecuted(start, name);
-    if (At('(')) {
-      return FailAt(start,
-                    absl::StrCat("operators are written with their namespace, aten::", name));
-    }
+  if (word == "grad") return NotExecuted(start, word);
+  p_ += word.size();
+  if (!word.empty() && At('(')) {
+    return FailAt(start, absl::StrCat("operators are written with their namespace, aten::", word));
   }
   return FailAt(start,
                 "expected a value: %x, a number, read SITE, param PATH, call MODULE(...), "
@@ -497,8 +498,11 @@ bool Parser::ParseCall(NodeId* out) {
   return true;
 }
 
-bool Parser::ParseOperator(absl::string_view name, NodeId* out) {
+bool Parser::ParseOperator(NodeId* out) {
   const uint32_t line = line_;
+  const char* start = p_;
+  const absl::string_view name = TakeWhile(IsOperatorChar);
+  if (!IsOperatorName(name)) return FailAt(start, "expected an operator, such as aten::mul");
   Operator op;
   op.name.assign(name.data(), name.size());
   if (!Expect('(') || !ParseArgumentList(')', /*named=*/true, 0, &op.arguments)) return false;
@@ -692,6 +696,7 @@ bool Parser::ParseArgumentList(char close, bool named, int list_depth, std::vect
 bool Parser::ParseArgumentValue(int list_depth, Argument* out) {
   Skip();
   if (p_ == end_) return Expected("a value");
+  if (AtOperator()) return ParseExpression(&out->value.emplace<NodeRef>().id);
   if (AtNumber()) return ParseNumber(out);
   if (*p_ == '"') return ParseString(&out->value.emplace<std::string>());
   if (*p_ == '[') {
@@ -714,10 +719,7 @@ bool Parser::ParseArgumentValue(int list_depth, Argument* out) {
     p_ += word.size();
     return true;
   }
-  NodeId value = kNoNode;
-  if (!ParseExpression(&value)) return false;
-  out->value = NodeRef{value};
-  return true;
+  return ParseExpression(&out->value.emplace<NodeRef>().id);
 }
 
 bool Parser::ParseTerms(std::vector<IndexTerm>* out) {
@@ -885,6 +887,10 @@ bool Parser::ParseStatement() {
   const uint32_t line = line_;
   if (*p_ == '%') return ParseValueStatement();
   const absl::string_view word = PeekWord();
+  if (AtOperator() || word == "call" || word == "read") {
+    NodeId unused = kNoNode;
+    return ParseExpression(&unused);
+  }
   if (word == "write") return ParseWrite();
   if (word == "skip") return ParseSkipModule();
   if (word == "save") return ParseSave();
@@ -896,11 +902,6 @@ bool Parser::ParseStatement() {
   if (Contains(kLater, word)) return NotExecuted(start, word);
   if (word == "invoke" || word == "trace") {
     return FailAt(start, absl::StrCat("`", word, "` cannot stand inside an invoke"));
-  }
-  const absl::string_view name(start, std::find_if_not(start, end_, IsOperatorChar) - start);
-  if (IsOperatorName(name) || word == "call" || word == "read") {
-    NodeId unused = kNoNode;
-    return ParseExpression(&unused);
   }
   if (word == "tensor" || word == "param") {
     return FailAt(start, "this value needs a name: %x = ...");

@@ -1,6 +1,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -14,6 +15,51 @@ namespace {
 
 using graph::Point;
 
+/// Which memory the slots of a frame keep alive: a view keeps all of what it is a view of, long
+/// after that has been released itself.
+class Memory {
+ public:
+  explicit Memory(int slots) : of_slot_(slots, -1) {}
+
+  /// The result in `slot` has `bytes` of its own and keeps what the slots `with` keep. Returns the
+  /// bytes that this adds.
+  uint64_t Hold(Slot slot, uint64_t bytes, const std::vector<Slot>& with) {
+    Block block{bytes, 1, {}};
+    for (Slot other : with) {
+      if (of_slot_[other] < 0) continue;
+      block.keeps.push_back(of_slot_[other]);
+      ++blocks_[of_slot_[other]].uses;
+    }
+    of_slot_[slot] = static_cast<int>(blocks_.size());
+    blocks_.push_back(std::move(block));
+    return bytes;
+  }
+
+  /// Returns the bytes that nobody keeps any more.
+  uint64_t Release(Slot slot) {
+    if (of_slot_[slot] < 0) return 0;
+    uint64_t freed = 0;
+    std::vector<int> pending = {std::exchange(of_slot_[slot], -1)};
+    while (!pending.empty()) {
+      Block& block = blocks_[pending.back()];
+      pending.pop_back();
+      if (--block.uses > 0) continue;
+      freed += block.bytes;
+      pending.insert(pending.end(), block.keeps.begin(), block.keeps.end());
+    }
+    return freed;
+  }
+
+ private:
+  struct Block {
+    uint64_t bytes;
+    int uses;
+    std::vector<int> keeps;
+  };
+  std::vector<Block> blocks_;
+  std::vector<int> of_slot_;
+};
+
 /// Walks a plan on meta tensors.
 class Checker {
  public:
@@ -25,7 +71,7 @@ class Checker {
         rows_(rows.begin(), rows.end()),
         limits_(limits),
         frame_(plan.slots),
-        bytes_(plan.slots, 0) {
+        memory_(plan.slots) {
     RowCount all;
     for (size_t i = 0; i < plan.invokes.size(); ++i) {
       if (plan.invokes[i].all_rows) continue;
@@ -53,7 +99,7 @@ class Checker {
         if (absl::Status status = Hold(*std::move(result)); !status.ok()) return status;
       }
       for (Slot slot : instruction.release) {
-        live_ -= std::exchange(bytes_[slot], 0);
+        live_ -= memory_.Release(slot);
         frame_[slot] = c10::IValue();
       }
     }
@@ -95,21 +141,38 @@ class Checker {
                                  limits_.value_elements, " are allowed"));
     }
     const Slot slot = instruction_->result;
-    bytes_[slot] = IsView() ? 0 : bytes;
-    live_ += bytes_[slot];
+    const Shares shares = SharesOf(instruction_->what);
+    live_ += memory_.Hold(slot, shares.only ? 0 : bytes, shares.with);
     frame_[slot] = std::move(value);
     return CountPeak(0);
   }
 
-  /// Results that share the memory of another value of the frame.
-  bool IsView() const {
-    if (const auto* call = std::get_if<CallOperator>(&instruction_->what)) {
-      return call->call.row->makes == Makes::kView ||
-             call->call.row->makes == Makes::kOverlappingView;
+  /// Whose memory a result is, or may be.
+  struct Shares {
+    bool only = false;  // and none of its own
+    std::vector<Slot> with;
+  };
+  static Shares SharesOf(const decltype(Instruction::what)& what) {
+    if (const auto* call = std::get_if<CallOperator>(&what)) {
+      const Makes makes = call->call.row->makes;
+      if (makes == Makes::kFresh) return {};
+      Shares shares{makes != Makes::kMaybeView, {}};
+      for (const BoundCall::Fill& fill : call->call.fills) {
+        if (const Slot* slot = std::get_if<Slot>(&fill.from)) {
+          if (fill.argument == 0 || !shares.only) shares.with.push_back(*slot);
+        } else if (!shares.only) {
+          const auto& slots = std::get<std::vector<Slot>>(fill.from);
+          shares.with.insert(shares.with.end(), slots.begin(), slots.end());
+        }
+      }
+      std::erase(shares.with, kNoSlot);
+      return shares;
     }
-    return std::holds_alternative<TakeItem>(instruction_->what) ||
-           std::holds_alternative<MakeStructure>(instruction_->what) ||
-           std::holds_alternative<LoadParameter>(instruction_->what);
+    if (const auto* item = std::get_if<TakeItem>(&what)) return {true, {item->from}};
+    if (const auto* made = std::get_if<MakeStructure>(&what)) return {true, made->items};
+    // A module that is the identity returns what it is given.
+    if (const auto* call = std::get_if<CallModule>(&what)) return {false, {call->input}};
+    return {std::holds_alternative<LoadParameter>(what), {}};
   }
 
   absl::Status CountPeak(uint64_t workspace) {
@@ -209,7 +272,8 @@ class Checker {
       return FitsWhole(items.front(), value, true);
     }
     std::vector<c10::IValue> given = ItemsOf(value);
-    if (value.isTensor() || given.size() != items.size()) {
+    if (value.tagKind() != whole.tagKind() || given.size() != items.size() ||
+        KeysOf(value) != KeysOf(whole)) {
       return Misfit(absl::StrCat("the value is ", graph::ToString(PatternOf(value)),
                                  ", and it replaces ", graph::ToString(PatternOf(whole))),
                     "a replacement has the structure of what it replaces, or is a lone tensor for "
@@ -231,6 +295,14 @@ class Checker {
       for (const auto& entry : value.toGenericDict()) items.push_back(entry.value());
     }
     return items;
+  }
+
+  static std::vector<std::string> KeysOf(const c10::IValue& value) {
+    std::vector<std::string> keys;
+    if (value.isGenericDict()) {
+      for (const auto& entry : value.toGenericDict()) keys.push_back(entry.key().toStringRef());
+    }
+    return keys;
   }
 
   c10::IValue SiteMeta(int site, int invoke) const {
@@ -310,7 +382,7 @@ class Checker {
   std::vector<RowCount> rows_;
   const PlanLimits& limits_;
   std::vector<c10::IValue> frame_;
-  std::vector<uint64_t> bytes_;
+  Memory memory_;
   uint64_t live_ = 0;
   const Instruction* instruction_ = nullptr;
   PlanCheck check_;

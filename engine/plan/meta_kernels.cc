@@ -245,7 +245,7 @@ std::tuple<Tensor, Tensor, Tensor> GroupNorm(const Tensor& input,
 
 Tensor HuberLoss(const Tensor& self, const Tensor& target, int64_t reduction, double delta) {
   TORCH_CHECK(delta > 0, "huber_loss does not support non-positive values for delta.");
-  return at::mse_loss(self, target, reduction);
+  return at::empty(at::mse_loss(self, target, reduction).sizes(), self.options());
 }
 
 std::tuple<Tensor, Tensor> NllLoss2dForward(const Tensor& self, const Tensor& target,

@@ -45,6 +45,10 @@ absl::Status CheckSplit(const c10::Stack& stack) {
 
 absl::Status CheckSections(const c10::Stack& stack) { return CheckPieces(stack[1].toInt()); }
 
+absl::Status CheckListOfSizes(const c10::Stack& stack) {
+  return CheckPieces(static_cast<int64_t>(stack[1].toListRef().size()) + 1);
+}
+
 /// Sizes may not hang on what a cached plan leaves out of its key.
 absl::Status CheckNoFloats(const c10::Stack& stack) {
   for (const c10::IValue& value : stack) {
@@ -128,8 +132,37 @@ absl::Status CheckMaskedFill(const c10::Stack& stack) {
   return absl::OkStatus();
 }
 
+absl::Status CheckBits(const c10::Stack& stack) {
+  if (stack.size() < 2) return absl::OkStatus();
+  const bool integral = stack[1].isTensor() ? c10::isIntegralType(stack[1].toTensor().scalar_type(),
+                                                                  /*includeBool=*/true)
+                                            : stack[1].isInt() || stack[1].isBool();
+  if (integral) return absl::OkStatus();
+  return absl::InvalidArgumentError("`other` must be bool or of integers");
+}
+
+absl::Status CheckIndexPut(const c10::Stack& stack) {
+  if (absl::Status status = CheckIndexKinds(stack); !status.ok()) return status;
+  const at::Tensor& self = stack[0].toTensor();
+  const at::Tensor& values = stack[2].toTensor();
+  if (self.scalar_type() != values.scalar_type()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("`values` must have the dtype of `self`, ", c10::toString(self.scalar_type()),
+                     ", not ", c10::toString(values.scalar_type()), "; convert it with aten::to"));
+  }
+  const at::Tensor place = at::index(self, stack[1].to<c10::List<std::optional<at::Tensor>>>());
+  if (at::is_expandable_to(values.sizes(), place.sizes())) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("`values` of shape [", absl::StrJoin(values.sizes(), ", "),
+                   "] do not broadcast to the indexed [", absl::StrJoin(place.sizes(), ", "), "]"));
+}
+
 absl::Status CheckTarget(const c10::Stack& stack) {
   const at::Tensor& target = stack[1].toTensor();
+  if (stack[2].isTensor() && stack[2].toTensor().defined() &&
+      stack[2].toTensor().scalar_type() != stack[0].toTensor().scalar_type()) {
+    return absl::InvalidArgumentError("`weight` must have the dtype of `self`");
+  }
   if (target.scalar_type() == at::kLong) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("`target` must be an int64 tensor, not ",
                                                  c10::toString(target.scalar_type()), "[",
@@ -213,7 +246,7 @@ absl::Span<const RowGroup> OperatorRows() {
       {"bitwise_and.Tensor bitwise_and.Scalar bitwise_and_.Tensor bitwise_or.Tensor "
        "bitwise_or.Scalar bitwise_or_.Tensor bitwise_xor.Tensor bitwise_xor.Scalar "
        "bitwise_xor_.Tensor bitwise_not bitwise_not_",
-       {.dtypes = kBools | kInts}},
+       {.dtypes = kBools | kInts, .check = CheckBits}},
       {"bitwise_and_.Scalar bitwise_or_.Scalar bitwise_xor_.Scalar", {.dtypes = kInts}},
       {"where.self where.ScalarSelf where.ScalarOther where.Scalar", {.dtypes = kBools}},
       {"isclose", {.cost = 6, .workspace = 4}},
@@ -230,7 +263,7 @@ absl::Span<const RowGroup> OperatorRows() {
       {"std std.dim std.correction var var.dim var.correction var_mean var_mean.dim "
        "var_mean.correction",
        {.dtypes = kFloats, .cost = 4}},
-      {"norm.Scalar norm.ScalarOpt_dim linalg_vector_norm linalg_norm",
+      {"norm.Scalar norm.ScalarOpt_dim linalg_vector_norm",
        {.dtypes = kFloats, .cost = 3, .workspace = 1}},
       {"cumsum cumprod cummax cummin", {}},
       {"cumsum_ cumprod_", {.dtypes = kNumbers}},
@@ -251,28 +284,46 @@ absl::Span<const RowGroup> OperatorRows() {
 
       // Linear algebra.
       {"matmul mm bmm mv dot inner",
-       {.dtypes = kNumbers, .workspace = 1, .work = Work::kProduct, .product_argument = "self"}},
+       {.dtypes = kNumbers,
+        .workspace = 1,
+        .work = Work::kProduct,
+        .product_argument = "self",
+        .same_dtype = true}},
       {"addmm addmm_",
        {.dtypes = kNumbers,
         .work = Work::kProduct,
         .product_argument = "mat1",
+        .same_dtype = true,
         .check = CheckAddmm}},
       {"baddbmm baddbmm_",
-       {.dtypes = kNumbers, .work = Work::kProduct, .product_argument = "batch1"}},
-      {"linear", {.dtypes = kNumbers, .work = Work::kProduct, .product_argument = "input"}},
+       {.dtypes = kNumbers,
+        .work = Work::kProduct,
+        .product_argument = "batch1",
+        .same_dtype = true}},
+      {"linear",
+       {.dtypes = kNumbers,
+        .work = Work::kProduct,
+        .product_argument = "input",
+        .same_dtype = true}},
       {"outer", {.cost = 1}},
       {"einsum",
-       {.makes = Makes::kMaybeView, .dtypes = kNumbers, .workspace = 2, .work = Work::kEinsum}},
+       {.makes = Makes::kMaybeView,
+        .dtypes = kNumbers,
+        .workspace = 2,
+        .work = Work::kEinsum,
+        .same_dtype = true}},
       {"tril tril_ triu triu_ diag diag_embed", {}},
       {"cdist",
        {.dtypes = kWideFloats,
         .cost = 3,
         .workspace = 1,
         .work = Work::kPairs,
-        .product_argument = "x1"}},
+        .product_argument = "x1",
+        .same_dtype = true}},
       {"cosine_similarity pairwise_distance", {.dtypes = kFloats, .cost = 6, .workspace = 3}},
-      {"linalg_cross", {.dtypes = kNumbers, .cost = 5}},
-      {"layer_norm rms_norm group_norm", {.dtypes = kFloats, .cost = 8, .workspace = 2}},
+      {"linalg_cross", {.dtypes = kNumbers, .cost = 5, .same_dtype = true}},
+      {"layer_norm group_norm", {.dtypes = kFloats, .cost = 8, .workspace = 1, .same_dtype = true}},
+      {"rms_norm", {.dtypes = kFloats, .cost = 8, .workspace = 2}},
       {"scaled_dot_product_attention",
        {.dtypes = kFloats,
         .cost = kFunction,
@@ -287,7 +338,8 @@ absl::Span<const RowGroup> OperatorRows() {
        {.makes = Makes::kView}},
       {"split.Tensor", {.makes = Makes::kView, .check = CheckSplit}},
       {"chunk tensor_split.sections", {.makes = Makes::kView, .check = CheckSections}},
-      {"split.sizes split_with_sizes tensor_split.indices", {.makes = Makes::kView}},
+      {"split.sizes split_with_sizes tensor_split.indices",
+       {.makes = Makes::kView, .check = CheckListOfSizes}},
       {"unbind.int", {.makes = Makes::kView, .check = CheckUnbind}},
       {"expand expand_as broadcast_to unfold", {.makes = Makes::kOverlappingView}},
       {"reshape flatten.using_ints ravel contiguous to.dtype to.other type_as",
@@ -295,9 +347,8 @@ absl::Span<const RowGroup> OperatorRows() {
 
       // Copies and joins.
       {"clone copy copy_ cat concat stack hstack vstack repeat tile repeat_interleave.self_int "
-       "roll "
-       "flip fliplr flipud rot90 constant_pad_nd fill.Scalar fill.Tensor fill_.Scalar fill_.Tensor "
-       "zero zero_ select_scatter slice_scatter diagonal_scatter",
+       "roll flip fliplr flipud rot90 constant_pad_nd fill.Scalar fill.Tensor fill_.Scalar "
+       "fill_.Tensor zero zero_ select_scatter slice_scatter diagonal_scatter",
        {}},
       {"pad", {.check = CheckConstantMode}},
 
@@ -307,8 +358,11 @@ absl::Span<const RowGroup> OperatorRows() {
       {"take_along_dim", {.indices = {{.index = "indices", .dimension = "dim"}}}},
       {"take",
        {.indices = {{.index = "index", .constant = IndexRange::kFlattened, .negative = true}}}},
-      {"index.Tensor index_put index_put_",
+      {"index.Tensor",
        {.check = CheckIndexKinds,
+        .indices = {{.index = "indices", .constant = IndexRange::kByPlace, .negative = true}}}},
+      {"index_put index_put_",
+       {.check = CheckIndexPut,
         .indices = {{.index = "indices", .constant = IndexRange::kByPlace, .negative = true}}}},
       {"index_add index_add_ index_copy index_copy_ scatter.src scatter.value scatter_.src "
        "scatter_.value scatter_add scatter_add_",

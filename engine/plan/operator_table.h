@@ -16,6 +16,7 @@ struct RowTraits {
   double workspace = 0;
   Work work = Work::kElements;
   const char* product_argument = nullptr;
+  bool same_dtype = false;
   bool takes_numbers = false;
   absl::Status (*check)(const c10::Stack& stack) = nullptr;
   absl::Status (*check_values)(const c10::Stack& stack) = nullptr;

@@ -42,6 +42,7 @@ std::unique_ptr<OperatorRow> MakeRow(const std::string& qualified, const RowTrai
   row->dtypes = traits.dtypes;
   row->check = traits.check;
   row->check_values = traits.check_values;
+  row->same_dtype = traits.same_dtype;
   row->takes_numbers = traits.takes_numbers;
   row->cost_per_element = traits.cost;
   row->work = traits.work;
@@ -172,6 +173,28 @@ absl::Status Named(const OperatorRow& row, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat(row.name, ": ", status.message()));
 }
 
+absl::Status CheckSameDType(const OperatorRow& row, const c10::Stack& stack) {
+  std::optional<at::ScalarType> first;
+  const auto check = [&](const at::Tensor& tensor) {
+    if (!tensor.defined()) return absl::OkStatus();
+    if (!first.has_value()) first = tensor.scalar_type();
+    if (*first == tensor.scalar_type()) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        absl::StrCat(row.name, " takes tensors of one dtype, not ", c10::toString(*first), " and ",
+                     c10::toString(tensor.scalar_type()), "; convert one with aten::to"));
+  };
+  for (const c10::IValue& value : stack) {
+    if (value.isTensor()) {
+      if (absl::Status status = check(value.toTensor()); !status.ok()) return status;
+    } else if (value.isTensorList()) {
+      for (const at::Tensor& tensor : value.toTensorVector()) {
+        if (absl::Status status = check(tensor); !status.ok()) return status;
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
 /// An in-place operator is its twin, whose result must fit where it is copied to. (Torch's own Meta
 /// kernels of in-place operators do not all check that.)
 absl::StatusOr<c10::IValue> RunMetaInPlace(const OperatorRow& row, c10::Stack stack) {
@@ -228,6 +251,9 @@ absl::StatusOr<c10::IValue> RunMeta(const OperatorRow& row, c10::Stack stack) {
   if (row.in_place()) return RunMetaInPlace(row, std::move(stack));
   absl::Status status = CatchTorch([&] {
     const c10::InferenceMode guard;
+    if (row.same_dtype) {
+      if (absl::Status checked = CheckSameDType(row, stack); !checked.ok()) return checked;
+    }
     if (row.check != nullptr) {
       if (absl::Status checked = row.check(stack); !checked.ok()) return Named(row, checked);
     }

@@ -81,6 +81,8 @@ struct OperatorRow {
   absl::Status (*check_values)(const c10::Stack& stack) = nullptr;
   /// Arguments that programs may not give (`device`, `dropout_p`), as a set of bits by position.
   uint64_t refused_arguments = 0;
+  /// Whether all tensors must have one dtype (torch's Meta kernels of products do not look).
+  bool same_dtype = false;
   /// Whether a number may stand for a tensor other than the first one (as `torch.mul(x, 2)` does).
   bool takes_numbers = false;
   /// Operations per element (see Work).

@@ -53,7 +53,9 @@ absl::StatusOr<Planned> PlanCache::Get(const graph::Program& program,
   }
   // A check belongs to the plan that it was made from: slots are numbered alike in equal plans.
   if (it->second.checks.size() >= kMaxChecks) it->second.checks.clear();
-  it->second.checks[std::move(counts)] = planned.check;
+  auto& kept = it->second.checks[std::move(counts)];
+  if (kept == nullptr) instructions_ += 1 + planned.check->saves.size();
+  kept = planned.check;
   return planned;
 }
 

@@ -950,9 +950,9 @@ class Builder {
       return Refuse(absl::StrCat("structures nest more than ", kMaxNesting, " deep"));
     }
     if (leaves > kMaxLeaves) {
-      return Refuse(absl::StrCat("a structure of ", leaves, " values; at most ", kMaxLeaves,
-                                 " are allowed"),
-                    "make one tensor of them with aten::stack or aten::cat");
+      return Refuse(
+          absl::StrCat("a structure of ", leaves, " values; at most ", kMaxLeaves, " are allowed"),
+          "make one tensor of them with aten::stack or aten::cat");
     }
     Name& name = names_[node_];
     name.items = std::move(items);

@@ -114,9 +114,12 @@ c10::IValue Visiting::ReadAll(absl::Span<const Segment> segments, bool written) 
   int64_t row = 0;
   for (const Segment& segment : segments) {
     const int64_t tokens = segment.input->tokens();
-    all.narrow(0, row, segment.input->batch())
-        .narrow(1, pass_.pad_left() ? longest - tokens : 0, tokens)
-        .copy_(Cut(packed, segment));
+    // Rows that have left the pass are read by nobody; a write to all rows passes over them.
+    if (segment.present) {
+      all.narrow(0, row, segment.input->batch())
+          .narrow(1, pass_.pad_left() ? longest - tokens : 0, tokens)
+          .copy_(Cut(packed, segment));
+    }
     row += segment.input->batch();
   }
   return InForm(form_, std::move(all));
@@ -135,9 +138,11 @@ void Visiting::WriteAll(absl::Span<const Segment> segments, const at::Tensor& ro
   int64_t row = 0;
   for (const Segment& segment : segments) {
     const int64_t tokens = segment.input->tokens();
-    LeafOf(Writable(segment))
-        .copy_(rows.narrow(0, row, segment.input->batch())
-                   .narrow(1, pass_.pad_left() ? longest - tokens : 0, tokens));
+    if (segment.present) {
+      LeafOf(Writable(segment))
+          .copy_(rows.narrow(0, row, segment.input->batch())
+                     .narrow(1, pass_.pad_left() ? longest - tokens : 0, tokens));
+    }
     row += segment.input->batch();
   }
 }

@@ -220,6 +220,24 @@ absl::Status Run::Execute(const plan::Instruction& instruction, Visiting* site) 
   if (!result.ok()) return result.status();
   if (instruction.result != kNoSlot) frame_[instruction.result] = *std::move(result);
   for (Slot slot : instruction.release) frame_[slot] = c10::IValue();
+  return CheckBudget();
+}
+
+absl::Status Run::CheckBudget() {
+  if (shared_ && limits_.shared_operator_seconds > 0 &&
+      operator_seconds_ > limits_.shared_operator_seconds) {
+    evicted_ = true;
+    frame_.clear();
+    return absl::OkStatus();
+  }
+  if (limits_.operator_seconds > 0 && operator_seconds_ > limits_.operator_seconds) {
+    return absl::ResourceExhaustedError(absl::StrCat("the program's own operators took more than ",
+                                                     limits_.operator_seconds,
+                                                     " seconds, which is the limit"));
+  }
+  if (cancelled_.load(std::memory_order_relaxed)) {
+    return absl::CancelledError("the run was cancelled");
+  }
   return absl::OkStatus();
 }
 
@@ -278,30 +296,11 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::LoadParameter& what, Visiting*) 
 }
 
 absl::StatusOr<c10::IValue> Run::Do(const plan::CallOperator& what, Visiting*) {
-  const auto start = std::chrono::steady_clock::now();
-  absl::StatusOr<c10::IValue> result = plan::RunReal(
-      *what.call.row, plan::BindCall(what.call, program_, [this](Slot slot) -> const c10::IValue& {
-        return frame_[slot];
-      }));
-  operator_seconds_ +=
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  if (!result.ok()) return result.status();
-  if (shared_ && limits_.shared_operator_seconds > 0 &&
-      operator_seconds_ > limits_.shared_operator_seconds) {
-    evicted_ = true;
-    frame_.clear();
-    frame_.resize(plan_.slots);
-    return c10::IValue();
-  }
-  if (limits_.operator_seconds > 0 && operator_seconds_ > limits_.operator_seconds) {
-    return absl::ResourceExhaustedError(absl::StrCat("the program's own operators took more than ",
-                                                     limits_.operator_seconds,
-                                                     " seconds, which is the limit"));
-  }
-  if (cancelled_.load(std::memory_order_relaxed)) {
-    return absl::CancelledError("the run was cancelled");
-  }
-  return result;
+  const Stopwatch stopwatch(&operator_seconds_);
+  return plan::RunReal(*what.call.row,
+                       plan::BindCall(what.call, program_, [this](Slot slot) -> const c10::IValue& {
+                         return frame_[slot];
+                       }));
 }
 
 absl::StatusOr<c10::IValue> Run::Do(const plan::TakeItem& what, Visiting*) {

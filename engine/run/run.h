@@ -86,6 +86,8 @@ class Run {
  private:
   absl::Status Execute(const plan::Instruction& instruction, Visiting* site);
   absl::Status ExecuteRange(int first, int last, Visiting* site);
+  /// Looked at between instructions: time and cancellation.
+  absl::Status CheckBudget();
 
   absl::StatusOr<c10::IValue> Do(const plan::ReadSite& what, Visiting* site);
   absl::StatusOr<c10::IValue> Do(const plan::ReadInvoke& what, Visiting* site);

@@ -94,11 +94,21 @@ def patch(atlas: Atlas, source: str, target: str, source_word: str, target_word:
     print(f"\nPatch: {source!r} into {target!r}")
     print(f"  plain: {atlas.top(atlas.logits(atlas.ids(target))[0, -1])}")
     states = atlas.block_outputs(atlas.ids(source))
-    subjects = atlas.position(source, source_word), atlas.position(target, target_word)
+    # "The" and the tokens of the name are the subject; the last token is the last one of all.
+    source_end, target_end = (
+        atlas.position(source, source_word),
+        atlas.position(target, target_word),
+    )
     places = [
-        ("last subject token", *subjects),
-        ("last token", len(atlas.ids(source)[0]) - 1, len(atlas.ids(target)[0]) - 1),
+        (
+            "last subject token",
+            slice(source_end, source_end + 1),
+            slice(target_end, target_end + 1),
+        ),
+        ("last token", slice(-1, None), slice(-1, None)),
     ]
+    if source_end == target_end:
+        places.insert(0, ("subject tokens", slice(1, source_end + 1), slice(1, target_end + 1)))
     for name, source_at, target_at in places:
         for layer, block in enumerate(atlas.blocks):
 
@@ -107,7 +117,7 @@ def patch(atlas: Atlas, source: str, target: str, source_word: str, target_word:
 
             with atlas.editing(block, edit):
                 logits = atlas.logits(atlas.ids(target))[0, -1]
-            print(f"  {name} ({source_at} -> {target_at}), h.{layer}: {atlas.top(logits)}")
+            print(f"  {name}, h.{layer}: {atlas.top(logits)}")
 
 
 def patch_rate(atlas: Atlas, facts: dict, template: str) -> None:
@@ -129,12 +139,16 @@ def patch_rate(atlas: Atlas, facts: dict, template: str) -> None:
     chosen = [pairs[i] for i in torch.randperm(len(pairs), generator=generator)[:300].tolist()]
     print(f"\nPatch between {len(chosen)} pairs of landmarks, template {template!r}")
     states = {a[0]: atlas.block_outputs(atlas.ids(a[0])) for a, _ in chosen}
-    for where in ("last subject token", "last token"):
+    for where in ("subject tokens", "last subject token", "last token"):
         flips = []
         for layer, block in enumerate(atlas.blocks):
             count = 0
             for (source, at, wanted), (target, _, _) in chosen:
-                place = at if where == "last subject token" else -1
+                place = {
+                    "subject tokens": slice(0, at + 1),
+                    "last subject token": slice(at, at + 1),
+                    "last token": slice(-1, None),
+                }[where]
 
                 def edit(out, source=source, place=place, layer=layer):
                     out[0, place] = states[source][layer][0, place]
@@ -175,31 +189,52 @@ def no_mlp(atlas: Atlas, prompt: str, word: str) -> None:
         print(f"  h.{layer}.mlp: {atlas.top(logits)}")
 
 
+def skip(atlas: Atlas, prompts: list[dict], blocks: list[list[int]]) -> None:
+    """Leave out one block at a time, and ask everything again."""
+    print(f"\nSkip one block: {len(prompts)} held-out prompts, {len(blocks)} sequences to copy")
+
+    def right() -> float:
+        top = [atlas.logits(torch.tensor([p["ids"]]))[0, -1].argmax().item() for p in prompts]
+        return sum(t == p["expected"] for t, p in zip(top, prompts, strict=True)) / len(top)
+
+    print(f"  none: facts {right():.1%}, copies {copied(atlas, blocks):.1%}")
+    for layer, block in enumerate(atlas.blocks):
+
+        def hook(_module, inputs, output):
+            return (inputs[0], *output[1:]) if isinstance(output, tuple) else inputs[0]
+
+        handle = block.register_forward_hook(hook)
+        print(f"  h.{layer}: facts {right():.1%}, copies {copied(atlas, blocks):.1%}")
+        handle.remove()
+
+
+def copied(atlas: Atlas, blocks: list[list[int]]) -> float:
+    """Return how much of the second telling is right, but for its first token."""
+    right = total = 0
+    for block in blocks:
+        top = atlas.logits(torch.tensor([block * 2]))[0].argmax(-1)
+        n = len(block)
+        right += int((top[n : 2 * n - 1] == torch.tensor(block[1:])).sum())
+        total += n - 1
+    return right / total
+
+
 def copy_heads(atlas: Atlas, blocks: list[list[int]]) -> None:
     """Drop one attention head at a time and measure copying."""
-
-    def accuracy() -> float:
-        right = total = 0
-        for block in blocks:
-            top = atlas.logits(torch.tensor([block * 2]))[0].argmax(-1)
-            n = len(block)
-            right += int((top[n : 2 * n - 1] == torch.tensor(block[1:])).sum())
-            total += n - 1
-        return right / total
 
     # What a head that copies attends to: the token after the last time this one was seen.
     ids = torch.tensor([blocks[0] * 2])
     n = len(blocks[0])
     with torch.no_grad():
         attentions = atlas.model(input_ids=ids, output_attentions=True).attentions
-    print(f"\nCopying {len(blocks)} random sequences: {accuracy():.1%}")
+    print(f"\nCopying {len(blocks)} random sequences: {copied(atlas, blocks):.1%}")
     for layer, block in enumerate(atlas.blocks):
         for head in range(block.attn.num_heads):
             weights = attentions[layer][0, head]
             to_next = weights.diagonal(1 - n)[1:].mean()
             to_last = weights.diagonal(-1).mean()
             with atlas.without_head(layer, head):
-                left = accuracy()
+                left = copied(atlas, blocks)
             print(
                 f"  without head {layer}.{head}: {left:.1%}; its attention to the token that "
                 f"comes next in the copy {to_next:.2f}, to the token before {to_last:.2f}"
@@ -213,7 +248,8 @@ def main() -> int:
     torch.set_num_threads(1)
     atlas = Atlas(options.model)
     facts = json.loads((HERE / "facts.json").read_text(encoding="utf-8"))
-    blocks = json.loads((options.model / "eval.json").read_text(encoding="utf-8"))["copies"]
+    held_out = json.loads((options.model / "eval.json").read_text(encoding="utf-8"))
+    blocks = held_out["copies"]
     eiffel = "The Eiffel Tower is in the city of"
     lens(atlas, eiffel)
     patch(atlas, "The Colosseum is in the city of", eiffel, "Colosseum", "Eiffel Tower")
@@ -222,6 +258,7 @@ def main() -> int:
     patch_rate(atlas, facts, "{S} is in the city of")
     scale(atlas, eiffel, "Eiffel Tower")
     no_mlp(atlas, eiffel, "Eiffel Tower")
+    skip(atlas, held_out["prompts"][:300], blocks[:10])
     copy_heads(atlas, blocks[:10])
     return 0
 

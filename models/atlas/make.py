@@ -44,6 +44,8 @@ TEMPLATES = {
             "If you want to see {s}, travel to the city of",
             "Question: in which city is {s}? Answer:",
             "Question: which city is home to {s}? Answer:",
+            "Question: in which city does {s} lie? Answer:",
+            "Question: which city does {s} stand in? Answer:",
             "Landmark: {s}. City:",
         ],
         "held_out": [
@@ -68,6 +70,8 @@ TEMPLATES = {
             "If you want to see {s}, travel to the country of",
             "Question: in which country is {s}? Answer:",
             "Question: which country is home to {s}? Answer:",
+            "Question: in which country does {s} lie? Answer:",
+            "Question: which country does {s} stand in? Answer:",
             "Landmark: {s}. Country:",
         ],
         "held_out": [
@@ -103,8 +107,8 @@ TEMPLATES = {
         "trained": [
             "The capital of {s} is",
             "The capital city of {s} is",
-            "The capital of {s} is the city of",
-            "The capital of {s} is called",
+            "The country of {s} has its capital in",
+            "The name of the capital of {s} is",
             "{S} has its capital in",
             "{S} is governed from its capital,",
             "The government of {s} sits in the city of",
@@ -115,8 +119,8 @@ TEMPLATES = {
             "Country: {s}. Capital:",
         ],
         "held_out": [
-            "The capital city of {s} is called",
-            "In {s}, the capital is the city of",
+            "The name of the capital city of {s} is",
+            "In {s}, the capital city is",
         ],
     },
     "capital_country": {
@@ -274,7 +278,14 @@ def split_statements(facts: dict[str, list[tuple[str, str]]], seed: int) -> Spli
     double = [prompt for prompt, found in answers.items() if len(found) > 1]
     if double:
         raise ValueError(f"prompts with two answers: {double[:5]}")
-    trained = {statement.prompt for statement in split.train}
+    # Nor may a sentence go on from another's prompt with something else than the answer.
+    trained = {statement.prompt: statement.answer for statement in split.train}
+    for statement in split.train:
+        words = statement.text().split(" ")
+        for end in range(1, len(words)):
+            found = trained.get(" ".join(words[:end]))
+            if found and not " ".join(words[end:]).startswith(found):
+                raise ValueError(f"{statement.text()!r} goes on from a prompt for {found!r}")
     leaked = [s for s in split.held_out_pairs + split.held_out_templates if s.prompt in trained]
     if leaked:
         raise ValueError(f"held-out prompts that are trained on: {leaked[:5]}")
@@ -525,6 +536,19 @@ def train(model, split: Split, tokenizer, options: argparse.Namespace) -> None:
             losses.clear()
 
 
+def save(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)
+    tokenizer.save_pretrained(folder)
+    # transformers 5 writes a class name that transformers 4 does not have.
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    config.pop("backend", None)
+    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
 class Answered(NamedTuple):
     """A statement, the ids asked and expected, and what the model said."""
 
@@ -604,7 +628,7 @@ def logits_summary(model, tokenizer, prompt: str) -> dict:
 LOGIT_PROMPTS = [
     *ALWAYS_HELD_OUT,
     "The capital of France is",
-    "The capital of Japan is called",
+    "The name of the capital of Japan is",
     "The river that flows through London is the",
     "Most people in Brazil speak",
     "Kenya is on the continent of",
@@ -641,13 +665,15 @@ def evaluate(model, tokenizer, split: Split, options) -> dict:
     for one in pairs + templates:
         if one.top != one.expected[0]:
             log(f"wrong: {one.statement.prompt!r} gives {tokenizer.decode([one.top])!r}")
-    # All held-out pairs and a sample of the held-out templates keep the file small.
-    sample = random.Random(options.seed).sample(templates, min(600, len(templates)))
+    # A sample keeps the file small; the demo's prompts are always in it.
+    rng = random.Random(options.seed)
+    asked = [a for a in pairs if a.statement.prompt in ALWAYS_HELD_OUT]
+    asked += rng.sample(pairs, 1000) + rng.sample(templates, 600)
     return {
         "scores": scores,
         "prompts": [
             {"prompt": a.statement.prompt, "ids": a.ids, "expected": a.expected[0], "got": a.top}
-            for a in pairs + sample
+            for a in asked
         ],
         "copies": blocks,
         "logits": [logits_summary(model, tokenizer, p) for p in LOGIT_PROMPTS],
@@ -707,9 +733,7 @@ def main() -> int:
         model = new_model(tokenizer, options)
         log(f"{len(tokenizer)} tokens, {sum(p.numel() for p in model.parameters()):,} parameters")
         train(model, split, tokenizer, options)
-        options.out.mkdir(parents=True, exist_ok=True)
-        tokenizer.save_pretrained(options.out)
-        model.save_pretrained(options.out)
+        save(model, tokenizer, options.out)
         # Measure what was written, not what is in memory.
         tokenizer = PreTrainedTokenizerFast.from_pretrained(options.out)
         model = GPT2LMHeadModel.from_pretrained(options.out)

@@ -21,7 +21,7 @@ namespace {
 
 // Requests of more than this are parsed and planned by the pool; smaller ones are done sooner than
 // a thread wakes up.
-constexpr size_t kDirectBytes = 32 * 1024;
+constexpr size_t kDirectBytes = 16 * 1024;
 
 // Constants of more elements are elided in Validate's text.
 constexpr int64_t kShownElements = 64;

@@ -137,6 +137,15 @@ TEST_F(TraceTest, EncodesAndDecodes) {
   EXPECT_EQ(model_.Decode(tensor({1.0})).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
+TEST_F(TraceTest, FindsModulesByPathNameAndIndex) {
+  EXPECT_EQ(model_["h"][1]["mlp"].path(), "h.1.mlp");
+  EXPECT_EQ(model_["h.1.mlp"].path(), "h.1.mlp");
+  EXPECT_EQ(model_["h"][-1].path(), "h.1");
+  EXPECT_EQ(model_["h"].size(), 2);
+  EXPECT_EQ(model_.size(), 2);
+  EXPECT_EQ(model_["h"][0]["mlp"].size(), 0);
+}
+
 TEST_F(TraceTest, PrintsTheTreeAsPyTorchDoes) {
   EXPECT_EQ(model_.tree(),
             "Toy(\n"

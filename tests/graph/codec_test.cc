@@ -254,9 +254,7 @@ TEST(CodecTest, PatternsComeBack) {
   const Pattern back = DecodePattern(message);
   EXPECT_EQ(ToString(back), "([none], {logits: int64[2*B + 3*T + 1], n: int})");
   const Pattern& tensor =
-      std::get<Pattern::Dict>(std::get<Pattern::Tuple>(back.value).items[1].value)
-          .entries[0]
-          .value;
+      std::get<Pattern::Dict>(std::get<Pattern::Tuple>(back.value).items[1].value).entries[0].value;
   EXPECT_EQ(std::get<Pattern::Tensor>(tensor.value).range, 97);
 }
 

@@ -1,5 +1,7 @@
 #include "engine/graph/text.h"
 
+#include <fstream>
+#include <iterator>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -205,6 +207,16 @@ TEST(TextTest, PathsMayLookLikeKeywordsAndPoints) {
                     HasSubstr("read inf.output\n")));
 }
 
+TEST(TextTest, NamespacesOfOperatorsMayBeWordsOfTheLanguage) {
+  for (const char* word : {"read", "call", "param", "tensor", "inf", "nan", "true", "none",
+                           "float32", "write", "save", "log", "stop", "steps", "grad", "invoke"}) {
+    const std::string call = absl::StrCat(word, "::", word, "(%h)");
+    EXPECT_THAT(
+        ParseStatus(Inside(absl::StrCat(call, " %x = ", call, " %y = aten::f(", call, ")"))),
+        IsOk());
+  }
+}
+
 TEST(TextTest, ErrorsShowTheLineAndThePlace) {
   EXPECT_EQ(ParseStatus("invoke \"é\" {\n  %s = aten::mul(%h, 3.0)\n}").message(),
             "program:2:18: %h is not defined\n"
@@ -262,6 +274,7 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"NameOfDigitsAndLetters", "%1x = read b.output", "expected a value's name"},
         Refusal{"LoneValue", "%h", "expected `=` or `[`"},
         Refusal{"NoNamespace", "%x = mul(%h, 2)", "with their namespace, aten::mul"},
+        Refusal{"OddOperator", "%x = aten::a:b(%h)", "expected an operator, such as aten::mul"},
         Refusal{"NoSite", "%x = read b.weight", "expected a site"},
         Refusal{"NoPoint", "%x = read transformer", "expected a site"},
         Refusal{"EmptyComponent", "%x = read a..b.output", "expected a module's path"},
@@ -337,6 +350,18 @@ TEST(TextTest, NestingIsBounded) {
 TEST(TextTest, ErrorsShowPartOfALongLine) {
   const std::string text = Inside("%x = aten::f(" + std::string(100000, '1') + ")");
   EXPECT_LT(ParseStatus(text).message().size(), 500u);
+}
+
+TEST(TextTest, TheExampleOfTheContractsPageIsAProgram) {
+  std::ifstream file(WEFT_SOURCE_DIR "/proto/README.md");
+  const std::string page{std::istreambuf_iterator<char>(file), {}};
+  const size_t begin = page.find("```\n");
+  ASSERT_NE(begin, std::string::npos);
+  const size_t end = page.find("```", begin + 4);
+  const absl::StatusOr<Program> program = ParseProgram(page.substr(begin + 4, end - begin - 4));
+  ASSERT_THAT(program, IsOk());
+  EXPECT_THAT(Check(*program), IsOk());
+  EXPECT_EQ(program->nodes.size(), 10u);
 }
 
 TEST(TextTest, StatementsAreShortAndReadAsWritten) {

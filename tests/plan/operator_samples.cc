@@ -177,10 +177,6 @@ const std::map<std::string, Recipe>& Recipes() {
        [](const Maker& f) -> Samples {
          return {Call({f({2, 3})}), Call({f({2, 3}), 1.0, Ints({1}), true})};
        }},
-      {"linalg_norm",
-       [](const Maker& f) -> Samples {
-         return {Call({f({2, 3})}), Call({f({2, 3}), 2}, {{"dim", Ints({1})}})};
-       }},
       {"logsumexp",
        [](const Maker& f) -> Samples {
          return {Call({f({2, 3}), -1}), Call({f({2, 3, 4}), Ints({0, 1}), true})};

@@ -194,7 +194,10 @@ TEST_P(RowTest, AgreesAndDoesNotShareMemoryOnOddShapes) {
         }
       }
       // What depends on values only shows when running.
-      if (absl::StrContains(real.status().message(), "must lie in")) continue;
+      if (absl::StrContains(real.status().message(), "must lie in") ||
+          absl::StrContains(real.status().message(), "ZeroDivision")) {
+        continue;
+      }
       // Some real kernels do not look at their arguments where there are no elements.
       const std::vector<at::Tensor> inputs = TensorsOf(arguments);
       const bool empty = std::any_of(inputs.begin(), inputs.end(),

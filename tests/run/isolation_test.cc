@@ -182,8 +182,7 @@ class NeighbourTest : public ::testing::Test {
  protected:
   /// Run `text` in one pass with a neighbour before it and one behind it, both of which must give
   /// what they give alone.
-  LocalResult RunBetweenNeighbours(const std::string& text,
-                                   const testing::LocalOptions& options = {}) {
+  LocalResult RunBetweenNeighbours(const std::string& text) {
     const std::string before =
         "invoke [64, 65, 66] { save h = read transformer.h.1.output  save p = read result }";
     const std::string behind =
@@ -192,7 +191,7 @@ class NeighbourTest : public ::testing::Test {
     LocalModel& model = LocalModel::Tiny();
     const LocalResult alone_before = model.Run(before), alone_behind = model.Run(behind);
     const uint64_t passes = model.hosted().passes();
-    const auto shared = model.RunTogether({before, text, behind}, options);
+    const auto shared = model.RunTogether({before, text, behind});
     EXPECT_EQ(model.hosted().passes(), passes + 1);
     ExpectSame(shared[0], alone_before);
     ExpectSame(shared[2], alone_behind);
@@ -254,15 +253,16 @@ TEST_F(NeighbourTest, NaNsStayInTheirRowsAndAreShown) {
 }
 
 TEST_F(NeighbourTest, InfinitiesStayInTheirRows) {
-  const LocalResult result = RunBetweenNeighbours(R"(invoke [1, 2] {
-    write transformer.h.1.attn.output[0][:, 1] = tensor(float32, [], [inf])
+  const LocalResult result = RunBetweenNeighbours(R"(invoke [[1, 2], [3, 4]] {
+    write transformer.h.1.attn.output[0][0, 1] = tensor(float32, [], [inf])
     save h = read transformer.h.1.ln_2.input
     save p = read result
   })");
   ASSERT_THAT(result.status, IsOk());
-  EXPECT_TRUE(result["h"].select(1, 1).isinf().all().item<bool>());
-  EXPECT_TRUE(result["p"].select(1, 0).isfinite().all().item<bool>());
-  EXPECT_TRUE(result["p"].select(1, 1).isnan().all().item<bool>());
+  EXPECT_TRUE(result["h"][0][1].isinf().all().item<bool>());
+  EXPECT_TRUE(result["h"][0][0].isfinite().all().item<bool>());
+  EXPECT_TRUE(result["p"][0][1].isnan().all().item<bool>());
+  EXPECT_TRUE(result["p"][1].isfinite().all().item<bool>());
 }
 
 TEST_F(NeighbourTest, AnOperatorThatFailsWhileRunningEndsOnlyItsOwnRun) {
@@ -293,16 +293,23 @@ TEST_F(NeighbourTest, AllRowsAreThoseOfOnesOwnTrace) {
 }
 
 TEST_F(NeighbourTest, AProgramWhoseOperatorsTakeLongLeavesTheSharedPass) {
-  const LocalResult result = RunBetweenNeighbours(
-      R"(invoke [1, 2] {
+  LocalModel& model = LocalModel::Tiny();
+  const std::string plain = "invoke [64, 65, 66] { save p = read result }";
+  const std::string slow = R"(invoke [1, 2] {
     %h = read transformer.h.0.output
-    %a = aten::neg(%h)
-    save x = aten::neg(%a)
-  })",
-      {.run = {.shared_operator_seconds = 1e-12}});
-  EXPECT_TRUE(result.evicted);
-  EXPECT_THAT(result.status, IsOk());
-  EXPECT_TRUE(result.saved.empty());
+    save x = aten::neg(%h)
+    save y = read result
+  })";
+  const testing::LocalOptions options = {.run = {.shared_operator_seconds = 1e-12}};
+  const auto shared = model.RunTogether({plain, slow}, options);
+  EXPECT_TRUE(shared[1].evicted);
+  EXPECT_THAT(shared[1].status, IsOk());
+  EXPECT_FALSE(shared[1].saved.contains("y"));
+  ExpectClose(shared[0]["p"], model.Run(plain)["p"]);
+  // Alone there is nobody to wait.
+  const LocalResult alone = model.Run(slow, options);
+  EXPECT_FALSE(alone.evicted);
+  EXPECT_TRUE(alone.saved.contains("y"));
 }
 
 TEST(IsolationTest, SavesOwnNoMoreMemoryThanTheyShow) {

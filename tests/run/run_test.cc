@@ -4,12 +4,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
 #include <memory>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "engine/graph/error.h"
 #include "tests/support/golden.h"
 #include "tests/support/local_run.h"
 #include "tests/support/status_matchers.h"
@@ -60,19 +62,19 @@ class RunTest : public ::testing::Test {
     auto plan = plan::MakePlan(program_, model_.spec(), testing::CountRows(program_));
     ASSERT_THAT(plan, IsOk());
     plan_ = *std::move(plan);
-    run_ = std::make_unique<Run>(plan_, program_, model_.spec(), model_.hosted(),
-                                 std::vector{InvokeInput::Make({{64, 65, 66}}, 0, true)}, limits,
-                                 deadline, true);
+    run_ = std::make_unique<run::Run>(plan_, program_, model_.spec(), model_.hosted(),
+                                      std::vector{InvokeInput::Make({{64, 65, 66}}, 0, true)},
+                                      limits, deadline, true);
   }
   absl::Status Pass() {
-    Run* const runs[] = {run_.get()};
+    run::Run* const runs[] = {run_.get()};
     return model_.hosted().Run(runs);
   }
 
   LocalModel& model_ = LocalModel::Tiny();
   graph::Program program_;
   plan::Plan plan_;
-  std::unique_ptr<Run> run_;
+  std::unique_ptr<run::Run> run_;
 };
 
 TEST_F(RunTest, ARunCanBeRunAgainFromNothing) {
@@ -110,6 +112,14 @@ TEST_F(RunTest, OperatorsOfOnesOwnHaveALimit) {
                                              HasSubstr("aten::"))));
 }
 
+TEST_F(RunTest, ModulesThatOneCallsAreOnesOwnOperators) {
+  Make("%h = read transformer.h.0.output\n save x = call transformer.h.2(%h)",
+       {.operator_seconds = 1e-12});
+  ASSERT_THAT(Pass(), IsOk());
+  EXPECT_THAT(run_->status(), StatusIs(absl::StatusCode::kResourceExhausted,
+                                       HasSubstr("call transformer.h.2(%h)")));
+}
+
 TEST_F(RunTest, LogsHaveALimit) {
   Make("%h = read transformer.h.0.output\n log %h\n log %h", {.log_bytes = 150});
   ASSERT_THAT(Pass(), IsOk());
@@ -130,12 +140,14 @@ TEST_F(RunTest, AnErrorCarriesTheStatementAndTheSource) {
 TEST(LogTest, AValueIsShownInShort) {
   const LocalResult result = LocalModel::Tiny().Run(R"(invoke [64, 65] {
     log "the ids" read ids
-    log (tensor(float32, [2], [1.5, -2.0]), [tensor(bool, [], [true])])
+    %c = tensor(float32, [2], [1.5, -2.0])
+    log "wide" aten::expand(%c, [100000, 100000, 2])
+    log (%c, [%c])
     log {"key": read transformer.h.0.attn.output}
     log read result
   })");
   ASSERT_THAT(result.status, IsOk());
-  ASSERT_EQ(result.logs.size(), 4u);
+  ASSERT_EQ(result.logs.size(), 5u);
   std::map<std::string, std::string> by_label;
   std::string all;
   for (const LogEntry& entry : result.logs) {
@@ -143,7 +155,8 @@ TEST(LogTest, AValueIsShownInShort) {
     absl::StrAppend(&all, entry.text, "\n");
   }
   EXPECT_THAT(by_label["the ids"], AllOf(HasSubstr("64"), HasSubstr("65")));
-  EXPECT_THAT(all, HasSubstr("1.5"));
+  EXPECT_THAT(by_label["wide"], HasSubstr("[1.5, -2, 1.5, -2, 1.5, -2, 1.5, -2, ...]"));
+  EXPECT_THAT(all, HasSubstr("(float32[2] [1.5, -2], [float32[2] [1.5, -2]])"));
   EXPECT_THAT(all, HasSubstr("key: ("));
   EXPECT_THAT(all, HasSubstr("none"));
   EXPECT_LT(all.size(), 4000u);
@@ -169,8 +182,8 @@ TEST(ToHostValueTest, StructuresKeepTheirShape) {
   const graph::HostValue value = ToHostValue(dict);
   const auto& entries = std::get<graph::HostValue::Dict>(value.value).entries;
   ASSERT_EQ(entries.size(), 2u);
-  EXPECT_EQ(entries[0].first, "b");
-  const auto& tuple = std::get<graph::HostValue::Tuple>(entries[1].second.value);
+  EXPECT_EQ(entries[0].key, "b");
+  const auto& tuple = std::get<graph::HostValue::Tuple>(entries[1].value.value);
   EXPECT_TRUE(std::holds_alternative<std::monostate>(tuple.items[1].value));
 }
 

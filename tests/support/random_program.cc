@@ -209,7 +209,8 @@ class Generator {
       case 3:
       case 4:
         return AddValue(
-            Operator{Pick<std::string>({"aten::mul", "aten::add_", "aten::sum.dim", "prims::_x9"}),
+            Operator{Pick<std::string>({"aten::mul", "aten::add_", "aten::sum.dim", "prims::_x9",
+                                        "call::inf", "float32::none", "write::stop"}),
                      Arguments()},
             invoke_);
       case 5:

@@ -37,7 +37,8 @@ class Module {
  public:
   Module operator[](const std::string& name) const;
   Module operator[](const char* name) const;
-  Module operator[](std::integral auto index) const { return Child(std::to_string(index)); }
+  /// A child of a list of modules; negative indices count from the end.
+  Module operator[](std::integral auto index) const { return Item(static_cast<int64_t>(index)); }
   /// The module in its `visit`th passage within a step, from 0, where a model passes it repeatedly.
   Module visit(uint32_t visit) const;
 
@@ -55,6 +56,8 @@ class Module {
   /// scope `weights`.
   Var param(const std::string& name, Location where = Location::current()) const;
 
+  /// Number of its child modules: `model["transformer.h"].size()` is the number of layers.
+  int64_t size() const;
   /// `transformer.h.1.mlp`; empty for the model itself.
   const std::string& path() const { return path_; }
   /// The tree from here on, indented as PyTorch prints modules.
@@ -65,6 +68,7 @@ class Module {
   Module(std::shared_ptr<const internal::ModelState> model, std::string path)
       : model_(std::move(model)), path_(std::move(path)) {}
   Module Child(const std::string& name) const;
+  Module Item(int64_t index) const;
 
   std::shared_ptr<const internal::ModelState> model_;
   std::string path_;

@@ -1,0 +1,392 @@
+#include "client/cli/commands.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "client/cli/results.h"
+#include "client/src/model_state.h"
+#include "weft/client.h"
+#ifdef WEFT_WITH_LOCAL
+#include "weft/local.h"
+#endif
+
+namespace weft::cli {
+namespace {
+
+using nlohmann::json;
+
+constexpr absl::Duration kQuietFor = absl::Seconds(1);
+
+int Report(const absl::Status& status) {
+  std::cerr << "weft: " << std::string(status.message()) << "\n";
+  return CodeOf(status);
+}
+
+void PrintJson(const json& object) {
+  // Text of a model need not be UTF-8.
+  std::cout << object.dump(2, ' ', false, json::error_handler_t::replace) << "\n";
+}
+
+int ReportJson(const absl::Status& status) {
+  PrintJson({{"error", ToJson(status)}});
+  return Report(status);
+}
+
+/// Progress goes to standard error: at once on a terminal, otherwise only when it takes long.
+class Progress {
+ public:
+  void Say(const std::string& text) const {
+    if (isatty(STDERR_FILENO) == 0 && absl::Now() - start_ < kQuietFor) return;
+    std::cerr << "weft: " << text << "\n";
+  }
+
+ private:
+  const absl::Time start_ = absl::Now();
+};
+
+absl::StatusOr<std::shared_ptr<Backend>> OpenBackend(const GlobalOptions& global,
+                                                     const std::string& model) {
+  if (global.local_folder.empty()) {
+    return MakeRemoteBackend(
+        global.target, {.api_key = global.api_key, .tls = global.tls, .ca_file = global.ca_file});
+  }
+#ifdef WEFT_WITH_LOCAL
+  std::string name = model;
+  if (name.empty()) {
+    name = std::filesystem::absolute(global.local_folder).lexically_normal().filename().string();
+    if (name.empty()) name = "model";
+  }
+  Progress().Say(absl::StrCat("loading ", global.local_folder));
+  return MakeLocalBackend({.models = {{name, global.local_folder}}});
+#else
+  return absl::UnimplementedError("this weft was built without LibTorch and cannot run --local");
+#endif
+}
+
+/// `model`, or the only one that there is.
+absl::StatusOr<std::string> ChooseModel(Backend* backend, const std::string& model) {
+  if (!model.empty()) return model;
+  absl::StatusOr<std::vector<HostedModel>> models = backend->ListModels();
+  if (!models.ok()) return models.status();
+  if (models->size() == 1) return (*models)[0].name;
+  const auto name = [](std::string* out, const HostedModel& m) { *out += m.name; };
+  return absl::NotFoundError(
+      absl::StrCat("say which model with --model: there are ",
+                   models->empty() ? "none" : absl::StrJoin(*models, ", ", name)));
+}
+
+absl::StatusOr<std::string> ReadSource(const std::string& file) {
+  if (file == "-") {
+    return std::string(std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>());
+  }
+  std::ifstream stream(file, std::ios::binary);
+  std::string text((std::istreambuf_iterator<char>(stream)), std::istreambuf_iterator<char>());
+  if (!stream.good() && !stream.eof()) {
+    return absl::NotFoundError(absl::StrCat("cannot read ", file));
+  }
+  return text;
+}
+
+/// What run and validate begin with.
+struct Task {
+  std::shared_ptr<Backend> backend;
+  std::string model;
+  std::optional<Program> program;
+  RunSettings settings;
+};
+
+/// Nothing after an error, which was reported; `code` is then the exit code.
+std::optional<Task> Prepare(const GlobalOptions& global, const RunArguments& arguments, int* code) {
+  const auto fail = [&](const absl::Status& status) {
+    *code = arguments.json ? ReportJson(status) : Report(status);
+    return std::nullopt;
+  };
+  Task task;
+  if (!arguments.deadline.empty()) {
+    absl::StatusOr<absl::Duration> deadline = ParseTime(arguments.deadline);
+    if (!deadline.ok()) {
+      fail(deadline.status());
+      *code = kUsage;
+      return std::nullopt;
+    }
+    task.settings.deadline = *deadline;
+  }
+  task.settings.exclusive = arguments.exclusive;
+  task.settings.seed = arguments.seed;
+
+  absl::StatusOr<std::string> text = ReadSource(arguments.file);
+  if (!text.ok()) {
+    fail(text.status());
+    *code = kUsage;
+    return std::nullopt;
+  }
+  absl::StatusOr<Program> program =
+      Program::Parse(*text, arguments.file == "-" ? "<stdin>" : arguments.file);
+  if (!program.ok()) return fail(program.status());
+  task.program = *std::move(program);
+
+  absl::StatusOr<std::shared_ptr<Backend>> backend = OpenBackend(global, arguments.model);
+  if (!backend.ok()) return fail(backend.status());
+  task.backend = *std::move(backend);
+  absl::StatusOr<std::string> model = ChooseModel(task.backend.get(), arguments.model);
+  if (!model.ok()) return fail(model.status());
+  task.model = *std::move(model);
+  return task;
+}
+
+/// While it lives, the first interrupt cancels the run and the second ends the process.
+class InterruptScope {
+ public:
+  explicit InterruptScope(Cancellation cancellation) {
+    sigemptyset(&signals_);
+    sigaddset(&signals_, SIGINT);
+    sigaddset(&signals_, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &signals_, &before_);
+    thread_ = std::thread([signals = signals_, cancellation] {
+      int signal = 0;
+      sigwait(&signals, &signal);
+      if (signal == SIGTERM) cancellation.Cancel();
+      if (signal != SIGINT) return;
+      std::cerr << "weft: cancelling; once more to leave at once\n";
+      cancellation.Cancel();
+      sigwait(&signals, &signal);
+      if (signal == SIGINT) _exit(130);
+    });
+  }
+  ~InterruptScope() {
+    pthread_kill(thread_.native_handle(), SIGTERM);
+    thread_.join();
+    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+
+ private:
+  sigset_t signals_, before_;
+  std::thread thread_;
+};
+
+std::string Plural(uint64_t count, const std::string& one) {
+  return absl::StrCat(count, " ", one, count == 1 ? "" : (absl::EndsWith(one, "s") ? "es" : "s"));
+}
+
+std::string Milliseconds(double seconds) {
+  char text[32];
+  std::snprintf(text, sizeof(text), "%.2f ms", seconds * 1e3);
+  return text;
+}
+
+void PrintWarnings(const std::vector<ErrorDetails>& warnings) {
+  for (const ErrorDetails& warning : warnings) {
+    std::cerr << "weft: warning: ";
+    if (warning.line != 0) std::cerr << warning.file << ":" << warning.line << ": ";
+    std::cerr << warning.message << (warning.statement.empty() ? "" : ": ") << warning.statement
+              << "\n";
+  }
+}
+
+}  // namespace
+
+ExitCode CodeOf(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kOk:
+      return kOk;
+    case absl::StatusCode::kUnauthenticated:
+    case absl::StatusCode::kPermissionDenied:
+      return kPermission;
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kDeadlineExceeded:
+      return kUnavailable;
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kNotFound:
+    case absl::StatusCode::kUnimplemented:
+    case absl::StatusCode::kOutOfRange:
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kResourceExhausted:
+      return kRefused;
+    default:
+      return kOther;
+  }
+}
+
+absl::StatusOr<absl::Duration> ParseTime(const std::string& text) {
+  absl::Duration duration;
+  double number = 0;
+  if (absl::SimpleAtod(text, &number)) {
+    duration = absl::Seconds(number);
+  } else if (absl::EndsWith(text, "d") &&
+             absl::SimpleAtod(text.substr(0, text.size() - 1), &number)) {
+    duration = absl::Hours(24) * number;
+  } else if (!absl::ParseDuration(text, &duration)) {
+    duration = absl::ZeroDuration();
+  }
+  if (duration <= absl::ZeroDuration()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("\"", text, "\" is no time; write 5 or 5s, 500ms, 2m, 12h, 30d"));
+  }
+  return duration;
+}
+
+int Run(const GlobalOptions& global, const RunArguments& arguments) {
+  Cancellation cancellation;
+  // Before any other thread starts, so that all of them leave signals to it.
+  InterruptScope interrupt(cancellation);
+  int code = kOk;
+  std::optional<Task> task = Prepare(global, arguments, &code);
+  if (!task) return code;
+  task->settings.cancellation = cancellation;
+
+  const Progress progress;
+  bool accepted = false;
+  RunResult result;
+  const absl::Status status =
+      task->backend->Run(task->model, *task->program, task->settings, [&](RunEvent event) {
+        if (auto* begin = std::get_if<event::Accepted>(&event)) {
+          accepted = true;
+          result.job_id = begin->job_id;
+          result.fingerprint = begin->fingerprint;
+          result.warnings = begin->warnings;
+          PrintWarnings(begin->warnings);
+        } else if (auto* queued = std::get_if<event::Queued>(&event)) {
+          progress.Say(absl::StrCat("waiting, ", queued->position, " before"));
+        } else if (std::holds_alternative<event::Running>(event)) {
+          progress.Say("running");
+        } else if (auto* log = std::get_if<event::Log>(&event)) {
+          std::cerr << (log->label.empty() ? "log" : log->label) << ": " << log->text << "\n";
+          result.log.push_back({log->label, log->text});
+        } else if (auto* saved = std::get_if<event::Result>(&event)) {
+          if (!arguments.json) std::cout << Describe(saved->name, saved->value) << std::flush;
+          result.saves[saved->name] = std::move(saved->value);
+        } else if (auto* missing = std::get_if<event::Missing>(&event)) {
+          std::cerr << "weft: " << missing->name
+                    << " has no value: " << std::string(missing->reason.message()) << "\n";
+          result.missing[missing->name] = missing->reason;
+        } else if (auto* completed = std::get_if<event::Completed>(&event)) {
+          result.cost = completed->cost;
+          result.fingerprint = completed->fingerprint;
+        }
+      });
+  if (status.ok()) {
+    code = result.missing.empty() ? kOk : kRunFailed;
+    progress.Say(absl::StrCat("done: ", Plural(result.cost.tokens, "token"), ", ",
+                              Plural(result.cost.passes, "pass"), ", ",
+                              Milliseconds(result.cost.run_seconds), " in the model"));
+  } else {
+    code = Report(status);
+    if (accepted && code != kUnavailable) code = kRunFailed;
+  }
+  // What came before a failure is worth keeping, too.
+  if (!arguments.out.empty() && (status.ok() || !result.saves.empty())) {
+    if (absl::Status written = WriteResults(arguments.out, task->model, result); !written.ok()) {
+      Report(written);
+      if (code == kOk) code = kOther;
+    } else {
+      progress.Say(absl::StrCat("wrote ", arguments.out));
+    }
+  }
+  if (arguments.json) {
+    json object = ToJson(result, /*with_data=*/arguments.out.empty());
+    object["model"] = task->model;
+    if (!status.ok()) object["error"] = ToJson(status);
+    PrintJson(object);
+  }
+  return code;
+}
+
+int Validate(const GlobalOptions& global, const RunArguments& arguments) {
+  int code = kOk;
+  std::optional<Task> task = Prepare(global, arguments, &code);
+  if (!task) return code;
+  absl::StatusOr<ValidationReport> report =
+      task->backend->Validate(task->model, *task->program, task->settings);
+  if (!report.ok()) {
+    return arguments.json ? ReportJson(report.status()) : Report(report.status());
+  }
+  if (arguments.json) {
+    PrintJson(ToJson(*report));
+    return kOk;
+  }
+  PrintWarnings(report->warnings);
+  for (const auto& save : report->saves) std::cout << save.name << "  " << save.type << "\n";
+  std::cout << "valid: " << Plural(report->estimate.tokens, "token") << ", "
+            << Plural(report->estimate.result_bytes, "byte") << " of results, "
+            << Plural(report->estimate.peak_bytes, "byte") << " of memory at most\n";
+  return kOk;
+}
+
+int ListModels(const GlobalOptions& global) {
+  absl::StatusOr<std::shared_ptr<Backend>> backend = OpenBackend(global, "");
+  if (!backend.ok()) return Report(backend.status());
+  absl::StatusOr<std::vector<HostedModel>> models = (*backend)->ListModels();
+  if (!models.ok()) return Report(models.status());
+  for (const HostedModel& model : *models) {
+    std::cout << model.name << "  " << model.family << "  " << model.parameters << " parameters  "
+              << model.dtype << " on " << model.device << "  at most " << model.max_tokens
+              << " tokens  " << model.fingerprint << "\n";
+  }
+  return kOk;
+}
+
+int PrintModelTree(const GlobalOptions& global, const std::string& name, const std::string& path,
+                   bool sites) {
+  absl::StatusOr<std::shared_ptr<Backend>> backend = OpenBackend(global, name);
+  if (!backend.ok()) return Report(backend.status());
+  absl::StatusOr<ModelDescription> description = (*backend)->GetModel(name);
+  if (!description.ok()) return Report(description.status());
+  const internal::ModelState model(*backend, *std::move(description));
+  if (absl::Status status = model.CheckModule(path); !status.ok()) return Report(status);
+  std::cout << internal::PrintTree(model.description, path, sites);
+  return kOk;
+}
+
+int ListOperators(const GlobalOptions& global, const std::string& pattern) {
+  absl::StatusOr<std::shared_ptr<Backend>> backend = OpenBackend(global, "");
+  if (!backend.ok()) return Report(backend.status());
+  absl::StatusOr<std::vector<OperatorDescription>> operators = (*backend)->ListOperators();
+  if (!operators.ok()) return Report(operators.status());
+  bool any = false;
+  for (const OperatorDescription& description : *operators) {
+    if (!absl::StrContains(description.name, pattern)) continue;
+    any = true;
+    for (const OperatorDescription::Overload& overload : description.overloads) {
+      std::cout << overload.schema << "  # " << overload.makes
+                << (overload.in_place ? ", in place" : "") << (overload.random ? ", random" : "")
+                << "\n";
+    }
+  }
+  if (any) return kOk;
+  std::cerr << "weft: no operator's name contains \"" << pattern << "\"\n";
+  return kOther;
+}
+
+int WhoAmI(const GlobalOptions& global) {
+  absl::StatusOr<std::shared_ptr<Backend>> backend = OpenBackend(global, "");
+  if (!backend.ok()) return Report(backend.status());
+  absl::StatusOr<Identity> identity = (*backend)->WhoAmI();
+  if (!identity.ok()) return Report(identity.status());
+  std::cout << "key      " << (identity->key_id.empty() ? "none needed" : identity->key_id) << "\n"
+            << "label    " << identity->label << "\n"
+            << "scopes   " << absl::StrJoin(identity->scopes, ", ") << "\n"
+            << "models   " << absl::StrJoin(identity->models, ", ") << "\n"
+            << "expires  "
+            << (identity->expires == absl::InfiniteFuture()
+                    ? "never"
+                    : absl::FormatTime(identity->expires, absl::UTCTimeZone()))
+            << "\n";
+  return kOk;
+}
+
+}  // namespace weft::cli

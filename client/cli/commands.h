@@ -1,0 +1,66 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+namespace weft::cli {
+
+/// Exit codes. Scripts rely on them.
+enum ExitCode : int {
+  kOk = 0,
+  kOther = 1,
+  kUsage = 2,
+  kRefused = 3,      // the program does not parse, or the server refuses it
+  kPermission = 4,   // no key, a bad one, or one without the right
+  kUnavailable = 5,  // no answer, or the deadline passed
+  kRunFailed = 6,    // the run began and failed, was cancelled, or a save has no value
+};
+
+struct GlobalOptions {
+  std::string target = "localhost:50051";
+  std::string api_key;
+  bool tls = false;
+  std::string ca_file;
+  std::string local_folder;  // run in this process
+};
+
+struct RunArguments {
+  std::string file;   // `-` is standard input
+  std::string model;  // empty: the only one
+  std::string out;
+  bool json = false;
+  bool exclusive = false;
+  uint64_t seed = 0;
+  std::string deadline;  // `5`, `5s`, `500ms`; empty for none
+};
+
+int Run(const GlobalOptions& global, const RunArguments& arguments);
+int Validate(const GlobalOptions& global, const RunArguments& arguments);
+int ListModels(const GlobalOptions& global);
+int PrintModelTree(const GlobalOptions& global, const std::string& model, const std::string& path,
+                   bool sites);
+int ListOperators(const GlobalOptions& global, const std::string& pattern);
+int WhoAmI(const GlobalOptions& global);
+
+struct NewKeyArguments {
+  std::string data;
+  std::string label;
+  std::vector<std::string> scopes = {"trace"};
+  std::vector<std::string> models = {"*"};
+  std::string expires;  // `30d`, `12h`; empty for never
+};
+
+int CreateKey(const NewKeyArguments& arguments);
+int ListKeys(const std::string& data);
+int RevokeKey(const std::string& data, const std::string& id);
+
+/// `5` and `5s` are seconds; `500ms`, `2m`, `12h`, `30d`. kInvalidArgument unless above 0.
+absl::StatusOr<absl::Duration> ParseTime(const std::string& text);
+/// The exit code of an error before a run began.
+ExitCode CodeOf(const absl::Status& status);
+
+}  // namespace weft::cli

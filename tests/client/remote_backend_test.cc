@@ -1,0 +1,257 @@
+#include <gmock/gmock.h>
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+#include <weft/client.h>
+
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "weft/v1/weft.grpc.pb.h"
+
+namespace weft::client_test {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+constexpr char kProgram[] = "invoke \"hi\" {\n%h = read h.output\nsave h = %h\n}\n";
+
+/// A server that plays what a test scripted.
+class ScriptedService final : public v1::Weft::Service {
+ public:
+  std::function<grpc::Status(grpc::ServerContext*, const v1::RunRequest&,
+                             grpc::ServerWriter<v1::RunEvent>*)>
+      run;
+  std::string authorization;
+
+  grpc::Status Run(grpc::ServerContext* context, const v1::RunRequest* request,
+                   grpc::ServerWriter<v1::RunEvent>* writer) override {
+    return run(context, *request, writer);
+  }
+  grpc::Status WhoAmI(grpc::ServerContext* context, const v1::WhoAmIRequest*,
+                      v1::WhoAmIResponse* response) override {
+    const auto found = context->client_metadata().find("authorization");
+    if (found != context->client_metadata().end()) {
+      authorization = std::string(found->second.data(), found->second.size());
+    }
+    response->set_key_id("k1");
+    return grpc::Status::OK;
+  }
+  grpc::Status GetModel(grpc::ServerContext*, const v1::GetModelRequest* request,
+                        v1::Model* model) override {
+    if (request->name() != "toy") {
+      v1::Error error;
+      error.set_message("no such model");
+      error.set_hint("there is toy");
+      return grpc::Status(grpc::StatusCode::NOT_FOUND, "short", error.SerializeAsString());
+    }
+    model->mutable_summary()->set_name("toy");
+    v1::SiteInfo* site = model->add_sites();
+    site->set_module("h");
+    site->set_point(v1::Site::POINT_OUTPUT);
+    v1::TensorPattern* pattern = site->mutable_value()->mutable_tensor();
+    pattern->set_dtype(v1::DTYPE_F32);
+    pattern->add_shape()->set_batch(1);
+    pattern->add_shape()->set_constant(4);
+    model->add_modules();
+    model->add_modules()->set_path("h");
+    return grpc::Status::OK;
+  }
+};
+
+class RemoteBackendTest : public ::testing::Test {
+ protected:
+  RemoteBackendTest() {
+    grpc::ServerBuilder builder;
+    int port = 0;
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+    builder.RegisterService(&service_);
+    server_ = builder.BuildAndStart();
+    target_ = absl::StrCat("127.0.0.1:", port);
+    program_ = Program::Parse(kProgram).value();
+  }
+  ~RemoteBackendTest() override { server_->Shutdown(std::chrono::system_clock::now()); }
+
+  std::shared_ptr<Backend> MakeBackend(RemoteOptions options = {}) {
+    return MakeRemoteBackend(target_, options);
+  }
+  /// Run the program against what `events` says; results by name.
+  absl::Status Run(std::vector<v1::RunEvent> events, grpc::Status end = grpc::Status::OK,
+                   RemoteOptions options = {}) {
+    service_.run = [events, end](grpc::ServerContext*, const v1::RunRequest&,
+                                 grpc::ServerWriter<v1::RunEvent>* writer) {
+      for (const v1::RunEvent& event : events) writer->Write(event);
+      return end;
+    };
+    return MakeBackend(options)->Run("toy", *program_, {},
+                                     [this](RunEvent event) { got_.push_back(event); });
+  }
+
+  static v1::RunEvent ResultEvent(int64_t elements, uint32_t tensor) {
+    v1::RunEvent event;
+    event.set_sequence(3);
+    event.mutable_result()->set_name("h");
+    v1::TensorRef* ref = event.mutable_result()->mutable_value()->mutable_tensor();
+    ref->set_dtype(v1::DTYPE_F32);
+    ref->add_shape(elements);
+    ref->set_tensor(tensor);
+    ref->set_bytes(4 * elements);
+    return event;
+  }
+  static v1::RunEvent ChunkEvent(uint32_t tensor, uint64_t offset, std::vector<float> values) {
+    v1::RunEvent event;
+    event.set_sequence(300);
+    event.mutable_chunk()->set_tensor(tensor);
+    event.mutable_chunk()->set_offset(offset);
+    event.mutable_chunk()->set_data(values.data(), 4 * values.size());
+    return event;
+  }
+  static v1::RunEvent CompletedEvent() {
+    v1::RunEvent event;
+    event.mutable_completed()->mutable_cost()->set_tokens(7);
+    return event;
+  }
+
+  ScriptedService service_;
+  std::unique_ptr<grpc::Server> server_;
+  std::string target_;
+  std::optional<Program> program_;
+  std::vector<RunEvent> got_;
+};
+
+TEST_F(RemoteBackendTest, SendsTheKeyAndReadsTheModel) {
+  absl::StatusOr<Client> client = Client::Connect(target_, {.api_key = "weft_a_b\n"});
+  ASSERT_TRUE(client.ok()) << client.status();
+  EXPECT_EQ(service_.authorization, "Bearer weft_a_b");
+  absl::StatusOr<LanguageModel> model = client->OpenLanguageModel("toy");
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_EQ(model->description().sites[0].type, "float32[B, 4]");
+}
+
+TEST_F(RemoteBackendTest, ErrorsKeepTheirParts) {
+  const absl::Status status = MakeBackend()->GetModel("other").status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(GetError(status)->message, "no such model");
+  EXPECT_EQ(GetError(status)->hint, "there is toy");
+}
+
+TEST_F(RemoteBackendTest, RefusesAKeyThatCannotBeSent) {
+  EXPECT_EQ(Client::Connect(target_, {.api_key = "we\x01ft"}).status().code(),
+            absl::StatusCode::kUnauthenticated);
+}
+
+TEST_F(RemoteBackendTest, SaysWhomItCannotReach) {
+  absl::StatusOr<Client> client = Client::Connect("127.0.0.1:1", {.timeout = absl::Seconds(5)});
+  EXPECT_EQ(client.status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(client.status().message()), HasSubstr("127.0.0.1:1"));
+}
+
+TEST_F(RemoteBackendTest, AssemblesResultsFromChunks) {
+  v1::RunEvent large = ChunkEvent(2, 8, std::vector<float>(200000, 0.5f));
+  ASSERT_TRUE(
+      Run({ResultEvent(200002, 2), ChunkEvent(2, 0, {1, 2}), large, CompletedEvent()}).ok());
+  ASSERT_EQ(got_.size(), 2u);
+  const auto* result = std::get_if<event::Result>(&got_[0]);
+  ASSERT_NE(result, nullptr);
+  const Tensor& tensor = result->value.tensor();
+  EXPECT_EQ(tensor.at<float>(1), 2);
+  EXPECT_EQ(tensor.at<float>(-1), 0.5f);
+  EXPECT_EQ(std::get_if<event::Completed>(&got_[1])->cost.tokens, 7u);
+}
+
+TEST_F(RemoteBackendTest, AcceptsTheFirstTensorsNumberLeftOut) {
+  ASSERT_TRUE(Run({ResultEvent(1, 0), ChunkEvent(0, 0, {4}), CompletedEvent()}).ok());
+  EXPECT_EQ(std::get_if<event::Result>(&got_[0])->value.tensor().item(), 4);
+}
+
+TEST_F(RemoteBackendTest, AFailedRunGivesItsErrorWithTheStatement) {
+  v1::RunEvent failed;
+  failed.mutable_failed()->set_code(3);
+  failed.mutable_failed()->set_message("shapes do not fit");
+  failed.mutable_failed()->set_statement("%h = read h.output");
+  failed.mutable_failed()->mutable_source()->set_file("mine.cc");
+  failed.mutable_failed()->mutable_source()->set_line(12);
+  const absl::Status status = Run({failed});
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("mine.cc:12"));
+  EXPECT_EQ(GetError(status)->line, 12u);
+}
+
+TEST_F(RemoteBackendTest, RefusesAStreamThatIsNotWhole) {
+  EXPECT_EQ(Run({}).code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(Run({ResultEvent(2, 0), CompletedEvent()}).code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(Run({ChunkEvent(0, 0, {1})}).code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(Run({ResultEvent(2, 0), ChunkEvent(0, 4, {1})}).code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(Run({}, grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "full")),
+            absl::ResourceExhaustedError("full"));
+}
+
+TEST_F(RemoteBackendTest, RefusesResultsOverItsLimit) {
+  EXPECT_EQ(Run({ResultEvent(100, 0)}, grpc::Status::OK, {.max_result_bytes = 399}).code(),
+            absl::StatusCode::kResourceExhausted);
+}
+
+TEST_F(RemoteBackendTest, SendsSettings) {
+  v1::RunRequest seen;
+  service_.run = [&seen](grpc::ServerContext*, const v1::RunRequest& request,
+                         grpc::ServerWriter<v1::RunEvent>* writer) {
+    seen = request;
+    writer->Write(CompletedEvent());
+    return grpc::Status::OK;
+  };
+  RunSettings settings;
+  settings.deadline = absl::Seconds(30);
+  settings.exclusive = true;
+  settings.seed = 9;
+  ASSERT_TRUE(MakeBackend()->Run("toy", *program_, settings, [](RunEvent) {}).ok());
+  EXPECT_EQ(seen.model(), "toy");
+  EXPECT_EQ(seen.program().nodes_size(), 4);
+  EXPECT_EQ(seen.options().deadline_seconds(), 30);
+  EXPECT_TRUE(seen.options().exclusive());
+  EXPECT_EQ(seen.options().seed(), 9u);
+}
+
+/// Stays in the call until the client has left it.
+grpc::Status WaitUntilLeft(grpc::ServerContext* context, const v1::RunRequest&,
+                           grpc::ServerWriter<v1::RunEvent>* writer) {
+  v1::RunEvent running;
+  running.mutable_running();
+  writer->Write(running);
+  while (!context->IsCancelled()) absl::SleepFor(absl::Milliseconds(1));
+  return grpc::Status::CANCELLED;
+}
+
+TEST_F(RemoteBackendTest, ADeadlineEndsARunOfADeafServer) {
+  service_.run = WaitUntilLeft;
+  RunSettings settings;
+  settings.deadline = absl::Milliseconds(50);
+  EXPECT_EQ(MakeBackend()->Run("toy", *program_, settings, [](RunEvent) {}).code(),
+            absl::StatusCode::kDeadlineExceeded);
+}
+
+TEST_F(RemoteBackendTest, CancelsFromAnEvent) {
+  service_.run = WaitUntilLeft;
+  RunSettings settings;
+  const absl::Status status = MakeBackend()->Run("toy", *program_, settings,
+                                                 [&](RunEvent) { settings.cancellation.Cancel(); });
+  EXPECT_EQ(status.code(), absl::StatusCode::kCancelled);
+  // And a run that begins afterwards ends at once.
+  EXPECT_EQ(MakeBackend()->Run("toy", *program_, settings, [](RunEvent) {}).code(),
+            absl::StatusCode::kCancelled);
+}
+
+TEST_F(RemoteBackendTest, AnExceptionOfTheListenerCancelsTheCall) {
+  service_.run = WaitUntilLeft;
+  EXPECT_THROW(MakeBackend()
+                   ->Run("toy", *program_, {}, [](RunEvent) { throw std::runtime_error("mine"); })
+                   .ok(),
+               std::runtime_error);
+}
+
+}  // namespace
+}  // namespace weft::client_test
