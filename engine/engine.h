@@ -103,6 +103,8 @@ struct Accepted {
   std::string job_id;
   std::string fingerprint;
   std::vector<graph::Error> warnings;
+  /// Another event follows at once: a sink that writes may wait for it and write both.
+  bool more_follows = false;
 };
 struct Queued {
   uint32_t position = 0;
@@ -115,6 +117,7 @@ struct LogLine {
 struct Result {
   std::string name;
   graph::HostValue value;
+  bool more_follows = false;  // as in Accepted
 };
 struct Missing {
   std::string name;

@@ -24,6 +24,10 @@ constexpr double kSharedOperations = 1e9;
 /// Work below which a second thread costs more than it brings.
 constexpr double kSerialOperations = 1e8;
 
+/// Bytes of the longest token that there may be: a prompt beyond that many for each token is
+/// refused before it is tokenised.
+constexpr size_t kLongestToken = 256;
+
 /// What identifies a model's numbers: SHA-256 over names, shapes and bytes of its parameters.
 std::string FingerprintOf(const models::Network& network, const std::string& config) {
   std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(),
@@ -156,7 +160,7 @@ void HostedJob::Finish() {
   for (size_t i = 0; i < saved.size(); ++i) {
     const std::string& name = planned_.plan->saves[i].name;
     if (saved[i].has_value()) {
-      Tell(Result{name, run::ToHostValue(*saved[i])});
+      Tell(Result{name, run::ToHostValue(*saved[i]), /*more_follows=*/true});
       saved[i].reset();
     } else if (run_.status().ok()) {
       Tell(Missing{name, graph::FromStatus(graph::StatementError(
@@ -296,7 +300,15 @@ absl::StatusOr<std::vector<std::vector<int64_t>>> ModelHost::RowsOf(const graph:
     rows = tokens->rows;
   } else {
     const auto& prompts = std::get<graph::Invoke::Prompts>(invoke.input);
+    const size_t longest_text = info_->summary.max_tokens * kLongestToken;
     for (const std::string& text : prompts.texts) {
+      if (text.size() > longest_text) {
+        return refuse(
+            absl::StatusCode::kInvalidArgument,
+            absl::StrCat("the prompt has ", text.size(), " bytes; the model takes at most ",
+                         info_->summary.max_tokens, " tokens"),
+            "shorten it");
+      }
       absl::StatusOr<std::vector<int64_t>> ids =
           tokenizer_->Encode(text, !prompts.no_special_tokens);
       if (!ids.ok()) return refuse(ids.status().code(), std::string(ids.status().message()), "");
@@ -408,7 +420,8 @@ absl::StatusOr<std::shared_ptr<Job>> ModelHost::Submit(std::string job_id, graph
     jobs_.push_back(job);
     ++live_;
   }
-  job->Tell(Accepted{std::move(job_id), info_->summary.fingerprint, std::move(warnings)});
+  job->Tell(Accepted{std::move(job_id), info_->summary.fingerprint, std::move(warnings),
+                     /*more_follows=*/true});
   if (absl::Status status = scheduler_->Add(job); !status.ok()) {
     JobEnded();
     return status;

@@ -117,7 +117,11 @@ Var operator/(const Operand& a, const Operand& b) {
   return Apply("aten::mul", Operand(op("aten::reciprocal", {b.arg()}, {}, b.where()), b.where()),
                a);
 }
-Var operator%(const Operand& a, const Operand& b) { return Apply("aten::remainder", a, b); }
+Var operator%(const Operand& a, const Operand& b) {
+  Recording* recording = Recording::Current();
+  if (recording == nullptr || !IsNumber(a)) return Apply("aten::remainder", a, b);
+  return Apply("aten::remainder", Operand(recording->Constant(a), a.where()), b);
+}
 Var operator<(const Operand& a, const Operand& b) {
   return IsNumber(a) ? Apply("aten::gt", b, a) : Apply("aten::lt", a, b);
 }

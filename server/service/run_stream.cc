@@ -52,11 +52,16 @@ void RunStream::SetJob(std::shared_ptr<Job> job, const std::string& model) {
 }
 
 void RunStream::Take(Event event) {
+  const auto* accepted = std::get_if<Accepted>(&event);
+  const auto* result = std::get_if<Result>(&event);
+  const bool more_follows = (accepted != nullptr && accepted->more_follows) ||
+                            (result != nullptr && result->more_follows);
   const absl::Status taken = CatchAll("taking an event of a run", [&] {
     absl::MutexLock lock(&mutex_);
     return ended_ ? absl::OkStatus() : Enqueue(event);
   });
   std::shared_ptr<Job> job;
+  bool wait;
   {
     absl::MutexLock lock(&mutex_);
     if (!taken.ok() && !ended_) {
@@ -64,10 +69,12 @@ void RunStream::Take(Event event) {
       cancel_job_ = true;
     }
     if (ended_) job = TakeJob();
+    // What is small travels with the next event; of a large tensor the first chunks leave now.
+    wait = more_follows && !ended_ && (queue_.empty() || queue_.back().charge < kChunkBytes);
   }
   // The engine is calling, perhaps with locks of its own.
   if (!taken.ok() && job != nullptr) registry_->CancelSoon(std::move(job));
-  Advance();
+  if (!wait) Advance();
 }
 
 absl::Status RunStream::Enqueue(const Event& event) {

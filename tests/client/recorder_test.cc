@@ -172,7 +172,7 @@ TEST_F(RecorderTest, KeepsAnIndexedValueThatIsUsedElsewhere) {
               %1 = read h.0.output
               %2 = %1[:, -1]
               save before = %2
-              %3 = tensor float32 [] [0.0]
+              %3 = tensor(float32, [], [0.0])
               %1[:, -1] = %3)"));
 }
 
@@ -184,7 +184,7 @@ TEST_F(RecorderTest, RecordsEveryKindOfIndex) {
             }),
             PrintedInvoke(R"(
               %1 = read h.0.output
-              %2 = %1[None, ..., :-1, 1::2, 3]
+              %2 = %1[none, ..., :-1, 1::2, 3]
               save a = %2
               %3 = aten::gt(%1, 0)
               %4 = %1[%3]
@@ -219,7 +219,7 @@ TEST_F(RecorderTest, PutsNumbersWhereTorchTakesThem) {
               %9 = aten::neg(%1)
               save f = %9
               %10 = aten::gt(%1, 0)
-              %11 = tensor float32 [] [0.5]
+              %11 = tensor(float32, [], [0.5])
               %12 = aten::where(%10, %1, %11)
               save g = %12)"));
 }
@@ -272,14 +272,14 @@ TEST_F(RecorderTest, RecordsConstantsOnceInAnInvoke) {
   EXPECT_EQ(text, Printed(R"(
       invoke [1, 2] {
         %1 = read h.0.output
-        %2 = tensor float32 [2] [1.0, 2.0]
+        %2 = tensor(float32, [2], [1.0, 2.0])
         %3 = aten::mul(%1, %2)
         %4 = aten::add(%3, %2)
         save save0 = %4
       }
       invoke [1, 2] {
         %5 = read h.0.output
-        %6 = tensor float32 [2] [1.0, 2.0]
+        %6 = tensor(float32, [2], [1.0, 2.0])
         %7 = aten::mul(%5, %6)
         %8 = aten::add(%7, %6)
         save save1 = %8
@@ -310,9 +310,9 @@ TEST_F(RecorderTest, RecordsTheRestOfTheLanguage) {
               %3 = call lm_head(%1)
               save again = %3
               %4 = param lm_head.weight
-              %5 = dict(logits=%2, weight=%4)
+              %5 = {"logits": %2, "weight": %4}
               save both = %5
-              %6 = tuple(%1, %2)
+              %6 = (%1, %2)
               save pair = %6
               log "hidden" %1
               %7 = read result

@@ -142,7 +142,8 @@ TEST(LogTest, AValueIsShownInShort) {
     log "the ids" read ids
     %c = tensor(float32, [2], [1.5, -2.0])
     log "wide" aten::expand(%c, [100000, 100000, 2])
-    log (%c, [%c])
+    %list = [%c]
+    log (%c, %list)
     log {"key": read transformer.h.0.attn.output}
     log read result
   })");
