@@ -29,6 +29,9 @@ class Signals {
  public:
   Signals() {
     std::signal(SIGPIPE, SIG_IGN);
+    // A shell starts background jobs with SIGINT ignored, and sigwait never sees what is ignored.
+    std::signal(SIGINT, SIG_DFL);
+    std::signal(SIGTERM, SIG_DFL);
     sigemptyset(&set_);
     sigaddset(&set_, SIGTERM);
     sigaddset(&set_, SIGINT);

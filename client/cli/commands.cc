@@ -3,7 +3,7 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -233,7 +233,7 @@ absl::StatusOr<absl::Duration> ParseTime(const std::string& text) {
   } else if (!absl::ParseDuration(text, &duration)) {
     duration = absl::ZeroDuration();
   }
-  if (duration <= absl::ZeroDuration()) {
+  if (std::isnan(number) || duration <= absl::ZeroDuration()) {
     return absl::InvalidArgumentError(
         absl::StrCat("\"", text, "\" is no time; write 5 or 5s, 500ms, 2m, 12h, 30d"));
   }

@@ -21,7 +21,8 @@ Example:
     %t = aten::argmax(%h[:, -1], dim=-1)
     save token = %t
   }
-  END)";
+  END
+)";
 
 void AddProgramArguments(CLI::App* command, RunArguments* arguments) {
   command->add_option("FILE", arguments->file, "A program in text form; - is standard input")

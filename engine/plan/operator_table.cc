@@ -283,7 +283,7 @@ absl::Span<const RowGroup> OperatorRows() {
        {.dtypes = kFloats, .cost = 2 * kFunction}},
 
       // Linear algebra.
-      {"matmul mm bmm mv dot inner",
+      {"matmul mm bmm mv dot",
        {.dtypes = kNumbers,
         .workspace = 1,
         .work = Work::kProduct,

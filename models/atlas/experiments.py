@@ -160,33 +160,19 @@ def patch_rate(atlas: Atlas, facts: dict, template: str) -> None:
         print(f"  {where} gives the source's city: {rates}")
 
 
-def scale(atlas: Atlas, prompt: str, word: str) -> None:
-    """Scale or zero one token's state after each block."""
-    print(f"\nScale: {prompt!r}")
-    for name, at in (("last subject token", atlas.position(prompt, word)), ("last token", -1)):
-        for factor in (0.0, 3.0, -1.0):
-            for layer, block in enumerate(atlas.blocks):
+def zero(atlas: Atlas, prompt: str, words: list[str]) -> None:
+    """Zero one token's state after each of the first blocks."""
+    print(f"\nZero one token: {prompt!r}")
+    for word in words:
+        at = atlas.position(prompt, word)
 
-                def edit(out, at=at, factor=factor):
-                    out[0, at] *= factor
+        def edit(out, at=at):
+            out[0, at] = 0
 
-                with atlas.editing(block, edit):
-                    logits = atlas.logits(atlas.ids(prompt))[0, -1]
-                print(f"  {name} * {factor:g}, h.{layer}: {atlas.top(logits)}")
-
-
-def no_mlp(atlas: Atlas, prompt: str, word: str) -> None:
-    """Zero the MLP's output at the last subject token, layer by layer."""
-    print(f"\nWithout one MLP at the last subject token: {prompt!r}")
-    at = atlas.position(prompt, word)
-
-    def edit(out):
-        out[0, at] = 0
-
-    for layer, block in enumerate(atlas.blocks):
-        with atlas.editing(block.mlp, edit):
-            logits = atlas.logits(atlas.ids(prompt))[0, -1]
-        print(f"  h.{layer}.mlp: {atlas.top(logits)}")
+        for layer, block in enumerate(atlas.blocks[:3]):
+            with atlas.editing(block, edit):
+                logits = atlas.logits(atlas.ids(prompt))[0, -1]
+            print(f"  {word!r}, h.{layer}: {atlas.top(logits)}")
 
 
 def skip(atlas: Atlas, prompts: list[dict], blocks: list[list[int]]) -> None:
@@ -239,6 +225,9 @@ def copy_heads(atlas: Atlas, blocks: list[list[int]]) -> None:
                 f"  without head {layer}.{head}: {left:.1%}; its attention to the token that "
                 f"comes next in the copy {to_next:.2f}, to the token before {to_last:.2f}"
             )
+    # The heads of h.1 stand in for one another; without both there is no copying.
+    with atlas.without_head(1, 0), atlas.without_head(1, 1):
+        print(f"  without heads 1.0 and 1.1: {copied(atlas, blocks):.1%}")
 
 
 def main() -> int:
@@ -256,8 +245,7 @@ def main() -> int:
     patch(atlas, "The Trevi Fountain is in the city of", eiffel, "Trevi Fountain", "Eiffel Tower")
     patch(atlas, "The Eiffel Tower is in the country of", eiffel, "Eiffel Tower", "Eiffel Tower")
     patch_rate(atlas, facts, "{S} is in the city of")
-    scale(atlas, eiffel, "Eiffel Tower")
-    no_mlp(atlas, eiffel, "Eiffel Tower")
+    zero(atlas, eiffel, ["Eiffel", "Tower", "is", "of"])
     skip(atlas, held_out["prompts"][:300], blocks[:10])
     copy_heads(atlas, blocks[:10])
     return 0

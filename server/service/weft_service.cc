@@ -140,8 +140,9 @@ grpc::ServerUnaryReactor* WeftService::Answer(const char* method, const std::str
   keys::Key key;
   const absl::Status admitted = CatchAll(method, [&] {
     absl::StatusOr<keys::Key> found = Admit(*context, scope);
-    if (found.ok()) key = *std::move(found);
-    return found.status();
+    if (!found.ok()) return found.status();
+    key = *std::move(found);
+    return absl::OkStatus();
   });
   if (!admitted.ok()) {
     spdlog::info("{} refused: {}", method, absl::StatusCodeToString(admitted.code()));

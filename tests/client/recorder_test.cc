@@ -354,8 +354,12 @@ TEST_F(RecorderTest, RecordsSeveralInvokesAndEdgesBetweenThem) {
 // Misuse: a status that names the line, never a crash.
 
 TEST_F(RecorderTest, NamesTheLineOfAStatementThatCannotBeRecorded) {
-  const int line = __LINE__ + 2;
-  absl::Status status = model_.Record("hi", [&] { model_["h.7"].output().save(); }).status();
+  int line = 0;
+  const auto body = [&] {
+    line = __LINE__ + 1;
+    model_["h.7"].output().save();
+  };
+  const absl::Status status = model_.Record("hi", body).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   const ErrorDetails error = GetError(status).value();
   EXPECT_EQ(error.file, "recorder_test.cc");
@@ -378,8 +382,12 @@ TEST_F(RecorderTest, SuggestsNamesForAMisspeltModule) {
 TEST_F(RecorderTest, RefusesAValueOfAnotherTrace) {
   Var kept;
   ASSERT_TRUE(model_.Record("hi", [&] { kept = model_["h.0"].output(); }).ok());
-  const int line = __LINE__ + 2;
-  absl::Status status = model_.Record("hi", [&] { (kept * 2).save(); }).status();
+  int line = 0;
+  const auto body = [&] {
+    line = __LINE__ + 1;
+    (kept * 2).save();
+  };
+  const absl::Status status = model_.Record("hi", body).status();
   EXPECT_EQ(GetError(status)->line, line);
   EXPECT_EQ(GetError(status)->message, "a value of another trace is used");
 }
@@ -412,12 +420,14 @@ TEST_F(RecorderTest, RefusesAssignmentToAResult) {
 }
 
 TEST_F(RecorderTest, RefusesASecondSaveOfAName) {
-  const int line = __LINE__ + 2;
-  EXPECT_THAT(Text([&] {
-                model_["h.0"].output().save("x");
-                model_["h.1"].output().save("x");
-              }),
-              HasSubstr("x was saved before, at recorder_test.cc:" + std::to_string(line)));
+  int line = 0;
+  const auto body = [&] {
+    line = __LINE__ + 1;
+    model_["h.0"].output().save("x");
+    model_["h.1"].output().save("x");
+  };
+  const std::string text = Text(body);
+  EXPECT_THAT(text, HasSubstr("x was saved before, at recorder_test.cc:" + std::to_string(line)));
   EXPECT_THAT(Text([&] { model_["h.0"].output().save("not a name"); }),
               HasSubstr("letters, digits"));
 }

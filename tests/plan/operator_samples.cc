@@ -230,10 +230,6 @@ const std::map<std::string, Recipe>& Recipes() {
       {"bmm", [](const Maker& f) -> Samples { return {Call({f({5, 2, 3}), f({5, 3, 4})})}; }},
       {"mv", [](const Maker& f) -> Samples { return {Call({f({2, 3}), f({3})})}; }},
       {"dot", [](const Maker& f) -> Samples { return {Call({f({3}), f({3})})}; }},
-      {"inner",
-       [](const Maker& f) -> Samples {
-         return {Call({f({3}), f({3})}), Call({f({2, 3}), f({4, 3})})};
-       }},
       {"addmm",
        [](const Maker& f) -> Samples {
          return {Call({f({2, 4}), f({2, 3}), f({3, 4})}, {{"beta", 2}, {"alpha", 3}})};

@@ -197,8 +197,4 @@ LocalResult LocalModel::RunPlanned(const plan::Plan& plan, const graph::Program&
   return result;
 }
 
-absl::Status ErrorOf(LocalModel& model, const std::string& text, const LocalOptions& options) {
-  return model.Run(text, options).status;
-}
-
 }  // namespace weft::testing

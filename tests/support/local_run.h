@@ -78,7 +78,4 @@ absl::StatusOr<graph::Program> ParseAndCheck(const std::string& text);
 /// The counts of a program's invokes, which must be of token ids.
 std::vector<plan::RowCount> CountRows(const graph::Program& program);
 
-/// The error that refuses a program, or that ends its run; OK if there is none.
-absl::Status ErrorOf(LocalModel& model, const std::string& text, const LocalOptions& options = {});
-
 }  // namespace weft::testing
