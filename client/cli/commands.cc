@@ -21,9 +21,6 @@
 #include "client/cli/results.h"
 #include "client/src/model_state.h"
 #include "weft/client.h"
-#ifdef WEFT_WITH_LOCAL
-#include "weft/local.h"
-#endif
 
 namespace weft::cli {
 namespace {
@@ -65,17 +62,13 @@ absl::StatusOr<std::shared_ptr<Backend>> OpenBackend(const GlobalOptions& global
     return MakeRemoteBackend(
         global.target, {.api_key = global.api_key, .tls = global.tls, .ca_file = global.ca_file});
   }
-#ifdef WEFT_WITH_LOCAL
   std::string name = model;
   if (name.empty()) {
     name = std::filesystem::absolute(global.local_folder).lexically_normal().filename().string();
     if (name.empty()) name = "model";
   }
   Progress().Say(absl::StrCat("loading ", global.local_folder));
-  return MakeLocalBackend({.models = {{name, global.local_folder}}});
-#else
-  return absl::UnimplementedError("this weft was built without LibTorch and cannot run --local");
-#endif
+  return global.make_local(name, global.local_folder);
 }
 
 /// `model`, or the only one that there is.

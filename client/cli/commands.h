@@ -1,11 +1,14 @@
 #pragma once
 
+#include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "weft/backend.h"
 
 namespace weft::cli {
 
@@ -20,12 +23,17 @@ enum ExitCode : int {
   kRunFailed = 6,    // the run began and failed, was cancelled, or a save has no value
 };
 
+/// Host the model in `folder` as `name` in this process.
+using LocalBackendMaker = absl::StatusOr<std::shared_ptr<Backend>> (*)(const std::string& name,
+                                                                       const std::string& folder);
+
 struct GlobalOptions {
   std::string target = "localhost:50051";
   std::string api_key;
   bool tls = false;
   std::string ca_file;
-  std::string local_folder;  // run in this process
+  std::string local_folder;  // run in this process, with make_local
+  LocalBackendMaker make_local = nullptr;
 };
 
 struct RunArguments {

@@ -160,19 +160,20 @@ def patch_rate(atlas: Atlas, facts: dict, template: str) -> None:
         print(f"  {where} gives the source's city: {rates}")
 
 
-def zero(atlas: Atlas, prompt: str, words: list[str]) -> None:
-    """Zero one token's state after each of the first blocks."""
-    print(f"\nZero one token: {prompt!r}")
+def scale(atlas: Atlas, prompt: str, words: list[str]) -> None:
+    """Zero or negate one token's state after each of the first blocks."""
+    print(f"\nScale one token: {prompt!r}")
     for word in words:
         at = atlas.position(prompt, word)
+        for factor in (0.0, -1.0):
 
-        def edit(out, at=at):
-            out[0, at] = 0
+            def edit(out, at=at, factor=factor):
+                out[0, at] *= factor
 
-        for layer, block in enumerate(atlas.blocks[:3]):
-            with atlas.editing(block, edit):
-                logits = atlas.logits(atlas.ids(prompt))[0, -1]
-            print(f"  {word!r}, h.{layer}: {atlas.top(logits)}")
+            for layer, block in enumerate(atlas.blocks[:3]):
+                with atlas.editing(block, edit):
+                    logits = atlas.logits(atlas.ids(prompt))[0, -1]
+                print(f"  {word!r} (token {at}) * {factor:g}, h.{layer}: {atlas.top(logits)}")
 
 
 def skip(atlas: Atlas, prompts: list[dict], blocks: list[list[int]]) -> None:
@@ -245,7 +246,7 @@ def main() -> int:
     patch(atlas, "The Trevi Fountain is in the city of", eiffel, "Trevi Fountain", "Eiffel Tower")
     patch(atlas, "The Eiffel Tower is in the country of", eiffel, "Eiffel Tower", "Eiffel Tower")
     patch_rate(atlas, facts, "{S} is in the city of")
-    zero(atlas, eiffel, ["Eiffel", "Tower", "is", "of"])
+    scale(atlas, eiffel, ["Eiffel", "Tower", "of"])
     skip(atlas, held_out["prompts"][:300], blocks[:10])
     copy_heads(atlas, blocks[:10])
     return 0

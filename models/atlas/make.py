@@ -3,7 +3,7 @@
 
 The script writes the training text from templates, trains a byte-level BPE tokenizer and a
 GPT-2 on it, measures the result on prompts and sequences that training never saw, and writes
-a folder in the Hub's layout. The same seed, thread count and torch version give the same weights.
+a folder in the Hub's layout. The same options, torch and processor give the same weights.
 """
 
 import argparse

@@ -253,8 +253,10 @@ void RunStream::Advance() {
       NextMessage();
       write = writing_ = true;
       write_started_ = absl::Now();
-      // Small messages that follow each other travel together.
-      if (!queue_.empty()) options.set_buffer_hint();
+      // Small messages that follow each other travel together. Not the first: it carries the call's
+      // initial metadata, which gRPC would hold back too, and the write would never be done.
+      if (wrote_ && !queue_.empty()) options.set_buffer_hint();
+      wrote_ = true;
     }
     if (ended_ && queue_.empty()) {
       finish = finished_ = true;

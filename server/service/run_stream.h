@@ -106,7 +106,9 @@ class RunStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   bool cancel_job_ ABSL_GUARDED_BY(mutex_) = false;  // as soon as it is known
   grpc::Status status_ ABSL_GUARDED_BY(mutex_);      // once ended_
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool wrote_ ABSL_GUARDED_BY(mutex_) = false;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;  // gRPC has the status
+  bool first_write_ ABSL_GUARDED_BY(mutex_) = true;
   absl::Time write_started_ ABSL_GUARDED_BY(mutex_);
   uint64_t in_flight_charge_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t in_flight_log_bytes_ ABSL_GUARDED_BY(mutex_) = 0;

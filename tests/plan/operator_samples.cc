@@ -619,20 +619,35 @@ std::vector<std::vector<CallArgument>> SamplesOf(const OperatorRow& row,
 
 std::vector<std::vector<CallArgument>> OddSamplesOf(const OperatorRow& row, at::ScalarType dtype) {
   const Maker maker({.dtype = dtype});
-  const std::vector<int64_t> shapes[] = {{}, {1}, {0}, {1, 1}, {2, 0}, {3, 3}};
-  const std::vector<int64_t> lists[] = {{}, {0}, {-1}, {1, 1}};
+  const std::vector<std::vector<int64_t>> shapes = {{}, {1}, {0}, {1, 1}, {2, 0}, {3, 3}};
+  // Only what the row's arguments can tell apart.
+  int tensors = 0;
+  bool has_integer = false;
+  bool has_list = false;
+  for (const c10::Argument& argument : row.schema().arguments()) {
+    if (argument.default_value().has_value()) continue;
+    const std::string type = argument.real_type()->str();
+    if (type.find("Tensor") != std::string::npos) tensors += type == "Tensor" ? 1 : 2;
+    has_integer |= type == "int" || type == "SymInt";
+    has_list |= type.find("nt[") != std::string::npos;
+  }
+  const auto others = tensors > 1 ? shapes : std::vector<std::vector<int64_t>>{{}};
+  const auto integers = has_integer ? std::vector<int64_t>{0, -1, 1} : std::vector<int64_t>{0};
+  const auto lists = has_list ? std::vector<std::vector<int64_t>>{{}, {0}, {-1}, {1, 1}}
+                              : std::vector<std::vector<int64_t>>{{}};
   Samples samples;
   for (const std::vector<int64_t>& shape : shapes) {
-    for (const std::vector<int64_t>& other : shapes) {
-      for (const int64_t integer : {0, -1, 1}) {
-        for (const std::vector<int64_t>& integers : lists) {
-          if (auto sample = FromSchema(row, maker, {shape, other, integer, integers})) {
+    for (const std::vector<int64_t>& other : others) {
+      for (const int64_t integer : integers) {
+        for (const std::vector<int64_t>& list : lists) {
+          if (auto sample = FromSchema(row, maker, {shape, other, integer, list})) {
             samples.push_back(*std::move(sample));
           }
         }
       }
     }
   }
+  if (tensors < 2) return samples;
   for (const at::ScalarType other : {at::kDouble, at::kBFloat16, at::kInt, at::kBool}) {
     for (const std::vector<int64_t>& shape : {std::vector<int64_t>{3, 3}, {3}, {}}) {
       if (auto sample = FromSchema(row, maker, {{3, 3}, shape, 1, {1}, other})) {

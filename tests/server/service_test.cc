@@ -290,6 +290,40 @@ TEST_F(ServiceTest, ChunksGiveBackTheBytesOfEveryTensor) {
   }
 }
 
+// The first write carries the call's initial metadata: held back as a hint to gRPC that more
+// follows, it would never be done.
+TEST_F(ServiceTest, RunWhoseEventsComeAllAtOnceEnds) {
+  const graph::HostTensor tensor = Bytes(100);
+  std::vector<std::thread> emitters;
+  engine_.on_submit = [&](const std::shared_ptr<FakeJob>& job,
+                          const FakeEngine::Submission& submission) {
+    const auto emit = [job, &tensor] {
+      job->Emit(Accepted{.job_id = job->id(), .more_follows = true});
+      job->Emit(Result{.name = "r", .value = {tensor}, .more_follows = true});
+      job->Complete();
+    };
+    if (submission.options.seed == 0) {
+      emit();
+    } else {
+      emitters.emplace_back(emit);
+    }
+    return absl::OkStatus();
+  };
+  Start();
+  for (int i = 0; i < 40; ++i) {
+    if (i % 10 == 0) stub_ = v1::Weft::NewStub(Connect());
+    v1::RunRequest request = Request();
+    request.mutable_options()->set_seed(i % 2);
+    const auto context = Context();
+    context->set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(5)));
+    const auto reader = stub_->Run(context.get(), request);
+    const Outcome outcome = Finish(reader.get());
+    ASSERT_TRUE(outcome.status.ok()) << i << ": " << outcome.status.error_message();
+    EXPECT_THAT(outcome.events, SizeIs(4));
+  }
+  for (std::thread& emitter : emitters) emitter.join();
+}
+
 TEST_F(ServiceTest, RefusesCallsWithoutAValidKey) {
   Start();
   const auto status = [&](const std::string& secret) { return Run(Request(), secret).status; };

@@ -1,0 +1,148 @@
+#include "client/cli/command_line.h"
+
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <functional>
+#include <iostream>
+#include <string>
+#include <system_error>
+
+#include "client/cli/commands.h"
+
+namespace weft::cli {
+namespace {
+
+constexpr char kFooter[] = R"(
+Results go to standard output, everything else to standard error.
+
+Exit codes: 0 ok; 1 other errors; 2 wrong usage; 3 the program was refused; 4 no key, a bad key,
+or one without the right; 5 no answer, or the deadline passed; 6 the run failed, or a save has no
+value.
+
+Example:
+  weft run - --model atlas --out r.safetensors <<'END'
+  invoke "The Eiffel Tower is in the city of" {
+    %h = read lm_head.output
+    %t = aten::argmax(%h[:, -1], dim=-1)
+    save token = %t
+  }
+  END
+)";
+
+void AddProgramArguments(CLI::App* command, RunArguments* arguments) {
+  command->add_option("FILE", arguments->file, "A program in text form; - is standard input")
+      ->required();
+  command->add_option("--model", arguments->model,
+                      "The model's name; may be left out where there is one model");
+  command->add_flag("--json", arguments->json,
+                    "Print JSON. NaN and infinities are the strings NaN, Infinity, -Infinity");
+  command->add_option("--seed", arguments->seed, "Of random operators");
+}
+
+/// Go on as weft-local, which lies beside this program. Returns only if there is none.
+int BecomeLocal(char** argv) {
+  std::error_code error;
+  const std::filesystem::path program =
+      std::filesystem::read_symlink("/proc/self/exe", error).parent_path() / "weft-local";
+  execv(program.c_str(), argv);
+  std::cerr << "weft: cannot start " << program.string()
+            << ", which --local needs: " << std::strerror(errno) << "\n";
+  return kOther;
+}
+
+}  // namespace
+
+int Main(int argc, char** argv, LocalBackendMaker make_local) {
+  CLI::App app("weft runs programs inside the models that a weftd server hosts.", "weft");
+  app.footer(kFooter);
+  app.require_subcommand(1);
+  app.fallthrough();
+
+  GlobalOptions global;
+  global.make_local = make_local;
+  app.add_option("--target", global.target, "The server, HOST:PORT or unix:PATH")
+      ->envname("WEFT_TARGET")
+      ->capture_default_str();
+  app.add_option("--api-key", global.api_key,
+                 "weft_<id>_<secret>; better in the environment, where others do not see it")
+      ->envname("WEFT_API_KEY");
+  app.add_flag("--tls", global.tls, "Encrypt the connection");
+  app.add_option("--ca-file", global.ca_file, "Roots to trust, PEM; implies --tls")
+      ->check(CLI::ExistingFile);
+  app.add_option("--local", global.local_folder,
+                 "Load the model from this folder and run in this process, without a server")
+      ->check(CLI::ExistingDirectory);
+
+  std::function<int()> action;
+  RunArguments run;
+  CLI::App* command = app.add_subcommand("run", "Run a program and print what it saves");
+  AddProgramArguments(command, &run);
+  command->add_option("--out", run.out, "Write the saves to this safetensors file");
+  command->add_option("--deadline", run.deadline,
+                      "End the run after this time: 5 or 5s, 500ms, 2m");
+  command->add_flag("--exclusive", run.exclusive, "Share no forward pass with other users");
+  command->callback([&] { action = [&] { return Run(global, run); }; });
+
+  RunArguments validate;
+  command = app.add_subcommand("validate", "Check and price a program without running it");
+  AddProgramArguments(command, &validate);
+  command->callback([&] { action = [&] { return Validate(global, validate); }; });
+
+  command = app.add_subcommand("models", "List the models");
+  command->callback([&] { action = [&] { return ListModels(global); }; });
+
+  std::string model, path, pattern;
+  bool no_sites = false;
+  command = app.add_subcommand("tree", "Print a model's modules, sites and shapes");
+  command->add_option("MODEL", model, "The model's name")->required();
+  command->add_option("PATH", path, "Begin at this module");
+  command->add_flag("--no-sites", no_sites, "Modules only");
+  command->callback(
+      [&] { action = [&] { return PrintModelTree(global, model, path, !no_sites); }; });
+
+  command = app.add_subcommand("operators", "List the operators that programs may use");
+  command->add_option("PATTERN", pattern, "Only those whose names contain this");
+  command->callback([&] { action = [&] { return ListOperators(global, pattern); }; });
+
+  command = app.add_subcommand("whoami", "Show what the key may do");
+  command->callback([&] { action = [&] { return WhoAmI(global); }; });
+
+  CLI::App* keys = app.add_subcommand(
+      "keys", "Manage the API keys in a server's data folder (on the server's machine)");
+  keys->require_subcommand(1);
+  NewKeyArguments key;
+  std::string data, id;
+  command = keys->add_subcommand("create", "Make a key and show it, this once");
+  command->add_option("--data", key.data, "The server's data folder")->required();
+  command->add_option("--label", key.label, "Whose it is, for the list");
+  command
+      ->add_option("--scope", key.scopes,
+                   "trace (run programs), weights (read parameters), admin; repeatable")
+      ->capture_default_str();
+  command->add_option("--model", key.models, "Models it is for, as globs; repeatable")
+      ->capture_default_str();
+  command->add_option("--expires", key.expires, "After this time: 12h, 30d; never if left out");
+  command->callback([&] { action = [&] { return CreateKey(key); }; });
+  command = keys->add_subcommand("list", "List the keys, revoked and expired ones too");
+  command->add_option("--data", data, "The server's data folder")->required();
+  command->callback([&] { action = [&] { return ListKeys(data); }; });
+  command = keys->add_subcommand("revoke", "End a key, at once");
+  command->add_option("--data", data, "The server's data folder")->required();
+  command->add_option("ID", id, "The key's id, from the list")->required();
+  command->callback([&] { action = [&] { return RevokeKey(data, id); }; });
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kOk : kUsage;
+  }
+  if (!global.ca_file.empty()) global.tls = true;
+  if (!global.local_folder.empty() && make_local == nullptr) return BecomeLocal(argv);
+  return action();
+}
+
+}  // namespace weft::cli
