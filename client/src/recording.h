@@ -26,6 +26,12 @@ struct Recorded {
   std::vector<std::shared_ptr<SaveState>> saves;
 };
 
+/// What is known of a recorded node beside the program.
+struct Note {
+  bool droppable = false;            // left out if nothing uses it
+  bool target_is_temporary = false;  // an index on something that no variable names
+};
+
 /// Where the statements of a trace are written down while its lambda runs.
 ///
 /// Making one puts it on top of this thread's stack of recordings, and everything that is done to a
@@ -72,12 +78,6 @@ class Recording {
   absl::StatusOr<Recorded> Finish();
 
  private:
-  // What is known of a node beside the program.
-  struct Note {
-    bool droppable = false;            // left out if nothing uses it
-    bool target_is_temporary = false;  // an index on something that no variable names
-  };
-
   void Pop();
   /// Keep the first reason why this cannot become a program. `statement` is what was tried.
   void Fail(const std::string& statement, const std::string& message, Location where,

@@ -67,8 +67,8 @@ using IndexTerm = std::variant<int64_t, Slice, Ellipsis, NewAxis, NodeRef, std::
 struct Trace {
   std::string label;
 };
-// Outside of Invoke, and PatternTensor outside of Pattern: a nested class with default values cannot
-// be made by a variant in the class around it.
+// Outside of Invoke, and PatternTensor outside of Pattern: a nested class with default values
+// cannot be made by a variant in the class around it.
 struct PromptInput {
   std::vector<std::string> texts;
   bool no_special_tokens = false;

@@ -47,7 +47,8 @@ struct HostTensor {
 
   /// The product of `shape`.
   int64_t numel() const;
-  /// Take ownership of `bytes`, which are `numel * SizeOf(dtype)`; kInvalidArgument if they are not.
+  /// Take ownership of `bytes`, which are `numel * SizeOf(dtype)`; kInvalidArgument if they are
+  /// not.
   static absl::StatusOr<HostTensor> Make(DType dtype, std::vector<int64_t> shape,
                                          std::string bytes);
 };

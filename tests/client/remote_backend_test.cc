@@ -247,9 +247,8 @@ TEST_F(RemoteBackendTest, CancelsFromAnEvent) {
 
 TEST_F(RemoteBackendTest, AnExceptionOfTheListenerCancelsTheCall) {
   service_.run = WaitUntilLeft;
-  EXPECT_THROW(MakeBackend()
-                   ->Run("toy", *program_, {}, [](RunEvent) { throw std::runtime_error("mine"); })
-                   .ok(),
+  const auto listener = [](RunEvent) { throw std::runtime_error("mine"); };
+  EXPECT_THROW(static_cast<void>(MakeBackend()->Run("toy", *program_, {}, listener)),
                std::runtime_error);
 }
 

@@ -73,7 +73,7 @@ TEST_F(LocalAndRemoteTest, SaveStructuresLogsAndParameters) {
     auto run = model.Trace({5, 11, 17}, [&] {
       attention = model["transformer.h"][0]["attn"].output().save("attention");
       weight = model["transformer.wte"].param("weight").save("weight");
-      weft::log(model["lm_head"].output()[{0, -1, Slice(weft::None, 3)}]);
+      Log(model["lm_head"].output()[{0, -1, Slice(weft::None, 3)}]);
     });
     ASSERT_THAT(run, IsOk());
     ASSERT_THAT(attention.status(), IsOk());

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -36,7 +37,7 @@ class PassGate {
     auto held = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return held_ > 0; };
     return mutex_.AwaitWithTimeout(absl::Condition(&held), absl::Seconds(20));
   }
-  /// Break passes of more than one run, and those of one run `times` times.
+  /// Break passes of more than one run.
   void BreakShared() {
     absl::MutexLock lock(&mutex_);
     break_shared_ = true;
@@ -135,7 +136,8 @@ class ServiceTest : public ::testing::Test {
   };
 
   Outcome RunOn(Backend& backend, const std::string& text, const RunSettings& settings = {},
-                const std::string& model = "tiny") {
+                const std::string& model = "tiny",
+                const std::function<void(const RunEvent&)>& on_event = nullptr) {
     Outcome outcome;
     absl::StatusOr<Program> program = Program::Parse(text);
     if (!program.ok()) {
@@ -143,6 +145,7 @@ class ServiceTest : public ::testing::Test {
       return outcome;
     }
     outcome.status = backend.Run(model, *program, settings, [&](RunEvent event) {
+      if (on_event) on_event(event);
       if (auto* result = std::get_if<event::Result>(&event)) {
         outcome.saves[result->name] = std::move(result->value);
       } else if (auto* log = std::get_if<event::Log>(&event)) {

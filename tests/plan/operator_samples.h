@@ -1,9 +1,9 @@
 #pragma once
 
+#include <ATen/ATen.h>
+
 #include <string>
 #include <vector>
-
-#include <ATen/ATen.h>
 
 #include "engine/plan/operators.h"
 
