@@ -103,8 +103,6 @@ struct Accepted {
   std::string job_id;
   std::string fingerprint;
   std::vector<graph::Error> warnings;
-  /// Another event follows at once: a sink that writes may wait for it and write both.
-  bool more_follows = false;
 };
 struct Queued {
   uint32_t position = 0;
@@ -117,7 +115,8 @@ struct LogLine {
 struct Result {
   std::string name;
   graph::HostValue value;
-  bool more_follows = false;  // as in Accepted
+  /// Another event follows at once: a sink that writes may wait for it and write both.
+  bool more_follows = false;
 };
 struct Missing {
   std::string name;

@@ -420,8 +420,7 @@ absl::StatusOr<std::shared_ptr<Job>> ModelHost::Submit(std::string job_id, graph
     jobs_.push_back(job);
     ++live_;
   }
-  job->Tell(Accepted{std::move(job_id), info_->summary.fingerprint, std::move(warnings),
-                     /*more_follows=*/true});
+  job->Tell(Accepted{std::move(job_id), info_->summary.fingerprint, std::move(warnings)});
   if (absl::Status status = scheduler_->Add(job); !status.ok()) {
     JobEnded();
     return status;
@@ -430,9 +429,9 @@ absl::StatusOr<std::shared_ptr<Job>> ModelHost::Submit(std::string job_id, graph
 }
 
 void ModelHost::UseThreads(int64_t rows) {
-  const int most = options_.threads > 0
-                       ? options_.threads
-                       : static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  // Asking opens a file, which is too much for every pass.
+  static const auto cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  const int most = options_.threads > 0 ? options_.threads : cores;
   const int threads = 2 * parameters_ * static_cast<double>(rows) < kSerialOperations ? 1 : most;
   if (threads == threads_now_) return;
   at::set_num_threads(threads);

@@ -1,5 +1,7 @@
 #include "client/remote/result_assembler.h"
 
+#include <sys/mman.h>
+
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -12,15 +14,20 @@ namespace {
 
 constexpr int kMaxDepth = 32;
 constexpr size_t kAlignment = 64;
+constexpr size_t kHugePage = size_t{2} << 20;
 
 absl::Status Broken(const std::string& what) {
   return absl::DataLossError("the server's results are not well formed: " + what);
 }
 
 std::shared_ptr<char> Allocate(uint64_t bytes) {
-  // Uninitialised, so that pages are only touched as bytes arrive.
-  const uint64_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
-  void* data = std::aligned_alloc(kAlignment, rounded);
+  // Uninitialised, so that pages are only touched as bytes arrive; in huge ones, where there are
+  // such, because a fault for every small page costs as much as copying what it holds.
+  const bool huge = bytes >= 2 * kHugePage;
+  const size_t alignment = huge ? kHugePage : kAlignment;
+  const uint64_t rounded = (bytes + alignment - 1) / alignment * alignment;
+  void* data = std::aligned_alloc(alignment, rounded);
+  if (huge && data != nullptr) madvise(data, rounded, MADV_HUGEPAGE);
   return std::shared_ptr<char>(static_cast<char*>(data), [](char* p) { std::free(p); });
 }
 

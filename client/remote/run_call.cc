@@ -119,7 +119,7 @@ RunCall::RunCall(const std::shared_ptr<grpc::Channel>& channel, grpc::ClientCont
 }
 
 RunCall::~RunCall() {
-  context_->TryCancel();
+  if (!finished_) context_->TryCancel();
   queue_.Shutdown();
   void* tag = nullptr;
   bool ok = false;
@@ -156,7 +156,7 @@ RunCall::End RunCall::Run(const v1::RunRequest& request) {
     }
   }
   stream_->Finish(&end.transport, Tag(kFinishTag));
-  WaitFor(Tag(kFinishTag));
+  finished_ = WaitFor(Tag(kFinishTag));
   if (!broken.ok()) {
     end.transport = grpc::Status::OK;
     end.status = broken;

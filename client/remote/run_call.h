@@ -44,7 +44,8 @@ class RunCall {
   ResultAssembler assembler_;
   grpc::CompletionQueue queue_;
   std::unique_ptr<grpc::GenericClientAsyncReaderWriter> stream_;
-  bool ended_ = false;  // by completed or failed
+  bool ended_ = false;     // by completed or failed
+  bool finished_ = false;  // the call has its status
   absl::Status end_;
 };
 

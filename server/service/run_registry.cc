@@ -73,26 +73,43 @@ void RunRegistry::CancelSoon(std::shared_ptr<Job> job) {
   to_cancel_.push_back(std::move(job));
 }
 
+void RunRegistry::FlushSoon(std::shared_ptr<ActiveRun> run) {
+  absl::MutexLock lock(&mutex_);
+  to_flush_.push_back(std::move(run));
+}
+
 void RunRegistry::Watch() {
   // Often enough that a reader has at most a quarter more than its time.
   const absl::Duration period =
       std::clamp(options_.slow_reader_timeout / 4, absl::Milliseconds(10), absl::Seconds(1));
   const auto wanted = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
-    return !watching_ || !to_cancel_.empty();
+    return !watching_ || !to_cancel_.empty() || !to_flush_.empty();
   };
+  absl::Time next_sweep = absl::Now() + period;
   while (true) {
+    std::vector<std::shared_ptr<ActiveRun>> to_flush;
+    bool sweep;
     {
       absl::MutexLock lock(&mutex_);
-      mutex_.AwaitWithTimeout(absl::Condition(&wanted), period);
+      mutex_.AwaitWithDeadline(absl::Condition(&wanted), next_sweep);
       if (!watching_) return;
+      to_flush.swap(to_flush_);
+      sweep = !to_cancel_.empty();
     }
-    Sweep(absl::Now());
+    for (const std::shared_ptr<ActiveRun>& run : to_flush) run->Flush();
+    const absl::Time now = absl::Now();
+    if (!sweep && now < next_sweep) continue;
+    Sweep(now);
+    next_sweep = now + period;
   }
 }
 
 void RunRegistry::StopWatching() {
+  std::vector<std::shared_ptr<ActiveRun>> to_flush;
   absl::MutexLock lock(&mutex_);
   watching_ = false;
+  // A run holds the registry: what waits here must not hold the run for ever.
+  to_flush.swap(to_flush_);
 }
 
 void RunRegistry::Sweep(absl::Time now) {

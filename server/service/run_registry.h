@@ -21,6 +21,8 @@ class ActiveRun {
   virtual void End(const absl::Status& status) = 0;
   /// Cut the reader off if it has taken nothing for too long.
   virtual void CheckReader(absl::Time now) = 0;
+  /// Write what waits.
+  virtual void Flush() = 0;
 };
 
 /// The runs that a server streams at this moment, and what they share: how many there may be, how
@@ -54,7 +56,12 @@ class RunRegistry {
   /// Cancel `job` from the watching thread: a sink must not call back into the engine.
   void CancelSoon(std::shared_ptr<Job> job);
 
-  /// Look at every run's reader and cancel what was handed to CancelSoon, until StopWatching.
+  /// Have `run` write what waits, on the watching thread: writing is not the business of the thread
+  /// that runs a model.
+  void FlushSoon(std::shared_ptr<ActiveRun> run);
+
+  /// Look at every run's reader and see to what was handed to CancelSoon and FlushSoon, until
+  /// StopWatching.
   void Watch();
   void StopWatching();
 
@@ -65,6 +72,7 @@ class RunRegistry {
   mutable absl::Mutex mutex_;
   absl::flat_hash_map<const ActiveRun*, std::shared_ptr<ActiveRun>> runs_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::shared_ptr<Job>> to_cancel_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::shared_ptr<ActiveRun>> to_flush_ ABSL_GUARDED_BY(mutex_);
   uint64_t pending_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   bool accepting_ ABSL_GUARDED_BY(mutex_) = true;
   bool watching_ ABSL_GUARDED_BY(mutex_) = true;

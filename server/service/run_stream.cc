@@ -52,16 +52,18 @@ void RunStream::SetJob(std::shared_ptr<Job> job, const std::string& model) {
 }
 
 void RunStream::Take(Event event) {
-  const auto* accepted = std::get_if<Accepted>(&event);
   const auto* result = std::get_if<Result>(&event);
-  const bool more_follows = (accepted != nullptr && accepted->more_follows) ||
-                            (result != nullptr && result->more_follows);
+  const bool more_follows = result != nullptr && result->more_follows;
+  // The run's way to its pass does not wait for these to be written.
+  const bool soon = std::holds_alternative<Accepted>(event) ||
+                    std::holds_alternative<Queued>(event) || std::holds_alternative<Running>(event);
   const absl::Status taken = CatchAll("taking an event of a run", [&] {
     absl::MutexLock lock(&mutex_);
     return ended_ ? absl::OkStatus() : Enqueue(event);
   });
   std::shared_ptr<Job> job;
   bool wait;
+  bool flush_soon = false;
   {
     absl::MutexLock lock(&mutex_);
     if (!taken.ok() && !ended_) {
@@ -71,10 +73,23 @@ void RunStream::Take(Event event) {
     if (ended_) job = TakeJob();
     // What is small travels with the next event; of a large tensor the first chunks leave now.
     wait = more_follows && !ended_ && (queue_.empty() || queue_.back().charge < kChunkBytes);
+    if (soon && !ended_) {
+      wait = true;
+      flush_soon = !std::exchange(flushing_soon_, true);
+    }
   }
   // The engine is calling, perhaps with locks of its own.
   if (!taken.ok() && job != nullptr) registry_->CancelSoon(std::move(job));
+  if (flush_soon) registry_->FlushSoon(shared_from_this());
   if (!wait) Advance();
+}
+
+void RunStream::Flush() {
+  {
+    absl::MutexLock lock(&mutex_);
+    flushing_soon_ = false;
+  }
+  Advance();
 }
 
 absl::Status RunStream::Enqueue(const Event& event) {

@@ -48,6 +48,7 @@ class RunStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
 
   void End(const absl::Status& status) override;
   void CheckReader(absl::Time now) override;
+  void Flush() override;
 
  private:
   // A message ready to go, or a tensor whose chunks are cut when their turn comes.
@@ -105,10 +106,10 @@ class RunStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;       // no more events are taken
   bool cancel_job_ ABSL_GUARDED_BY(mutex_) = false;  // as soon as it is known
   grpc::Status status_ ABSL_GUARDED_BY(mutex_);      // once ended_
+  bool flushing_soon_ ABSL_GUARDED_BY(mutex_) = false;
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool wrote_ ABSL_GUARDED_BY(mutex_) = false;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;  // gRPC has the status
-  bool first_write_ ABSL_GUARDED_BY(mutex_) = true;
   absl::Time write_started_ ABSL_GUARDED_BY(mutex_);
   uint64_t in_flight_charge_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t in_flight_log_bytes_ ABSL_GUARDED_BY(mutex_) = 0;

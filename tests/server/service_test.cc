@@ -298,7 +298,7 @@ TEST_F(ServiceTest, RunWhoseEventsComeAllAtOnceEnds) {
   engine_.on_submit = [&](const std::shared_ptr<FakeJob>& job,
                           const FakeEngine::Submission& submission) {
     const auto emit = [job, &tensor] {
-      job->Emit(Accepted{.job_id = job->id(), .more_follows = true});
+      job->Emit(Accepted{.job_id = job->id()});
       job->Emit(Result{.name = "r", .value = {tensor}, .more_follows = true});
       job->Complete();
     };
