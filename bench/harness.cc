@@ -91,8 +91,6 @@ void Report::Add(Line line) {
   entries_.push_back({benchmark_, std::move(line)});
 }
 
-void Report::Note(const std::string& text) { out_ << "  " << text << std::endl; }
-
 void Report::Summarize() {
   int targets = 0;
   std::string missed;

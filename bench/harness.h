@@ -69,7 +69,6 @@ class Report {
 
   void Begin(const std::string& benchmark, const std::string& description);
   void Add(Line line);
-  void Note(const std::string& text);
   /// How many targets were met, and which were missed.
   void Summarize();
   absl::Status WriteJson(const std::string& path) const;

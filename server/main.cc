@@ -1,4 +1,5 @@
 #include <grpc/support/log.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
@@ -160,6 +161,10 @@ int main(int argc, char** argv) {
     std::fputs(parsed.text.c_str(), parsed.exit_code == 0 ? stdout : stderr);
     return parsed.exit_code;
   }
+  // Activations come and go with every pass: keep their memory instead of giving it back to the
+  // system and taking it anew, page by page.
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
   // Lives as long as its thread: until the process ends.
   auto* const signals = new Signals();
   SetUpLog(parsed.config->log_level);

@@ -145,10 +145,12 @@ RunCall::End RunCall::Run(const v1::RunRequest& request) {
   stream_->WriteLast(bytes, grpc::WriteOptions(), Tag(kWriteTag));
 
   absl::Status broken;
-  while (true) {
+  stream_->Read(&incoming_, Tag(kReadTag));
+  while (WaitFor(Tag(kReadTag))) {
     grpc::ByteBuffer message;
-    stream_->Read(&message, Tag(kReadTag));
-    if (!WaitFor(Tag(kReadTag))) break;
+    message.Swap(&incoming_);
+    // Before the message is looked at: the server goes on sending only to one who reads.
+    stream_->Read(&incoming_, Tag(kReadTag));
     broken = Handle(&message);
     if (!broken.ok()) {
       context_->TryCancel();

@@ -42,6 +42,7 @@ class RunCall {
   grpc::ClientContext* const context_;
   const absl::FunctionRef<void(RunEvent)> on_event_;
   ResultAssembler assembler_;
+  grpc::ByteBuffer incoming_;  // gRPC's until its read is done
   grpc::CompletionQueue queue_;
   std::unique_ptr<grpc::GenericClientAsyncReaderWriter> stream_;
   bool ended_ = false;     // by completed or failed

@@ -1,0 +1,65 @@
+#include <iostream>
+#include <sstream>
+#include <string>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/keys/key_store.h"
+#include "server/server.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temp_folder.h"
+#include "weft/client.h"
+
+// What the pages say, as functions of the server's address and a key.
+#include "snippets.inc"
+
+namespace weft::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+/// A real server with atlas, as the pages assume it.
+class DocsTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    engine_ = Engine::Create({.threads = 1}).value();
+    ASSERT_THAT(engine_->LoadModel("atlas", std::string(WEFT_SOURCE_DIR) + "/models/atlas"),
+                IsOk());
+    keys_ = keys::KeyStore::Open(data_.path()).value();
+    key_ = keys_->Create({.label = "docs"}).value().secret;
+    server::ServerOptions options;
+    options.listen = "127.0.0.1:0";
+    server_ = server::Server::Start(options, engine_.get(), keys_.get()).value();
+  }
+
+  /// What a block prints.
+  template <typename Block>
+  std::string Run(const Block& block) {
+    std::ostringstream out;
+    std::streambuf* before = std::cout.rdbuf(out.rdbuf());
+    block(server_->address(), key_);
+    std::cout.rdbuf(before);
+    return out.str();
+  }
+
+  TempFolder data_;
+  std::unique_ptr<Engine> engine_;
+  std::unique_ptr<keys::KeyStore> keys_;
+  std::string key_;
+  std::unique_ptr<server::Server> server_;
+};
+
+TEST_F(DocsTest, ReadmesExamplePrintsWhatItSays) {
+  EXPECT_EQ(Run(README_md), " Paris Rome float32[1, 8, 128]\n");
+}
+
+TEST_F(DocsTest, QuickstartsExampleRuns) {
+  EXPECT_THAT(Run(docs_quickstart_md), HasSubstr("Paris"));
+}
+
+TEST_F(DocsTest, ClientsExampleRuns) {
+  EXPECT_THAT(Run(client_README_md), HasSubstr("[1, 8, 128]"));
+}
+
+}  // namespace
+}  // namespace weft::testing
