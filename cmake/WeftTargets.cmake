@@ -141,7 +141,8 @@ function(weft_test name)
   if(WEFT_SANITIZE)
     math(EXPR arg_TIMEOUT "${arg_TIMEOUT} * 5")
     set(environment
-      "ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1"
+      # A refused allocation is an error of the run, not the end of the process.
+      "ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1:allocator_may_return_null=1"
       "LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/cmake/lsan.supp:print_suppressions=0"
       "UBSAN_OPTIONS=print_stacktrace=1"
       "TSAN_OPTIONS=second_deadlock_stack=1")

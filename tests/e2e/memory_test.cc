@@ -54,7 +54,9 @@ TEST(MemoryTest, TenThousandRunsLeaveNothingBehind) {
   const int64_t last = Resident();
   std::cout << "resident after 1000 runs: " << after_thousand / 1024
             << " KiB, after 10000: " << last / 1024 << " KiB\n";
+#ifndef __SANITIZE_ADDRESS__  // which keeps freed memory for a while, and looks for leaks itself
   EXPECT_LT(last, after_thousand + after_thousand / 100);
+#endif
 }
 
 }  // namespace
