@@ -1,5 +1,4 @@
-#ifndef ENGINE_TEXT_TOKENIZER_H_
-#define ENGINE_TEXT_TOKENIZER_H_
+#pragma once
 
 #include <cstdint>
 #include <memory>
@@ -57,5 +56,3 @@ class Tokenizer {
 };
 
 }  // namespace weft::text
-
-#endif  // ENGINE_TEXT_TOKENIZER_H_

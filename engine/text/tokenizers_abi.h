@@ -1,5 +1,4 @@
-#ifndef ENGINE_TEXT_TOKENIZERS_ABI_H_
-#define ENGINE_TEXT_TOKENIZERS_ABI_H_
+#pragma once
 
 #include <cstddef>
 #include <cstdint>
@@ -32,5 +31,3 @@ bool weft_tokenizer_id_to_token(const WeftTokenizer* tokenizer, uint32_t id, Wef
 bool weft_tokenizer_vocab_size(const WeftTokenizer* tokenizer, WeftBytes* out);
 
 }  // extern "C"
-
-#endif  // ENGINE_TEXT_TOKENIZERS_ABI_H_

@@ -1,5 +1,4 @@
-#ifndef ENGINE_TEXT_UTF8_H_
-#define ENGINE_TEXT_UTF8_H_
+#pragma once
 
 #include <cstddef>
 #include <optional>
@@ -15,5 +14,3 @@ namespace weft::text {
 std::optional<size_t> FindInvalidUtf8(absl::string_view bytes);
 
 }  // namespace weft::text
-
-#endif  // ENGINE_TEXT_UTF8_H_

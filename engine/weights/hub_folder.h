@@ -1,5 +1,4 @@
-#ifndef WEFT_ENGINE_WEIGHTS_HUB_FOLDER_H_
-#define WEFT_ENGINE_WEIGHTS_HUB_FOLDER_H_
+#pragma once
 
 #include <string>
 #include <vector>
@@ -35,5 +34,3 @@ class HubFolder {
 };
 
 }  // namespace weft::weights
-
-#endif  // WEFT_ENGINE_WEIGHTS_HUB_FOLDER_H_

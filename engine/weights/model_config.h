@@ -1,5 +1,4 @@
-#ifndef WEFT_ENGINE_WEIGHTS_MODEL_CONFIG_H_
-#define WEFT_ENGINE_WEIGHTS_MODEL_CONFIG_H_
+#pragma once
 
 #include <nlohmann/json.hpp>
 #include <string>
@@ -38,5 +37,3 @@ class ModelConfig {
 };
 
 }  // namespace weft::weights
-
-#endif  // WEFT_ENGINE_WEIGHTS_MODEL_CONFIG_H_

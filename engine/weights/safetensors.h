@@ -1,5 +1,4 @@
-#ifndef WEFT_ENGINE_WEIGHTS_SAFETENSORS_H_
-#define WEFT_ENGINE_WEIGHTS_SAFETENSORS_H_
+#pragma once
 
 #include <cstddef>
 #include <cstdint>
@@ -96,5 +95,3 @@ absl::Status WriteSafetensors(const std::string& path, absl::Span<const TensorTo
                               const std::map<std::string, std::string>& metadata = {});
 
 }  // namespace weft::weights
-
-#endif  // WEFT_ENGINE_WEIGHTS_SAFETENSORS_H_

@@ -1,5 +1,4 @@
-#ifndef WEFT_ENGINE_WEIGHTS_WEIGHT_LOADER_H_
-#define WEFT_ENGINE_WEIGHTS_WEIGHT_LOADER_H_
+#pragma once
 
 #include <ATen/ATen.h>
 
@@ -81,5 +80,3 @@ class Checkpoint {
 absl::StatusOr<std::map<std::string, at::Tensor>> LoadTensors(const std::string& path);
 
 }  // namespace weft::weights
-
-#endif  // WEFT_ENGINE_WEIGHTS_WEIGHT_LOADER_H_

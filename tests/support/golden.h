@@ -1,5 +1,4 @@
-#ifndef WEFT_TESTS_SUPPORT_GOLDEN_H_
-#define WEFT_TESTS_SUPPORT_GOLDEN_H_
+#pragma once
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -29,5 +28,3 @@ void ExpectClose(const at::Tensor& actual, const at::Tensor& expected,
 at::Tensor AtRealTokens(const at::Tensor& tensor, const at::Tensor& mask);
 
 }  // namespace weft::testing
-
-#endif  // WEFT_TESTS_SUPPORT_GOLDEN_H_

@@ -7,10 +7,12 @@
 #include <filesystem>
 #include <string>
 
-#include "tests/weights/temp_folder.h"
+#include "tests/support/temp_folder.h"
 
 namespace weft::weights {
 namespace {
+
+using testing::TempFolder;
 
 using ::testing::ElementsAre;
 using ::testing::EndsWith;

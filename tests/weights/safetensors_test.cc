@@ -12,10 +12,12 @@
 #include <string>
 #include <vector>
 
-#include "tests/weights/temp_folder.h"
+#include "tests/support/temp_folder.h"
 
 namespace weft::weights {
 namespace {
+
+using testing::TempFolder;
 
 using ::testing::ElementsAre;
 using ::testing::EndsWith;

@@ -11,10 +11,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "tests/weights/temp_folder.h"
+#include "tests/support/temp_folder.h"
 
 namespace weft::weights {
 namespace {
+
+using testing::TempFolder;
 
 using ::testing::AllOf;
 using ::testing::Contains;
