@@ -30,7 +30,7 @@ absl::StatusOr<uint64_t> CountAnswerBytes(const ServedModel& served,
   context.AddMetadata("authorization", absl::StrCat("Bearer ", served.key()));
   const auto stream = stub->Run(&context, request);
   uint64_t bytes = 0;
-  for (v1::RunEvent event; stream->Read(&event);) bytes += event.ByteSizeLong();
+  for (v1::RunEvents events; stream->Read(&events);) bytes += events.ByteSizeLong();
   const grpc::Status status = stream->Finish();
   if (!status.ok()) return absl::InternalError(status.error_message());
   return bytes;

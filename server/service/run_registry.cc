@@ -7,6 +7,11 @@
 #include "absl/time/clock.h"
 
 namespace weft::server {
+namespace {
+
+constexpr absl::Duration kFlushDelay = absl::Milliseconds(2);
+
+}  // namespace
 
 absl::Status RunRegistry::Add(std::shared_ptr<ActiveRun> run) {
   absl::MutexLock lock(&mutex_);
@@ -88,13 +93,18 @@ void RunRegistry::Watch() {
   absl::Time next_sweep = absl::Now() + period;
   while (true) {
     std::vector<std::shared_ptr<ActiveRun>> to_flush;
-    bool sweep;
+    bool sweep, flush;
     {
       absl::MutexLock lock(&mutex_);
       mutex_.AwaitWithDeadline(absl::Condition(&wanted), next_sweep);
       if (!watching_) return;
-      to_flush.swap(to_flush_);
       sweep = !to_cancel_.empty();
+      flush = !to_flush_.empty();
+    }
+    if (flush) {
+      absl::SleepFor(kFlushDelay);
+      absl::MutexLock lock(&mutex_);
+      to_flush.swap(to_flush_);
     }
     for (const std::shared_ptr<ActiveRun>& run : to_flush) run->Flush();
     const absl::Time now = absl::Now();

@@ -56,8 +56,9 @@ class RunRegistry {
   /// Cancel `job` from the watching thread: a sink must not call back into the engine.
   void CancelSoon(std::shared_ptr<Job> job);
 
-  /// Have `run` write what waits, on the watching thread: writing is not the business of the thread
-  /// that runs a model.
+  /// Have `run` write what waits, on the watching thread and after a moment: writing is not the
+  /// business of the thread that runs a model, and a small run ends within that moment, so that all
+  /// of it is one message.
   void FlushSoon(std::shared_ptr<ActiveRun> run);
 
   /// Look at every run's reader and see to what was handed to CancelSoon and FlushSoon, until

@@ -19,6 +19,8 @@ namespace {
 
 // The name and label of a log line, roughly.
 constexpr uint64_t kLogOverhead = 64;
+// A message that has as much takes no further event.
+constexpr uint64_t kFullMessageBytes = 64 * 1024;
 
 }  // namespace
 
@@ -124,7 +126,7 @@ absl::Status RunStream::Enqueue(const Event& event) {
     ended_ = true;
     status_ = grpc::Status::OK;
   }
-  EnqueueMessage(&message);
+  EnqueueEvent(&message);
   return absl::OkStatus();
 }
 
@@ -144,7 +146,7 @@ absl::Status RunStream::EnqueueResult(const Result& result) {
         registry_->options().max_pending_bytes,
         " (--max-pending-bytes): save less, or try when other runs have been read"));
   }
-  EnqueueMessage(&message);
+  EnqueueEvent(&message);
   for (graph::HostTensor& tensor : tensors) {
     const uint32_t id = tensors_++;
     if (tensor.bytes == 0) continue;  // there is nothing to send
@@ -170,7 +172,7 @@ void RunStream::EnqueueLog(const LogLine& line) {
   message.mutable_log()->set_node(line.node);
   message.mutable_log()->set_label(line.label);
   message.mutable_log()->set_text(line.text);
-  EnqueueMessage(&message).log_bytes = bytes;
+  EnqueueEvent(&message).log_bytes = bytes;
   waiting_log_bytes_ += bytes;
 }
 
@@ -182,14 +184,14 @@ void RunStream::ReportDroppedLogs() {
       absl::StrCat(dropped_logs_, " log lines are missing here: more than ",
                    registry_->options().max_log_bytes, " bytes of them waited for the reader"));
   dropped_logs_ = 0;
-  EnqueueMessage(&message);
+  EnqueueEvent(&message);
 }
 
-RunStream::Outgoing& RunStream::EnqueueMessage(v1::RunEvent* message) {
-  message->set_sequence(++sequence_);
+RunStream::Outgoing& RunStream::EnqueueEvent(v1::RunEvent* event) {
+  event->set_sequence(++sequence_);
   Outgoing out;
   out.sequence = sequence_;
-  out.message = Serialize(*message);
+  out.event = SerializeEvent(*event);
   queue_.push_back(std::move(out));
   return queue_.back();
 }
@@ -201,7 +203,7 @@ void RunStream::EndWith(const absl::Status& status) {
   ReportDroppedLogs();
   v1::RunEvent message;
   graph::EncodeError(graph::FromStatus(status), message.mutable_failed());
-  EnqueueMessage(&message);
+  EnqueueEvent(&message);
 }
 
 void RunStream::End(const absl::Status& status) {
@@ -239,27 +241,34 @@ void RunStream::GiveBack(const std::deque<Outgoing>& dropped) {
 }
 
 void RunStream::NextMessage() {
-  Outgoing& front = queue_.front();
-  if (!front.tensor.has_value()) {
-    in_flight_.Swap(&front.message);
-    in_flight_charge_ = front.charge;
-    in_flight_log_bytes_ = front.log_bytes;
+  std::vector<grpc::Slice> message;
+  uint64_t bytes = 0;
+  while (!queue_.empty() && bytes < kFullMessageBytes) {
+    Outgoing& front = queue_.front();
+    if (!front.tensor.has_value()) {
+      bytes += front.event.size();
+      message.push_back(std::move(front.event));
+      in_flight_charge_ += front.charge;
+      in_flight_log_bytes_ += front.log_bytes;
+      queue_.pop_front();
+      continue;
+    }
+    const uint64_t left = front.tensor->bytes - front.offset;
+    const uint64_t size = std::min(left, kChunkBytes);
+    AppendChunk(front.sequence++, *front.tensor, front.tensor_id, front.offset, size, &message);
+    bytes += size;
+    front.offset += size;
+    if (size < left) continue;
+    // The tensor stays in memory until its last chunk is written.
+    in_flight_charge_ += front.charge;
     queue_.pop_front();
-    return;
   }
-  const uint64_t left = front.tensor->bytes - front.offset;
-  const uint64_t size = std::min(left, kChunkBytes);
-  in_flight_ = MakeChunk(front.sequence++, *front.tensor, front.tensor_id, front.offset, size);
-  front.offset += size;
-  // The tensor stays in memory until its last chunk is written.
-  in_flight_charge_ = size == left ? front.charge : 0;
-  if (size == left) queue_.pop_front();
+  in_flight_ = grpc::ByteBuffer(message.data(), message.size());
 }
 
 void RunStream::Advance() {
   bool write = false;
   bool finish = false;
-  grpc::WriteOptions options;
   grpc::Status status;
   {
     absl::MutexLock lock(&mutex_);
@@ -268,10 +277,6 @@ void RunStream::Advance() {
       NextMessage();
       write = writing_ = true;
       write_started_ = absl::Now();
-      // Small messages that follow each other travel together. Not the first: it carries the call's
-      // initial metadata, which gRPC would hold back too, and the write would never be done.
-      if (wrote_ && !queue_.empty()) options.set_buffer_hint();
-      wrote_ = true;
     }
     if (ended_ && queue_.empty()) {
       finish = finished_ = true;
@@ -281,9 +286,9 @@ void RunStream::Advance() {
   // Without the lock: gRPC may answer on this thread. Nobody else starts anything meanwhile, since
   // writing_ or finished_ is set.
   if (write && finish) {
-    StartWriteAndFinish(&in_flight_, options, std::move(status));
+    StartWriteAndFinish(&in_flight_, grpc::WriteOptions(), std::move(status));
   } else if (write) {
-    StartWrite(&in_flight_, options);
+    StartWrite(&in_flight_);
   } else if (finish) {
     Finish(std::move(status));
   }

@@ -25,10 +25,10 @@ namespace weft::server {
 /// One call of Run: takes a run's events from the engine's threads and writes them to the client,
 /// one write in flight at a time.
 ///
-/// Events wait as they come: results as references to their tensors, cut into chunks only when they
-/// are written. What waits is counted in the registry, log text is bounded for each stream, and a
-/// reader that takes nothing is cut off. A client that goes away cancels the job. A run that fails
-/// sends `failed` and ends with the same status.
+/// Events wait as they come, and what waits leaves as one message: results are references to their
+/// tensors, cut into chunks only when they are written. What waits is counted in the registry, log
+/// text is bounded for each stream, and a reader that takes nothing is cut off. A client that goes
+/// away cancels the job. A run that fails sends `failed` and ends with the same status.
 ///
 /// It belongs to itself between Open and gRPC's OnDone, and to the sink that the engine holds.
 /// Thread-safe.
@@ -51,10 +51,10 @@ class RunStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   void Flush() override;
 
  private:
-  // A message ready to go, or a tensor whose chunks are cut when their turn comes.
+  // An event ready to go, or a tensor whose chunks are cut when their turn comes.
   struct Outgoing {
     uint64_t sequence = 0;  // of a tensor: of its next chunk
-    grpc::ByteBuffer message;
+    grpc::Slice event;
     std::optional<graph::HostTensor> tensor;
     uint32_t tensor_id = 0;
     uint64_t offset = 0;
@@ -79,13 +79,13 @@ class RunStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   absl::Status Enqueue(const Event& event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status EnqueueResult(const Result& result) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EnqueueLog(const LogLine& line) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  Outgoing& EnqueueMessage(v1::RunEvent* message) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Outgoing& EnqueueEvent(v1::RunEvent* event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ReportDroppedLogs() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EndWith(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Stop taking and sending, and hand out what is left.
   void Abandon(grpc::Status status, Leftovers* leftovers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::shared_ptr<Job> TakeJob() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Put the next message in in_flight_.
+  // Put what waits in in_flight_, up to a message's fill.
   void NextMessage() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Start a write or finish, if it is time to.
   void Advance();
@@ -108,7 +108,6 @@ class RunStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   grpc::Status status_ ABSL_GUARDED_BY(mutex_);      // once ended_
   bool flushing_soon_ ABSL_GUARDED_BY(mutex_) = false;
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
-  bool wrote_ ABSL_GUARDED_BY(mutex_) = false;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;  // gRPC has the status
   absl::Time write_started_ ABSL_GUARDED_BY(mutex_);
   uint64_t in_flight_charge_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -1,15 +1,14 @@
 #include "server/service/wire.h"
 
 #include <google/protobuf/io/coded_stream.h>
-#include <grpcpp/support/slice.h>
 
 #include <array>
 #include <cstring>
 #include <memory>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/graph/codec.h"
-#include "weft/v1/weft.pb.h"
 
 namespace weft::server {
 namespace {
@@ -22,14 +21,15 @@ constexpr uint64_t kInlineBytes = 4096;
 constexpr uint32_t Tag(int field, int wire_type) {
   return static_cast<uint32_t>(field) << 3 | static_cast<uint32_t>(wire_type);
 }
+constexpr uint32_t kEventTag = Tag(v1::RunEvents::kEventsFieldNumber, 2);
 constexpr uint32_t kSequenceTag = Tag(v1::RunEvent::kSequenceFieldNumber, 0);
 constexpr uint32_t kChunkTag = Tag(v1::RunEvent::kChunkFieldNumber, 2);
 constexpr uint32_t kTensorTag = Tag(v1::Chunk::kTensorFieldNumber, 0);
 constexpr uint32_t kOffsetTag = Tag(v1::Chunk::kOffsetFieldNumber, 0);
 constexpr uint32_t kDataTag = Tag(v1::Chunk::kDataFieldNumber, 2);
 
-// Six tags of one byte each, five varints.
-constexpr size_t kMaxHeaderBytes = 6 + 5 * 10;
+constexpr size_t kMaxVarintBytes = 10;
+constexpr size_t kMaxHeaderBytes = 6 * (1 + kMaxVarintBytes);  // tags are of one byte
 
 size_t WriteVarint(uint32_t tag, uint64_t value, uint8_t* to) {
   uint8_t* end = CodedOutputStream::WriteVarint32ToArray(tag, to);
@@ -65,34 +65,50 @@ grpc::ByteBuffer Serialize(const google::protobuf::Message& message) {
   return grpc::ByteBuffer(&slice, 1);
 }
 
-grpc::ByteBuffer MakeChunk(uint64_t sequence, const graph::HostTensor& tensor, uint32_t id,
-                           uint64_t offset, uint64_t size) {
-  // The fields of Chunk that stand before its data, so that their length is known.
-  std::array<uint8_t, kMaxHeaderBytes> fields;
-  size_t field_bytes = 0;
-  if (id != 0) field_bytes += WriteVarint(kTensorTag, id, fields.data() + field_bytes);
-  if (offset != 0) field_bytes += WriteVarint(kOffsetTag, offset, fields.data() + field_bytes);
-  field_bytes += WriteVarint(kDataTag, size, fields.data() + field_bytes);
+grpc::Slice SerializeEvent(const v1::RunEvent& event) {
+  const size_t size = event.ByteSizeLong();
+  std::array<uint8_t, kMaxVarintBytes + 1> header;
+  const size_t header_bytes = WriteVarint(kEventTag, size, header.data());
+  grpc::Slice slice(header_bytes + size);
+  auto* to = const_cast<uint8_t*>(slice.begin());
+  std::memcpy(to, header.data(), header_bytes);
+  event.SerializeWithCachedSizesToArray(to + header_bytes);
+  return slice;
+}
 
-  std::array<uint8_t, 2 * kMaxHeaderBytes> header;
-  size_t header_bytes = WriteVarint(kSequenceTag, sequence, header.data());
-  header_bytes += WriteVarint(kChunkTag, field_bytes + size, header.data() + header_bytes);
-  std::memcpy(header.data() + header_bytes, fields.data(), field_bytes);
-  header_bytes += field_bytes;
+void AppendChunk(uint64_t sequence, const graph::HostTensor& tensor, uint32_t id, uint64_t offset,
+                 uint64_t size, std::vector<grpc::Slice>* message) {
+  // From the inside out, because each length stands before what it measures.
+  std::array<uint8_t, kMaxHeaderBytes> header;
+  uint8_t* begin = header.data() + header.size();
+  const auto prepend = [&begin](uint32_t tag, uint64_t value) {
+    std::array<uint8_t, kMaxVarintBytes + 1> field;
+    const size_t bytes = WriteVarint(tag, value, field.data());
+    begin -= bytes;
+    std::memcpy(begin, field.data(), bytes);
+  };
+  const uint8_t* const end = begin;
+  const auto inside = [&] { return static_cast<uint64_t>(end - begin) + size; };
+  prepend(kDataTag, size);
+  if (offset != 0) prepend(kOffsetTag, offset);
+  if (id != 0) prepend(kTensorTag, id);
+  prepend(kChunkTag, inside());
+  prepend(kSequenceTag, sequence);
+  prepend(kEventTag, inside());
+  const auto header_bytes = static_cast<size_t>(end - begin);
 
   const char* data = tensor.data + offset;
   if (size <= kInlineBytes) {
     grpc::Slice slice(header_bytes + size);
     auto* to = const_cast<uint8_t*>(slice.begin());
-    std::memcpy(to, header.data(), header_bytes);
+    std::memcpy(to, begin, header_bytes);
     std::memcpy(to + header_bytes, data, size);
-    return grpc::ByteBuffer(&slice, 1);
+    message->push_back(std::move(slice));
+    return;
   }
   auto owner = std::make_unique<std::shared_ptr<const void>>(tensor.owner);
-  const std::array<grpc::Slice, 2> slices = {
-      grpc::Slice(header.data(), header_bytes),
-      grpc::Slice(const_cast<char*>(data), size, ReleaseOwner, owner.release())};
-  return grpc::ByteBuffer(slices.data(), slices.size());
+  message->emplace_back(begin, header_bytes);
+  message->emplace_back(const_cast<char*>(data), size, ReleaseOwner, owner.release());
 }
 
 }  // namespace weft::server

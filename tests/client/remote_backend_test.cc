@@ -25,12 +25,12 @@ constexpr char kProgram[] = "invoke \"hi\" {\n%h = read h.output\nsave h = %h\n}
 class ScriptedService final : public v1::Weft::Service {
  public:
   std::function<grpc::Status(grpc::ServerContext*, const v1::RunRequest&,
-                             grpc::ServerWriter<v1::RunEvent>*)>
+                             grpc::ServerWriter<v1::RunEvents>*)>
       run;
   std::string authorization;
 
   grpc::Status Run(grpc::ServerContext* context, const v1::RunRequest* request,
-                   grpc::ServerWriter<v1::RunEvent>* writer) override {
+                   grpc::ServerWriter<v1::RunEvents>* writer) override {
     return run(context, *request, writer);
   }
   grpc::Status WhoAmI(grpc::ServerContext* context, const v1::WhoAmIRequest*,
@@ -83,9 +83,17 @@ class RemoteBackendTest : public ::testing::Test {
   /// Run the program against what `events` says; results by name.
   absl::Status Run(std::vector<v1::RunEvent> events, grpc::Status end = grpc::Status::OK,
                    RemoteOptions options = {}) {
-    service_.run = [events, end](grpc::ServerContext*, const v1::RunRequest&,
-                                 grpc::ServerWriter<v1::RunEvent>* writer) {
-      for (const v1::RunEvent& event : events) writer->Write(event);
+    service_.run = [events, end, one_message = one_message_](
+                       grpc::ServerContext*, const v1::RunRequest&,
+                       grpc::ServerWriter<v1::RunEvents>* writer) {
+      v1::RunEvents message;
+      for (const v1::RunEvent& event : events) {
+        *message.add_events() = event;
+        if (one_message) continue;
+        writer->Write(message);
+        message.Clear();
+      }
+      if (one_message) writer->Write(message);
       return end;
     };
     return MakeBackend(options)->Run("toy", *program_, {},
@@ -121,6 +129,7 @@ class RemoteBackendTest : public ::testing::Test {
   std::unique_ptr<grpc::Server> server_;
   std::string target_;
   std::optional<Program> program_;
+  bool one_message_ = false;  // all events, or one for each
   std::vector<RunEvent> got_;
 };
 
@@ -164,6 +173,19 @@ TEST_F(RemoteBackendTest, AssemblesResultsFromChunks) {
   EXPECT_EQ(std::get_if<event::Completed>(&got_[1])->cost.tokens, 7u);
 }
 
+TEST_F(RemoteBackendTest, AssemblesResultsThatTravelTogether) {
+  one_message_ = true;
+  const v1::RunEvent large = ChunkEvent(2, 8, std::vector<float>(200000, 0.5f));
+  ASSERT_TRUE(Run({ResultEvent(200002, 2), ChunkEvent(2, 0, {1, 2}), large, ResultEvent(1, 3),
+                   ChunkEvent(3, 0, {9}), CompletedEvent()})
+                  .ok());
+  ASSERT_EQ(got_.size(), 3u);
+  const Tensor& tensor = std::get_if<event::Result>(&got_[0])->value.tensor();
+  EXPECT_EQ(tensor.at<float>(1), 2);
+  EXPECT_EQ(tensor.at<float>(-1), 0.5f);
+  EXPECT_EQ(std::get_if<event::Result>(&got_[1])->value.tensor().item(), 9);
+}
+
 TEST_F(RemoteBackendTest, AcceptsTheFirstTensorsNumberLeftOut) {
   ASSERT_TRUE(Run({ResultEvent(1, 0), ChunkEvent(0, 0, {4}), CompletedEvent()}).ok());
   EXPECT_EQ(std::get_if<event::Result>(&got_[0])->value.tensor().item(), 4);
@@ -199,9 +221,11 @@ TEST_F(RemoteBackendTest, RefusesResultsOverItsLimit) {
 TEST_F(RemoteBackendTest, SendsSettings) {
   v1::RunRequest seen;
   service_.run = [&seen](grpc::ServerContext*, const v1::RunRequest& request,
-                         grpc::ServerWriter<v1::RunEvent>* writer) {
+                         grpc::ServerWriter<v1::RunEvents>* writer) {
     seen = request;
-    writer->Write(CompletedEvent());
+    v1::RunEvents message;
+    *message.add_events() = CompletedEvent();
+    writer->Write(message);
     return grpc::Status::OK;
   };
   RunSettings settings;
@@ -218,9 +242,9 @@ TEST_F(RemoteBackendTest, SendsSettings) {
 
 /// Stays in the call until the client has left it.
 grpc::Status WaitUntilLeft(grpc::ServerContext* context, const v1::RunRequest&,
-                           grpc::ServerWriter<v1::RunEvent>* writer) {
-  v1::RunEvent running;
-  running.mutable_running();
+                           grpc::ServerWriter<v1::RunEvents>* writer) {
+  v1::RunEvents running;
+  running.add_events()->mutable_running();
   writer->Write(running);
   while (!context->IsCancelled()) absl::SleepFor(absl::Milliseconds(1));
   return grpc::Status::CANCELLED;

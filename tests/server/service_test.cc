@@ -115,10 +115,12 @@ class ServiceTest : public ::testing::Test {
     std::vector<v1::RunEvent> events;
     grpc::Status status;
   };
-  Outcome Finish(grpc::ClientReader<v1::RunEvent>* reader) {
+  Outcome Finish(grpc::ClientReader<v1::RunEvents>* reader) {
     Outcome outcome;
-    v1::RunEvent event;
-    while (reader->Read(&event)) outcome.events.push_back(event);
+    v1::RunEvents message;
+    while (reader->Read(&message)) {
+      outcome.events.insert(outcome.events.end(), message.events().begin(), message.events().end());
+    }
     outcome.status = reader->Finish();
     return outcome;
   }
@@ -626,8 +628,8 @@ TEST_F(ServiceTest, ClientThatVanishesCancelsItsJob) {
   {
     const auto context = Context();
     const auto reader = stub_->Run(context.get(), Request());
-    v1::RunEvent event;
-    ASSERT_TRUE(reader->Read(&event));
+    v1::RunEvents message;
+    ASSERT_TRUE(reader->Read(&message));
     EXPECT_FALSE(job->cancelled());
     context->TryCancel();
     EXPECT_TRUE(job->WaitForCancel());
@@ -641,8 +643,8 @@ TEST_F(ServiceTest, ClosedConnectionCancelsItsJob) {
   Start();
   auto context = Context();
   auto reader = stub_->Run(context.get(), Request());
-  v1::RunEvent event;
-  ASSERT_TRUE(reader->Read(&event));
+  v1::RunEvents message;
+  ASSERT_TRUE(reader->Read(&message));
   // A call keeps its connection, so it goes first; nothing is told to the server but by the socket.
   reader.reset();
   context.reset();
@@ -732,11 +734,10 @@ TEST_F(ServiceTest, ReaderThatTakesItsTimeBetweenMessagesKeepsItsRun) {
   Start();
   const auto context = Context();
   const auto reader = stub_->Run(context.get(), Request());
-  v1::RunEvent event;
+  v1::RunEvents message;
   std::string bytes;
-  while (reader->Read(&event)) {
-    if (!event.has_chunk()) continue;
-    bytes += event.chunk().data();
+  while (reader->Read(&message)) {
+    for (const v1::RunEvent& event : message.events()) bytes += event.chunk().data();
     absl::SleepFor(absl::Milliseconds(40));  // 40 of them are more than the timeout
   }
   EXPECT_TRUE(reader->Finish().ok());
@@ -807,8 +808,8 @@ TEST_F(ServiceTest, RefusesMoreRunsThanItsBound) {
   Start();
   const auto context = Context();
   const auto reader = stub_->Run(context.get(), Request());
-  v1::RunEvent event;
-  ASSERT_TRUE(reader->Read(&event));
+  v1::RunEvents message;
+  ASSERT_TRUE(reader->Read(&message));
   EXPECT_THAT(Run().status, GrpcIs(grpc::StatusCode::RESOURCE_EXHAUSTED, HasSubstr("--max-runs")));
   job->Complete();
   EXPECT_TRUE(Finish(reader.get()).status.ok());
@@ -819,8 +820,8 @@ TEST_F(ServiceTest, DrainFinishesAcceptedRunsAndRefusesNewOnes) {
   Start();
   const auto context = Context();
   const auto reader = stub_->Run(context.get(), Request());
-  v1::RunEvent event;
-  ASSERT_TRUE(reader->Read(&event));
+  v1::RunEvents message;
+  ASSERT_TRUE(reader->Read(&message));
   engine_.on_submit = FakeEngine().on_submit;
   absl::Notification down;
   std::thread shutdown([&] {
@@ -848,8 +849,8 @@ TEST_F(ServiceTest, DrainEndsWhatIsLeftAtItsDeadline) {
   Start();
   const auto context = Context();
   const auto reader = stub_->Run(context.get(), Request());
-  v1::RunEvent event;
-  ASSERT_TRUE(reader->Read(&event));
+  v1::RunEvents message;
+  ASSERT_TRUE(reader->Read(&message));
   std::thread shutdown([&] { server_->Shutdown(absl::Now() + absl::Milliseconds(50)); });
   const Outcome outcome = Finish(reader.get());
   EXPECT_THAT(outcome.status, GrpcIs(grpc::StatusCode::UNAVAILABLE, HasSubstr("shut down")));
@@ -869,8 +870,8 @@ TEST_F(ServiceTest, ServerGoesWhileAJobOfTheEngineStays) {
   Start();
   const auto context = Context();
   const auto reader = stub_->Run(context.get(), Request());
-  v1::RunEvent event;
-  ASSERT_TRUE(reader->Read(&event));
+  v1::RunEvents message;
+  ASSERT_TRUE(reader->Read(&message));
   server_ = nullptr;
   kept->Emit(Result{.name = "late", .value = {Bytes(kMiB)}});
   kept->Complete();
@@ -1039,10 +1040,10 @@ TEST_F(ServiceTest, ManyClientsComeAndGo) {
         const auto context = Context();
         const auto reader = stub->Run(context.get(), Request());
         const bool leave = (t + i) % 3 == 0;
-        v1::RunEvent event;
+        v1::RunEvents message;
         uint64_t bytes = 0;
-        for (int n = 0; reader->Read(&event); ++n) {
-          bytes += event.chunk().data().size();
+        for (int n = 0; reader->Read(&message); ++n) {
+          for (const v1::RunEvent& event : message.events()) bytes += event.chunk().data().size();
           if (leave && n == i % 7) context->TryCancel();
         }
         const grpc::Status status = reader->Finish();

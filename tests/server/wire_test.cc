@@ -44,8 +44,16 @@ TEST(WireTest, ChunkParsesAsTheMessageThatItStandsFor) {
                               uint64_t{200'000}, kChunkBytes}) {
     for (const auto& [sequence, id, offset] : std::vector<std::tuple<uint64_t, uint32_t, uint64_t>>{
              {1, 0, 0}, {300, 1, 1}, {uint64_t{1} << 40, 70000, 1'048'576}}) {
-      v1::RunEvent event;
-      ASSERT_TRUE(event.ParseFromString(Bytes(MakeChunk(sequence, tensor, id, offset, size))));
+      std::vector<grpc::Slice> message;
+      v1::RunEvent running;
+      running.mutable_running();
+      message.push_back(SerializeEvent(running));
+      AppendChunk(sequence, tensor, id, offset, size, &message);
+      v1::RunEvents events;
+      ASSERT_TRUE(events.ParseFromString(Bytes(grpc::ByteBuffer(message.data(), message.size()))));
+      ASSERT_EQ(events.events_size(), 2);
+      EXPECT_TRUE(events.events(0).has_running());
+      const v1::RunEvent& event = events.events(1);
       EXPECT_EQ(event.sequence(), sequence);
       EXPECT_EQ(event.chunk().tensor(), id);
       EXPECT_EQ(event.chunk().offset(), offset);
@@ -57,20 +65,18 @@ TEST(WireTest, ChunkParsesAsTheMessageThatItStandsFor) {
 TEST(WireTest, ChunkRefersToTheTensorsBytesAndKeepsThemAlive) {
   std::weak_ptr<const void> owner;
   {
-    grpc::ByteBuffer chunk;
+    std::vector<grpc::Slice> chunk;
     const char* data;
     {
       const graph::HostTensor tensor = Tensor(2 * kChunkBytes);
       owner = tensor.owner;
       data = tensor.data;
-      chunk = MakeChunk(7, tensor, 3, kChunkBytes, kChunkBytes);
+      AppendChunk(7, tensor, 3, kChunkBytes, kChunkBytes, &chunk);
     }
     EXPECT_FALSE(owner.expired());
-    std::vector<grpc::Slice> slices;
-    ASSERT_TRUE(chunk.Dump(&slices).ok());
-    ASSERT_EQ(slices.size(), 2u);
-    EXPECT_EQ(reinterpret_cast<const char*>(slices[1].begin()), data + kChunkBytes);
-    EXPECT_EQ(slices[1].size(), kChunkBytes);
+    ASSERT_EQ(chunk.size(), 2u);
+    EXPECT_EQ(reinterpret_cast<const char*>(chunk[1].begin()), data + kChunkBytes);
+    EXPECT_EQ(chunk[1].size(), kChunkBytes);
   }
   EXPECT_TRUE(owner.expired());
 }
