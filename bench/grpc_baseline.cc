@@ -7,7 +7,6 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "bench/harness.h"
 
 namespace weft::bench {
 namespace {
@@ -20,7 +19,8 @@ constexpr char kStream[] = "/weft.bench/Stream";
 class GrpcBaseline::Service : public grpc::CallbackGenericService {
  public:
   /// Before the server starts.
-  void Prepare(uint64_t answer_bytes, uint64_t stream_bytes) {
+  void Prepare(uint64_t answer_bytes, uint64_t stream_bytes, Contender work) {
+    work_ = std::move(work);
     const grpc::Slice answer(std::string(answer_bytes, 'a'));
     answer_ = grpc::ByteBuffer(&answer, 1);
     bytes_.assign(stream_bytes, 's');
@@ -37,6 +37,10 @@ class GrpcBaseline::Service : public grpc::CallbackGenericService {
       if (!ok) {
         Finish(grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "a call without a request"));
       } else if (echo_) {
+        if (service_.work_ != nullptr && !service_.work_().ok()) {
+          Finish(grpc::Status(grpc::StatusCode::INTERNAL, "the work failed"));
+          return;
+        }
         message_ = service_.answer_;
         StartWriteAndFinish(&message_, grpc::WriteOptions(), grpc::Status::OK);
       } else {
@@ -77,6 +81,7 @@ class GrpcBaseline::Service : public grpc::CallbackGenericService {
     return new Reactor(*this, context->method() == kEcho);
   }
 
+  Contender work_;
   grpc::ByteBuffer answer_;
   std::string bytes_;
 };
@@ -84,9 +89,10 @@ class GrpcBaseline::Service : public grpc::CallbackGenericService {
 GrpcBaseline::GrpcBaseline() : service_(std::make_unique<Service>()) {}
 
 absl::StatusOr<std::unique_ptr<GrpcBaseline>> GrpcBaseline::Start(uint64_t answer_bytes,
-                                                                  uint64_t stream_bytes) {
+                                                                  uint64_t stream_bytes,
+                                                                  Contender work) {
   auto baseline = std::unique_ptr<GrpcBaseline>(new GrpcBaseline());
-  baseline->service_->Prepare(answer_bytes, stream_bytes);
+  baseline->service_->Prepare(answer_bytes, stream_bytes, std::move(work));
   int port = 0;
   grpc::ServerBuilder builder;
   builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);

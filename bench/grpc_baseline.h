@@ -8,6 +8,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "bench/harness.h"
 
 namespace weft::bench {
 
@@ -17,10 +18,12 @@ class GrpcBaseline {
  public:
   static constexpr uint64_t kMessageBytes = uint64_t{1} << 20;
 
-  /// An echo answers with `answer_bytes`; a stream has `stream_bytes`, in messages of
-  /// `kMessageBytes` that refer to one buffer and are never copied by the server's own code.
+  /// An echo answers with `answer_bytes`, after `work` if there is any; a stream has
+  /// `stream_bytes`, in messages of `kMessageBytes` that refer to one buffer and are never copied
+  /// by the server's own code.
   static absl::StatusOr<std::unique_ptr<GrpcBaseline>> Start(uint64_t answer_bytes,
-                                                             uint64_t stream_bytes);
+                                                             uint64_t stream_bytes,
+                                                             Contender work = nullptr);
   ~GrpcBaseline();
 
   /// Send `request` and await the answer; seconds.

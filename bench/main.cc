@@ -1,3 +1,5 @@
+#include <malloc.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <iostream>
@@ -46,6 +48,9 @@ int main(int argc, char** argv) {
   app.add_option("--model", options.model_folder, "The model's folder, for `remote` and `results`")
       ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
+  // As weftd does.
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
 
   weft::bench::Report report(std::cout);
   bool failed = false;

@@ -14,12 +14,15 @@ InvokeInput InvokeInput::Make(const std::vector<std::vector<int64_t>>& rows, int
   for (const auto& row : rows) longest = std::max(longest, row.size());
   const auto batch = static_cast<int64_t>(rows.size());
   const auto tokens = static_cast<int64_t>(longest);
-  input.ids = at::full({batch, tokens}, pad, at::kLong);
-  input.mask = at::zeros({batch, tokens}, at::kLong);
-  input.positions = at::zeros({batch, tokens}, at::kLong);
-  auto* ids = input.ids.data_ptr<int64_t>();
-  auto* mask = input.mask.data_ptr<int64_t>();
-  auto* positions = input.positions.data_ptr<int64_t>();
+  const auto make = [&](at::Tensor* tensor, int64_t value) {
+    *tensor = at::empty({batch, tokens}, at::kLong);
+    auto* data = tensor->mutable_data_ptr<int64_t>();
+    std::fill_n(data, batch * tokens, value);
+    return data;
+  };
+  int64_t* const ids = make(&input.ids, pad);
+  int64_t* const mask = make(&input.mask, 0);
+  int64_t* const positions = make(&input.positions, 0);
   for (size_t r = 0; r < rows.size(); ++r) {
     const size_t pads = longest - rows[r].size();
     input.padded = input.padded || pads > 0;

@@ -9,7 +9,7 @@
 namespace weft::server {
 namespace {
 
-constexpr absl::Duration kFlushDelay = absl::Milliseconds(2);
+constexpr absl::Duration kFlushDelay = absl::Milliseconds(5);
 
 }  // namespace
 
