@@ -1,3 +1,5 @@
+#include <array>
+#include <cstdio>
 #include <iostream>
 #include <sstream>
 #include <string>
@@ -59,6 +61,21 @@ TEST_F(DocsTest, QuickstartsExampleRuns) {
 
 TEST_F(DocsTest, ClientsExampleRuns) {
   EXPECT_THAT(Run(client_README_md), HasSubstr("[1, 8, 128]"));
+}
+
+// Needs no library of Weft's: a client of another language reads the .proto files alone.
+TEST_F(DocsTest, PythonExampleRuns) {
+  const std::string source = WEFT_SOURCE_DIR;
+  const std::string command = "WEFT_API_KEY=" + key_ + " /usr/bin/python3 " + source +
+                              "/examples/python/trace.py " + server_->address() + " " + source +
+                              "/proto 2>&1";
+  FILE* pipe = popen(command.c_str(), "r");
+  ASSERT_NE(pipe, nullptr);
+  std::string output;
+  std::array<char, 256> part;
+  while (fgets(part.data(), part.size(), pipe) != nullptr) output += part.data();
+  EXPECT_EQ(pclose(pipe), 0);
+  EXPECT_EQ(output, " Rome\n");
 }
 
 }  // namespace
