@@ -17,5 +17,6 @@ absl::Status MeasureOverhead(const Options& options, Report& report);
 absl::Status MeasureSite(const Options& options, Report& report);
 absl::Status MeasureRemote(const Options& options, Report& report);
 absl::Status MeasureResults(const Options& options, Report& report);
+absl::Status MeasureHostile(const Options& options, Report& report);
 
 }  // namespace weft::bench

@@ -22,6 +22,7 @@ const Benchmark kBenchmarks[] = {
     {"site", "a site that nobody listens to", weft::bench::MeasureSite},
     {"remote", "a trace through the server", weft::bench::MeasureRemote},
     {"results", "large results through the server", weft::bench::MeasureResults},
+    {"hostile", "a user beside clients that mean no good", weft::bench::MeasureHostile},
 };
 
 }  // namespace

@@ -86,6 +86,7 @@ absl::StatusOr<size_t> RunBytes(const std::string& bytes, models::HostedModel& m
 class Hop : public batch::Work {
  public:
   int64_t rows() const override { return 1; }
+  uint64_t bytes() const override { return 0; }
   bool alone() const override { return false; }
   int priority() const override { return 0; }
   void Moved(uint32_t) override {}
@@ -164,7 +165,7 @@ absl::Status MeasureOverhead(const Options&, Report& report) {
               measured->Of([](auto t) { return kMicro * t[kBare]; })});
 
   ClockWorker worker;
-  batch::Scheduler scheduler(worker, /*max_rows=*/1024);
+  batch::Scheduler scheduler(worker, /*max_rows=*/1024, /*max_bytes=*/0);
   absl::StatusOr<Interleaved> hops = Interleaved::Measure(
       {[&]() -> absl::StatusOr<double> {
         const auto start = std::chrono::steady_clock::now();

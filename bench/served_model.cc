@@ -34,6 +34,9 @@ absl::StatusOr<std::unique_ptr<ServedModel>> ServedModel::Start(const std::strin
   absl::StatusOr<keys::NewKey> key = served->keys_->Create({.label = "bench"});
   if (!key.ok()) return key.status();
   served->key_ = key->secret;
+  absl::StatusOr<keys::NewKey> other_key = served->keys_->Create({.label = "other"});
+  if (!other_key.ok()) return other_key.status();
+  served->other_key_ = other_key->secret;
 
   server::ServerOptions options;
   options.listen = "127.0.0.1:0";

@@ -22,6 +22,8 @@ class ServedModel {
   const LanguageModel& model() const { return *model_; }
   const std::string& address() const { return server_->address(); }
   const std::string& key() const { return key_; }
+  /// Of another user.
+  const std::string& other_key() const { return other_key_; }
 
   static constexpr char kName[] = "model";
 
@@ -29,7 +31,7 @@ class ServedModel {
   ServedModel() = default;
 
   std::string data_folder_;
-  std::string key_;
+  std::string key_, other_key_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<keys::KeyStore> keys_;
   std::unique_ptr<server::Server> server_;

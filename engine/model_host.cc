@@ -240,8 +240,8 @@ absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Load(const std::string& na
       new ModelHost(*std::move(model), *std::move(tokenizer), pad_id, options));
   host->parameters_ = static_cast<double>(info->summary.parameters);
   host->info_ = std::move(info);
-  host->scheduler_ =
-      std::make_unique<batch::Scheduler>(*host, static_cast<int64_t>(options.limits.pass_tokens));
+  host->scheduler_ = std::make_unique<batch::Scheduler>(
+      *host, static_cast<int64_t>(options.limits.pass_tokens), options.limits.peak_bytes);
   return host;
 }
 

@@ -30,6 +30,7 @@ class HostedJob : public Job, public batch::Work {
   void Cancel() override;
 
   int64_t rows() const override { return rows_; }
+  uint64_t bytes() const override { return planned_.check->peak_bytes; }
   bool alone() const override { return alone_.load(std::memory_order_relaxed); }
   int priority() const override { return 0; }
   void Moved(uint32_t position) override;

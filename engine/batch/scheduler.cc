@@ -1,14 +1,18 @@
 #include "engine/batch/scheduler.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 
 namespace weft::batch {
 
-Scheduler::Scheduler(Worker& worker, int64_t max_rows)
-    : worker_(worker), max_rows_(max_rows), thread_([this] { Loop(); }) {}
+Scheduler::Scheduler(Worker& worker, int64_t max_rows, uint64_t max_bytes)
+    : worker_(worker),
+      max_rows_(max_rows),
+      max_bytes_(max_bytes == 0 ? std::numeric_limits<uint64_t>::max() : max_bytes),
+      thread_([this] { Loop(); }) {}
 
 Scheduler::~Scheduler() {
   {
@@ -59,11 +63,15 @@ uint32_t Scheduler::queued() const {
 std::vector<std::shared_ptr<Work>> Scheduler::TakeNext() {
   std::vector<std::shared_ptr<Work>> next;
   int64_t rows = 0;
+  uint64_t bytes = 0;
   while (!queue_.empty()) {
     const Work& candidate = *queue_.front();
+    const bool fits = rows + candidate.rows() <= max_rows_ && bytes <= max_bytes_ &&
+                      candidate.bytes() <= max_bytes_ - bytes;
     // In order: whoever does not fit begins the next pass, so that nobody is overtaken for ever.
-    if (!next.empty() && (candidate.alone() || rows + candidate.rows() > max_rows_)) break;
+    if (!next.empty() && (candidate.alone() || !fits)) break;
     rows += candidate.rows();
+    bytes += candidate.bytes();
     next.push_back(std::move(queue_.front()));
     queue_.pop_front();
     if (next.back()->alone()) break;

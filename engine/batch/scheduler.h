@@ -14,12 +14,14 @@
 
 namespace weft::batch {
 
-/// Something that waits for a pass. All but rows and alone is the owner's business.
+/// Something that waits for a pass. What it is, is the owner's business.
 class Work {
  public:
   virtual ~Work() = default;
   /// Rows that it brings into a pass, pads included.
   virtual int64_t rows() const = 0;
+  /// Bytes that it takes there of its own, at most, as far as is known.
+  virtual uint64_t bytes() const = 0;
   /// It must have a pass of its own.
   virtual bool alone() const = 0;
   /// Higher goes first; equal ones in order of arrival.
@@ -39,8 +41,9 @@ class Worker {
 /// many as fit. Knows nothing of programs or models. Owns the model's thread. Thread-safe.
 class Scheduler {
  public:
-  /// `worker` must outlive the scheduler. A pass holds at most `max_rows` rows.
-  Scheduler(Worker& worker, int64_t max_rows);
+  /// `worker` must outlive the scheduler. A pass holds at most `max_rows` rows, and is shared as
+  /// long as all of it takes at most `max_bytes` (0: no bound).
+  Scheduler(Worker& worker, int64_t max_rows, uint64_t max_bytes);
   /// Waits for the pass that is running. What is queued is dropped: drain or cancel first.
   ~Scheduler();
 
@@ -64,6 +67,7 @@ class Scheduler {
 
   Worker& worker_;
   const int64_t max_rows_;
+  const uint64_t max_bytes_;
   mutable absl::Mutex mutex_;
   std::deque<std::shared_ptr<Work>> queue_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;

@@ -9,6 +9,9 @@
 namespace weft::server {
 namespace {
 
+// Of the bytes that may wait for readers.
+constexpr uint64_t kReservedPart = 8;
+constexpr uint64_t kLittlePart = 64;
 constexpr absl::Duration kFlushDelay = absl::Milliseconds(5);
 
 }  // namespace
@@ -56,16 +59,27 @@ void RunRegistry::EndAll(const absl::Status& status) {
   for (const std::shared_ptr<ActiveRun>& run : runs) run->End(status);
 }
 
-bool RunRegistry::TryTakeBytes(uint64_t bytes) {
+bool RunRegistry::TryTakeBytes(const std::string& key, uint64_t bytes) {
+  const uint64_t most = options_.max_pending_bytes;
   absl::MutexLock lock(&mutex_);
-  if (bytes > options_.max_pending_bytes - pending_bytes_) return false;
+  if (bytes > most - pending_bytes_) return false;
+  const auto found = pending_by_key_.find(key);
+  const uint64_t own = bytes + (found == pending_by_key_.end() ? 0 : found->second);
+  if (pending_bytes_ + bytes > most - most / kReservedPart && own > most / kLittlePart) {
+    return false;
+  }
   pending_bytes_ += bytes;
+  if (bytes > 0) pending_by_key_[key] = own;
   return true;
 }
 
-void RunRegistry::GiveBytes(uint64_t bytes) {
+void RunRegistry::GiveBytes(const std::string& key, uint64_t bytes) {
+  if (bytes == 0) return;
   absl::MutexLock lock(&mutex_);
   pending_bytes_ -= bytes;
+  const auto found = pending_by_key_.find(key);
+  found->second -= bytes;
+  if (found->second == 0) pending_by_key_.erase(found);
 }
 
 uint64_t RunRegistry::pending_bytes() const {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -48,9 +49,11 @@ class RunRegistry {
   bool WaitUntilEmpty(absl::Time deadline) const;
   void EndAll(const absl::Status& status);
 
-  /// False if `bytes` more would be over `max_pending_bytes`; nothing is taken then.
-  bool TryTakeBytes(uint64_t bytes);
-  void GiveBytes(uint64_t bytes);
+  /// Bytes of `key` that wait for its readers. False if `bytes` more would be over
+  /// `max_pending_bytes`, of which the last eighth is for keys that hold little: nobody keeps the
+  /// others from getting small results. Nothing is taken then.
+  bool TryTakeBytes(const std::string& key, uint64_t bytes);
+  void GiveBytes(const std::string& key, uint64_t bytes);
   uint64_t pending_bytes() const;
 
   /// Cancel `job` from the watching thread: a sink must not call back into the engine.
@@ -75,6 +78,7 @@ class RunRegistry {
   std::vector<std::shared_ptr<Job>> to_cancel_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::shared_ptr<ActiveRun>> to_flush_ ABSL_GUARDED_BY(mutex_);
   uint64_t pending_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::flat_hash_map<std::string, uint64_t> pending_by_key_ ABSL_GUARDED_BY(mutex_);
   bool accepting_ ABSL_GUARDED_BY(mutex_) = true;
   bool watching_ ABSL_GUARDED_BY(mutex_) = true;
 };

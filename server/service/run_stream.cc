@@ -114,6 +114,14 @@ absl::Status RunStream::Enqueue(const Event& event) {
     }
   } else if (const auto* queued = std::get_if<Queued>(&event)) {
     message.mutable_queued()->set_position(queued->position);
+    // A place that nobody has been told yet is told no more.
+    if (!queue_.empty() && queue_.back().is_place) {
+      message.set_sequence(queue_.back().sequence);
+      queue_.back().event = SerializeEvent(message);
+      return absl::OkStatus();
+    }
+    EnqueueEvent(&message).is_place = true;
+    return absl::OkStatus();
   } else if (std::holds_alternative<Running>(event)) {
     message.mutable_running();
   } else if (const auto* missing = std::get_if<Missing>(&event)) {
@@ -139,7 +147,7 @@ absl::Status RunStream::EnqueueResult(const Result& result) {
   if (!encoded.ok()) return encoded;
   uint64_t bytes = 0;
   for (const graph::HostTensor& tensor : tensors) bytes += tensor.bytes;
-  if (!registry_->TryTakeBytes(bytes)) {
+  if (!registry_->TryTakeBytes(key_id_, bytes)) {
     return absl::ResourceExhaustedError(absl::StrCat(
         "the result '", result.name, "' has ", bytes, " bytes, and with what waits for readers ",
         "already (", registry_->pending_bytes(), " bytes) that is over the server's bound of ",
@@ -237,7 +245,7 @@ std::shared_ptr<Job> RunStream::TakeJob() {
 void RunStream::GiveBack(const std::deque<Outgoing>& dropped) {
   uint64_t bytes = 0;
   for (const Outgoing& out : dropped) bytes += out.charge;
-  if (bytes > 0) registry_->GiveBytes(bytes);
+  registry_->GiveBytes(key_id_, bytes);
 }
 
 void RunStream::NextMessage() {
@@ -305,7 +313,7 @@ void RunStream::OnWriteDone(bool ok) {
     waiting_log_bytes_ -= std::exchange(in_flight_log_bytes_, 0);
     if (!ok) Abandon(grpc::Status::CANCELLED, &leftovers);
   }
-  if (charge > 0) registry_->GiveBytes(charge);
+  registry_->GiveBytes(key_id_, charge);
   GiveBack(leftovers.dropped);
   if (leftovers.job != nullptr) leftovers.job->Cancel();
   Advance();
@@ -375,7 +383,7 @@ void RunStream::OnDone() {
                  sequence_, absl::ToDoubleMilliseconds(absl::Now() - opened_));
   }
   in_flight_.Clear();
-  if (charge > 0) registry_->GiveBytes(charge);
+  registry_->GiveBytes(key_id_, charge);
   GiveBack(leftovers.dropped);
   if (leftovers.job != nullptr) leftovers.job->Cancel();
   const std::shared_ptr<RunRegistry> registry = registry_;

@@ -55,6 +55,7 @@ class RunStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   struct Outgoing {
     uint64_t sequence = 0;  // of a tensor: of its next chunk
     grpc::Slice event;
+    bool is_place = false;  // in the engine's queue
     std::optional<graph::HostTensor> tensor;
     uint32_t tensor_id = 0;
     uint64_t offset = 0;

@@ -23,17 +23,20 @@ using testing::StatusIs;
 using Names = std::vector<std::string>;
 
 constexpr int64_t kMaxRows = 10;
+constexpr uint64_t kMaxBytes = 1000;
 
 class NamedWork : public Work {
  public:
   struct Options {
     int64_t rows = 1;
+    uint64_t bytes = 0;
     bool alone = false;
     int priority = 0;
   };
   NamedWork(std::string name, const Options& options) : name_(std::move(name)), options_(options) {}
 
   int64_t rows() const override { return options_.rows; }
+  uint64_t bytes() const override { return options_.bytes; }
   bool alone() const override { return options_.alone; }
   int priority() const override { return options_.priority; }
   void Moved(uint32_t position) override {
@@ -123,7 +126,7 @@ class SchedulerTest : public ::testing::Test {
   }
 
   SteppedWorker worker_;
-  Scheduler scheduler_{worker_, kMaxRows};
+  Scheduler scheduler_{worker_, kMaxRows, kMaxBytes};
 };
 
 TEST_F(SchedulerTest, PacksWhoeverWaitsIntoTheNextPassInOrderOfArrival) {
@@ -141,6 +144,16 @@ TEST_F(SchedulerTest, FillsAPassToItsRowsAndNoFurther) {
   Add("c", {.rows = 1});
   EXPECT_THAT(Next(), ElementsAre("a", "b"));
   EXPECT_THAT(Next(), ElementsAre("c"));
+}
+
+TEST_F(SchedulerTest, FillsAPassToItsBytesAndNoFurther) {
+  Add("a", {.bytes = kMaxBytes / 2});
+  Add("b", {.bytes = kMaxBytes / 2});
+  Add("c", {.bytes = 1});
+  Add("over", {.bytes = 2 * kMaxBytes});
+  EXPECT_THAT(Next(), ElementsAre("a", "b"));
+  EXPECT_THAT(Next(), ElementsAre("c"));
+  EXPECT_THAT(Next(), ElementsAre("over"));
 }
 
 TEST_F(SchedulerTest, NobodyOvertakesWorkThatDoesNotFit) {

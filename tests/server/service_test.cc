@@ -767,7 +767,7 @@ TEST_F(ServiceTest, ResultsOverThePendingBoundFailTheirRunAlone) {
   for (int i = 0; i < 3; ++i) {
     engine_.on_submit = [](const std::shared_ptr<FakeJob>& next, const FakeEngine::Submission&) {
       next->Accept();
-      next->Emit(Result{.name = "r", .value = {Bytes(9 * kMiB)}});
+      next->Emit(Result{.name = "r", .value = {Bytes(8 * kMiB)}});
       next->Complete();
       return absl::OkStatus();
     };
