@@ -17,7 +17,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "engine/engine.h"
-#include "server/config.h"
+#include "server/config/config.h"
 #include "server/keys/key_store.h"
 #include "server/server.h"
 
@@ -92,17 +92,18 @@ void SetUpLog(const std::string& level) {
 }
 
 absl::Status LoadModels(const Config& config, Engine* engine) {
-  for (const Config::Model& model : config.models) {
-    spdlog::info("loading {} from {}", model.name, model.folder);
+  for (const Model& model : config.model()) {
+    spdlog::info("loading {} from {}", model.name(), model.folder());
     const absl::Time start = absl::Now();
-    if (absl::Status loaded = engine->LoadModel(model.name, model.folder); !loaded.ok()) {
-      return absl::Status(loaded.code(), "cannot load the model '" + model.name + "' from '" +
-                                             model.folder + "': " + std::string(loaded.message()));
+    if (absl::Status loaded = engine->LoadModel(model.name(), model.folder()); !loaded.ok()) {
+      return absl::Status(loaded.code(), "cannot load the model '" + model.name() + "' from '" +
+                                             model.folder() +
+                                             "': " + std::string(loaded.message()));
     }
-    absl::StatusOr<std::shared_ptr<const ModelInfo>> info = engine->GetModel(model.name);
+    absl::StatusOr<std::shared_ptr<const ModelInfo>> info = engine->GetModel(model.name());
     if (!info.ok()) return info.status();
     const ModelSummary& summary = (*info)->summary;
-    spdlog::info("loaded {}: {}, {:.1f} million parameters, {} on {}, {:.2f} s", model.name,
+    spdlog::info("loaded {}: {}, {:.1f} million parameters, {} on {}, {:.2f} s", model.name(),
                  summary.family, static_cast<double>(summary.parameters) / 1e6, summary.dtype,
                  summary.device, absl::ToDoubleSeconds(absl::Now() - start));
   }
@@ -111,41 +112,39 @@ absl::Status LoadModels(const Config& config, Engine* engine) {
 
 absl::Status Serve(const Config& config, Signals* signals) {
   // What can be refused at once is refused before minutes of loading.
-  if (absl::Status checked = CheckListen(config.server.listen, config.server.insecure);
-      !checked.ok()) {
+  if (absl::Status checked = CheckListen(config.listen(), config.insecure()); !checked.ok()) {
     return checked;
   }
   std::unique_ptr<keys::KeyStore> keys;
-  if (config.keys) {
-    absl::StatusOr<std::unique_ptr<keys::KeyStore>> opened =
-        keys::KeyStore::Open(config.data_folder);
+  if (config.keys()) {
+    absl::StatusOr<std::unique_ptr<keys::KeyStore>> opened = keys::KeyStore::Open(config.data());
     if (!opened.ok()) return opened.status();
     keys = *std::move(opened);
     absl::StatusOr<std::vector<keys::Key>> listed = keys->List();
     if (!listed.ok()) return listed.status();
     if (listed->empty()) {
       spdlog::warn("there are no API keys yet: make one with 'weft keys create --data {}'",
-                   config.data_folder);
+                   config.data());
     }
   } else {
-    spdlog::warn("--no-keys: whoever reaches {} may do everything", config.server.listen);
+    spdlog::warn("--no-keys: whoever reaches {} may do everything", config.listen());
   }
 
-  absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Create(config.engine);
+  absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Create(MakeEngineOptions(config));
   if (!engine.ok()) return engine.status();
   if (absl::Status loaded = LoadModels(config, engine->get()); !loaded.ok()) return loaded;
 
   signals->Serve();
   absl::StatusOr<std::unique_ptr<Server>> server =
-      Server::Start(config.server, engine->get(), keys.get());
+      Server::Start(MakeServerOptions(config), engine->get(), keys.get());
   if (!server.ok()) return server.status();
   std::printf("listening on %s\n", (*server)->address().c_str());
   std::fflush(stdout);
-  spdlog::info("weftd {} serves {} model{} on {}", kVersion, config.models.size(),
-               config.models.size() == 1 ? "" : "s", (*server)->address());
+  spdlog::info("weftd {} serves {} model{} on {}", kVersion, config.model_size(),
+               config.model_size() == 1 ? "" : "s", (*server)->address());
 
   signals->Wait();
-  (*server)->Shutdown(absl::Now() + config.drain);
+  (*server)->Shutdown(absl::Now() + absl::Seconds(config.drain_seconds()));
   (*engine)->Drain(absl::Now());
   spdlog::info("drained");
   return absl::OkStatus();
@@ -167,7 +166,7 @@ int main(int argc, char** argv) {
   mallopt(M_TRIM_THRESHOLD, 1 << 30);
   // Lives as long as its thread: until the process ends.
   auto* const signals = new Signals();
-  SetUpLog(parsed.config->log_level);
+  SetUpLog(parsed.config->log_level());
   if (absl::Status served = Serve(*parsed.config, signals); !served.ok()) {
     spdlog::error("{}", std::string(served.message()));
     return 1;

@@ -40,8 +40,8 @@ struct HostPort {
 
 absl::StatusOr<HostPort> SplitHostPort(const std::string& listen) {
   const auto malformed = [&](const char* what) {
-    return absl::InvalidArgumentError(absl::StrCat("--listen '", listen, "' ", what,
-                                                   ": write HOST:PORT, such as 127.0.0.1:50051"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("'", listen, "' ", what, ": write HOST:PORT, such as 127.0.0.1:50051"));
   };
   const size_t colon = listen.rfind(':');
   if (colon == std::string::npos) return malformed("has no port");
@@ -120,21 +120,26 @@ absl::Status TryListen(const std::string& listen, const HostPort& split) {
 
 }  // namespace
 
-absl::Status CheckListen(const std::string& listen, bool insecure) {
+absl::Status CheckAddress(const std::string& listen, bool insecure) {
   absl::StatusOr<HostPort> split = SplitHostPort(listen);
   if (!split.ok()) return split.status();
-  if (insecure) return TryListen(listen, *split);
+  if (insecure) return absl::OkStatus();
   absl::StatusOr<AddressInfo> info = Resolve(*split);
   if (!info.ok()) return info.status();
   for (const addrinfo* a = info->get(); a != nullptr; a = a->ai_next) {
     if (!IsLoopback(*a->ai_addr)) {
       return absl::FailedPreconditionError(absl::StrCat(
-          "--listen ", listen, " can be reached from other machines, and this server has no TLS: ",
+          listen, " can be reached from other machines, and this server has no TLS: ",
           "keys and data would travel readable. Listen on 127.0.0.1 behind a proxy that ",
           "terminates TLS, or add --insecure where the network itself is trusted"));
     }
   }
-  return TryListen(listen, *split);
+  return absl::OkStatus();
+}
+
+absl::Status CheckListen(const std::string& listen, bool insecure) {
+  if (absl::Status checked = CheckAddress(listen, insecure); !checked.ok()) return checked;
+  return TryListen(listen, *SplitHostPort(listen));
 }
 
 Server::Server() = default;

@@ -38,9 +38,13 @@ struct ServerOptions {
   std::vector<std::string> features;
 };
 
-/// Whether a server could listen on `listen` now: kInvalidArgument if it is not HOST:PORT,
+/// Whether `listen` is an address that may be listened on: kInvalidArgument if it is not HOST:PORT,
 /// kFailedPrecondition if it is not this machine's loopback and `insecure` is false, kUnavailable
-/// if the address is taken or is not this machine's.
+/// if the host cannot be resolved.
+absl::Status CheckAddress(const std::string& listen, bool insecure);
+
+/// CheckAddress, and whether that is possible now: kUnavailable if the address is taken or is not
+/// this machine's.
 absl::Status CheckListen(const std::string& listen, bool insecure);
 
 /// The gRPC server: weft.v1.Weft on an engine, with health (grpc.health.v1) and reflection.

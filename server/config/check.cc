@@ -1,0 +1,127 @@
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <system_error>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "server/config/sources.h"
+#include "server/server.h"
+
+namespace weft::server {
+namespace {
+
+using google::protobuf::FieldDescriptor;
+
+// What `about` says of every field's value.
+void CheckRanges(const Config& config, Problems* problems) {
+  const google::protobuf::Reflection& reflection = *config.GetReflection();
+  for (int i = 0; i < Config::descriptor()->field_count(); ++i) {
+    const FieldDescriptor& field = *Config::descriptor()->field(i);
+    const About& about = field.options().GetExtension(server::about);
+    if (field.is_repeated()) continue;
+    double number = 0;
+    std::string text;
+    switch (field.cpp_type()) {
+      case FieldDescriptor::CPPTYPE_STRING:
+        text = reflection.GetString(config, &field);
+        if (about.bytes()) {
+          absl::StatusOr<uint64_t> bytes = ParseBytes(text);
+          if (!bytes.ok()) {
+            problems->Add(field, std::string(bytes.status().message()));
+            continue;
+          }
+          number = static_cast<double>(*bytes);
+        }
+        break;
+      case FieldDescriptor::CPPTYPE_DOUBLE:
+        number = reflection.GetDouble(config, &field);
+        break;
+      case FieldDescriptor::CPPTYPE_UINT32:
+        number = reflection.GetUInt32(config, &field);
+        break;
+      case FieldDescriptor::CPPTYPE_UINT64:
+        number = static_cast<double>(reflection.GetUInt64(config, &field));
+        break;
+      default:
+        continue;
+    }
+    // Written so that a NaN is out of every range.
+    if ((about.has_min() && !(number >= about.min())) ||
+        (about.has_max() && !(number <= about.max()))) {
+      problems->Add(field, absl::StrCat(text.empty() ? absl::StrCat(number) : text,
+                                        " is out of range: write ", about.min(), " to ",
+                                        static_cast<uint64_t>(about.max())));
+    }
+    if (about.choices_size() > 0 &&
+        std::find(about.choices().begin(), about.choices().end(), text) == about.choices().end()) {
+      problems->Add(field,
+                    absl::StrCat("'", text, "' is none of ", absl::StrJoin(about.choices(), ", ")));
+    }
+  }
+}
+
+// Empty, or what is wrong with a model's folder.
+std::string CheckFolder(const std::string& folder) {
+  std::error_code error;
+  if (!std::filesystem::is_directory(folder, error)) {
+    return absl::StrCat("there is no folder '", folder, "'",
+                        error ? absl::StrCat(" (", error.message(), ")") : std::string(),
+                        ": give the model's, with config.json, *.safetensors and tokenizer.json");
+  }
+  if (!std::ifstream(std::filesystem::path(folder) / "config.json")) {
+    return absl::StrCat("the folder '", folder, "' has no config.json that can be read: give one ",
+                        "as the Hugging Face Hub lays it out");
+  }
+  return "";
+}
+
+void CheckModels(const Config& config, Problems* problems) {
+  if (config.model().empty()) {
+    problems->Add("model",
+                  "there is none to host: add --model NAME=FOLDER, or in the file "
+                  "model { name: \"atlas\" folder: \"models/atlas\" }");
+  }
+  std::set<std::string> names;
+  for (int i = 0; i < config.model_size(); ++i) {
+    const Model& model = config.model(i);
+    const auto bad = [](char c) {
+      return !absl::ascii_isalnum(static_cast<unsigned char>(c)) &&
+             std::string("./_-").find(c) == std::string::npos;
+    };
+    if (model.name().empty() || model.name().size() > 128 ||
+        std::any_of(model.name().begin(), model.name().end(), bad)) {
+      problems->Add("model",
+                    absl::StrCat("the name '", model.name(),
+                                 "' is not made of 1 to 128 letters, digits and ./_-"),
+                    i);
+    } else if (!names.insert(model.name()).second) {
+      problems->Add("model",
+                    absl::StrCat("the name '", model.name(),
+                                 "' is given twice: give each model a name of its own"),
+                    i);
+    }
+    if (const std::string wrong = CheckFolder(model.folder()); !wrong.empty()) {
+      problems->Add("model", absl::StrCat("'", model.name(), "': ", wrong), i);
+    }
+  }
+}
+
+}  // namespace
+
+void CheckConfig(const Config& config, Problems* problems) {
+  CheckRanges(config, problems);
+  if (absl::Status checked = CheckAddress(config.listen(), config.insecure()); !checked.ok()) {
+    problems->Add("listen", std::string(checked.message()));
+  }
+  if (config.keys() && config.data().empty()) {
+    problems->Add("data",
+                  "a folder is needed, for the API keys ('weft keys create --data DIR' makes one). "
+                  "For trying things out on this machine alone there is --no-keys");
+  }
+  CheckModels(config, problems);
+}
+
+}  // namespace weft::server

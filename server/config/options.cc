@@ -1,0 +1,33 @@
+#include "absl/time/time.h"
+#include "server/config/config.h"
+#include "server/config/sources.h"
+
+namespace weft::server {
+
+EngineOptions MakeEngineOptions(const Config& config) {
+  EngineOptions options;
+  options.threads = static_cast<int>(config.threads());
+  Limits& limits = options.limits;
+  limits.nodes = config.max_nodes();
+  limits.constant_bytes = *ParseBytes(config.max_constant_bytes());
+  limits.value_elements = config.max_value_elements();
+  limits.result_bytes = *ParseBytes(config.max_result_bytes());
+  limits.peak_bytes = *ParseBytes(config.max_peak_bytes());
+  limits.operator_seconds = config.max_operator_seconds();
+  limits.pass_tokens = config.max_pass_tokens();
+  return options;
+}
+
+ServerOptions MakeServerOptions(const Config& config) {
+  ServerOptions options;
+  options.listen = config.listen();
+  options.insecure = config.insecure();
+  options.reflection = config.reflection();
+  options.request_bytes = *ParseBytes(config.max_request_bytes());
+  options.max_runs = config.max_runs();
+  options.max_pending_bytes = *ParseBytes(config.max_pending_bytes());
+  options.slow_reader_timeout = absl::Seconds(config.slow_reader_timeout());
+  return options;
+}
+
+}  // namespace weft::server

@@ -1,0 +1,108 @@
+#include "server/config/sources.h"
+
+#include <google/protobuf/io/tokenizer.h>
+#include <google/protobuf/text_format.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+
+namespace weft::server {
+namespace {
+
+using google::protobuf::FieldDescriptor;
+
+class FirstError final : public google::protobuf::io::ErrorCollector {
+ public:
+  void AddError(int, int, const std::string& message) override {
+    if (message_.empty()) message_ = message;
+  }
+  const std::string& message() const { return message_; }
+
+ private:
+  std::string message_;
+};
+
+}  // namespace
+
+std::string FlagOf(const FieldDescriptor& field) {
+  return absl::StrCat("--", absl::StrReplaceAll(field.name(), {{"_", "-"}}));
+}
+
+absl::Status SetField(const FieldDescriptor& field, const std::string& text, Config* config) {
+  const google::protobuf::Reflection& reflection = *config->GetReflection();
+  if (field.cpp_type() == FieldDescriptor::CPPTYPE_STRING) {
+    if (field.is_repeated()) {
+      reflection.AddString(config, &field, text);
+    } else {
+      reflection.SetString(config, &field, text);
+    }
+    return absl::OkStatus();
+  }
+  if (field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
+    // The one message is a model.
+    const size_t equals = text.find('=');
+    if (equals == std::string::npos) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("'", text, "' is not NAME=FOLDER, such as atlas=models/atlas"));
+    }
+    Model* model = config->add_model();
+    model->set_name(text.substr(0, equals));
+    model->set_folder(text.substr(equals + 1));
+    return absl::OkStatus();
+  }
+  FirstError error;
+  google::protobuf::TextFormat::Parser parser;
+  parser.RecordErrorsTo(&error);
+  if (parser.ParseFieldValueFromString(text, &field, config)) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("'", text, "': ", error.message()));
+}
+
+absl::StatusOr<uint64_t> ParseBytes(const std::string& text) {
+  const size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
+  std::string unit = absl::AsciiStrToLower(absl::StripAsciiWhitespace(text.substr(digits)));
+  int shift = 0;
+  if (!unit.empty() && unit != "b") {
+    const size_t power = std::string("kmgtp").find(unit[0]);
+    const std::string rest = unit.substr(1);
+    shift =
+        power != std::string::npos && (rest.empty() || rest == "b" || rest == "ib" || rest == "i")
+            ? 10 * static_cast<int>(power + 1)
+            : 64;
+  }
+  uint64_t bytes;
+  if (shift == 64 || !absl::SimpleAtoi(text.substr(0, digits), &bytes) ||
+      bytes > std::numeric_limits<uint64_t>::max() >> shift) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("'", text, "' is not a number of bytes: write 1048576, 64MiB or 4GiB"));
+  }
+  return bytes << shift;
+}
+
+void Problems::MovePlace(const FieldDescriptor& field, int from, int to) {
+  if (auto place = places_.extract({&field, from}); !place.empty()) {
+    places_[{&field, to}] = place.mapped();
+  }
+}
+
+void Problems::Add(const FieldDescriptor& field, const std::string& what, int index) {
+  const auto place = places_.find({&field, index});
+  if (place == places_.end()) {
+    AddLine(absl::StrCat(field.name(), " (", FlagOf(field), "): ", what));
+  } else if (absl::StartsWith(place->second, "--")) {
+    AddLine(absl::StrCat(place->second, ": ", what));
+  } else {
+    AddLine(absl::StrCat(place->second, ": ", field.name(), ": ", what));
+  }
+}
+
+void Problems::Add(const char* field, const std::string& what, int index) {
+  Add(*Config::descriptor()->FindFieldByName(field), what, index);
+}
+
+}  // namespace weft::server
