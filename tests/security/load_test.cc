@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 #include <weft/client.h>
 
+#include <array>
+#include <cstdio>
 #include <fstream>
 #include <memory>
 #include <string>
@@ -100,6 +102,22 @@ TEST_F(LoadTest, UserIsServedBesideIdleConnections) {
   for (int i = 0; i < 20; ++i) ASSERT_EQ(Ask(), " Paris");
   EXPECT_EQ(idle->alive(), 500);
   EXPECT_LT(ResidentBytes(), before + 100 * kMiB);
+}
+
+TEST_F(LoadTest, HeadersAndFramesThatEndedOtherServersDoNotEndThisOne) {
+  const std::string command = std::string("/usr/bin/python3 ") + WEFT_SOURCE_DIR +
+                              "/tests/security/hostile_headers.py " + server_->address() + " 2>&1";
+  FILE* pipe = popen(command.c_str(), "r");
+  ASSERT_NE(pipe, nullptr);
+  std::string output;
+  std::array<char, 256> part;
+  while (fgets(part.data(), part.size(), pipe) != nullptr) {
+    output += part.data();
+    // After each of them.
+    ASSERT_EQ(Ask(), " Paris") << output;
+  }
+  EXPECT_EQ(pclose(pipe), 0) << output;
+  EXPECT_THAT(output, ::testing::HasSubstr("rapid resets"));
 }
 
 TEST_F(LoadTest, SlowReadersHoldNoMoreThanTheBound) {
