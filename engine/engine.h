@@ -13,10 +13,9 @@
 #include "engine/graph/error.h"
 #include "engine/graph/program.h"
 #include "engine/graph/value.h"
+#include "engine/graph/version.h"
 
 namespace weft {
-
-inline constexpr char kVersion[] = "0.1.0";
 
 /// Bounds on what one program may take. Fields of 0 mean no bound.
 struct Limits {

@@ -11,7 +11,9 @@
 #include <string>
 #include <system_error>
 
+#include "absl/strings/str_cat.h"
 #include "client/cli/commands.h"
+#include "engine/graph/version.h"
 
 namespace weft::cli {
 namespace {
@@ -59,6 +61,7 @@ int BecomeLocal(char** argv) {
 int Main(int argc, char** argv, LocalBackendMaker make_local) {
   CLI::App app("weft runs programs inside the models that a weftd server hosts.", "weft");
   app.footer(kFooter);
+  app.set_version_flag("--version", absl::StrCat("weft ", kVersion));
   app.require_subcommand(1);
   app.fallthrough();
 

@@ -154,6 +154,7 @@ json ToJson(const ErrorDetails& error) {
   if (error.line != 0) object["line"] = error.line;
   if (!error.hint.empty()) object["hint"] = error.hint;
   if (!error.site.empty()) object["site"] = error.site;
+  if (error.retry_after_seconds > 0) object["retry_after_seconds"] = error.retry_after_seconds;
   return object;
 }
 

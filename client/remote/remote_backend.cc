@@ -14,6 +14,7 @@
 #include "client/remote/messages.h"
 #include "client/remote/run_call.h"
 #include "engine/graph/codec.h"
+#include "engine/graph/version.h"
 #include "weft/backend.h"
 #include "weft/v1/weft.grpc.pb.h"
 
@@ -146,7 +147,7 @@ class RemoteBackend final : public Backend {
                                                     const RemoteOptions& options) {
     grpc::ChannelArguments arguments;
     arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
-    arguments.SetUserAgentPrefix("weft-client/0.1.0");
+    arguments.SetUserAgentPrefix(absl::StrCat("weft-client/", kVersion));
     std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
     if (options.tls) {
       grpc::SslCredentialsOptions ssl;
@@ -166,7 +167,7 @@ class RemoteBackend final : public Backend {
     }
     request.mutable_options()->set_exclusive(settings.exclusive);
     request.mutable_options()->set_seed(settings.seed);
-    request.set_client_version("0.1.0");
+    request.set_client_version(kVersion);
     return request;
   }
 

@@ -89,6 +89,7 @@ ErrorDetails FromGraph(const graph::Error& error) {
   details.line = error.source.line;
   details.hint = error.hint;
   details.site = error.site;
+  details.retry_after_seconds = error.retry_after_seconds;
   return details;
 }
 

@@ -537,6 +537,7 @@ void EncodeError(const Error& error, v1::Error* message) {
   }
   message->set_hint(ToUtf8(error.hint));
   message->set_site(ToUtf8(error.site));
+  message->set_retry_after_seconds(error.retry_after_seconds);
 }
 
 Error DecodeError(const v1::Error& message) {
@@ -548,6 +549,7 @@ Error DecodeError(const v1::Error& message) {
   error.source = {message.source().file(), message.source().line()};
   error.hint = message.hint();
   error.site = message.site();
+  error.retry_after_seconds = message.retry_after_seconds();
   return error;
 }
 

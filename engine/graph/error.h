@@ -17,6 +17,8 @@ struct Error {
   SourceLocation source;
   std::string hint;
   std::string site;
+  /// Of a limit that time mends: after how many seconds the same request may be taken. 0: no such.
+  double retry_after_seconds = 0;
 };
 
 /// Carry an Error inside an absl::Status (as a payload; the status's message is complete by itself:

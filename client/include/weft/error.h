@@ -21,6 +21,8 @@ struct ErrorDetails {
   uint32_t line = 0;
   std::string hint;
   std::string site;
+  /// Of a limit that time mends: after how many seconds the same request may be taken. 0: no such.
+  double retry_after_seconds = 0;
 };
 
 /// The parts of an error, or nothing if `status` is OK. One that is not about a statement has only
