@@ -1,7 +1,8 @@
 // Starts a server as a process of its own, makes a key, and runs an intervention inside the model
-// that the server hosts.
+// that the server hosts. Or does the same on a server that runs elsewhere and hosts `atlas`.
 //
 //   demo [FOLDER OF A MODEL]
+//   WEFT_API_KEY=... demo --target HOST:PORT [--ca-file FILE]
 
 #include <weft/client.h>
 
@@ -11,6 +12,7 @@
 #include <iostream>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
@@ -62,6 +64,23 @@ absl::Status RunExperiment(const LanguageModel& model) {
   return absl::OkStatus();
 }
 
+/// Connect, say what is there, run the experiment.
+absl::Status RunOn(const std::string& target, const ClientOptions& options,
+                   const std::string& server) {
+  absl::StatusOr<Client> client = Client::Connect(target, options);
+  if (!client.ok()) return client.status();
+  absl::StatusOr<LanguageModel> model = client->OpenLanguageModel("atlas");
+  if (!model.ok()) return model.status();
+  const HostedModel& summary = model->description().summary;
+  std::cout << "server        " << server << "\n"
+            << "model         " << summary.name << ": " << summary.family << ", "
+            << summary.parameters << " parameters, " << summary.dtype << " on " << summary.device
+            << "\n"
+            << "key           " << options.api_key.substr(0, options.api_key.find('_', 5))
+            << "_...\n";
+  return RunExperiment(*model);
+}
+
 absl::Status RunDemo(const std::string& model_folder) {
   absl::StatusOr<TemporaryFolder> data = TemporaryFolder::Make();
   if (!data.ok()) return data.status();
@@ -86,34 +105,42 @@ absl::Status RunDemo(const std::string& model_folder) {
                         absl::StrCat("weftd: ", std::string(line.status().message())));
   }
   const std::string address(absl::StripPrefix(*line, "listening on "));
+  return RunOn(address, {.api_key = *key},
+               absl::StrCat("weftd, process ", server->pid(), ", on ", address));
+}
 
-  absl::StatusOr<Client> client = Client::Connect(address, {.api_key = *key});
-  if (!client.ok()) return client.status();
-  absl::StatusOr<LanguageModel> model = client->OpenLanguageModel("atlas");
-  if (!model.ok()) return model.status();
-  const HostedModel& summary = model->description().summary;
-  std::cout << "server        weftd, process " << server->pid() << ", on " << address << "\n"
-            << "model         " << summary.name << ": " << summary.family << ", "
-            << summary.parameters << " parameters, " << summary.dtype << " on " << summary.device
-            << "\n"
-            << "key           " << key->substr(0, key->find('_', 5))
-            << "_..., made for this demo\n";
-  return RunExperiment(*model);
+/// The demo on a server that runs already.
+absl::Status RunDemoOn(const std::string& target, const std::string& ca_file) {
+  ClientOptions options{.tls = !ca_file.empty(), .ca_file = ca_file};
+  if (const char* key = std::getenv("WEFT_API_KEY"); key != nullptr) options.api_key = key;
+  return RunOn(target, options, absl::StrCat(target, options.tls ? ", over TLS" : ""));
+}
+
+int ExitCode(const absl::Status& status) {
+  if (status.ok()) return EXIT_SUCCESS;
+  std::cerr << "demo: " << status << "\n";
+  return EXIT_FAILURE;
 }
 
 }  // namespace
 }  // namespace weft::examples
 
 int main(int argc, char** argv) {
-  const std::string folder = argc > 1 ? argv[1] : "models/atlas";
+  const std::vector<std::string> arguments(argv + 1, argv + argc);
+  if (arguments.size() >= 2 && arguments[0] == "--target") {
+    const bool tls = arguments.size() == 4 && arguments[2] == "--ca-file";
+    if (arguments.size() != 2 && !tls) {
+      std::cerr << "usage: demo --target HOST:PORT [--ca-file FILE]\n";
+      return EXIT_FAILURE;
+    }
+    return weft::examples::ExitCode(
+        weft::examples::RunDemoOn(arguments[1], tls ? arguments[3] : ""));
+  }
+  const std::string folder = arguments.empty() ? "models/atlas" : arguments[0];
   if (!std::filesystem::exists(folder + "/config.json")) {
     std::cerr << "demo: there is no model in " << folder
               << "; run this in the repository, or give a model's folder\n";
     return EXIT_FAILURE;
   }
-  if (absl::Status status = weft::examples::RunDemo(folder); !status.ok()) {
-    std::cerr << "demo: " << status << "\n";
-    return EXIT_FAILURE;
-  }
-  return EXIT_SUCCESS;
+  return weft::examples::ExitCode(weft::examples::RunDemo(folder));
 }
