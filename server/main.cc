@@ -112,7 +112,9 @@ absl::Status LoadModels(const Config& config, Engine* engine) {
 
 absl::Status Serve(const Config& config, Signals* signals) {
   // What can be refused at once is refused before minutes of loading.
-  if (absl::Status checked = CheckListen(config.listen(), config.insecure()); !checked.ok()) {
+  if (absl::Status checked =
+          CheckListen(config.listen(), config.insecure() || config.has_tls_cert());
+      !checked.ok()) {
     return checked;
   }
   std::unique_ptr<keys::KeyStore> keys;
@@ -167,6 +169,7 @@ int main(int argc, char** argv) {
   // Lives as long as its thread: until the process ends.
   auto* const signals = new Signals();
   SetUpLog(parsed.config->log_level());
+  for (const std::string& warning : parsed.warnings) spdlog::warn("{}", warning);
   if (absl::Status served = Serve(*parsed.config, signals); !served.ok()) {
     spdlog::error("{}", std::string(served.message()));
     return 1;

@@ -120,25 +120,27 @@ absl::Status TryListen(const std::string& listen, const HostPort& split) {
 
 }  // namespace
 
-absl::Status CheckAddress(const std::string& listen, bool insecure) {
+absl::Status CheckAddress(const std::string& listen, bool open) {
   absl::StatusOr<HostPort> split = SplitHostPort(listen);
   if (!split.ok()) return split.status();
-  if (insecure) return absl::OkStatus();
+  if (open) return absl::OkStatus();
   absl::StatusOr<AddressInfo> info = Resolve(*split);
   if (!info.ok()) return info.status();
   for (const addrinfo* a = info->get(); a != nullptr; a = a->ai_next) {
     if (!IsLoopback(*a->ai_addr)) {
       return absl::FailedPreconditionError(absl::StrCat(
-          listen, " can be reached from other machines, and this server has no TLS: ",
-          "keys and data would travel readable. Listen on 127.0.0.1 behind a proxy that ",
-          "terminates TLS, or add --insecure where the network itself is trusted"));
+          listen,
+          " can be reached from other machines, and this server has no TLS: keys and data would "
+          "travel readable. Give it --tls-cert and --tls-key, or listen on 127.0.0.1 behind a "
+          "proxy "
+          "that terminates TLS, or add --insecure where the network itself is trusted"));
     }
   }
   return absl::OkStatus();
 }
 
-absl::Status CheckListen(const std::string& listen, bool insecure) {
-  if (absl::Status checked = CheckAddress(listen, insecure); !checked.ok()) return checked;
+absl::Status CheckListen(const std::string& listen, bool open) {
+  if (absl::Status checked = CheckAddress(listen, open); !checked.ok()) return checked;
   return TryListen(listen, *SplitHostPort(listen));
 }
 
@@ -146,8 +148,11 @@ Server::Server() = default;
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, Engine* engine,
                                                       const keys::KeyStore* keys) {
-  if (absl::Status checked = CheckListen(options.listen, options.insecure); !checked.ok()) {
-    return checked;
+  const bool open = options.insecure || options.tls.on();
+  if (absl::Status checked = CheckListen(options.listen, open); !checked.ok()) return checked;
+  if (const TlsFindings found = CheckTls(options.tls, absl::Now()); !found.errors.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(found.errors[0].field, ": ", found.errors[0].text));
   }
 
   std::unique_ptr<Server> server(new Server());
@@ -167,7 +172,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   grpc::EnableDefaultHealthCheckService(true);
   if (options.reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
-  builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials(), &server->port_);
+  server->credentials_ =
+      options.tls.on() ? MakeServerCredentials(options.tls) : grpc::InsecureServerCredentials();
+  builder.AddListeningPort(options.listen, server->credentials_, &server->port_);
   builder.RegisterService(server->service_.get());
   builder.SetMaxReceiveMessageSize(static_cast<int>(options.request_bytes + kRequestSlack));
   // A compressed request could become a thousand times its size before anybody has looked at it.
@@ -192,7 +199,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   if (server->server_ == nullptr || server->port_ <= 0) {
     server->server_ = nullptr;
     // Taken in between, or gRPC has reasons of its own.
-    if (absl::Status checked = CheckListen(options.listen, options.insecure); !checked.ok()) {
+    if (absl::Status checked = CheckListen(options.listen, open); !checked.ok()) {
       return checked;
     }
     return absl::UnavailableError(

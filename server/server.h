@@ -12,9 +12,11 @@
 #include "absl/time/time.h"
 #include "engine/engine.h"
 #include "server/keys/key_store.h"
+#include "server/tls.h"
 
 namespace grpc {
 class Server;
+class ServerCredentials;
 }  // namespace grpc
 
 namespace weft::server {
@@ -26,6 +28,7 @@ class WorkerPool;
 struct ServerOptions {
   /// HOST:PORT; port 0 takes a free one.
   std::string listen = "127.0.0.1:50051";
+  TlsFiles tls;
   /// Allow an address off loopback although there is no TLS.
   bool insecure = false;
   bool reflection = true;
@@ -39,13 +42,13 @@ struct ServerOptions {
 };
 
 /// Whether `listen` is an address that may be listened on: kInvalidArgument if it is not HOST:PORT,
-/// kFailedPrecondition if it is not this machine's loopback and `insecure` is false, kUnavailable
-/// if the host cannot be resolved.
-absl::Status CheckAddress(const std::string& listen, bool insecure);
+/// kFailedPrecondition if it is not this machine's loopback and not `open` (to other machines: TLS,
+/// or told so), kUnavailable if the host cannot be resolved.
+absl::Status CheckAddress(const std::string& listen, bool open);
 
 /// CheckAddress, and whether that is possible now: kUnavailable if the address is taken or is not
 /// this machine's.
-absl::Status CheckListen(const std::string& listen, bool insecure);
+absl::Status CheckListen(const std::string& listen, bool open);
 
 /// The gRPC server: weft.v1.Weft on an engine, with health (grpc.health.v1) and reflection.
 ///
@@ -53,7 +56,7 @@ absl::Status CheckListen(const std::string& listen, bool insecure);
 class Server {
  public:
   /// Listen and serve. Without `keys` (null) every caller may do everything. `engine` and `keys`
-  /// must outlive the server. Errors are CheckListen's.
+  /// must outlive the server. Errors are CheckListen's, and kInvalidArgument for CheckTls's.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options, Engine* engine,
                                                        const keys::KeyStore* keys);
   /// Shutdown at once.
@@ -73,6 +76,7 @@ class Server {
   std::shared_ptr<RunRegistry> registry_;
   std::unique_ptr<WorkerPool> pool_;
   std::unique_ptr<WeftService> service_;
+  std::shared_ptr<grpc::ServerCredentials> credentials_;
   std::unique_ptr<grpc::Server> server_;
   std::thread watcher_;
   int port_ = 0;

@@ -73,8 +73,12 @@ int Main(int argc, char** argv, LocalBackendMaker make_local) {
   app.add_option("--api-key", global.api_key,
                  "weft_<id>_<secret>; better in the environment, where others do not see it")
       ->envname("WEFT_API_KEY");
-  app.add_flag("--tls", global.tls, "Encrypt the connection");
-  app.add_option("--ca-file", global.ca_file, "Roots to trust, PEM; implies --tls")
+  app.add_flag("--tls", global.tls, "Encrypt the connection; so do --ca, --cert and --key");
+  app.add_option("--ca", global.ca_file, "Roots to trust instead of the system's, PEM")
+      ->check(CLI::ExistingFile);
+  app.add_option("--cert", global.cert_file, "Your certificate, for a server that asks, PEM")
+      ->check(CLI::ExistingFile);
+  app.add_option("--key", global.key_file, "The private key of --cert, PEM")
       ->check(CLI::ExistingFile);
   app.add_option("--local", global.local_folder,
                  "Load the model from this folder and run in this process, without a server")
@@ -143,7 +147,6 @@ int Main(int argc, char** argv, LocalBackendMaker make_local) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kOk : kUsage;
   }
-  if (!global.ca_file.empty()) global.tls = true;
   if (!global.local_folder.empty() && make_local == nullptr) return BecomeLocal(argv);
   return action();
 }

@@ -59,8 +59,11 @@ class Progress {
 absl::StatusOr<std::shared_ptr<Backend>> OpenBackend(const GlobalOptions& global,
                                                      const std::string& model) {
   if (global.local_folder.empty()) {
-    return MakeRemoteBackend(
-        global.target, {.api_key = global.api_key, .tls = global.tls, .ca_file = global.ca_file});
+    return MakeRemoteBackend(global.target, {.api_key = global.api_key,
+                                             .tls = global.tls,
+                                             .ca_file = global.ca_file,
+                                             .cert_file = global.cert_file,
+                                             .key_file = global.key_file});
   }
   std::string name = model;
   if (name.empty()) {

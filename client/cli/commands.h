@@ -31,7 +31,7 @@ struct GlobalOptions {
   std::string target = "localhost:50051";
   std::string api_key;
   bool tls = false;
-  std::string ca_file;
+  std::string ca_file, cert_file, key_file;
   std::string local_folder;  // run in this process, with make_local
   LocalBackendMaker make_local = nullptr;
 };

@@ -3,9 +3,7 @@
 
 #include <chrono>
 #include <cmath>
-#include <fstream>
 #include <optional>
-#include <sstream>
 #include <utility>
 #include <vector>
 
@@ -13,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/remote/messages.h"
 #include "client/remote/run_call.h"
+#include "client/remote/tls.h"
 #include "engine/graph/codec.h"
 #include "engine/graph/version.h"
 #include "weft/backend.h"
@@ -25,22 +24,20 @@ constexpr int kMaxMessageBytes = 64 << 20;  // of a model's tree; chunks are far
 // Lets the server's own end of a run arrive before the connection's deadline.
 constexpr absl::Duration kDeadlineSlack = absl::Milliseconds(250);
 
-std::string ReadFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return file ? text.str() : std::string();
-}
-
 class RemoteBackend final : public Backend {
  public:
   RemoteBackend(const std::string& target, const RemoteOptions& options)
       : target_(target),
         options_(options),
         api_key_(absl::StripAsciiWhitespace(options.api_key)),
-        channel_(MakeChannel(target, options)),
+        channel_(MakeChannel(target, options, &setup_)),
         stub_(v1::Weft::NewStub(channel_)) {
-    for (char c : api_key_) good_key_ = good_key_ && absl::ascii_isgraph(c);
+    for (char c : api_key_) {
+      if (!absl::ascii_isgraph(static_cast<unsigned char>(c))) {
+        setup_ = absl::UnauthenticatedError(
+            "the API key has characters that no key has; a key looks like weft_<id>_<secret>");
+      }
+    }
   }
 
   absl::StatusOr<Identity> WhoAmI() override {
@@ -144,17 +141,19 @@ class RemoteBackend final : public Backend {
 
  private:
   static std::shared_ptr<grpc::Channel> MakeChannel(const std::string& target,
-                                                    const RemoteOptions& options) {
+                                                    const RemoteOptions& options,
+                                                    absl::Status* setup) {
     grpc::ChannelArguments arguments;
     arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
     arguments.SetUserAgentPrefix(absl::StrCat("weft-client/", kVersion));
-    std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
-    if (options.tls) {
-      grpc::SslCredentialsOptions ssl;
-      if (!options.ca_file.empty()) ssl.pem_root_certs = ReadFile(options.ca_file);
-      credentials = grpc::SslCredentials(ssl);
+    absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> credentials =
+        MakeCredentials(options);
+    if (!credentials.ok()) {
+      // Every call says so before it would use the channel.
+      *setup = credentials.status();
+      credentials = grpc::InsecureChannelCredentials();
     }
-    return grpc::CreateCustomChannel(target, credentials, arguments);
+    return grpc::CreateCustomChannel(target, *credentials, arguments);
   }
 
   static v1::RunRequest MakeRequest(const std::string& model, const Program& program,
@@ -172,10 +171,7 @@ class RemoteBackend final : public Backend {
   }
 
   absl::Status Prepare(absl::Duration timeout, grpc::ClientContext* context) const {
-    if (!good_key_) {
-      return absl::UnauthenticatedError(
-          "the API key has characters that no key has; a key looks like weft_<id>_<secret>");
-    }
+    if (!setup_.ok()) return setup_;
     if (!api_key_.empty()) context->AddMetadata("authorization", "Bearer " + api_key_);
     if (timeout != absl::InfiniteDuration()) {
       context->set_deadline(absl::ToChronoTime(absl::Now() + timeout));
@@ -195,14 +191,15 @@ class RemoteBackend final : public Backend {
   /// Errors of the connection say whose it was.
   absl::Status Named(absl::Status status) const {
     if (status.code() != absl::StatusCode::kUnavailable) return status;
-    return absl::UnavailableError(
-        absl::StrCat("no answer from ", target_, ": ", std::string(status.message())));
+    const std::string message(status.message());
+    return absl::UnavailableError(absl::StrCat("no answer from ", target_, ": ", message,
+                                               ExplainTls(message, UsesTls(options_))));
   }
 
   const std::string target_;
   const RemoteOptions options_;
   const std::string api_key_;
-  bool good_key_ = true;
+  absl::Status setup_;  // what is wrong with the options
   const std::shared_ptr<grpc::Channel> channel_;
   const std::unique_ptr<v1::Weft::Stub> stub_;
 };

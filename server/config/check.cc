@@ -7,8 +7,9 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "server/config/config.h"
 #include "server/config/sources.h"
-#include "server/server.h"
 
 namespace weft::server {
 namespace {
@@ -113,8 +114,15 @@ void CheckModels(const Config& config, Problems* problems) {
 
 void CheckConfig(const Config& config, Problems* problems) {
   CheckRanges(config, problems);
-  if (absl::Status checked = CheckAddress(config.listen(), config.insecure()); !checked.ok()) {
+  const TlsFiles tls = MakeTlsFiles(config);
+  if (absl::Status checked = CheckAddress(config.listen(), config.insecure() || tls.on());
+      !checked.ok()) {
     problems->Add("listen", std::string(checked.message()));
+  }
+  const TlsFindings found = CheckTls(tls, absl::Now());
+  for (const TlsFindings::Finding& error : found.errors) problems->Add(error.field, error.text);
+  for (const TlsFindings::Finding& warning : found.warnings) {
+    problems->Warn(warning.field, warning.text);
   }
   if (config.keys() && config.data().empty()) {
     problems->Add("data",

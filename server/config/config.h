@@ -2,10 +2,12 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "engine/engine.h"
 #include "server/config/config.pb.h"
 #include "server/server.h"
+#include "server/tls.h"
 
 namespace weft::server {
 
@@ -13,6 +15,7 @@ namespace weft::server {
 /// --check-config, or everything that is wrong, a line each.
 struct ParsedConfig {
   std::optional<Config> config;
+  std::vector<std::string> warnings;
   std::string text;
   int exit_code = 0;
 };
@@ -21,6 +24,7 @@ struct ParsedConfig {
 /// may be called for the configuration of a server that runs.
 ParsedConfig ParseConfig(int argc, const char* const* argv);
 
+TlsFiles MakeTlsFiles(const Config& config);
 /// Of a configuration that was checked.
 EngineOptions MakeEngineOptions(const Config& config);
 ServerOptions MakeServerOptions(const Config& config);

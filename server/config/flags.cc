@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "server/config/config.h"
 #include "server/config/sources.h"
@@ -157,16 +156,19 @@ ParsedConfig ParseConfig(int argc, const char* const* argv) {
   if (!file.empty()) ReadConfigFile(file, &config, &problems);
   Override(given, &config, &problems);
   CheckConfig(config, &problems);
+  parsed.warnings = problems.warnings();
   if (!problems.lines().empty()) {
-    parsed.text = absl::StrCat(absl::StrJoin(problems.lines(), "",
-                                             [](std::string* out, const std::string& line) {
-                                               absl::StrAppend(out, "weftd: ", line, "\n");
-                                             }),
-                               "Run with --help for more information.\n");
+    for (const std::string& line : problems.lines()) {
+      absl::StrAppend(&parsed.text, "weftd: ", line, "\n");
+    }
+    parsed.text += "Run with --help for more information.\n";
     parsed.exit_code = kUsageError;
   } else if (check_only) {
-    parsed.text = absl::StrCat("the configuration is good: ", config.model_size(), " model",
-                               config.model_size() == 1 ? "" : "s", " on ", config.listen(), "\n");
+    for (const std::string& warning : parsed.warnings) {
+      absl::StrAppend(&parsed.text, "warning: ", warning, "\n");
+    }
+    absl::StrAppend(&parsed.text, "the configuration is good: ", config.model_size(), " model",
+                    config.model_size() == 1 ? "" : "s", " on ", config.listen(), "\n");
   } else {
     parsed.config = std::move(config);
   }

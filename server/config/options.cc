@@ -4,6 +4,10 @@
 
 namespace weft::server {
 
+TlsFiles MakeTlsFiles(const Config& config) {
+  return {config.tls_cert(), config.tls_key(), config.tls_client_ca()};
+}
+
 EngineOptions MakeEngineOptions(const Config& config) {
   EngineOptions options;
   options.threads = static_cast<int>(config.threads());
@@ -21,6 +25,7 @@ EngineOptions MakeEngineOptions(const Config& config) {
 ServerOptions MakeServerOptions(const Config& config) {
   ServerOptions options;
   options.listen = config.listen();
+  options.tls = MakeTlsFiles(config);
   options.insecure = config.insecure();
   options.reflection = config.reflection();
   options.request_bytes = *ParseBytes(config.max_request_bytes());

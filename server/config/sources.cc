@@ -90,19 +90,24 @@ void Problems::MovePlace(const FieldDescriptor& field, int from, int to) {
   }
 }
 
-void Problems::Add(const FieldDescriptor& field, const std::string& what, int index) {
+std::string Problems::Placed(const FieldDescriptor& field, int index,
+                             const std::string& what) const {
   const auto place = places_.find({&field, index});
-  if (place == places_.end()) {
-    AddLine(absl::StrCat(field.name(), " (", FlagOf(field), "): ", what));
-  } else if (absl::StartsWith(place->second, "--")) {
-    AddLine(absl::StrCat(place->second, ": ", what));
-  } else {
-    AddLine(absl::StrCat(place->second, ": ", field.name(), ": ", what));
-  }
+  if (place == places_.end()) return absl::StrCat(field.name(), " (", FlagOf(field), "): ", what);
+  if (absl::StartsWith(place->second, "--")) return absl::StrCat(place->second, ": ", what);
+  return absl::StrCat(place->second, ": ", field.name(), ": ", what);
 }
 
-void Problems::Add(const char* field, const std::string& what, int index) {
+void Problems::Add(const FieldDescriptor& field, const std::string& what, int index) {
+  AddLine(Placed(field, index, what));
+}
+
+void Problems::Add(const std::string& field, const std::string& what, int index) {
   Add(*Config::descriptor()->FindFieldByName(field), what, index);
+}
+
+void Problems::Warn(const std::string& field, const std::string& what) {
+  warnings_.push_back(Placed(*Config::descriptor()->FindFieldByName(field), -1, what));
 }
 
 }  // namespace weft::server

@@ -25,8 +25,8 @@ absl::Status SetField(const google::protobuf::FieldDescriptor& field, const std:
 /// The number of `text`, such as 512, 64MiB or 4GiB.
 absl::StatusOr<uint64_t> ParseBytes(const std::string& text);
 
-/// Everything that is wrong with a configuration, in the order in which it was found, each with the
-/// place where it was written. Not thread-safe.
+/// Everything that is wrong with a configuration or worth a warning, in the order in which it was
+/// found, each with the place where it was written. Not thread-safe.
 class Problems {
  public:
   /// From now on `field`, or an item of it, is said to be at `place`: `weftd.textproto:12`.
@@ -41,14 +41,21 @@ class Problems {
   /// Something wrong with a field; with item `index` of a repeated one.
   void Add(const google::protobuf::FieldDescriptor& field, const std::string& what, int index = -1);
   /// The same of the field of that name, which must exist.
-  void Add(const char* field, const std::string& what, int index = -1);
+  void Add(const std::string& field, const std::string& what, int index = -1);
   void AddLine(std::string line) { lines_.push_back(std::move(line)); }
+  /// Worth saying, but no reason to refuse.
+  void Warn(const std::string& field, const std::string& what);
 
   const std::vector<std::string>& lines() const { return lines_; }
+  const std::vector<std::string>& warnings() const { return warnings_; }
 
  private:
+  std::string Placed(const google::protobuf::FieldDescriptor& field, int index,
+                     const std::string& what) const;
+
   std::map<std::pair<const google::protobuf::FieldDescriptor*, int>, std::string> places_;
   std::vector<std::string> lines_;
+  std::vector<std::string> warnings_;
 };
 
 /// Read `path` into `config`: what can be read of it, and problems with the rest.

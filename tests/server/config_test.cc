@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <map>
 #include <set>
@@ -11,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "server/config/sources.h"
+#include "tests/support/certificates.h"
 #include "tests/support/temp_folder.h"
 
 namespace weft::server {
@@ -193,6 +195,22 @@ TEST_F(ConfigTest, AllErrorsOfAFileAreSaidAtOnceWithTheirLines) {
                           at(6, "max_pending_bytes: '4 bananas' is not a number of bytes"),
                           at(8, "--insecure"), at(9, "'a' is given twice"),
                           at(10, "there is no folder"), at(11, "has no config.json")));
+}
+
+TEST_F(ConfigTest, TlsOpensOtherAddressesAndItsFilesAreLookedAt) {
+  const testing::Identity identity = testing::CertificateAuthority().Issue("server");
+  const std::string cert = folder_.Write("cert.pem", identity.cert);
+  const std::string key = folder_.Write("key.pem", identity.key);
+  ASSERT_EQ(chmod(key.c_str(), 0604), 0);
+  const std::string files = absl::StrCat("listen: '0.0.0.0:1'\ntls_cert: '", cert, "'\n");
+  const ParsedConfig good = Parse({"--config", File(absl::StrCat(files, "tls_key: '", key, "'"))});
+  ASSERT_TRUE(good.config.has_value()) << good.text;
+  EXPECT_EQ(MakeServerOptions(*good.config).tls.key, key);
+  EXPECT_THAT(good.warnings, ElementsAre(AllOf(HasSubstr(":5: tls_key"), HasSubstr("chmod 600"))));
+  EXPECT_THAT(Lines(Parse({"--config", File(files)})),
+              ElementsAre(HasSubstr("tls_key (--tls-key): is needed")));
+  EXPECT_THAT(Lines(Parse({"--config", File(files), "--tls-key", folder_.File("none")})),
+              ElementsAre(AllOf(HasSubstr("--tls-key: cannot read"), HasSubstr("No such file"))));
 }
 
 TEST_F(ConfigTest, CheckConfigSaysWhetherItIsGoodAndEnds) {

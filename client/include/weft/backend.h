@@ -196,9 +196,15 @@ class Backend {
 struct RemoteOptions {
   /// `weft_<id>_<secret>`; empty for a server without keys.
   std::string api_key;
-  /// Encrypt. `ca_file` (PEM) replaces the system's roots.
+  /// Encrypt, and check that the server's certificate is for the host of the target. So does naming
+  /// any of the files.
   bool tls = false;
+  /// Roots to trust instead of the system's, PEM.
   std::string ca_file;
+  /// The client's own certificate and its key, PEM, for a server that asks for one. The API key is
+  /// needed all the same.
+  std::string cert_file;
+  std::string key_file;
   /// Of the first contact, and of every call but runs.
   absl::Duration timeout = absl::Seconds(20);
   /// Results that announce more bytes than this are refused.
@@ -206,7 +212,7 @@ struct RemoteOptions {
 };
 
 /// A backend that speaks gRPC to the server at `target` (`host:port`, `unix:PATH`). Does not
-/// connect yet.
+/// connect yet. Its first call gives kInvalidArgument for a file of `options` that is no PEM file.
 std::shared_ptr<Backend> MakeRemoteBackend(const std::string& target,
                                            const RemoteOptions& options = {});
 
