@@ -69,6 +69,12 @@ class EngineImpl : public Engine {
     return (*host)->model().module_calls();
   }
 
+  absl::StatusOr<ModelStats> GetStats(const std::string& name) const override {
+    absl::StatusOr<std::shared_ptr<ModelHost>> host = FindHost(name);
+    if (!host.ok()) return host.status();
+    return (*host)->stats();
+  }
+
   absl::StatusOr<std::vector<TokenPieces>> Tokenize(const std::string& model,
                                                     const std::vector<std::string>& texts,
                                                     bool special_tokens) const override {

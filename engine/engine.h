@@ -34,6 +34,7 @@ struct Limits {
 struct ModelSummary {
   std::string name, family, dtype, device, fingerprint;
   uint64_t parameters = 0;
+  uint64_t parameter_bytes = 0;
   bool has_tokenizer = false;
   uint64_t max_tokens = 0;
   uint64_t vocabulary = 0;
@@ -142,6 +143,7 @@ struct Access {
 
 struct RunOptions {
   absl::Time deadline = absl::InfiniteFuture();
+  int priority = 0;        // higher ones are in an earlier pass; equal ones in order of arrival
   bool exclusive = false;  // a pass of its own
   uint64_t seed = 0;
   Access access;
@@ -161,12 +163,32 @@ struct TokenPieces {
   std::vector<std::string> pieces;
 };
 
+/// What one pass was, for whoever counts.
+struct PassReport {
+  const std::string& model;
+  uint32_t runs = 0;
+  uint32_t segments = 0;  // invokes of those runs
+  uint64_t rows = 0;      // pads included
+  double seconds = 0;
+  bool ok = true;  // false: it broke, and each of its runs has a pass of its own next
+};
+
+/// What a model has to do and has done since it was loaded.
+struct ModelStats {
+  uint64_t queued = 0;  // runs that wait for a pass
+  uint64_t plan_hits = 0;
+  uint64_t plan_misses = 0;
+};
+
 struct EngineOptions {
   int threads = 0;  // of one pass's kernels; 0: as many as there are cores
   Limits limits;
   /// For tests: called on the model's thread when a pass has been formed, with the ids of its jobs,
   /// before it runs. May block; an error or exception fails the pass as a kernel's would.
   std::function<absl::Status(const std::vector<std::string>& job_ids)> before_pass;
+  /// Called on the model's thread after each pass, before its runs are told of their ends: a
+  /// microsecond spent here is one in which the model stands still. What it throws is ignored.
+  std::function<void(const PassReport& report)> after_pass;
 };
 
 /// Hosts models and runs programs in them. All that server and client/local see of the engine;
@@ -186,6 +208,7 @@ class Engine {
   virtual absl::StatusOr<uint64_t> CountPasses(const std::string& name) const = 0;
   /// Module calls that its passes made: what an early end saves.
   virtual absl::StatusOr<uint64_t> CountModuleCalls(const std::string& name) const = 0;
+  virtual absl::StatusOr<ModelStats> GetStats(const std::string& name) const = 0;
 
   virtual absl::StatusOr<std::vector<TokenPieces>> Tokenize(const std::string& model,
                                                             const std::vector<std::string>& texts,

@@ -91,6 +91,7 @@ HostedJob::HostedJob(std::string id, ModelHost& host, graph::Program program, pl
       program_(std::move(program)),
       planned_(std::move(planned)),
       rows_(TotalRows(inputs)),
+      priority_(options.priority),
       alone_(options.exclusive || planned_.check->operations > kSharedOperations),
       run_(*planned_.plan, program_, host.model().spec(), host.model(), std::move(inputs),
            {limits.shared_operator_seconds, limits.operator_seconds}, options.deadline,
@@ -220,6 +221,7 @@ absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Load(const std::string& na
     if (std::find(counted.begin(), counted.end(), tensor.const_data_ptr()) == counted.end()) {
       counted.push_back(tensor.const_data_ptr());
       info->summary.parameters += static_cast<uint64_t>(tensor.numel());
+      info->summary.parameter_bytes += tensor.nbytes();
     }
   }
   info->summary.name = name;
@@ -258,6 +260,11 @@ ModelHost::ModelHost(std::unique_ptr<models::HostedModel> model,
 ModelHost::~ModelHost() {
   CancelAll();
   AwaitIdle(absl::InfiniteFuture());
+}
+
+ModelStats ModelHost::stats() const {
+  return {
+      .queued = scheduler_->queued(), .plan_hits = plans_.hits(), .plan_misses = plans_.misses()};
 }
 
 absl::StatusOr<std::vector<TokenPieces>> ModelHost::Tokenize(const std::vector<std::string>& texts,
@@ -457,6 +464,19 @@ absl::Status ModelHost::RunOnce(absl::Span<HostedJob* const> jobs) {
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   for (HostedJob* job : jobs) job->CountPass(seconds);
+  if (options_.after_pass) {
+    PassReport report{.model = info_->summary.name,
+                      .runs = static_cast<uint32_t>(jobs.size()),
+                      .rows = static_cast<uint64_t>(rows),
+                      .seconds = seconds,
+                      .ok = status.ok()};
+    for (run::Run* run : runs) report.segments += static_cast<uint32_t>(run->segments().size());
+    try {
+      options_.after_pass(report);
+    } catch (...) {
+      // Counting must not cost a run its pass.
+    }
+  }
   return status;
 }
 

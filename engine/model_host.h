@@ -32,7 +32,7 @@ class HostedJob : public Job, public batch::Work {
   int64_t rows() const override { return rows_; }
   uint64_t bytes() const override { return planned_.check->peak_bytes; }
   bool alone() const override { return alone_.load(std::memory_order_relaxed); }
-  int priority() const override { return 0; }
+  int priority() const override { return priority_; }
   void Moved(uint32_t position) override;
 
   /// Tell the sink, in order and never two at a time, also when the sink itself calls Cancel.
@@ -51,6 +51,7 @@ class HostedJob : public Job, public batch::Work {
   const graph::Program program_;
   const plan::Planned planned_;
   const int64_t rows_;
+  const int priority_;
   std::atomic<bool> alone_;
   run::Run run_;
   const absl::Time queued_at_;
@@ -73,6 +74,7 @@ class ModelHost : public batch::Worker {
 
   const std::shared_ptr<const ModelInfo>& info() const { return info_; }
   const models::HostedModel& model() const { return *model_; }
+  ModelStats stats() const;
 
   absl::StatusOr<std::vector<TokenPieces>> Tokenize(const std::vector<std::string>& texts,
                                                     bool special_tokens) const;

@@ -1,7 +1,5 @@
-#include <grpc/support/log.h>
 #include <malloc.h>
 #include <pthread.h>
-#include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
@@ -19,6 +17,9 @@
 #include "engine/engine.h"
 #include "server/config/config.h"
 #include "server/keys/key_store.h"
+#include "server/log.h"
+#include "server/metrics/endpoint.h"
+#include "server/metrics/metrics.h"
 #include "server/server.h"
 
 namespace weft::server {
@@ -70,27 +71,6 @@ class Signals {
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
-void LogOfGrpc(gpr_log_func_args* args) {
-  switch (args->severity) {
-    case GPR_LOG_SEVERITY_ERROR:
-      // What matters to an operator comes as a status; gRPC calls much an error that is none.
-      spdlog::debug("gRPC: {}", args->message);
-      return;
-    case GPR_LOG_SEVERITY_INFO:
-    case GPR_LOG_SEVERITY_DEBUG:
-      spdlog::trace("gRPC: {}", args->message);
-      return;
-  }
-}
-
-void SetUpLog(const std::string& level) {
-  auto logger = spdlog::stderr_color_mt("weftd");
-  logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e %^%l%$ %v");
-  logger->set_level(spdlog::level::from_str(level));
-  spdlog::set_default_logger(std::move(logger));
-  gpr_set_log_function(LogOfGrpc);
-}
-
 absl::Status LoadModels(const Config& config, Engine* engine) {
   for (const Model& model : config.model()) {
     spdlog::info("loading {} from {}", model.name(), model.folder());
@@ -132,13 +112,28 @@ absl::Status Serve(const Config& config, Signals* signals) {
     spdlog::warn("--no-keys: whoever reaches {} may do everything", config.listen());
   }
 
-  absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Create(MakeEngineOptions(config));
+  EngineOptions engine_options = MakeEngineOptions(config);
+  ServerOptions server_options = MakeServerOptions(config);
+  std::unique_ptr<metrics::Endpoint> endpoint;
+  if (!config.metrics().empty()) {
+    server_options.metrics = std::make_shared<metrics::Metrics>();
+    engine_options.after_pass = [metrics = server_options.metrics](const PassReport& report) {
+      metrics->CountPass(report);
+    };
+    absl::StatusOr<std::unique_ptr<metrics::Endpoint>> started =
+        metrics::Endpoint::Start(config.metrics(), server_options.metrics);
+    if (!started.ok()) return started.status();
+    endpoint = *std::move(started);
+    spdlog::info("metrics on http://{}/metrics", endpoint->address());
+  }
+
+  absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Create(std::move(engine_options));
   if (!engine.ok()) return engine.status();
   if (absl::Status loaded = LoadModels(config, engine->get()); !loaded.ok()) return loaded;
 
   signals->Serve();
   absl::StatusOr<std::unique_ptr<Server>> server =
-      Server::Start(MakeServerOptions(config), engine->get(), keys.get());
+      Server::Start(server_options, engine->get(), keys.get());
   if (!server.ok()) return server.status();
   std::printf("listening on %s\n", (*server)->address().c_str());
   std::fflush(stdout);
@@ -168,7 +163,7 @@ int main(int argc, char** argv) {
   mallopt(M_TRIM_THRESHOLD, 1 << 30);
   // Lives as long as its thread: until the process ends.
   auto* const signals = new Signals();
-  SetUpLog(parsed.config->log_level());
+  SetUpLog(parsed.config->log_level(), parsed.config->log_format());
   for (const std::string& warning : parsed.warnings) spdlog::warn("{}", warning);
   if (absl::Status served = Serve(*parsed.config, signals); !served.ok()) {
     spdlog::error("{}", std::string(served.message()));

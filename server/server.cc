@@ -161,6 +161,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   runs.max_pending_bytes = options.max_pending_bytes;
   runs.max_log_bytes = options.max_log_bytes;
   runs.slow_reader_timeout = options.slow_reader_timeout;
+  runs.metrics = options.metrics;
   server->registry_ = std::make_shared<RunRegistry>(runs);
   server->pool_ = std::make_unique<WorkerPool>(kPoolThreads, kPoolWaiting);
   WeftService::Options service;
@@ -208,10 +209,28 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   const size_t colon = options.listen.rfind(':');
   server->address_ = absl::StrCat(options.listen.substr(0, colon), ":", server->port_);
   server->watcher_ = std::thread([registry = server->registry_] { registry->Watch(); });
-  if (auto* health = server->server_->GetHealthCheckService(); health != nullptr) {
-    health->SetServingStatus(v1::Weft::service_full_name(), true);
-  }
+  server->WatchModels(options, engine);
   return server;
+}
+
+void Server::WatchModels(const ServerOptions& options, Engine* engine) {
+  grpc::HealthCheckServiceInterface* const health = server_->GetHealthCheckService();
+  const std::string service = v1::Weft::service_full_name();
+  if (options.metrics != nullptr) {
+    options.metrics->pending_result_bytes_limit.Set(static_cast<double>(options.max_pending_bytes));
+    options.metrics->Observe(engine);
+  }
+  health->SetServingStatus(service, true);
+  canary_ = std::make_unique<Canary>(
+      engine, options.canary,
+      [health, service](const std::string& model, bool well, bool all_well) {
+        health->SetServingStatus(absl::StrCat(service, "/", model), well);
+        health->SetServingStatus(service, all_well);
+      },
+      options.metrics);
+  // Before anybody can ask.
+  canary_->Step(absl::Now());
+  canary_thread_ = std::thread([canary = canary_.get()] { canary->Run(); });
 }
 
 Server::~Server() { Shutdown(absl::Now()); }
@@ -220,7 +239,10 @@ void Server::Shutdown(absl::Time deadline) {
   absl::MutexLock lock(&shutdown_mutex_);
   if (server_ != nullptr) {
     registry_->StopAccepting();
-    if (auto* health = server_->GetHealthCheckService(); health != nullptr) health->Shutdown();
+    server_->GetHealthCheckService()->Shutdown();
+    canary_->Stop();
+    canary_thread_.join();
+    canary_ = nullptr;
     if (!registry_->WaitUntilEmpty(deadline)) {
       registry_->EndAll(absl::UnavailableError("the server shut down before the run had ended"));
       registry_->WaitUntilEmpty(absl::Now() + kFlush);
@@ -228,6 +250,7 @@ void Server::Shutdown(absl::Time deadline) {
     // Other calls get a moment, then all are cancelled; returns when every callback has.
     server_->Shutdown(absl::ToChronoTime(absl::Now() + absl::Milliseconds(200)));
     server_ = nullptr;
+    if (registry_->metrics() != nullptr) registry_->metrics()->Observe(nullptr);
   }
   pool_ = nullptr;
   registry_->StopWatching();

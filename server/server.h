@@ -11,7 +11,9 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "engine/engine.h"
+#include "server/canary.h"
 #include "server/keys/key_store.h"
+#include "server/metrics/metrics.h"
 #include "server/tls.h"
 
 namespace grpc {
@@ -39,6 +41,9 @@ struct ServerOptions {
   absl::Duration slow_reader_timeout = absl::Seconds(60);
   /// Kinds beyond the base contract that the engine executes.
   std::vector<std::string> features;
+  Canary::Options canary;
+  /// Null: nothing is counted.
+  std::shared_ptr<metrics::Metrics> metrics;
 };
 
 /// Whether `listen` is an address that may be listened on: kInvalidArgument if it is not HOST:PORT,
@@ -51,6 +56,10 @@ absl::Status CheckAddress(const std::string& listen, bool open);
 absl::Status CheckListen(const std::string& listen, bool open);
 
 /// The gRPC server: weft.v1.Weft on an engine, with health (grpc.health.v1) and reflection.
+///
+/// Health answers for the process (the empty name), for `weft.v1.Weft`, which serves while every
+/// model is well, and for `weft.v1.Weft/MODEL`; see Canary. A server that shuts down serves
+/// nothing.
 ///
 /// Thread-safe.
 class Server {
@@ -72,13 +81,16 @@ class Server {
 
  private:
   Server();
+  void WatchModels(const ServerOptions& options, Engine* engine);
 
   std::shared_ptr<RunRegistry> registry_;
   std::unique_ptr<WorkerPool> pool_;
   std::unique_ptr<WeftService> service_;
   std::shared_ptr<grpc::ServerCredentials> credentials_;
   std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<Canary> canary_;
   std::thread watcher_;
+  std::thread canary_thread_;
   int port_ = 0;
   std::string address_;
   absl::Mutex shutdown_mutex_;

@@ -42,6 +42,7 @@ absl::StatusOr<Planned> PlanCache::Get(const graph::Program& program,
   planned.check = std::make_shared<const PlanCheck>(*std::move(check));
 
   absl::MutexLock lock(&mutex_);
+  ++misses_;
   if (instructions_ > kMaxInstructions) {
     entries_.clear();
     instructions_ = 0;
@@ -62,6 +63,11 @@ absl::StatusOr<Planned> PlanCache::Get(const graph::Program& program,
 uint64_t PlanCache::hits() const {
   absl::MutexLock lock(&mutex_);
   return hits_;
+}
+
+uint64_t PlanCache::misses() const {
+  absl::MutexLock lock(&mutex_);
+  return misses_;
 }
 
 }  // namespace weft::plan

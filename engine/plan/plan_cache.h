@@ -31,7 +31,9 @@ class PlanCache {
   absl::StatusOr<Planned> Get(const graph::Program& program, absl::Span<const RowCount> rows)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
+  /// Programs that were found, and those that were planned or checked anew and valid.
   uint64_t hits() const ABSL_LOCKS_EXCLUDED(mutex_);
+  uint64_t misses() const ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   struct Entry {
@@ -46,6 +48,7 @@ class PlanCache {
   /// Of all entries; when it is too much everything is dropped, which costs a plan each.
   size_t instructions_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t hits_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t misses_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace weft::plan

@@ -32,6 +32,8 @@ ServerOptions MakeServerOptions(const Config& config) {
   options.max_runs = config.max_runs();
   options.max_pending_bytes = *ParseBytes(config.max_pending_bytes());
   options.slow_reader_timeout = absl::Seconds(config.slow_reader_timeout());
+  options.canary.period = absl::Seconds(config.canary_seconds());
+  options.canary.timeout = absl::Seconds(config.canary_timeout_seconds());
   return options;
 }
 

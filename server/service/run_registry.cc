@@ -27,6 +27,7 @@ absl::Status RunRegistry::Add(std::shared_ptr<ActiveRun> run) {
   }
   const ActiveRun* key = run.get();
   runs_.emplace(key, std::move(run));
+  if (options_.metrics != nullptr) options_.metrics->active_runs.Increment();
   return absl::OkStatus();
 }
 
@@ -37,6 +38,7 @@ void RunRegistry::Remove(const ActiveRun* run) {
   if (found == runs_.end()) return;
   removed = std::move(found->second);
   runs_.erase(found);
+  if (options_.metrics != nullptr) options_.metrics->active_runs.Decrement();
 }
 
 void RunRegistry::StopAccepting() {
@@ -70,6 +72,7 @@ bool RunRegistry::TryTakeBytes(const std::string& key, uint64_t bytes) {
   }
   pending_bytes_ += bytes;
   if (bytes > 0) pending_by_key_[key] = own;
+  CountPendingBytes();
   return true;
 }
 
@@ -77,9 +80,15 @@ void RunRegistry::GiveBytes(const std::string& key, uint64_t bytes) {
   if (bytes == 0) return;
   absl::MutexLock lock(&mutex_);
   pending_bytes_ -= bytes;
+  CountPendingBytes();
   const auto found = pending_by_key_.find(key);
   found->second -= bytes;
   if (found->second == 0) pending_by_key_.erase(found);
+}
+
+void RunRegistry::CountPendingBytes() const {
+  if (options_.metrics == nullptr) return;
+  options_.metrics->pending_result_bytes.Set(static_cast<double>(pending_bytes_));
 }
 
 uint64_t RunRegistry::pending_bytes() const {

@@ -11,6 +11,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "engine/engine.h"
+#include "server/metrics/metrics.h"
 
 namespace weft::server {
 
@@ -36,10 +37,13 @@ class RunRegistry {
     /// Of log text that waits for one reader.
     uint64_t max_log_bytes = uint64_t{1} << 20;
     absl::Duration slow_reader_timeout = absl::Seconds(60);
+    /// Null: nothing is counted.
+    std::shared_ptr<metrics::Metrics> metrics;
   };
   explicit RunRegistry(Options options) : options_(options) {}
 
   const Options& options() const { return options_; }
+  const std::shared_ptr<metrics::Metrics>& metrics() const { return options_.metrics; }
 
   /// kUnavailable once StopAccepting was called, kResourceExhausted when there are `max_runs`.
   absl::Status Add(std::shared_ptr<ActiveRun> run);
@@ -71,6 +75,7 @@ class RunRegistry {
 
  private:
   void Sweep(absl::Time now);
+  void CountPendingBytes() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
 
   const Options options_;
   mutable absl::Mutex mutex_;

@@ -99,6 +99,9 @@ class FakeEngine final : public Engine {
     return rows;
   };
 
+  /// What every model says of itself.
+  ModelStats stats;
+
   FakeEngine() { AddModel("atlas"); }
 
   void AddModel(const std::string& name) {
@@ -108,6 +111,15 @@ class FakeEngine final : public Engine {
     info->summary.fingerprint = "fake";
     info->modules.push_back({.path = "", .type = "Fake"});
     models_[name] = std::move(info);
+  }
+
+  /// A site of one element, after those that the model has.
+  void AddSite(const std::string& model, const std::string& module, graph::DType dtype) {
+    auto info = std::make_shared<ModelInfo>(*models_.at(model));
+    info->sites.push_back(
+        {.site = {.module = module},
+         .value = {graph::Pattern::Tensor{.dtype = dtype, .shape = {{.constant = 1}}}}});
+    models_[model] = std::move(info);
   }
 
   absl::Status LoadModel(const std::string& name, const std::string&) override {
@@ -132,6 +144,10 @@ class FakeEngine final : public Engine {
     return submissions_;
   }
   absl::StatusOr<uint64_t> CountModuleCalls(const std::string&) const override { return 0; }
+  absl::StatusOr<ModelStats> GetStats(const std::string& name) const override {
+    if (absl::Status found = GetModel(name).status(); !found.ok()) return found;
+    return stats;
+  }
   absl::StatusOr<std::vector<TokenPieces>> Tokenize(const std::string&,
                                                     const std::vector<std::string>& texts,
                                                     bool special_tokens) const override {
