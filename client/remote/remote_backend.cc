@@ -1,15 +1,19 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <limits>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "client/remote/messages.h"
+#include "client/remote/retry.h"
 #include "client/remote/run_call.h"
 #include "client/remote/tls.h"
 #include "engine/graph/codec.h"
@@ -23,6 +27,15 @@ namespace {
 constexpr int kMaxMessageBytes = 64 << 20;  // of a model's tree; chunks are far smaller
 // Lets the server's own end of a run arrive before the connection's deadline.
 constexpr absl::Duration kDeadlineSlack = absl::Milliseconds(250);
+constexpr absl::Duration kKeepaliveTime = absl::Seconds(60);
+constexpr absl::Duration kKeepaliveTimeout = absl::Seconds(20);
+// To ask for the server's version, when something went wrong already.
+constexpr absl::Duration kVersionTimeout = absl::Seconds(5);
+
+int ToMilliseconds(absl::Duration duration) {
+  return static_cast<int>(
+      std::clamp<int64_t>(absl::ToInt64Milliseconds(duration), 1, std::numeric_limits<int>::max()));
+}
 
 class RemoteBackend final : public Backend {
  public:
@@ -127,16 +140,27 @@ class RemoteBackend final : public Backend {
 
   absl::Status Run(const std::string& model, const Program& program, const RunSettings& settings,
                    absl::FunctionRef<void(RunEvent)> on_event) override {
-    grpc::ClientContext context;
-    if (absl::Status status = Prepare(settings.deadline + kDeadlineSlack, &context); !status.ok()) {
-      return status;
+    const absl::Time deadline = absl::Now() + settings.deadline;
+    v1::RunRequest request = MakeRequest(model, program, settings);
+    Backoff backoff(options_.retry, deadline);
+    while (true) {
+      bool not_begun = false;
+      const absl::Status status =
+          RunOnce(request, deadline, settings.cancellation, on_event, &not_begun);
+      if (!not_begun) return status;
+      const absl::Time now = absl::Now();
+      const std::optional<absl::Duration> delay = backoff.Next(status, now);
+      if (!delay) return status;
+      on_event(event::Waiting{status, *delay});
+      if (!Sleep(*delay, settings.cancellation)) {
+        return absl::CancelledError("the run was cancelled before it began");
+      }
+      if (deadline != absl::InfiniteFuture()) {
+        // What is left of it: above 0, as the back-off stays within the deadline.
+        const absl::Duration left = std::max(deadline - absl::Now(), absl::Milliseconds(1));
+        request.mutable_options()->set_deadline_seconds(absl::ToDoubleSeconds(left));
+      }
     }
-    const std::shared_ptr<void> cancel =
-        settings.cancellation.OnCancel([&context] { context.TryCancel(); });
-    RunCall call(channel_, &context, options_.max_result_bytes, on_event);
-    const RunCall::End end = call.Run(MakeRequest(model, program, settings));
-    if (!end.transport.ok()) return Named(FromGrpc(end.transport));
-    return end.status;
   }
 
  private:
@@ -145,6 +169,17 @@ class RemoteBackend final : public Backend {
                                                     absl::Status* setup) {
     grpc::ChannelArguments arguments;
     arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
+    // Back-off is this library's: a channel that waited longer would refuse its attempts unmade.
+    arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS,
+                     ToMilliseconds(options.retry.initial_backoff / 2));
+    arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS,
+                     ToMilliseconds(options.retry.max_backoff / 2));
+    arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, ToMilliseconds(options.connect_timeout));
+    // While a call is open, so that a run without a deadline does not wait for a machine that is
+    // gone.
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, ToMilliseconds(kKeepaliveTime));
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, ToMilliseconds(kKeepaliveTimeout));
+    arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
     arguments.SetUserAgentPrefix(absl::StrCat("weft-client/", kVersion));
     absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> credentials =
         MakeCredentials(options);
@@ -170,30 +205,69 @@ class RemoteBackend final : public Backend {
     return request;
   }
 
-  absl::Status Prepare(absl::Duration timeout, grpc::ClientContext* context) const {
+  absl::Status RunOnce(const v1::RunRequest& request, absl::Time deadline,
+                       const Cancellation& cancellation, absl::FunctionRef<void(RunEvent)> on_event,
+                       bool* not_begun) const {
+    grpc::ClientContext context;
+    if (absl::Status status = Prepare(deadline + kDeadlineSlack, &context); !status.ok()) {
+      return status;
+    }
+    const std::shared_ptr<void> cancel = cancellation.OnCancel([&context] { context.TryCancel(); });
+    RunCall call(channel_, &context, options_.max_result_bytes, on_event);
+    const RunCall::End end = call.Run(request);
+    *not_begun = end.not_begun;
+    return end.transport.ok() ? Explain(end.status) : Named(end.transport);
+  }
+
+  /// What this client cannot read may be a newer server's.
+  absl::Status Explain(const absl::Status& status) const {
+    if (status.code() != absl::StatusCode::kDataLoss) return status;
+    grpc::ClientContext context;
+    v1::ServerInfo info;
+    if (!Prepare(absl::Now() + kVersionTimeout, &context).ok() ||
+        !stub_->GetServerInfo(&context, v1::GetServerInfoRequest(), &info).ok() ||
+        graph::CompareVersions(kVersion, info.version()).value_or(0) >= 0) {
+      return status;
+    }
+    return absl::UnimplementedError(
+        absl::StrCat(std::string(status.message()), "\n  hint: the server is ", info.version(),
+                     ", this client ", kVersion, ": upgrade the client"));
+  }
+
+  absl::Status Prepare(absl::Time deadline, grpc::ClientContext* context) const {
     if (!setup_.ok()) return setup_;
     if (!api_key_.empty()) context->AddMetadata("authorization", "Bearer " + api_key_);
-    if (timeout != absl::InfiniteDuration()) {
-      context->set_deadline(absl::ToChronoTime(absl::Now() + timeout));
-    }
+    if (deadline != absl::InfiniteFuture()) context->set_deadline(absl::ToChronoTime(deadline));
     return absl::OkStatus();
   }
 
+  /// A call that only reads, tried again where that is safe.
   template <typename Request, typename Response>
   absl::Status Call(grpc::Status (v1::Weft::Stub::*method)(grpc::ClientContext*, const Request&,
                                                            Response*),
                     const Request& request, Response* response) const {
-    grpc::ClientContext context;
-    if (absl::Status status = Prepare(options_.timeout, &context); !status.ok()) return status;
-    return Named(FromGrpc(((*stub_).*method)(&context, request, response)));
+    const absl::Time deadline = absl::Now() + options_.timeout;
+    Backoff backoff(options_.retry, deadline);
+    while (true) {
+      grpc::ClientContext context;
+      if (absl::Status status = Prepare(deadline, &context); !status.ok()) return status;
+      const absl::Status status = Named(((*stub_).*method)(&context, request, response));
+      if (status.ok()) return status;
+      const std::optional<absl::Duration> delay = backoff.Next(status, absl::Now());
+      if (!delay) return status;
+      if (options_.retry.on_wait) options_.retry.on_wait({status, *delay});
+      absl::SleepFor(*delay);
+    }
   }
 
   /// Errors of the connection say whose it was.
-  absl::Status Named(absl::Status status) const {
-    if (status.code() != absl::StatusCode::kUnavailable) return status;
-    const std::string message(status.message());
-    return absl::UnavailableError(absl::StrCat("no answer from ", target_, ": ", message,
-                                               ExplainTls(message, UsesTls(options_))));
+  absl::Status Named(const grpc::Status& status) const {
+    if (status.error_code() != grpc::StatusCode::UNAVAILABLE || !status.error_details().empty()) {
+      return FromGrpc(status);
+    }
+    return absl::UnavailableError(
+        absl::StrCat("no answer from ", target_, ": ", status.error_message(),
+                     ExplainTls(status.error_message(), UsesTls(options_))));
   }
 
   const std::string target_;

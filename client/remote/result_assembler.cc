@@ -49,6 +49,7 @@ absl::Status ResultAssembler::AddParts(const v1::Value& value, int depth) {
                          " bytes, this client's limit (max_result_bytes)"));
       }
       total_bytes_ += part.bytes;
+      bytes_ += part.bytes;
       // Before memory is taken: do the size, shape and dtype agree?
       static const char kAnywhere = 0;
       const void* aligned = reinterpret_cast<const void*>(kAlignment);
@@ -94,6 +95,7 @@ absl::Status ResultAssembler::Begin(const v1::Result& result) {
   begun_ = true;
   name_ = result.name();
   value_ = result.value();
+  bytes_ = received_ = 0;
   parts_.clear();
   part_ = 0;
   if (absl::Status status = AddParts(value_, 0); !status.ok()) return status;
@@ -118,6 +120,7 @@ absl::Status ResultAssembler::Append(absl::string_view piece) {
   Part& part = parts_[part_];
   std::memcpy(part.buffer.get() + part.received, piece.data(), piece.size());
   part.received += piece.size();
+  received_ += piece.size();
   chunk_left_ -= piece.size();
   if (chunk_left_ == 0) SkipFull();
   return absl::OkStatus();

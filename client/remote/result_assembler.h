@@ -35,6 +35,9 @@ class ResultAssembler {
   /// True if a result is complete and was not taken.
   bool ready() const { return begun_ && done(); }
   const std::string& name() const { return name_; }
+  /// Of the result that was begun last: how many bytes it has, and how many of them came.
+  uint64_t bytes() const { return bytes_; }
+  uint64_t received() const { return received_; }
   /// The value. Needs ready().
   absl::StatusOr<Value> Take();
 
@@ -56,6 +59,7 @@ class ResultAssembler {
   bool begun_ = false;
   std::string name_;
   v1::Value value_;
+  uint64_t bytes_ = 0, received_ = 0;
   std::vector<Part> parts_;  // in the order of their chunks
   size_t part_ = 0;          // that is being received
   uint64_t chunk_left_ = 0;

@@ -150,6 +150,7 @@ bool RunCall::WaitFor(const void* tag) {
   void* got = nullptr;
   bool ok = false;
   while (queue_.Next(&got, &ok)) {
+    if (got == Tag(kWriteTag)) unsent_ = !ok;
     if (got == tag) return ok;
   }
   return false;
@@ -178,6 +179,8 @@ RunCall::End RunCall::Run(const v1::RunRequest& request) {
   }
   stream_->Finish(&end.transport, Tag(kFinishTag));
   finished_ = WaitFor(Tag(kFinishTag));
+  const bool refused = ended_ ? !end_.ok() : !end.transport.error_details().empty();
+  end.not_begun = broken.ok() && !began_ && (refused || (unsent_ && !ended_));
   if (!broken.ok()) {
     end.transport = grpc::Status::OK;
     end.status = broken;
@@ -206,6 +209,7 @@ absl::Status RunCall::Handle(grpc::ByteBuffer* message) {
     Cursor event = events.Split(*bytes);
     absl::Status status;
     if (std::optional<Chunk> chunk = FindChunk(event)) {
+      began_ = true;
       status = assembler_.BeginChunk(chunk->tensor, chunk->offset, chunk->bytes.left());
       while (status.ok() && chunk->bytes.left() > 0) {
         status = assembler_.Append(chunk->bytes.Next());
@@ -226,7 +230,12 @@ absl::Status RunCall::Handle(grpc::ByteBuffer* message) {
 }
 
 absl::Status RunCall::Deliver() {
-  if (!assembler_.ready()) return absl::OkStatus();
+  if (!assembler_.ready()) {
+    if (assembler_.received() > 0) {
+      on_event_(event::Receiving{assembler_.name(), assembler_.received(), assembler_.bytes()});
+    }
+    return absl::OkStatus();
+  }
   std::string name = assembler_.name();
   absl::StatusOr<Value> value = assembler_.Take();
   if (!value.ok()) return value.status();
@@ -235,6 +244,7 @@ absl::Status RunCall::Deliver() {
 }
 
 absl::Status RunCall::HandleEvent(const v1::RunEvent& event) {
+  began_ = began_ || !event.has_failed();
   switch (event.event_case()) {
     case v1::RunEvent::kAccepted:
       on_event_(FromMessage(event.accepted()));

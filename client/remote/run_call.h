@@ -28,6 +28,9 @@ class RunCall {
     grpc::Status transport;
     /// How the run ended, where the transport is OK.
     absl::Status status;
+    /// True if the run certainly did not begin: its request did not leave, or the server refused it
+    /// itself.
+    bool not_begun = false;
   };
   End Run(const v1::RunRequest& request);
 
@@ -36,7 +39,7 @@ class RunCall {
   bool WaitFor(const void* tag);
   absl::Status Handle(grpc::ByteBuffer* message);
   absl::Status HandleEvent(const v1::RunEvent& event);
-  /// Pass on a result whose bytes are there.
+  /// Pass on a result whose bytes are there, or how many of them are.
   absl::Status Deliver();
 
   grpc::ClientContext* const context_;
@@ -45,6 +48,8 @@ class RunCall {
   grpc::ByteBuffer incoming_;  // gRPC's until its read is done
   grpc::CompletionQueue queue_;
   std::unique_ptr<grpc::GenericClientAsyncReaderWriter> stream_;
+  bool unsent_ = false;    // the request, whole
+  bool began_ = false;     // by any event but failed
   bool ended_ = false;     // by completed or failed
   bool finished_ = false;  // the call has its status
   absl::Status end_;

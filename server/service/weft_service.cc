@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 #include <optional>
+#include <type_traits>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -12,6 +13,7 @@
 #include "absl/time/clock.h"
 #include "engine/graph/codec.h"
 #include "engine/graph/text.h"
+#include "server/service/client_version.h"
 #include "server/service/messages.h"
 #include "server/service/status.h"
 #include "server/service/wire.h"
@@ -77,6 +79,21 @@ absl::StatusOr<RunOptions> DecodeOptions(const v1::RunOptions& options, const ke
   decoded.seed = options.seed();
   decoded.access.weights = keys::HasScope(key, keys::kWeightsScope);
   return decoded;
+}
+
+// What this server cannot parse may be a newer client's.
+template <class Request>
+absl::Status Parse(const grpc::ByteBuffer& bytes, uint64_t max_bytes, Request* message) {
+  absl::Status parsed = ParseRequest(bytes, max_bytes, message);
+  if (parsed.ok() || !std::is_same_v<Request, v1::RunRequest>) return parsed;
+  return WithVersions(parsed, FindClientVersion(bytes));
+}
+
+// And so may what it does not execute.
+template <class Request>
+absl::Status Explain(const absl::Status& status, const grpc::ByteBuffer& request) {
+  if (!std::is_same_v<Request, v1::RunRequest> || !absl::IsUnimplemented(status)) return status;
+  return WithVersions(status, FindClientVersion(request));
 }
 
 keys::Key Anyone() {
@@ -152,10 +169,10 @@ grpc::ServerUnaryReactor* WeftService::Answer(const char* method, const std::str
   const bool taken = Dispatch(*request, [=, this, key = std::move(key)] {
     const absl::Status status = CatchAll(method, [&] {
       Request message;
-      absl::Status parsed = ParseRequest(*request, options_.request_bytes, &message);
+      absl::Status parsed = Parse(*request, options_.request_bytes, &message);
       if (!parsed.ok()) return parsed;
       Response answer;
-      absl::Status handled = handler(key, message, &answer);
+      absl::Status handled = Explain<Request>(handler(key, message, &answer), *request);
       if (handled.ok()) *response = Serialize(answer);
       return handled;
     });
@@ -188,8 +205,9 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* WeftService::Run(grpc::CallbackServe
   // The buffer is shared: gRPC's own may be gone when the pool comes to it.
   const bool taken =
       Dispatch(*request, [this, stream, call_deadline, key = std::move(key), bytes = *request] {
-        const absl::Status started =
-            CatchAll("Run", [&] { return StartRun(key, bytes, call_deadline, stream.get()); });
+        const absl::Status started = CatchAll("Run", [&] {
+          return Explain<v1::RunRequest>(StartRun(key, bytes, call_deadline, stream.get()), bytes);
+        });
         if (!started.ok()) stream->End(started);
       });
   if (!taken) stream->End(Busy());
@@ -199,7 +217,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* WeftService::Run(grpc::CallbackServe
 absl::Status WeftService::StartRun(const keys::Key& key, const grpc::ByteBuffer& bytes,
                                    absl::Time call_deadline, RunStream* stream) {
   v1::RunRequest request;
-  if (absl::Status parsed = ParseRequest(bytes, options_.request_bytes, &request); !parsed.ok()) {
+  if (absl::Status parsed = Parse(bytes, options_.request_bytes, &request); !parsed.ok()) {
     return parsed;
   }
   if (absl::Status allowed = keys::RequireModel(key, request.model()); !allowed.ok()) {

@@ -5,13 +5,14 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "weft/v1/weft.grpc.pb.h"
+#include "tests/client/scripted_server.h"
 
 namespace weft::client_test {
 namespace {
@@ -21,61 +22,11 @@ using ::testing::HasSubstr;
 
 constexpr char kProgram[] = "invoke \"hi\" {\n%h = read h.output\nsave h = %h\n}\n";
 
-/// A server that plays what a test scripted.
-class ScriptedService final : public v1::Weft::Service {
- public:
-  std::function<grpc::Status(grpc::ServerContext*, const v1::RunRequest&,
-                             grpc::ServerWriter<v1::RunEvents>*)>
-      run;
-  std::string authorization;
-
-  grpc::Status Run(grpc::ServerContext* context, const v1::RunRequest* request,
-                   grpc::ServerWriter<v1::RunEvents>* writer) override {
-    return run(context, *request, writer);
-  }
-  grpc::Status WhoAmI(grpc::ServerContext* context, const v1::WhoAmIRequest*,
-                      v1::WhoAmIResponse* response) override {
-    const auto found = context->client_metadata().find("authorization");
-    if (found != context->client_metadata().end()) {
-      authorization = std::string(found->second.data(), found->second.size());
-    }
-    response->set_key_id("k1");
-    return grpc::Status::OK;
-  }
-  grpc::Status GetModel(grpc::ServerContext*, const v1::GetModelRequest* request,
-                        v1::Model* model) override {
-    if (request->name() != "toy") {
-      v1::Error error;
-      error.set_message("no such model");
-      error.set_hint("there is toy");
-      return grpc::Status(grpc::StatusCode::NOT_FOUND, "short", error.SerializeAsString());
-    }
-    model->mutable_summary()->set_name("toy");
-    v1::SiteInfo* site = model->add_sites();
-    site->set_module("h");
-    site->set_point(v1::Site::POINT_OUTPUT);
-    v1::TensorPattern* pattern = site->mutable_value()->mutable_tensor();
-    pattern->set_dtype(v1::DTYPE_F32);
-    pattern->add_shape()->set_batch(1);
-    pattern->add_shape()->set_constant(4);
-    model->add_modules();
-    model->add_modules()->set_path("h");
-    return grpc::Status::OK;
-  }
-};
-
 class RemoteBackendTest : public ::testing::Test {
  protected:
-  RemoteBackendTest() {
-    grpc::ServerBuilder builder;
-    int port = 0;
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
-    builder.RegisterService(&service_);
-    server_ = builder.BuildAndStart();
-    target_ = absl::StrCat("127.0.0.1:", port);
+  RemoteBackendTest() : target_(server_.Start(&service_)) {
     program_ = Program::Parse(kProgram).value();
   }
-  ~RemoteBackendTest() override { server_->Shutdown(std::chrono::system_clock::now()); }
 
   std::shared_ptr<Backend> MakeBackend(RemoteOptions options = {}) {
     return MakeRemoteBackend(target_, options);
@@ -96,8 +47,13 @@ class RemoteBackendTest : public ::testing::Test {
       if (one_message) writer->Write(message);
       return end;
     };
-    return MakeBackend(options)->Run("toy", *program_, {},
-                                     [this](RunEvent event) { got_.push_back(event); });
+    return MakeBackend(options)->Run("toy", *program_, {}, [this](RunEvent event) {
+      if (auto* receiving = std::get_if<event::Receiving>(&event)) {
+        receiving_.push_back(*receiving);
+      } else {
+        got_.push_back(event);
+      }
+    });
   }
 
   static v1::RunEvent ResultEvent(int64_t elements, uint32_t tensor) {
@@ -119,24 +75,20 @@ class RemoteBackendTest : public ::testing::Test {
     event.mutable_chunk()->set_data(values.data(), 4 * values.size());
     return event;
   }
-  static v1::RunEvent CompletedEvent() {
-    v1::RunEvent event;
-    event.mutable_completed()->mutable_cost()->set_tokens(7);
-    return event;
-  }
 
   ScriptedService service_;
-  std::unique_ptr<grpc::Server> server_;
-  std::string target_;
+  ScriptedServer server_;
+  const std::string target_;
   std::optional<Program> program_;
-  bool one_message_ = false;  // all events, or one for each
-  std::vector<RunEvent> got_;
+  bool one_message_ = false;   // all events, or one for each
+  std::vector<RunEvent> got_;  // but these:
+  std::vector<event::Receiving> receiving_;
 };
 
 TEST_F(RemoteBackendTest, SendsTheKeyAndReadsTheModel) {
   absl::StatusOr<Client> client = Client::Connect(target_, {.api_key = "weft_a_b\n"});
   ASSERT_TRUE(client.ok()) << client.status();
-  EXPECT_EQ(service_.authorization, "Bearer weft_a_b");
+  EXPECT_EQ(service_.authorization(), "Bearer weft_a_b");
   absl::StatusOr<LanguageModel> model = client->OpenLanguageModel("toy");
   ASSERT_TRUE(model.ok()) << model.status();
   EXPECT_EQ(model->description().sites[0].type, "float32[B, 4]");
@@ -189,6 +141,17 @@ TEST_F(RemoteBackendTest, AssemblesResultsThatTravelTogether) {
 TEST_F(RemoteBackendTest, AcceptsTheFirstTensorsNumberLeftOut) {
   ASSERT_TRUE(Run({ResultEvent(1, 0), ChunkEvent(0, 0, {4}), CompletedEvent()}).ok());
   EXPECT_EQ(std::get_if<event::Result>(&got_[0])->value.tensor().item(), 4);
+}
+
+TEST_F(RemoteBackendTest, TellsHowMuchOfAResultHasCome) {
+  ASSERT_TRUE(Run({ResultEvent(3, 0), ChunkEvent(0, 0, {1}), ChunkEvent(0, 4, {2, 3}),
+                   ResultEvent(1, 1), ChunkEvent(1, 0, {4}), CompletedEvent()})
+                  .ok());
+  EXPECT_EQ(got_.size(), 3u);
+  ASSERT_EQ(receiving_.size(), 1u);
+  EXPECT_EQ(receiving_[0].name, "h");
+  EXPECT_EQ(receiving_[0].bytes, 4u);
+  EXPECT_EQ(receiving_[0].of, 12u);
 }
 
 TEST_F(RemoteBackendTest, AFailedRunGivesItsErrorWithTheStatement) {

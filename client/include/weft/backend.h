@@ -120,6 +120,12 @@ struct Running {};
 struct Log {
   std::string label, text;
 };
+/// A result that takes more than one piece: `bytes` of its `of` bytes have come.
+struct Receiving {
+  std::string name;
+  uint64_t bytes = 0;
+  uint64_t of = 0;
+};
 struct Result {
   std::string name;
   Value value;
@@ -133,9 +139,15 @@ struct Completed {
   std::string fingerprint;
   RunCost cost;
 };
+/// Refused with `reason` before it began; it is tried again after `delay` (RetryPolicy).
+struct Waiting {
+  absl::Status reason;
+  absl::Duration delay;
+};
 }  // namespace event
-using RunEvent = std::variant<event::Accepted, event::Queued, event::Running, event::Log,
-                              event::Result, event::Missing, event::Completed>;
+using RunEvent =
+    std::variant<event::Accepted, event::Queued, event::Running, event::Log, event::Receiving,
+                 event::Result, event::Missing, event::Completed, event::Waiting>;
 
 /// Ends the runs that it was given to, from any thread. Copies are one switch. Thread-safe.
 class Cancellation {
@@ -156,7 +168,7 @@ class Cancellation {
 
 /// How to run a program.
 struct RunSettings {
-  /// The run ends with kDeadlineExceeded after this time.
+  /// The run ends with kDeadlineExceeded after this time, waits before further attempts included.
   absl::Duration deadline = absl::InfiniteDuration();
   /// A pass of its own, without other users' rows.
   bool exclusive = false;
@@ -192,6 +204,24 @@ class Backend {
                            absl::FunctionRef<void(RunEvent)> on_event) = 0;
 };
 
+/// When a call that came to nothing is made again.
+///
+/// Calls that only read are, where nobody answered. A run is only where it certainly had not begun:
+/// its request did not leave, or the server refused it as unavailable. A run whose connection broke
+/// later is not: it may have been charged for.
+struct RetryPolicy {
+  /// In all; 1: never try again.
+  int attempts = 4;
+  /// Before the second attempt, doubled before each one after it, and shortened by up to a half at
+  /// random.
+  absl::Duration initial_backoff = absl::Milliseconds(100);
+  absl::Duration max_backoff = absl::Seconds(5);
+  /// Also wait as long as a limit's refusal says (ErrorDetails::retry_after_seconds).
+  bool wait_for_limits = false;
+  /// Told of each wait, on the thread that waits; of a run's there is event::Waiting instead.
+  std::function<void(const event::Waiting&)> on_wait;
+};
+
 /// How to reach a server.
 struct RemoteOptions {
   /// `weft_<id>_<secret>`; empty for a server without keys.
@@ -205,8 +235,11 @@ struct RemoteOptions {
   /// needed all the same.
   std::string cert_file;
   std::string key_file;
-  /// Of the first contact, and of every call but runs.
+  /// Of every call but runs (which have RunSettings::deadline), in all its attempts.
   absl::Duration timeout = absl::Seconds(20);
+  /// Of one attempt to connect. A server that vanishes later is noticed within two minutes.
+  absl::Duration connect_timeout = absl::Seconds(20);
+  RetryPolicy retry;
   /// Results that announce more bytes than this are refused.
   uint64_t max_result_bytes = uint64_t{16} << 30;
 };
