@@ -89,12 +89,11 @@ absl::Time Canary::Step(absl::Time now) {
     Tell(gone, false);
   }
   absl::Time again = now + kLook;
+  const bool sends = options_.period > absl::ZeroDuration();
   for (auto& [name, model] : models_) {
     if (model.flight != nullptr) Look(name, &model, now);
-    if (options_.period > absl::ZeroDuration() && model.flight == nullptr && model.next <= now) {
-      Send(name, &model, now);
-      again = std::min(again, model.next);
-    }
+    if (sends && model.flight == nullptr && model.next <= now) Send(name, &model, now);
+    if (sends && model.flight == nullptr) again = std::min(again, model.next);
     if (model.flight != nullptr && !model.late) {
       again = std::min(again, model.sent + options_.timeout);
     }

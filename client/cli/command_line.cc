@@ -115,6 +115,11 @@ int Main(int argc, char** argv, LocalBackendMaker make_local) {
   command->add_option("PATTERN", pattern, "Only those whose names contain this");
   command->callback([&] { action = [&] { return ListOperators(global, pattern); }; });
 
+  std::string health_model;
+  command = app.add_subcommand("health", "Say whether the server serves: exit code 0, or 5 if not");
+  command->add_option("--model", health_model, "Whether this model is well, in particular");
+  command->callback([&] { action = [&] { return Health(global, health_model); }; });
+
   command = app.add_subcommand("whoami", "Show what the key may do");
   command->callback([&] { action = [&] { return WhoAmI(global); }; });
 

@@ -56,14 +56,18 @@ class Progress {
   const absl::Time start_ = absl::Now();
 };
 
+RemoteOptions RemoteOptionsOf(const GlobalOptions& global) {
+  return {.api_key = global.api_key,
+          .tls = global.tls,
+          .ca_file = global.ca_file,
+          .cert_file = global.cert_file,
+          .key_file = global.key_file};
+}
+
 absl::StatusOr<std::shared_ptr<Backend>> OpenBackend(const GlobalOptions& global,
                                                      const std::string& model) {
   if (global.local_folder.empty()) {
-    return MakeRemoteBackend(global.target, {.api_key = global.api_key,
-                                             .tls = global.tls,
-                                             .ca_file = global.ca_file,
-                                             .cert_file = global.cert_file,
-                                             .key_file = global.key_file});
+    return MakeRemoteBackend(global.target, RemoteOptionsOf(global));
   }
   std::string name = model;
   if (name.empty()) {
@@ -366,6 +370,16 @@ int ListOperators(const GlobalOptions& global, const std::string& pattern) {
   if (any) return kOk;
   std::cerr << "weft: no operator's name contains \"" << pattern << "\"\n";
   return kOther;
+}
+
+int Health(const GlobalOptions& global, const std::string& model) {
+  const absl::Status status = CheckHealth(global.target, RemoteOptionsOf(global), model);
+  if (!status.ok()) {
+    Report(status);
+    return kUnavailable;
+  }
+  std::cout << "serving\n";
+  return kOk;
 }
 
 int WhoAmI(const GlobalOptions& global) {

@@ -53,6 +53,8 @@ int PrintModelTree(const GlobalOptions& global, const std::string& model, const 
                    bool sites);
 int ListOperators(const GlobalOptions& global, const std::string& pattern);
 int WhoAmI(const GlobalOptions& global);
+/// kOk if the server, or `model` if it is not empty, serves; kUnavailable if not.
+int Health(const GlobalOptions& global, const std::string& model);
 
 struct NewKeyArguments {
   std::string data;

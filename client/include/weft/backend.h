@@ -249,4 +249,9 @@ struct RemoteOptions {
 std::shared_ptr<Backend> MakeRemoteBackend(const std::string& target,
                                            const RemoteOptions& options = {});
 
+/// Whether the server at `target` serves, or `model` in particular, by grpc.health.v1: needs no API
+/// key. kUnavailable if it does not or nobody answers, kNotFound if it has no such model.
+absl::Status CheckHealth(const std::string& target, const RemoteOptions& options = {},
+                         const std::string& model = "");
+
 }  // namespace weft
