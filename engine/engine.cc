@@ -3,6 +3,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
+#include <future>
 #include <map>
 #include <random>
 #include <utility>
@@ -20,9 +22,18 @@ namespace {
 
 class EngineImpl : public Engine {
  public:
-  explicit EngineImpl(EngineOptions options) : options_(std::move(options)) {
+  explicit EngineImpl(EngineOptions options)
+      : options_(std::move(options)), limits_(options_.limits) {
     std::random_device random;
     job_prefix_ = absl::StrFormat("%08x", random());
+  }
+
+  ~EngineImpl() override {
+    absl::MutexLock lock(&mutex_);
+    for (const Retired& retired : retired_) {
+      if (auto host = retired.host.lock()) host->CancelAll();
+    }
+    retired_.clear();  // waits for each
   }
 
   absl::Status LoadModel(const std::string& name, const std::string& folder) override {
@@ -33,13 +44,30 @@ class EngineImpl : public Engine {
         return absl::AlreadyExistsError(absl::StrCat("there is a model `", name, "` already"));
       }
     }
-    absl::StatusOr<std::unique_ptr<ModelHost>> host = ModelHost::Load(name, folder, options_);
-    if (!host.ok()) {
-      return absl::Status(host.status().code(),
-                          absl::StrCat("model `", name, "`: ", host.status().message()));
-    }
+    absl::StatusOr<std::unique_ptr<ModelHost>> host = Load(name, folder);
+    if (!host.ok()) return host.status();
     absl::MutexLock lock(&mutex_);
+    (*host)->SetLimits(limits_);
     hosts_.emplace(name, *std::move(host));
+    return absl::OkStatus();
+  }
+
+  absl::Status ReplaceModel(const std::string& name, const std::string& folder) override {
+    if (absl::Status found = FindHost(name).status(); !found.ok()) return found;
+    absl::StatusOr<std::unique_ptr<ModelHost>> host = Load(name, folder);
+    if (!host.ok()) return host.status();
+    absl::MutexLock lock(&mutex_);
+    (*host)->SetLimits(limits_);
+    std::shared_ptr<ModelHost>& place = hosts_[name];
+    if (place != nullptr) Retire(std::move(place));
+    place = *std::move(host);
+    return absl::OkStatus();
+  }
+
+  absl::Status UnloadModel(const std::string& name) override {
+    if (absl::Status found = FindHost(name).status(); !found.ok()) return found;
+    absl::MutexLock lock(&mutex_);
+    if (auto host = hosts_.extract(name); !host.empty()) Retire(std::move(host.mapped()));
     return absl::OkStatus();
   }
 
@@ -128,7 +156,17 @@ class EngineImpl : public Engine {
     return operators;
   }
 
-  const Limits& limits() const override { return options_.limits; }
+  Limits limits() const override {
+    absl::MutexLock lock(&mutex_);
+    return limits_;
+  }
+
+  void SetLimits(const Limits& limits) override {
+    absl::MutexLock lock(&mutex_);
+    limits_ = limits;
+    for (const auto& [name, host] : hosts_) host->SetLimits(limits);
+  }
+
   std::string device() const override { return "cpu"; }
 
   void Drain(absl::Time deadline) override {
@@ -137,6 +175,9 @@ class EngineImpl : public Engine {
     {
       absl::MutexLock lock(&mutex_);
       for (const auto& [name, host] : hosts_) hosts.push_back(host);
+      for (const Retired& retired : retired_) {
+        if (auto host = retired.host.lock()) hosts.push_back(std::move(host));
+      }
     }
     for (const auto& host : hosts) {
       if (host->AwaitIdle(deadline)) continue;
@@ -146,6 +187,33 @@ class EngineImpl : public Engine {
   }
 
  private:
+  // A model that is hosted no more, on its way out.
+  struct Retired {
+    std::weak_ptr<ModelHost> host;
+    std::future<void> gone;
+  };
+
+  absl::StatusOr<std::unique_ptr<ModelHost>> Load(const std::string& name,
+                                                  const std::string& folder) const {
+    absl::StatusOr<std::unique_ptr<ModelHost>> host = ModelHost::Load(name, folder, options_);
+    if (host.ok()) return host;
+    return absl::Status(host.status().code(),
+                        absl::StrCat("model `", name, "`: ", host.status().message()));
+  }
+
+  void Retire(std::shared_ptr<ModelHost> host) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    std::erase_if(retired_, [](const Retired& retired) {
+      return retired.gone.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+    });
+    host->Retire();
+    std::weak_ptr<ModelHost> weak = host;
+    retired_.push_back(
+        {std::move(weak), std::async(std::launch::async, [host = std::move(host)]() mutable {
+           host->AwaitIdle(absl::InfiniteFuture());
+           host.reset();
+         })});
+  }
+
   absl::StatusOr<std::shared_ptr<ModelHost>> FindHost(const std::string& name) const {
     absl::MutexLock lock(&mutex_);
     auto it = hosts_.find(name);
@@ -166,6 +234,8 @@ class EngineImpl : public Engine {
   std::atomic<bool> draining_{false};
   mutable absl::Mutex mutex_;
   std::map<std::string, std::shared_ptr<ModelHost>> hosts_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Retired> retired_ ABSL_GUARDED_BY(mutex_);
+  Limits limits_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace

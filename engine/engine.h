@@ -200,6 +200,12 @@ class Engine {
 
   /// Load a Hub folder (config.json, *.safetensors, tokenizer.json) and host it as `name`.
   virtual absl::Status LoadModel(const std::string& name, const std::string& folder) = 0;
+  /// Load the model in `folder` and host it in place of the one called `name`, which stays where
+  /// that fails. Runs that the old one has accepted finish there. kNotFound if there is none.
+  virtual absl::Status ReplaceModel(const std::string& name, const std::string& folder) = 0;
+  /// Host `name` no more: new runs are refused, those that were accepted finish, then its memory is
+  /// free. Does not wait for that. kNotFound.
+  virtual absl::Status UnloadModel(const std::string& name) = 0;
   virtual std::vector<ModelSummary> ListModels() const = 0;
   /// kNotFound, naming the models that exist.
   virtual absl::StatusOr<std::shared_ptr<const ModelInfo>> GetModel(
@@ -229,7 +235,9 @@ class Engine {
                                                       EventSink sink) = 0;
   virtual std::vector<OperatorInfo> ListOperators() const = 0;
 
-  virtual const Limits& limits() const = 0;
+  virtual Limits limits() const = 0;
+  /// Bounds of programs that are submitted from now on.
+  virtual void SetLimits(const Limits& limits) = 0;
   /// `cpu`, `cuda:0`.
   virtual std::string device() const = 0;
   /// Refuse new runs, finish those that were accepted until `deadline`, then cancel the rest.

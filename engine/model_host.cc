@@ -73,6 +73,10 @@ absl::StatusOr<TokenizerConfig> ReadTokenizerConfig(const std::string& folder) {
   return config;
 }
 
+plan::PlanLimits PlanLimitsOf(const Limits& limits) {
+  return {limits.value_elements, limits.result_bytes, limits.peak_bytes};
+}
+
 int64_t TotalRows(const std::vector<run::InvokeInput>& inputs) {
   int64_t rows = 0;
   for (const run::InvokeInput& input : inputs) rows += input.batch() * input.tokens();
@@ -87,7 +91,7 @@ HostedJob::HostedJob(std::string id, ModelHost& host, graph::Program program, pl
                      std::vector<run::InvokeInput> inputs, const RunOptions& options,
                      const Limits& limits, EventSink sink)
     : id_(std::move(id)),
-      host_(host),
+      fingerprint_(host.info()->summary.fingerprint),
       program_(std::move(program)),
       planned_(std::move(planned)),
       rows_(TotalRows(inputs)),
@@ -97,6 +101,7 @@ HostedJob::HostedJob(std::string id, ModelHost& host, graph::Program program, pl
            {limits.shared_operator_seconds, limits.operator_seconds}, options.deadline,
            host.model().pad_left()),
       queued_at_(absl::Now()),
+      host_(&host),
       sink_(std::move(sink)) {
   cost_.tokens = rows_;
   cost_.peak_bytes = planned_.check->peak_bytes;
@@ -130,9 +135,18 @@ void HostedJob::Tell(Event event) {
 
 void HostedJob::Cancel() {
   run_.Cancel();
-  if (!host_.Dequeue(*this)) return;  // a pass has it, and notices
-  run_.CheckAlive(absl::Now());
-  Finish();
+  ModelHost* host;
+  {
+    absl::MutexLock lock(&host_mutex_);
+    if (host_ == nullptr) return;
+    host = host_;
+    host->JobBegins();  // keeps it while it is asked
+  }
+  if (host->Dequeue(*this)) {  // otherwise a pass has it, and notices
+    run_.CheckAlive(absl::Now());
+    Finish();
+  }
+  host->JobEnded();
 }
 
 void HostedJob::Moved(uint32_t position) {
@@ -171,11 +185,16 @@ void HostedJob::Finish() {
   }
   if (run_.status().ok()) {
     cost_.result_bytes = planned_.check->result_bytes;
-    Tell(Completed{host_.info()->summary.fingerprint, cost_});
+    Tell(Completed{fingerprint_, cost_});
   } else {
     Tell(Failed{graph::FromStatus(run_.status())});
   }
-  host_.JobEnded();
+  ModelHost* host;
+  {
+    absl::MutexLock lock(&host_mutex_);
+    host = std::exchange(host_, nullptr);
+  }
+  host->JobEnded();
 }
 
 // --- ModelHost ----------------------------------------------------------------------------------
@@ -254,8 +273,8 @@ ModelHost::ModelHost(std::unique_ptr<models::HostedModel> model,
       model_(std::move(model)),
       tokenizer_(std::move(tokenizer)),
       pad_id_(pad_id),
-      plans_(model_->spec(), {options.limits.value_elements, options.limits.result_bytes,
-                              options.limits.peak_bytes}) {}
+      plans_(model_->spec(), PlanLimitsOf(options.limits)),
+      limits_(options.limits) {}
 
 ModelHost::~ModelHost() {
   CancelAll();
@@ -352,8 +371,8 @@ absl::StatusOr<std::vector<std::vector<int64_t>>> ModelHost::RowsOf(const graph:
 }
 
 absl::StatusOr<ModelHost::Prepared> ModelHost::Prepare(const graph::Program& program,
-                                                       const RunOptions& options) {
-  const Limits& limits = options_.limits;
+                                                       const RunOptions& options,
+                                                       const Limits& limits) {
   if (absl::Status status = graph::Check(program, {limits.nodes, limits.constant_bytes});
       !status.ok()) {
     return status;
@@ -395,7 +414,7 @@ absl::StatusOr<ModelHost::Prepared> ModelHost::Prepare(const graph::Program& pro
 
 absl::StatusOr<Validation> ModelHost::Validate(const graph::Program& program,
                                                const RunOptions& options) {
-  absl::StatusOr<Prepared> prepared = Prepare(program, options);
+  absl::StatusOr<Prepared> prepared = Prepare(program, options, limits());
   if (!prepared.ok()) return prepared.status();
   Validation validation;
   const plan::Planned& planned = prepared->planned;
@@ -415,14 +434,19 @@ absl::StatusOr<std::shared_ptr<Job>> ModelHost::Submit(std::string job_id, graph
   if (options.deadline <= absl::Now()) {
     return absl::DeadlineExceededError("the deadline has passed before the run was queued");
   }
-  absl::StatusOr<Prepared> prepared = Prepare(program, options);
+  const Limits limits = this->limits();
+  absl::StatusOr<Prepared> prepared = Prepare(program, options, limits);
   if (!prepared.ok()) return prepared.status();
   std::vector<graph::Error> warnings = graph::Lint(program);
-  auto job = std::make_shared<HostedJob>(job_id, *this, std::move(program),
-                                         std::move(prepared->planned), std::move(prepared->inputs),
-                                         options, options_.limits, std::move(sink));
+  auto job =
+      std::make_shared<HostedJob>(job_id, *this, std::move(program), std::move(prepared->planned),
+                                  std::move(prepared->inputs), options, limits, std::move(sink));
   {
     absl::MutexLock lock(&mutex_);
+    if (retired_) {
+      return absl::UnavailableError(
+          "the model is being replaced or unloaded; try again in a moment");
+    }
     std::erase_if(jobs_, [](const auto& other) { return other.expired(); });
     jobs_.push_back(job);
     ++live_;
@@ -497,10 +521,17 @@ void ModelHost::RunPass(absl::Span<const std::shared_ptr<batch::Work>> work) {
   for (size_t i = 0; i < jobs.size(); ++i) {
     if (jobs[i]->run().evicted()) {
       jobs[i]->RunAlone();
-      if (scheduler_->Add(work[i]).ok()) continue;
+      absl::Status queued = scheduler_->Add(work[i]);
+      if (queued.ok()) continue;
+      jobs[i]->run().Fail(queued);
     }
     jobs[i]->Finish();
   }
+}
+
+void ModelHost::JobBegins() {
+  absl::MutexLock lock(&mutex_);
+  ++live_;
 }
 
 void ModelHost::JobEnded() {
@@ -512,6 +543,23 @@ bool ModelHost::AwaitIdle(absl::Time deadline) {
   absl::MutexLock lock(&mutex_);
   auto idle = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return live_ == 0; };
   return mutex_.AwaitWithDeadline(absl::Condition(&idle), deadline);
+}
+
+void ModelHost::Retire() {
+  absl::MutexLock lock(&mutex_);
+  retired_ = true;
+}
+
+Limits ModelHost::limits() {
+  absl::MutexLock lock(&mutex_);
+  return limits_;
+}
+
+void ModelHost::SetLimits(const Limits& limits) {
+  absl::MutexLock lock(&mutex_);
+  limits_ = limits;
+  plans_.SetLimits(PlanLimitsOf(limits));
+  scheduler_->SetBounds(static_cast<int64_t>(limits.pass_tokens), limits.peak_bytes);
 }
 
 void ModelHost::CancelAll() {

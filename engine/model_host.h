@@ -47,7 +47,7 @@ class HostedJob : public Job, public batch::Work {
 
  private:
   const std::string id_;
-  ModelHost& host_;
+  const std::string fingerprint_;
   const graph::Program program_;
   const plan::Planned planned_;
   const int64_t rows_;
@@ -56,6 +56,10 @@ class HostedJob : public Job, public batch::Work {
   run::Run run_;
   const absl::Time queued_at_;
   Cost cost_;
+
+  /// Null once the run has ended: the host may be gone by then.
+  absl::Mutex host_mutex_;
+  ModelHost* host_ ABSL_GUARDED_BY(host_mutex_);
 
   absl::Mutex mutex_;
   EventSink sink_;
@@ -89,10 +93,16 @@ class ModelHost : public batch::Worker {
 
   /// Take a job out of the queue; false if a pass has it.
   bool Dequeue(const HostedJob& job) { return scheduler_->Remove(job); }
+  /// Until JobEnded the host is not idle, and so not gone.
+  void JobBegins() ABSL_LOCKS_EXCLUDED(mutex_);
   void JobEnded() ABSL_LOCKS_EXCLUDED(mutex_);
   /// Wait until no job is left; false if `deadline` came first.
   bool AwaitIdle(absl::Time deadline) ABSL_LOCKS_EXCLUDED(mutex_);
   void CancelAll() ABSL_LOCKS_EXCLUDED(mutex_);
+  /// Refuse programs from now on. Once idle it stays so.
+  void Retire() ABSL_LOCKS_EXCLUDED(mutex_);
+  /// Bounds of programs that are submitted from now on.
+  void SetLimits(const Limits& limits) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   ModelHost(std::unique_ptr<models::HostedModel> model,
@@ -103,7 +113,9 @@ class ModelHost : public batch::Worker {
     plan::Planned planned;
     std::vector<run::InvokeInput> inputs;
   };
-  absl::StatusOr<Prepared> Prepare(const graph::Program& program, const RunOptions& options);
+  absl::StatusOr<Prepared> Prepare(const graph::Program& program, const RunOptions& options,
+                                   const Limits& limits);
+  Limits limits() ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<std::vector<std::vector<int64_t>>> RowsOf(const graph::Program& program,
                                                            graph::NodeId id) const;
   void UseThreads(int64_t rows);
@@ -121,6 +133,8 @@ class ModelHost : public batch::Worker {
   absl::Mutex mutex_;
   std::vector<std::weak_ptr<HostedJob>> jobs_ ABSL_GUARDED_BY(mutex_);
   int live_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool retired_ ABSL_GUARDED_BY(mutex_) = false;
+  Limits limits_ ABSL_GUARDED_BY(mutex_);
   /// The last member: its thread uses all of the above.
   std::unique_ptr<batch::Scheduler> scheduler_;
 };

@@ -12,10 +12,12 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_split.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "engine/engine.h"
 #include "server/config/config.h"
+#include "server/config/reload.h"
 #include "server/keys/key_store.h"
 #include "server/log.h"
 #include "server/metrics/endpoint.h"
@@ -29,7 +31,10 @@ namespace {
 // thread, which inherits the mask.
 class Signals {
  public:
-  Signals() {
+  enum Wish { kStop, kReload };
+
+  // SIGHUP keeps its usual meaning, the end of the terminal, where there is no file to read again.
+  explicit Signals(bool reloads) {
     std::signal(SIGPIPE, SIG_IGN);
     // A shell starts background jobs with SIGINT ignored, and sigwait never sees what is ignored.
     std::signal(SIGINT, SIG_DFL);
@@ -37,6 +42,7 @@ class Signals {
     sigemptyset(&set_);
     sigaddset(&set_, SIGTERM);
     sigaddset(&set_, SIGINT);
+    if (reloads) sigaddset(&set_, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &set_, nullptr);
     std::thread([this] { Listen(); }).detach();
   }
@@ -47,9 +53,13 @@ class Signals {
     serving_ = true;
   }
 
-  void Wait() {
+  Wish Wait() {
     absl::MutexLock lock(&mutex_);
-    mutex_.Await(absl::Condition(&stop_));
+    const auto wished = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stop_ || reload_; };
+    mutex_.Await(absl::Condition(&wished));
+    if (stop_) return kStop;
+    reload_ = false;
+    return kReload;
   }
 
  private:
@@ -58,6 +68,10 @@ class Signals {
       int signal = 0;
       if (sigwait(&set_, &signal) != 0) continue;
       absl::MutexLock lock(&mutex_);
+      if (signal == SIGHUP) {
+        reload_ = true;
+        continue;
+      }
       if (!serving_ || stop_) _exit(128 + signal);
       spdlog::info("{}: draining; a second signal ends at once",
                    signal == SIGTERM ? "SIGTERM" : "SIGINT");
@@ -69,28 +83,24 @@ class Signals {
   absl::Mutex mutex_;
   bool serving_ ABSL_GUARDED_BY(mutex_) = false;
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
+  bool reload_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
-absl::Status LoadModels(const Config& config, Engine* engine) {
-  for (const Model& model : config.model()) {
-    spdlog::info("loading {} from {}", model.name(), model.folder());
-    const absl::Time start = absl::Now();
-    if (absl::Status loaded = engine->LoadModel(model.name(), model.folder()); !loaded.ok()) {
-      return absl::Status(loaded.code(), "cannot load the model '" + model.name() + "' from '" +
-                                             model.folder() +
-                                             "': " + std::string(loaded.message()));
+// Read the configuration that `argv` names again, and take it over if all of it is good.
+void ReadAgain(int argc, char** argv, Config* running, Engine* engine, Server* server) {
+  const ParsedConfig parsed = ParseConfig(argc, argv);
+  if (!parsed.config.has_value()) {
+    for (const auto& line : absl::StrSplit(parsed.text, '\n', absl::SkipEmpty())) {
+      spdlog::error("{}", std::string(line));
     }
-    absl::StatusOr<std::shared_ptr<const ModelInfo>> info = engine->GetModel(model.name());
-    if (!info.ok()) return info.status();
-    const ModelSummary& summary = (*info)->summary;
-    spdlog::info("loaded {}: {}, {:.1f} million parameters, {} on {}, {:.2f} s", model.name(),
-                 summary.family, static_cast<double>(summary.parameters) / 1e6, summary.dtype,
-                 summary.device, absl::ToDoubleSeconds(absl::Now() - start));
+    spdlog::error("SIGHUP: the configuration has errors, so nothing is changed");
+    return;
   }
-  return absl::OkStatus();
+  for (const std::string& warning : parsed.warnings) spdlog::warn("{}", warning);
+  Reload(*parsed.config, running, engine, server);
 }
 
-absl::Status Serve(const Config& config, Signals* signals) {
+absl::Status Serve(int argc, char** argv, Config config, Signals* signals) {
   // What can be refused at once is refused before minutes of loading.
   if (absl::Status checked =
           CheckListen(config.listen(), config.insecure() || config.has_tls_cert());
@@ -129,7 +139,9 @@ absl::Status Serve(const Config& config, Signals* signals) {
 
   absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Create(std::move(engine_options));
   if (!engine.ok()) return engine.status();
-  if (absl::Status loaded = LoadModels(config, engine->get()); !loaded.ok()) return loaded;
+  for (const Model& model : config.model()) {
+    if (absl::Status hosted = HostModel(model, engine->get()); !hosted.ok()) return hosted;
+  }
 
   signals->Serve();
   absl::StatusOr<std::unique_ptr<Server>> server =
@@ -140,7 +152,9 @@ absl::Status Serve(const Config& config, Signals* signals) {
   spdlog::info("weftd {} serves {} model{} on {}", kVersion, config.model_size(),
                config.model_size() == 1 ? "" : "s", (*server)->address());
 
-  signals->Wait();
+  while (signals->Wait() == Signals::kReload) {
+    ReadAgain(argc, argv, &config, engine->get(), server->get());
+  }
   (*server)->Shutdown(absl::Now() + absl::Seconds(config.drain_seconds()));
   (*engine)->Drain(absl::Now());
   spdlog::info("drained");
@@ -162,10 +176,10 @@ int main(int argc, char** argv) {
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, 1 << 30);
   // Lives as long as its thread: until the process ends.
-  auto* const signals = new Signals();
+  auto* const signals = new Signals(/*reloads=*/!parsed.file.empty());
   SetUpLog(parsed.config->log_level(), parsed.config->log_format());
   for (const std::string& warning : parsed.warnings) spdlog::warn("{}", warning);
-  if (absl::Status served = Serve(*parsed.config, signals); !served.ok()) {
+  if (absl::Status served = Serve(argc, argv, *parsed.config, signals); !served.ok()) {
     spdlog::error("{}", std::string(served.message()));
     return 1;
   }

@@ -118,6 +118,11 @@ absl::Status TryListen(const std::string& listen, const HostPort& split) {
                        absl::StrCat("cannot listen on ", listen, ": ", strerror(reason)));
 }
 
+RunRegistry::Options RegistryOptions(const ServerOptions& options) {
+  return {options.max_runs, options.max_pending_bytes, options.max_log_bytes,
+          options.slow_reader_timeout, options.metrics};
+}
+
 }  // namespace
 
 absl::Status CheckAddress(const std::string& listen, bool open) {
@@ -156,13 +161,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   }
 
   std::unique_ptr<Server> server(new Server());
-  RunRegistry::Options runs;
-  runs.max_runs = options.max_runs;
-  runs.max_pending_bytes = options.max_pending_bytes;
-  runs.max_log_bytes = options.max_log_bytes;
-  runs.slow_reader_timeout = options.slow_reader_timeout;
-  runs.metrics = options.metrics;
-  server->registry_ = std::make_shared<RunRegistry>(runs);
+  server->registry_ = std::make_shared<RunRegistry>(RegistryOptions(options));
   server->pool_ = std::make_unique<WorkerPool>(kPoolThreads, kPoolWaiting);
   WeftService::Options service;
   service.request_bytes = options.request_bytes;
@@ -217,9 +216,9 @@ void Server::WatchModels(const ServerOptions& options, Engine* engine) {
   grpc::HealthCheckServiceInterface* const health = server_->GetHealthCheckService();
   const std::string service = v1::Weft::service_full_name();
   if (options.metrics != nullptr) {
-    options.metrics->pending_result_bytes_limit.Set(static_cast<double>(options.max_pending_bytes));
     options.metrics->Observe(engine);
   }
+  SetLimits(options);
   health->SetServingStatus(service, true);
   canary_ = std::make_unique<Canary>(
       engine, options.canary,
@@ -231,6 +230,13 @@ void Server::WatchModels(const ServerOptions& options, Engine* engine) {
   // Before anybody can ask.
   canary_->Step(absl::Now());
   canary_thread_ = std::thread([canary = canary_.get()] { canary->Run(); });
+}
+
+void Server::SetLimits(const ServerOptions& options) {
+  registry_->SetOptions(RegistryOptions(options));
+  if (registry_->metrics() == nullptr) return;
+  registry_->metrics()->pending_result_bytes_limit.Set(
+      static_cast<double>(options.max_pending_bytes));
 }
 
 Server::~Server() { Shutdown(absl::Now()); }

@@ -75,6 +75,10 @@ class Server {
   /// HOST:PORT with the port that was taken.
   const std::string& address() const { return address_; }
 
+  /// Take max_runs, max_pending_bytes and slow_reader_timeout from `options`, for what comes from
+  /// now on.
+  void SetLimits(const ServerOptions& options);
+
   /// Refuse new runs with kUnavailable, wait for those that stream until `deadline`, end the rest,
   /// and stop listening. Calls after the first do nothing.
   void Shutdown(absl::Time deadline);

@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <functional>
@@ -59,6 +60,8 @@ int BecomeLocal(char** argv) {
 }  // namespace
 
 int Main(int argc, char** argv, LocalBackendMaker make_local) {
+  // What gRPC would print beside the error that we do.
+  setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
   CLI::App app("weft runs programs inside the models that a weftd server hosts.", "weft");
   app.footer(kFooter);
   app.set_version_flag("--version", absl::StrCat("weft ", kVersion));

@@ -8,10 +8,18 @@
 
 namespace weft::batch {
 
+namespace {
+
+uint64_t OrNone(uint64_t max_bytes) {
+  return max_bytes == 0 ? std::numeric_limits<uint64_t>::max() : max_bytes;
+}
+
+}  // namespace
+
 Scheduler::Scheduler(Worker& worker, int64_t max_rows, uint64_t max_bytes)
     : worker_(worker),
       max_rows_(max_rows),
-      max_bytes_(max_bytes == 0 ? std::numeric_limits<uint64_t>::max() : max_bytes),
+      max_bytes_(OrNone(max_bytes)),
       thread_([this] { Loop(); }) {}
 
 Scheduler::~Scheduler() {
@@ -22,15 +30,21 @@ Scheduler::~Scheduler() {
   thread_.join();
 }
 
+void Scheduler::SetBounds(int64_t max_rows, uint64_t max_bytes) {
+  absl::MutexLock lock(&mutex_);
+  max_rows_ = max_rows;
+  max_bytes_ = OrNone(max_bytes);
+}
+
 absl::Status Scheduler::Add(std::shared_ptr<Work> work) {
-  if (work->rows() > max_rows_) {
-    return absl::ResourceExhaustedError(absl::StrCat("the trace has ", work->rows(),
-                                                     " rows, pads included; a pass holds at most ",
-                                                     max_rows_, "; split the trace"));
-  }
   std::deque<std::shared_ptr<Work>> queue;
   {
     absl::MutexLock lock(&mutex_);
+    if (work->rows() > max_rows_) {
+      return absl::ResourceExhaustedError(absl::StrCat(
+          "the trace has ", work->rows(), " rows, pads included; a pass holds at most ", max_rows_,
+          "; split the trace"));
+    }
     auto place = std::find_if(queue_.begin(), queue_.end(), [&](const auto& other) {
       return other->priority() < work->priority();
     });

@@ -50,6 +50,9 @@ class Scheduler {
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
 
+  /// From the next pass on.
+  void SetBounds(int64_t max_rows, uint64_t max_bytes) ABSL_LOCKS_EXCLUDED(mutex_);
+
   /// Queue work. kResourceExhausted if it can never fit into a pass.
   absl::Status Add(std::shared_ptr<Work> work) ABSL_LOCKS_EXCLUDED(mutex_);
   /// Take work out of the queue; false if it is not there (any more).
@@ -66,9 +69,9 @@ class Scheduler {
   static void TellPositions(const std::deque<std::shared_ptr<Work>>& queue);
 
   Worker& worker_;
-  const int64_t max_rows_;
-  const uint64_t max_bytes_;
   mutable absl::Mutex mutex_;
+  int64_t max_rows_ ABSL_GUARDED_BY(mutex_);
+  uint64_t max_bytes_ ABSL_GUARDED_BY(mutex_);
   std::deque<std::shared_ptr<Work>> queue_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;

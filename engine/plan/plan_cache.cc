@@ -20,8 +20,12 @@ absl::StatusOr<Planned> PlanCache::Get(const graph::Program& program,
     counts.push_back(row.tokens);
   }
   Planned planned;
+  PlanLimits limits;
+  uint64_t generation;
   {
     absl::MutexLock lock(&mutex_);
+    limits = limits_;
+    generation = generation_;
     if (auto it = entries_.find(key); it != entries_.end()) {
       planned.plan = it->second.plan;
       if (auto check = it->second.checks.find(counts); check != it->second.checks.end()) {
@@ -37,12 +41,13 @@ absl::StatusOr<Planned> PlanCache::Get(const graph::Program& program,
     if (!plan.ok()) return plan.status();
     planned.plan = std::make_shared<const Plan>(*std::move(plan));
   }
-  absl::StatusOr<PlanCheck> check = CheckPlan(*planned.plan, program, model_, rows, limits_);
+  absl::StatusOr<PlanCheck> check = CheckPlan(*planned.plan, program, model_, rows, limits);
   if (!check.ok()) return check.status();
   planned.check = std::make_shared<const PlanCheck>(*std::move(check));
 
   absl::MutexLock lock(&mutex_);
   ++misses_;
+  if (generation != generation_) return planned;  // good for this time alone
   if (instructions_ > kMaxInstructions) {
     entries_.clear();
     instructions_ = 0;
@@ -58,6 +63,14 @@ absl::StatusOr<Planned> PlanCache::Get(const graph::Program& program,
   if (kept == nullptr) instructions_ += 1 + planned.check->saves.size();
   kept = planned.check;
   return planned;
+}
+
+void PlanCache::SetLimits(const PlanLimits& limits) {
+  absl::MutexLock lock(&mutex_);
+  limits_ = limits;
+  ++generation_;
+  entries_.clear();
+  instructions_ = 0;
 }
 
 uint64_t PlanCache::hits() const {

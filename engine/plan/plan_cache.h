@@ -24,12 +24,15 @@ struct Planned {
 /// holds no payloads, permissions or identities. Errors are not cached. Thread-safe.
 class PlanCache {
  public:
-  /// `model` must outlive the cache. `limits` are those of every plan.
+  /// `model` must outlive the cache. `limits` are those of every plan, until others are set.
   PlanCache(const ModelSpec& model, const PlanLimits& limits) : model_(model), limits_(limits) {}
 
   /// Plan a program that passed graph::Check, or find its plan.
   absl::StatusOr<Planned> Get(const graph::Program& program, absl::Span<const RowCount> rows)
       ABSL_LOCKS_EXCLUDED(mutex_);
+
+  /// Forgets every plan: they were checked against the limits before.
+  void SetLimits(const PlanLimits& limits) ABSL_LOCKS_EXCLUDED(mutex_);
 
   /// Programs that were found, and those that were planned or checked anew and valid.
   uint64_t hits() const ABSL_LOCKS_EXCLUDED(mutex_);
@@ -42,8 +45,9 @@ class PlanCache {
   };
 
   const ModelSpec& model_;
-  const PlanLimits limits_;
   mutable absl::Mutex mutex_;
+  PlanLimits limits_ ABSL_GUARDED_BY(mutex_);
+  uint64_t generation_ ABSL_GUARDED_BY(mutex_) = 0;  // of the limits
   absl::flat_hash_map<std::string, Entry> entries_ ABSL_GUARDED_BY(mutex_);
   /// Of all entries; when it is too much everything is dropped, which costs a plan each.
   size_t instructions_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -119,6 +119,11 @@ void CheckConfig(const Config& config, Problems* problems) {
       !checked.ok()) {
     problems->Add("listen", std::string(checked.message()));
   }
+  if (!config.metrics().empty()) {
+    if (absl::Status checked = CheckAddress(config.metrics(), /*open=*/true); !checked.ok()) {
+      problems->Add("metrics", std::string(checked.message()));
+    }
+  }
   const TlsFindings found = CheckTls(tls, absl::Now());
   for (const TlsFindings::Finding& error : found.errors) problems->Add(error.field, error.text);
   for (const TlsFindings::Finding& warning : found.warnings) {

@@ -15,6 +15,7 @@ namespace weft::server {
 /// --check-config, or everything that is wrong, a line each.
 struct ParsedConfig {
   std::optional<Config> config;
+  std::string file;  // of --config, or empty
   std::vector<std::string> warnings;
   std::string text;
   int exit_code = 0;

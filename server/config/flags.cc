@@ -1,5 +1,3 @@
-#include <google/protobuf/text_format.h>
-
 #include <CLI/CLI.hpp>
 #include <map>
 #include <memory>
@@ -25,7 +23,7 @@ constexpr char kDescription[] =
 
 It prints one line on stdout once it serves, 'listening on HOST:PORT'; the log goes to stderr.
 SIGTERM or SIGINT drains: runs that were accepted finish, new ones are refused; a second signal
-ends at once.)";
+ends at once. SIGHUP reads the file of --config again: models and limits change without a restart.)";
 
 constexpr char kExamples[] =
     R"(Examples:
@@ -40,15 +38,6 @@ constexpr char kExamples[] =
 A model is a folder as the Hugging Face Hub lays it out: config.json, *.safetensors, tokenizer.json.
 Bytes may be written as 64MiB or 4GiB. Exit codes: 0 after a drain, 1 when the server cannot start,
 2 for a wrong command line or file.)";
-
-std::string DefaultOf(const FieldDescriptor& field) {
-  if (field.is_repeated() || field.cpp_type() == FieldDescriptor::CPPTYPE_BOOL) return "";
-  if (field.cpp_type() == FieldDescriptor::CPPTYPE_STRING) return field.default_value_string();
-  std::string text;
-  google::protobuf::TextFormat::PrintFieldValueToString(Config::default_instance(), &field, -1,
-                                                        &text);
-  return text;
-}
 
 // Shows `--keys,--no-keys` without the `{false}` that CLI11 would add.
 class Help final : public CLI::Formatter {
@@ -127,16 +116,16 @@ ParsedConfig ParseConfig(int argc, const char* const* argv) {
   app.formatter(std::make_shared<Help>());
   app.get_formatter()->column_width(34);
   app.set_version_flag("--version", absl::StrCat("weftd ", kVersion));
-  std::string file;
+  ParsedConfig parsed;
   bool check_only = false;
-  app.add_option("--config", file, "read this file first; flags win over it")->type_name("FILE");
+  app.add_option("--config", parsed.file, "read this file first; flags win over it")
+      ->type_name("FILE");
   app.add_flag("--check-config", check_only, "say what is wrong with the configuration, and end");
   Given given;
   for (int i = 0; i < Config::descriptor()->field_count(); ++i) {
     AddFlag(*Config::descriptor()->field(i), &app, &given);
   }
 
-  ParsedConfig parsed;
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
@@ -153,7 +142,7 @@ ParsedConfig ParseConfig(int argc, const char* const* argv) {
 
   Config config;
   Problems problems;
-  if (!file.empty()) ReadConfigFile(file, &config, &problems);
+  if (!parsed.file.empty()) ReadConfigFile(parsed.file, &config, &problems);
   Override(given, &config, &problems);
   CheckConfig(config, &problems);
   parsed.warnings = problems.warnings();

@@ -34,6 +34,15 @@ std::string FlagOf(const FieldDescriptor& field) {
   return absl::StrCat("--", absl::StrReplaceAll(field.name(), {{"_", "-"}}));
 }
 
+std::string DefaultOf(const FieldDescriptor& field) {
+  if (field.is_repeated() || field.cpp_type() == FieldDescriptor::CPPTYPE_BOOL) return "";
+  if (field.cpp_type() == FieldDescriptor::CPPTYPE_STRING) return field.default_value_string();
+  std::string text;
+  google::protobuf::TextFormat::PrintFieldValueToString(Config::default_instance(), &field, -1,
+                                                        &text);
+  return text;
+}
+
 absl::Status SetField(const FieldDescriptor& field, const std::string& text, Config* config) {
   const google::protobuf::Reflection& reflection = *config->GetReflection();
   if (field.cpp_type() == FieldDescriptor::CPPTYPE_STRING) {

@@ -17,8 +17,11 @@ namespace weft::server {
 /// `--max-runs` for the field max_runs.
 std::string FlagOf(const google::protobuf::FieldDescriptor& field);
 
-/// A field or a flag does not have this value: what is wrong with it, or OK. Text is as the command
-/// line has it.
+/// The default as the command line would have it; empty for none, and for bools.
+std::string DefaultOf(const google::protobuf::FieldDescriptor& field);
+
+/// Give `field` the value that the command line writes as `text`; add it where there are several.
+/// kInvalidArgument saying what is wrong with it.
 absl::Status SetField(const google::protobuf::FieldDescriptor& field, const std::string& text,
                       Config* config);
 

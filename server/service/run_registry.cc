@@ -16,6 +16,16 @@ constexpr absl::Duration kFlushDelay = absl::Milliseconds(5);
 
 }  // namespace
 
+RunRegistry::Options RunRegistry::options() const {
+  absl::MutexLock lock(&mutex_);
+  return options_;
+}
+
+void RunRegistry::SetOptions(const Options& options) {
+  absl::MutexLock lock(&mutex_);
+  options_ = options;
+}
+
 absl::Status RunRegistry::Add(std::shared_ptr<ActiveRun> run) {
   absl::MutexLock lock(&mutex_);
   if (!accepting_) {
@@ -27,7 +37,7 @@ absl::Status RunRegistry::Add(std::shared_ptr<ActiveRun> run) {
   }
   const ActiveRun* key = run.get();
   runs_.emplace(key, std::move(run));
-  if (options_.metrics != nullptr) options_.metrics->active_runs.Increment();
+  if (metrics_ != nullptr) metrics_->active_runs.Increment();
   return absl::OkStatus();
 }
 
@@ -38,7 +48,7 @@ void RunRegistry::Remove(const ActiveRun* run) {
   if (found == runs_.end()) return;
   removed = std::move(found->second);
   runs_.erase(found);
-  if (options_.metrics != nullptr) options_.metrics->active_runs.Decrement();
+  if (metrics_ != nullptr) metrics_->active_runs.Decrement();
 }
 
 void RunRegistry::StopAccepting() {
@@ -62,9 +72,9 @@ void RunRegistry::EndAll(const absl::Status& status) {
 }
 
 bool RunRegistry::TryTakeBytes(const std::string& key, uint64_t bytes) {
-  const uint64_t most = options_.max_pending_bytes;
   absl::MutexLock lock(&mutex_);
-  if (bytes > most - pending_bytes_) return false;
+  const uint64_t most = options_.max_pending_bytes;
+  if (pending_bytes_ > most || bytes > most - pending_bytes_) return false;
   const auto found = pending_by_key_.find(key);
   const uint64_t own = bytes + (found == pending_by_key_.end() ? 0 : found->second);
   if (pending_bytes_ + bytes > most - most / kReservedPart && own > most / kLittlePart) {
@@ -87,8 +97,8 @@ void RunRegistry::GiveBytes(const std::string& key, uint64_t bytes) {
 }
 
 void RunRegistry::CountPendingBytes() const {
-  if (options_.metrics == nullptr) return;
-  options_.metrics->pending_result_bytes.Set(static_cast<double>(pending_bytes_));
+  if (metrics_ == nullptr) return;
+  metrics_->pending_result_bytes.Set(static_cast<double>(pending_bytes_));
 }
 
 uint64_t RunRegistry::pending_bytes() const {
@@ -108,12 +118,13 @@ void RunRegistry::FlushSoon(std::shared_ptr<ActiveRun> run) {
 
 void RunRegistry::Watch() {
   // Often enough that a reader has at most a quarter more than its time.
-  const absl::Duration period =
-      std::clamp(options_.slow_reader_timeout / 4, absl::Milliseconds(10), absl::Seconds(1));
+  const auto period = [this] {
+    return std::clamp(options().slow_reader_timeout / 4, absl::Milliseconds(10), absl::Seconds(1));
+  };
   const auto wanted = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
     return !watching_ || !to_cancel_.empty() || !to_flush_.empty();
   };
-  absl::Time next_sweep = absl::Now() + period;
+  absl::Time next_sweep = absl::Now() + period();
   while (true) {
     std::vector<std::shared_ptr<ActiveRun>> to_flush;
     bool sweep, flush;
@@ -133,7 +144,7 @@ void RunRegistry::Watch() {
     const absl::Time now = absl::Now();
     if (!sweep && now < next_sweep) continue;
     Sweep(now);
-    next_sweep = now + period;
+    next_sweep = now + period();
   }
 }
 

@@ -40,10 +40,12 @@ class RunRegistry {
     /// Null: nothing is counted.
     std::shared_ptr<metrics::Metrics> metrics;
   };
-  explicit RunRegistry(Options options) : options_(options) {}
+  explicit RunRegistry(const Options& options) : metrics_(options.metrics), options_(options) {}
 
-  const Options& options() const { return options_; }
-  const std::shared_ptr<metrics::Metrics>& metrics() const { return options_.metrics; }
+  const std::shared_ptr<metrics::Metrics>& metrics() const { return metrics_; }
+  Options options() const ABSL_LOCKS_EXCLUDED(mutex_);
+  /// For what comes from now on; runs that are active stay, and so do the metrics.
+  void SetOptions(const Options& options) ABSL_LOCKS_EXCLUDED(mutex_);
 
   /// kUnavailable once StopAccepting was called, kResourceExhausted when there are `max_runs`.
   absl::Status Add(std::shared_ptr<ActiveRun> run);
@@ -77,8 +79,9 @@ class RunRegistry {
   void Sweep(absl::Time now);
   void CountPendingBytes() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
 
-  const Options options_;
+  const std::shared_ptr<metrics::Metrics> metrics_;
   mutable absl::Mutex mutex_;
+  Options options_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<const ActiveRun*, std::shared_ptr<ActiveRun>> runs_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::shared_ptr<Job>> to_cancel_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::shared_ptr<ActiveRun>> to_flush_ ABSL_GUARDED_BY(mutex_);

@@ -4,12 +4,15 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "server/config/sources.h"
 #include "tests/support/certificates.h"
@@ -21,7 +24,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using ::testing::Not;
+using ::testing::IsEmpty;
 
 class ConfigTest : public ::testing::Test {
  protected:
@@ -134,6 +137,44 @@ TEST_F(ConfigTest, EveryFieldIsAFlagWithHelpAndEveryFlagAField) {
     }
   }
   EXPECT_EQ(helped, flags);
+}
+
+std::string Read(const std::string& path) {
+  std::ifstream file(std::string(WEFT_SOURCE_DIR) + "/" + path);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+TEST_F(ConfigTest, ThePageHasARowForEveryField) {
+  const std::string page = Read("docs/configuration.md");
+  const google::protobuf::Descriptor& schema = *Config::descriptor();
+  for (int i = 0; i < schema.field_count(); ++i) {
+    const google::protobuf::FieldDescriptor& field = *schema.field(i);
+    const About& about = field.options().GetExtension(server::about);
+    const std::string flag = FlagOf(field);
+    const bool is_bool = field.cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_BOOL;
+    // Field, flag, default, and whether SIGHUP reloads it; what it means follows.
+    const std::string row = absl::StrCat(
+        "\n| `", field.name(), "` | ",
+        is_bool ? absl::StrCat("`", flag, "`, `--no-", flag.substr(2), "`")
+                : absl::StrCat("`", flag, " ", about.value(), "`"),
+        " | ", is_bool ? (field.default_value_bool() ? "true" : "false") : DefaultOf(field), " | ",
+        about.reloads() ? "yes" : "", " | ");
+    EXPECT_THAT(page, HasSubstr(row)) << about.help();
+  }
+}
+
+TEST_F(ConfigTest, TheExampleIsGood) {
+  const testing::Identity identity = testing::CertificateAuthority().Issue("server");
+  folder_.Write("cert.pem", identity.cert);
+  ASSERT_EQ(chmod(folder_.Write("key.pem", identity.key).c_str(), 0600), 0);
+  const std::string example = absl::StrReplaceAll(
+      Read("deploy/weftd.textproto"),
+      {{"/etc/weft/tls", folder_.path()}, {"/models/atlas", folder_.File("a")}});
+  const ParsedConfig parsed = Parse({"--config", folder_.Write("weftd.textproto", example)});
+  ASSERT_TRUE(parsed.config.has_value()) << parsed.text;
+  EXPECT_THAT(parsed.warnings, IsEmpty());
+  EXPECT_EQ(parsed.config->model_size(), 1);
+  EXPECT_EQ(MakeEngineOptions(*parsed.config).limits.peak_bytes, uint64_t{4} << 30);
 }
 
 TEST_F(ConfigTest, AFileAndFlagsSayTheSameAndFlagsWin) {
@@ -259,6 +300,7 @@ TEST_F(ConfigTest, RefusesWrongLinesSayingWhy) {
            {{"--data", "d", "--model", a_, "--max-request-bytes", "8GiB"}, "--max-request-bytes"},
            {{"--data", "d", "--model", a_, "--max-request-bytes", "99999999999999999999"},
             "--max-request-bytes"},
+           {{"--data", "d", "--model", a_, "--metrics", "9464"}, "--metrics: '9464'"},
            {{"--data", "d", "--model", a_, "--unknown"}, "--unknown"},
        }) {
     const ParsedConfig parsed = Parse(c.arguments);

@@ -811,6 +811,15 @@ TEST_F(ServiceTest, RefusesMoreRunsThanItsBound) {
   v1::RunEvents message;
   ASSERT_TRUE(reader->Read(&message));
   EXPECT_THAT(Run().status, GrpcIs(grpc::StatusCode::RESOURCE_EXHAUSTED, HasSubstr("--max-runs")));
+  // A bound may be moved while there are runs.
+  options_.max_runs = 2;
+  server_->SetLimits(options_);
+  HeldJob second(&engine_);
+  const auto second_context = Context();
+  const auto second_reader = stub_->Run(second_context.get(), Request());
+  ASSERT_TRUE(second_reader->Read(&message));
+  second->Complete();
+  EXPECT_TRUE(Finish(second_reader.get()).status.ok());
   job->Complete();
   EXPECT_TRUE(Finish(reader.get()).status.ok());
 }

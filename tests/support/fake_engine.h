@@ -110,11 +110,13 @@ class FakeEngine final : public Engine {
     info->summary.family = "fake";
     info->summary.fingerprint = "fake";
     info->modules.push_back({.path = "", .type = "Fake"});
+    absl::MutexLock lock(&mutex_);
     models_[name] = std::move(info);
   }
 
   /// A site of one element, after those that the model has.
   void AddSite(const std::string& model, const std::string& module, graph::DType dtype) {
+    absl::MutexLock lock(&mutex_);
     auto info = std::make_shared<ModelInfo>(*models_.at(model));
     info->sites.push_back(
         {.site = {.module = module},
@@ -122,17 +124,34 @@ class FakeEngine final : public Engine {
     models_[model] = std::move(info);
   }
 
-  absl::Status LoadModel(const std::string& name, const std::string&) override {
+  /// Called by LoadModel and ReplaceModel; an error refuses the model.
+  std::function<absl::Status(const std::string& name, const std::string& folder)> on_load =
+      [](const std::string&, const std::string&) { return absl::OkStatus(); };
+
+  absl::Status LoadModel(const std::string& name, const std::string& folder) override {
+    if (absl::Status loaded = on_load(name, folder); !loaded.ok()) return loaded;
     AddModel(name);
+    return absl::OkStatus();
+  }
+  absl::Status ReplaceModel(const std::string& name, const std::string& folder) override {
+    if (absl::Status found = GetModel(name).status(); !found.ok()) return found;
+    return LoadModel(name, folder);
+  }
+  absl::Status UnloadModel(const std::string& name) override {
+    if (absl::Status found = GetModel(name).status(); !found.ok()) return found;
+    absl::MutexLock lock(&mutex_);
+    models_.erase(name);
     return absl::OkStatus();
   }
   std::vector<ModelSummary> ListModels() const override {
     std::vector<ModelSummary> models;
+    absl::MutexLock lock(&mutex_);
     for (const auto& [name, info] : models_) models.push_back(info->summary);
     return models;
   }
   absl::StatusOr<std::shared_ptr<const ModelInfo>> GetModel(
       const std::string& name) const override {
+    absl::MutexLock lock(&mutex_);
     const auto found = models_.find(name);
     if (found == models_.end()) {
       return absl::NotFoundError(absl::StrCat("there is no model '", name, "'"));
@@ -183,14 +202,21 @@ class FakeEngine final : public Engine {
              .overloads = {{.schema = "aten::mul.Tensor(Tensor self, Tensor other) -> Tensor",
                             .makes = "fresh"}}}};
   }
-  const Limits& limits() const override { return limits_; }
+  Limits limits() const override {
+    absl::MutexLock lock(&mutex_);
+    return limits_;
+  }
+  void SetLimits(const Limits& limits) override {
+    absl::MutexLock lock(&mutex_);
+    limits_ = limits;
+  }
   std::string device() const override { return "cpu"; }
   void Drain(absl::Time) override {}
 
  private:
-  const Limits limits_;
-  std::map<std::string, std::shared_ptr<ModelInfo>> models_;
   mutable absl::Mutex mutex_;
+  std::map<std::string, std::shared_ptr<ModelInfo>> models_ ABSL_GUARDED_BY(mutex_);
+  Limits limits_ ABSL_GUARDED_BY(mutex_);
   uint64_t submissions_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 

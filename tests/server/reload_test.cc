@@ -1,0 +1,121 @@
+#include "server/config/reload.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/support/fake_engine.h"
+#include "tests/support/status_matchers.h"
+
+namespace weft::server {
+namespace {
+
+using ::testing::ElementsAre;
+using testing::FakeEngine;
+using ::testing::IsEmpty;
+using testing::IsOk;
+
+Config WithModels(const std::vector<std::string>& names) {
+  Config config;
+  config.set_listen("127.0.0.1:0");
+  config.set_canary_seconds(0);
+  for (const std::string& name : names) {
+    Model* model = config.add_model();
+    model->set_name(name);
+    model->set_folder("/models/" + name);
+  }
+  return config;
+}
+
+class ReloadTest : public ::testing::Test {
+ protected:
+  ReloadTest() {
+    engine_.on_load = [this](const std::string& name, const std::string& folder) {
+      if (folder == "/models/broken") return absl::InternalError("broken");
+      loaded_.push_back(name + " from " + folder);
+      return absl::OkStatus();
+    };
+  }
+
+  void SetUp() override {
+    running_ = WithModels({"atlas"});
+    absl::StatusOr<std::unique_ptr<Server>> server =
+        Server::Start(MakeServerOptions(running_), &engine_, nullptr);
+    ASSERT_THAT(server, IsOk());
+    server_ = *std::move(server);
+  }
+
+  void ReloadTo(const Config& wanted) { Reload(wanted, &running_, &engine_, server_.get()); }
+
+  std::vector<std::string> Hosted() const {
+    std::vector<std::string> names;
+    for (const ModelSummary& model : engine_.ListModels()) names.push_back(model.name);
+    return names;
+  }
+
+  FakeEngine engine_;  // hosts atlas
+  std::vector<std::string> loaded_;
+  Config running_;
+  std::unique_ptr<Server> server_;
+};
+
+TEST_F(ReloadTest, NothingChangesWhereNothingDiffers) {
+  // A value that is written out is the same as its default.
+  Config same = WithModels({"atlas"});
+  same.set_max_runs(same.max_runs());
+  const Changes changes = Compare(running_, same);
+  EXPECT_THAT(changes.load, IsEmpty());
+  EXPECT_THAT(changes.replace, IsEmpty());
+  EXPECT_THAT(changes.unload, IsEmpty());
+  EXPECT_THAT(changes.now, IsEmpty());
+  EXPECT_THAT(changes.restart, IsEmpty());
+  ReloadTo(same);
+  EXPECT_THAT(Hosted(), ElementsAre("atlas"));
+  EXPECT_THAT(loaded_, IsEmpty());
+}
+
+TEST_F(ReloadTest, ModelsComeGoAndMove) {
+  ReloadTo(WithModels({"atlas", "two"}));
+  EXPECT_THAT(Hosted(), ElementsAre("atlas", "two"));
+  Config moved = WithModels({"two"});
+  moved.mutable_model(0)->set_folder("/models/other");
+  ReloadTo(moved);
+  EXPECT_THAT(Hosted(), ElementsAre("two"));
+  EXPECT_THAT(loaded_, ElementsAre("two from /models/two", "two from /models/other"));
+}
+
+TEST_F(ReloadTest, AModelThatCannotBeLoadedIsTriedAgainNextTime) {
+  Config broken = WithModels({"atlas", "new"});
+  broken.mutable_model(0)->set_folder("/models/broken");
+  broken.mutable_model(1)->set_folder("/models/broken");
+  ReloadTo(broken);
+  EXPECT_THAT(Hosted(), ElementsAre("atlas"));
+  const Changes left = Compare(running_, broken);
+  ASSERT_EQ(left.replace.size(), 1u);
+  EXPECT_EQ(left.replace[0].name(), "atlas");
+  ASSERT_EQ(left.load.size(), 1u);
+  EXPECT_EQ(left.load[0].name(), "new");
+}
+
+TEST_F(ReloadTest, LimitsTakeEffectAndTheRestIsNamed) {
+  Config wanted = WithModels({"atlas"});
+  wanted.set_max_nodes(7);
+  wanted.set_max_runs(8);
+  wanted.set_listen("127.0.0.1:9");
+  wanted.set_threads(3);
+  const Changes changes = Compare(running_, wanted);
+  EXPECT_THAT(changes.now, ElementsAre("max_nodes", "max_runs"));
+  EXPECT_THAT(changes.restart, ElementsAre("listen", "threads"));
+  ReloadTo(wanted);
+  EXPECT_EQ(engine_.limits().nodes, 7u);
+  // What needs a restart is said again at every reload.
+  const Changes after = Compare(running_, wanted);
+  EXPECT_THAT(after.now, IsEmpty());
+  EXPECT_THAT(after.restart, ElementsAre("listen", "threads"));
+}
+
+}  // namespace
+}  // namespace weft::server
