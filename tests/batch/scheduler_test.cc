@@ -241,5 +241,21 @@ TEST_F(SchedulerTest, APassKeepsItsWorkAliveAndLetsItGoAtItsEnd) {
   EXPECT_TRUE(work.expired());
 }
 
+TEST_F(SchedulerTest, NewBoundsHoldFromTheNextPassOn) {
+  Add("wide", {.rows = 8});
+  Add("more", {.rows = 2});
+  scheduler_.SetBounds(4, kMaxBytes);
+  // What waits already goes all the same, by itself.
+  worker_.Finish();
+  EXPECT_THAT(worker_.Running(), ElementsAre("wide"));
+  EXPECT_THAT(
+      scheduler_.Add(std::make_shared<NamedWork>("too wide", NamedWork::Options{.rows = 5})),
+      StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("at most 4")));
+  Add("next", {.rows = 2});
+  Add("last", {.rows = 1});
+  worker_.Finish();
+  EXPECT_THAT(worker_.Running(), ElementsAre("more", "next"));
+}
+
 }  // namespace
 }  // namespace weft::batch
