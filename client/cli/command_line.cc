@@ -9,11 +9,13 @@
 #include <filesystem>
 #include <functional>
 #include <iostream>
+#include <map>
 #include <string>
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
 #include "client/cli/commands.h"
+#include "client/cli/login.h"
 #include "engine/graph/version.h"
 
 namespace weft::cli {
@@ -70,19 +72,25 @@ int Main(int argc, char** argv, LocalBackendMaker make_local) {
 
   GlobalOptions global;
   global.make_local = make_local;
-  app.add_option("--target", global.target, "The server, HOST:PORT or unix:PATH")
-      ->envname("WEFT_TARGET")
-      ->capture_default_str();
-  app.add_option("--api-key", global.api_key,
-                 "weft_<id>_<secret>; better in the environment, where others do not see it")
-      ->envname("WEFT_API_KEY");
-  app.add_flag("--tls", global.tls, "Encrypt the connection; so do --ca, --cert and --key");
-  app.add_option("--ca", global.ca_file, "Roots to trust instead of the system's, PEM")
+  // By the names of settings: what is not given here comes from the environment or the file.
+  std::map<std::string, std::string> flags;
+  std::string profile;
+  bool tls = false;
+  app.add_option("--target", flags["target"], "The server, HOST:PORT or unix:PATH [WEFT_TARGET]");
+  app.add_option("--api-key", flags["api_key"],
+                 "weft_<id>_<secret>; better by `weft login` or in the environment, where others "
+                 "do not see it [WEFT_API_KEY]");
+  app.add_option("--profile", profile,
+                 "Which part of the configuration file to use [WEFT_PROFILE]");
+  app.add_flag("--tls", tls, "Encrypt the connection; so do --ca, --cert and --key [WEFT_TLS]");
+  app.add_option("--ca", flags["ca"], "Roots to trust instead of the system's, PEM [WEFT_CA_FILE]")
       ->check(CLI::ExistingFile);
-  app.add_option("--cert", global.cert_file, "Your certificate, for a server that asks, PEM")
+  app.add_option("--cert", flags["cert"],
+                 "Your certificate, for a server that asks, PEM [WEFT_CERT_FILE]")
       ->check(CLI::ExistingFile);
-  app.add_option("--key", global.key_file, "The private key of --cert, PEM")
+  app.add_option("--key", flags["key"], "The private key of --cert, PEM [WEFT_KEY_FILE]")
       ->check(CLI::ExistingFile);
+  app.add_flag("--wait", global.wait, "Where a limit refuses, wait as long as it says");
   app.add_option("--local", global.local_folder,
                  "Load the model from this folder and run in this process, without a server")
       ->check(CLI::ExistingDirectory);
@@ -126,6 +134,20 @@ int Main(int argc, char** argv, LocalBackendMaker make_local) {
   command = app.add_subcommand("whoami", "Show what the key may do");
   command->callback([&] { action = [&] { return WhoAmI(global); }; });
 
+  bool no_check = false, login = false;
+  command = app.add_subcommand(
+      "login", "Keep a key, read from standard input, in the configuration file, with the flags");
+  command->add_flag("--no-check", no_check, "Do not ask the server whether the key is good");
+  command->callback([&] {
+    login = true;
+    action = [&] { return Login(flags, profile, !no_check); };
+  });
+
+  Configuration configuration;
+  command =
+      app.add_subcommand("config", "Show target, key and the rest, and where each comes from");
+  command->callback([&] { action = [&] { return ShowConfiguration(configuration); }; });
+
   CLI::App* keys = app.add_subcommand(
       "keys", "Manage the API keys in a server's data folder (on the server's machine)");
   keys->require_subcommand(1);
@@ -156,6 +178,24 @@ int Main(int argc, char** argv, LocalBackendMaker make_local) {
     return app.exit(error) == 0 ? kOk : kUsage;
   }
   if (!global.local_folder.empty() && make_local == nullptr) return BecomeLocal(argv);
+  if (tls) flags["tls"] = "true";
+  std::erase_if(flags, [](const auto& flag) { return flag.second.empty(); });
+  if (login) return action();
+
+  absl::StatusOr<Configuration> loaded = LoadConfiguration(flags, profile);
+  if (!loaded.ok()) {
+    std::cerr << "weft: " << std::string(loaded.status().message()) << "\n";
+    return kUsage;
+  }
+  configuration = *std::move(loaded);
+  for (const std::string& warning : configuration.warnings)
+    std::cerr << "weft: " << warning << "\n";
+  global.target = configuration.target;
+  global.api_key = configuration.options.api_key;
+  global.tls = configuration.options.tls;
+  global.ca_file = configuration.options.ca_file;
+  global.cert_file = configuration.options.cert_file;
+  global.key_file = configuration.options.key_file;
   return action();
 }
 

@@ -28,6 +28,7 @@ namespace {
 using nlohmann::json;
 
 constexpr absl::Duration kQuietFor = absl::Seconds(1);
+constexpr absl::Duration kEvery = absl::Seconds(1);
 
 int Report(const absl::Status& status) {
   std::cerr << "weft: " << std::string(status.message()) << "\n";
@@ -51,17 +52,31 @@ class Progress {
     if (isatty(STDERR_FILENO) == 0 && absl::Now() - start_ < kQuietFor) return;
     std::cerr << "weft: " << text << "\n";
   }
+  /// Now and then, of what takes long.
+  void Say(const event::Receiving& receiving) {
+    if (absl::Now() - said_ < kEvery) return;
+    said_ = absl::Now();
+    Say(absl::StrCat("receiving ", receiving.name, ": ", receiving.bytes >> 20, " of ",
+                     receiving.of >> 20, " MiB"));
+  }
 
  private:
   const absl::Time start_ = absl::Now();
+  absl::Time said_ = start_;
 };
+
+void SayWaiting(const event::Waiting& waiting) {
+  std::cerr << "weft: " << std::string(waiting.reason.message()) << "; trying again in "
+            << absl::FormatDuration(absl::Trunc(waiting.delay, absl::Milliseconds(1))) << "\n";
+}
 
 RemoteOptions RemoteOptionsOf(const GlobalOptions& global) {
   return {.api_key = global.api_key,
           .tls = global.tls,
           .ca_file = global.ca_file,
           .cert_file = global.cert_file,
-          .key_file = global.key_file};
+          .key_file = global.key_file,
+          .retry = {.wait_for_limits = global.wait, .on_wait = SayWaiting}};
 }
 
 absl::StatusOr<std::shared_ptr<Backend>> OpenBackend(const GlobalOptions& global,
@@ -249,7 +264,7 @@ int Run(const GlobalOptions& global, const RunArguments& arguments) {
   if (!task) return code;
   task->settings.cancellation = cancellation;
 
-  const Progress progress;
+  Progress progress;
   bool accepted = false;
   RunResult result;
   const absl::Status status =
@@ -264,6 +279,10 @@ int Run(const GlobalOptions& global, const RunArguments& arguments) {
           progress.Say(absl::StrCat("waiting, ", queued->position, " before"));
         } else if (std::holds_alternative<event::Running>(event)) {
           progress.Say("running");
+        } else if (auto* waiting = std::get_if<event::Waiting>(&event)) {
+          SayWaiting(*waiting);
+        } else if (auto* receiving = std::get_if<event::Receiving>(&event)) {
+          progress.Say(*receiving);
         } else if (auto* log = std::get_if<event::Log>(&event)) {
           std::cerr << (log->label.empty() ? "log" : log->label) << ": " << log->text << "\n";
           result.log.push_back({log->label, log->text});

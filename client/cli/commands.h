@@ -28,10 +28,11 @@ using LocalBackendMaker = absl::StatusOr<std::shared_ptr<Backend>> (*)(const std
                                                                        const std::string& folder);
 
 struct GlobalOptions {
-  std::string target = "localhost:50051";
+  std::string target;
   std::string api_key;
   bool tls = false;
   std::string ca_file, cert_file, key_file;
+  bool wait = false;         // where a limit refuses
   std::string local_folder;  // run in this process, with make_local
   LocalBackendMaker make_local = nullptr;
 };

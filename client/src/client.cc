@@ -1,6 +1,7 @@
 #include "weft/client.h"
 
 #include "client/src/model_state.h"
+#include "weft/config.h"
 
 namespace weft {
 
@@ -10,6 +11,12 @@ absl::StatusOr<Client> Client::Connect(const std::string& target, const ClientOp
   absl::StatusOr<Identity> identity = backend->WhoAmI();
   if (!identity.ok()) return identity.status();
   return Client(std::move(backend));
+}
+
+absl::StatusOr<Client> Client::Connect() {
+  absl::StatusOr<Configuration> configuration = LoadConfiguration();
+  if (!configuration.ok()) return configuration.status();
+  return Connect(configuration->target, configuration->options);
 }
 
 absl::StatusOr<LanguageModel> Client::OpenLanguageModel(const std::string& name) const {

@@ -59,6 +59,8 @@ TEST_F(DocsTest, QuickstartsExampleRuns) {
   EXPECT_THAT(Run(docs_quickstart_md), HasSubstr("Paris"));
 }
 
+TEST_F(DocsTest, ConnectingRuns) { EXPECT_EQ(Run(docs_client_md), " Paris\n"); }
+
 TEST_F(DocsTest, ClientsExampleRuns) {
   EXPECT_THAT(Run(client_README_md), HasSubstr("[1, 8, 128]"));
 }

@@ -26,6 +26,8 @@ class Client {
   /// kUnavailable if nobody answers, kUnauthenticated for a bad key.
   static absl::StatusOr<Client> Connect(const std::string& target,
                                         const ClientOptions& options = {});
+  /// The same with what this user has configured: weft/config.h.
+  static absl::StatusOr<Client> Connect();
   /// A client of a backend of one's own.
   explicit Client(std::shared_ptr<Backend> backend) : backend_(std::move(backend)) {}
 

@@ -97,7 +97,8 @@ class Input {
   std::variant<Texts, Rows> value_;
 };
 
-/// Records a trace of several invokes: all in one forward pass, each seeing its own rows.
+/// Records a trace of several invokes: all in one forward pass, each seeing its own rows. Not
+/// thread-safe: for the thread that records.
 class Tracer {
  public:
   Tracer(const Tracer&) = delete;
@@ -132,7 +133,8 @@ struct TraceOptions {
   RunSettings settings() const { return {deadline, exclusive, seed, cancellation}; }
 };
 
-/// How a run went. Saves are in the Saved<T> handles too.
+/// How a run went. Saves are in the Saved<T> handles too. A plain value, as all structs here are:
+/// read it from any thread, change it from one.
 struct RunResult {
   struct LogEntry {
     std::string label, text;

@@ -12,7 +12,7 @@
 namespace weft {
 
 /// What a save gives: a tensor, a scalar, a string, none, or a structure of values. Copies share
-/// the tensors' bytes.
+/// the tensors' bytes. Thread-safe once made.
 class Value {
  public:
   struct List {

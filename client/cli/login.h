@@ -1,0 +1,17 @@
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "weft/config.h"
+
+namespace weft::cli {
+
+/// Read a key from standard input (without echo on a terminal), try it if `check`, and keep it with
+/// the flags, by name, in the configuration file's profile. The exit code.
+int Login(const std::map<std::string, std::string>& flags, const std::string& profile, bool check);
+
+/// Print every setting and where it comes from, the key without its secret. The exit code.
+int ShowConfiguration(const Configuration& configuration);
+
+}  // namespace weft::cli
