@@ -96,7 +96,8 @@ HostedJob::HostedJob(std::string id, ModelHost& host, graph::Program program, pl
       planned_(std::move(planned)),
       rows_(TotalRows(inputs)),
       priority_(options.priority),
-      alone_(options.exclusive || planned_.check->operations > kSharedOperations),
+      alone_(options.exclusive || planned_.plan->gradients ||
+             planned_.check->operations > kSharedOperations),
       run_(*planned_.plan, program_, host.model().spec(), host.model(), std::move(inputs),
            {limits.shared_operator_seconds, limits.operator_seconds}, options.deadline,
            host.model().pad_left()),

@@ -140,16 +140,19 @@ bool Decoder::DecodeKind(Node* node) {
     case v1::Node::kStop:
       node->kind.emplace<Stop>();
       return true;
+    case v1::Node::kBackward:
+      node->kind = Backward{message.backward().loss(), message.backward().gradient()};
+      return true;
+    case v1::Node::kGradRead:
+      node->kind = GradRead{message.grad_read().value()};
+      return true;
+    case v1::Node::kGradWrite:
+      node->kind = GradWrite{message.grad_write().value(), message.grad_write().gradient()};
+      return true;
     case v1::Node::kSweep:
       return NotExecuted("sweep");
     case v1::Node::kCache:
       return NotExecuted("cache");
-    case v1::Node::kBackward:
-      return NotExecuted("backward");
-    case v1::Node::kGradRead:
-      return NotExecuted("grad_read");
-    case v1::Node::kGradWrite:
-      return NotExecuted("grad_write");
     case v1::Node::kSteps:
       return NotExecuted("steps");
     case v1::Node::kIf:
@@ -490,6 +493,17 @@ struct KindEncoder {
     message->mutable_log()->set_label(log.label);
   }
   void operator()(const Stop&) const { message->mutable_stop(); }
+  void operator()(const Backward& backward) const {
+    message->mutable_backward()->set_loss(backward.loss);
+    message->mutable_backward()->set_gradient(backward.gradient);
+  }
+  void operator()(const GradRead& read) const {
+    message->mutable_grad_read()->set_value(read.value);
+  }
+  void operator()(const GradWrite& write) const {
+    message->mutable_grad_write()->set_value(write.value);
+    message->mutable_grad_write()->set_gradient(write.gradient);
+  }
 };
 
 }  // namespace

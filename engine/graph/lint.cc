@@ -34,6 +34,15 @@ void ForEachUse(const Node& node, const Use& use) {
   if (const auto* skip = std::get_if<Skip>(&node.kind)) use(skip->value);
   if (const auto* save = std::get_if<Save>(&node.kind)) use(save->value);
   if (const auto* log = std::get_if<Log>(&node.kind)) use(log->value);
+  if (const auto* backward = std::get_if<Backward>(&node.kind)) {
+    use(backward->loss);
+    if (backward->gradient != kNoNode) use(backward->gradient);
+  }
+  if (const auto* read = std::get_if<GradRead>(&node.kind)) use(read->value);
+  if (const auto* write = std::get_if<GradWrite>(&node.kind)) {
+    use(write->value);
+    use(write->gradient);
+  }
   if (const auto* index = std::get_if<Index>(&node.kind)) {
     use(index->target);
     ForEachUse(index->terms, use);
@@ -65,6 +74,7 @@ class Checker {
   }
 
   bool CheckPlace();
+  bool CheckInBackward();
   bool CheckName();
   bool CheckUses();
   bool CheckInvoke(const Invoke& invoke);
@@ -87,6 +97,7 @@ class Checker {
   const Node* node_ = nullptr;
 
   NodeId open_invoke_ = kNoNode;
+  NodeId open_backward_ = kNoNode;
   NodeId all_rows_ = kNoNode;
   NodeId stop_ = kNoNode;
   bool has_rows_ = false;  // an invoke with an input of its own
@@ -137,12 +148,25 @@ bool Checker::CheckPlace() {
   if (std::holds_alternative<Invoke>(node_->kind)) {
     if (!std::holds_alternative<Trace>(parent.kind)) return Fail("an invoke stands in its trace");
     open_invoke_ = id_;
+    open_backward_ = kNoNode;
     return true;
   }
   if (std::holds_alternative<Trace>(parent.kind)) {
-    open_invoke_ = kNoNode;
+    open_invoke_ = open_backward_ = kNoNode;
     if (std::holds_alternative<Constant>(node_->kind)) return true;
     return Fail("this stands outside an invoke; only constants may");
+  }
+  if (std::holds_alternative<Backward>(parent.kind)) {
+    if (node_->parent != open_backward_) {
+      return Fail(absl::StrCat("the statements of one `backward` must stand together, and that of ",
+                               "node ", node_->parent, " has ended"));
+    }
+    return CheckInBackward();
+  }
+  open_backward_ = kNoNode;
+  if (std::holds_alternative<GradRead>(node_->kind) ||
+      std::holds_alternative<GradWrite>(node_->kind)) {
+    return Fail("a gradient is read and written inside `backward %loss { ... }`");
   }
   if (!std::holds_alternative<Invoke>(parent.kind)) {
     return Fail(absl::StrCat("node ", id_, " stands inside node ", node_->parent,
@@ -154,7 +178,24 @@ bool Checker::CheckPlace() {
                      "node ",
                      node_->parent, " has ended"));
   }
+  if (std::holds_alternative<Backward>(node_->kind)) open_backward_ = id_;
   return true;
+}
+
+bool Checker::CheckInBackward() {
+  const char* refused = nullptr;
+  if (std::holds_alternative<Read>(node_->kind)) {
+    refused = "a site is read before `backward`, not inside it: the forward is over there";
+  } else if (std::holds_alternative<Write>(node_->kind)) {
+    refused = "a site is written before `backward`, not inside it: the forward is over there";
+  } else if (std::holds_alternative<Skip>(node_->kind)) {
+    refused = "a module is skipped before `backward`, not inside it: the forward is over there";
+  } else if (std::holds_alternative<Stop>(node_->kind)) {
+    refused = "`stop` stands after `backward`";
+  } else if (std::holds_alternative<Backward>(node_->kind)) {
+    refused = "a `backward` stands inside another; write them one after the other";
+  }
+  return refused == nullptr || Fail(refused);
 }
 
 bool Checker::CheckName() {
@@ -360,6 +401,10 @@ bool Checker::CheckKind() {
       checker->stop_ = checker->id_;
       return true;
     }
+    // Their uses are all there is to them.
+    bool operator()(const Backward&) const { return true; }
+    bool operator()(const GradRead&) const { return true; }
+    bool operator()(const GradWrite&) const { return true; }
   };
   argument_count_ = 0;
   if (!std::visit(KindChecker{this}, node_->kind)) return false;

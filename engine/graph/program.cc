@@ -44,11 +44,19 @@ NodeId Program::InvokeOf(NodeId id) const {
   return kNoNode;
 }
 
+NodeId Program::BackwardOf(NodeId id) const {
+  const NodeId parent = at(id).parent;
+  const bool inside =
+      parent != kNoNode && parent < id && std::holds_alternative<Backward>(at(parent).kind);
+  return inside ? parent : kNoNode;
+}
+
 bool YieldsValue(const Node& node) {
   return std::holds_alternative<Constant>(node.kind) || std::holds_alternative<Read>(node.kind) ||
          std::holds_alternative<Operator>(node.kind) || std::holds_alternative<Index>(node.kind) ||
          std::holds_alternative<Structure>(node.kind) || std::holds_alternative<Call>(node.kind) ||
-         std::holds_alternative<Parameter>(node.kind);
+         std::holds_alternative<Parameter>(node.kind) ||
+         std::holds_alternative<GradRead>(node.kind);
 }
 
 }  // namespace weft::graph

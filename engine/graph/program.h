@@ -131,6 +131,20 @@ struct Log {
   std::string label;
 };
 struct Stop {};
+/// A region in which gradients of `loss` are read and written.
+struct Backward {
+  NodeId loss = kNoNode;
+  NodeId gradient = kNoNode;  // of the loss; kNoNode: the loss is a scalar, and this is 1
+};
+/// The gradient of a value, in a backward region.
+struct GradRead {
+  NodeId value = kNoNode;
+};
+/// What goes on from `value` backwards is `gradient`.
+struct GradWrite {
+  NodeId value = kNoNode;
+  NodeId gradient = kNoNode;
+};
 
 struct SourceLocation {
   std::string file;
@@ -142,7 +156,7 @@ struct Node {
   std::string name;  // of the value, without '%'; may be empty
   SourceLocation source;
   std::variant<Trace, Invoke, Constant, Read, Operator, Index, Structure, Call, Parameter, Write,
-               Assign, Skip, Save, Log, Stop>
+               Assign, Skip, Save, Log, Stop, Backward, GradRead, GradWrite>
       kind;
 };
 
@@ -154,6 +168,8 @@ struct Program {
   const Node& at(NodeId id) const { return nodes[id - 1]; }
   /// The id of the invoke around node `id` (or of itself); kNoNode if there is none.
   NodeId InvokeOf(NodeId id) const;
+  /// The id of the backward region around node `id`; kNoNode if there is none.
+  NodeId BackwardOf(NodeId id) const;
 };
 
 /// True if a node of this kind yields a value.

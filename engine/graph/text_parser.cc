@@ -20,8 +20,8 @@ namespace {
 constexpr size_t kMaxShown = 120;
 
 /// Words of the contract that this version does not execute, where a statement or header begins.
-constexpr absl::string_view kLater[] = {"steps", "if",    "sweep", "backward", "grad",
-                                        "cache", "yield", "carry", "generate"};
+constexpr absl::string_view kLater[] = {"steps", "if",    "sweep",   "cache",
+                                        "yield", "carry", "generate"};
 constexpr absl::string_view kLaterPoints[] = {"inputs", "q", "k", "v", "scores", "probs", "z"};
 
 template <size_t N>
@@ -137,6 +137,8 @@ class Parser {
   bool ParseSkipModule();
   bool ParseSave();
   bool ParseLog();
+  bool ParseBackward();
+  bool ParseGradWrite();
 
   const char* const begin_;
   const char* p_;
@@ -473,10 +475,17 @@ bool Parser::ParsePrimary(NodeId* out, bool* indexable) {
     *out = Add(std::move(parameter), line);
     return true;
   }
+  if (TakeWord("grad")) {
+    GradRead read;
+    Skip();
+    if (!At('%')) return Expected("the value whose gradient is read, as in grad %h");
+    if (!ParseReference(&read.value)) return false;
+    *out = Add(std::move(read), line);
+    return true;
+  }
   if (TakeWord("call")) return ParseCall(out);
   if (TakeWord("tensor")) return ParseTensor(out);
   const char* start = p_;
-  if (word == "grad") return NotExecuted(start, word);
   p_ += word.size();
   if (!word.empty() && At('(')) {
     return FailAt(start, absl::StrCat("operators are written with their namespace, aten::", word));
@@ -895,6 +904,8 @@ bool Parser::ParseStatement() {
   if (word == "skip") return ParseSkipModule();
   if (word == "save") return ParseSave();
   if (word == "log") return ParseLog();
+  if (word == "backward") return ParseBackward();
+  if (word == "grad") return ParseGradWrite();
   if (TakeWord("stop")) {
     Add(Stop(), line);
     return true;
@@ -907,7 +918,7 @@ bool Parser::ParseStatement() {
     return FailAt(start, "this value needs a name: %x = ...");
   }
   return Expected(
-      "a statement: %x = ..., write, save, skip, log, stop, or an operator such as "
+      "a statement: %x = ..., write, save, skip, log, backward, stop, or an operator such as "
       "aten::add_(%h, 1)");
 }
 
@@ -1005,6 +1016,40 @@ bool Parser::ParseSave() {
     return false;
   }
   Add(std::move(save), line);
+  return true;
+}
+
+bool Parser::ParseBackward() {
+  const char* start = p_;
+  const uint32_t line = line_;
+  Backward backward;
+  if (!TakeWord("backward")) return false;
+  if (std::holds_alternative<Backward>(program_.at(parent_).kind)) {
+    return FailAt(start, "a `backward` cannot stand inside another");
+  }
+  if (!ParseExpression(&backward.loss)) return false;
+  if (TakeWord("from") && !ParseExpression(&backward.gradient)) return false;
+  if (!Expect('{')) return false;
+  const NodeId outside = parent_;
+  parent_ = Add(std::move(backward), line);
+  while (!Take('}')) {
+    if (p_ == end_) return Expected("a statement or `}`");
+    if (!ParseStatement()) return false;
+  }
+  parent_ = outside;
+  return true;
+}
+
+bool Parser::ParseGradWrite() {
+  const uint32_t line = line_;
+  GradWrite write;
+  if (!TakeWord("grad")) return false;
+  Skip();
+  if (!At('%')) return Expected("the value whose gradient is written, as in grad %h = %g");
+  if (!ParseReference(&write.value) || !Expect('=') || !ParseExpression(&write.gradient)) {
+    return false;
+  }
+  Add(std::move(write), line);
   return true;
 }
 

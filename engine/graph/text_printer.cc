@@ -407,6 +407,23 @@ void Printer::Body(NodeId id, int inlined) {
       printer->Reference(log.value, inlined);
     }
     void operator()(const Stop&) const { printer->Append("stop"); }
+    void operator()(const Backward& backward) const {
+      printer->Append("backward ");
+      printer->Reference(backward.loss, inlined);
+      if (backward.gradient == kNoNode) return;
+      printer->Append(" from ");
+      printer->Reference(backward.gradient, inlined);
+    }
+    void operator()(const GradRead& read) const {
+      printer->Append("grad ");
+      printer->Reference(read.value, inlined);
+    }
+    void operator()(const GradWrite& write) const {
+      printer->Append("grad ");
+      printer->Reference(write.value, inlined);
+      printer->Append(" = ");
+      printer->Reference(write.gradient, inlined);
+    }
   };
   std::visit(BodyPrinter{this, inlined}, program_.at(id).kind);
 }
@@ -424,9 +441,16 @@ void Printer::PrintNode(NodeId id, bool numbered) {
 }
 
 void Printer::PrintAll() {
-  bool open = false;   // an invoke's brace
-  bool empty = false;  // nothing inside it yet
+  bool open = false;    // an invoke's brace
+  bool region = false;  // that of a region in it
+  bool empty = false;   // nothing inside the innermost yet
+  const auto close_region = [&] {
+    if (region) Append(empty ? " }\n" : "  }\n");
+    region = false;
+    empty = false;
+  };
   const auto close = [&] {
+    if (region) close_region();
     if (open) Append(empty ? " }\n" : "}\n");
     open = false;
   };
@@ -448,11 +472,18 @@ void Printer::PrintAll() {
     }
     const bool inside = program_.InvokeOf(id) != kNoNode;
     if (!inside) close();
+    const bool in_region = program_.BackwardOf(id) != kNoNode;
+    if (region && !in_region) close_region();
     if (open && empty) Append("\n");
     empty = false;
-    if (inside) Append("  ");
+    if (inside) Append(in_region ? "    " : "  ");
     PrintNode(id, true);
-    Append("\n");
+    if (std::holds_alternative<Backward>(node.kind)) {
+      Append(" {");
+      region = empty = true;
+    } else {
+      Append("\n");
+    }
   }
   close();
 }
@@ -473,7 +504,10 @@ std::string PrintStatement(const Program& program, NodeId node) {
                             .max_inline = kMaxInline});
   printer.PrintNode(node, /*numbered=*/false);
   std::string text = printer.TakeText();
-  if (std::holds_alternative<Invoke>(program.at(node).kind)) text += " { }";
+  const auto& kind = program.at(node).kind;
+  if (std::holds_alternative<Invoke>(kind) || std::holds_alternative<Backward>(kind)) {
+    text += " { }";
+  }
   if (text.size() > kMaxStatement) {
     size_t cut = kMaxStatement;
     while (cut > 0 && (static_cast<unsigned char>(text[cut]) & 0xC0) == 0x80) --cut;

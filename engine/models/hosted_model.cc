@@ -178,7 +178,13 @@ absl::Status HostedModel::RecordSites() {
 
 absl::Status HostedModel::Run(absl::Span<run::Run* const> runs) {
   return plan::CatchTorch([&]() -> absl::Status {
-    const c10::InferenceMode guard;
+    bool gradients = false;
+    for (const run::Run* run : runs) gradients |= run->plan().gradients;
+    if (gradients && runs.size() > 1) {
+      return absl::InternalError("a run with gradients shares a pass");
+    }
+    const c10::InferenceMode guard(!gradients);
+    const at::AutoGradMode autograd(gradients);
     // Whoever is late or fails before the first site takes no part.
     std::vector<run::Run*> taking_part;
     for (run::Run* run : runs) {

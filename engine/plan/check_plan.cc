@@ -82,6 +82,7 @@ class Checker {
       if (plan.invokes[i].all_rows) rows_[i] = all;
     }
     check_.saves.resize(plan.saves.size());
+    points_.resize(plan.backwards.size());
   }
 
   absl::StatusOr<PlanCheck> Run() {
@@ -370,6 +371,37 @@ class Checker {
     return Checked(CountPeak(0));
   }
   absl::StatusOr<c10::IValue> Visit(const LogValue&) { return c10::IValue(); }
+  absl::StatusOr<c10::IValue> Visit(const RunBackward& what) {
+    const at::Tensor& loss = At(what.loss).toTensor();
+    if (what.gradient != kNoSlot) {
+      const c10::IValue& gradient = At(what.gradient);
+      if (!gradient.isTensor() || gradient.toTensor().sizes() != loss.sizes() ||
+          gradient.toTensor().scalar_type() != loss.scalar_type()) {
+        return Misfit(absl::StrCat("the gradient that it starts from is ",
+                                   graph::ToString(PatternOf(gradient)), ", and the loss is ",
+                                   graph::ToString(PatternOf(loss))),
+                      "they have the same shape and dtype");
+      }
+    } else if (loss.numel() != 1) {
+      return Misfit(absl::StrCat("the loss has the shape ", c10::str(loss.sizes()),
+                                 ", and `backward` starts from one number"),
+                    "take aten::sum or aten::mean of it, or say `from %gradient`");
+    }
+    // They may be released by the time that their gradients are there.
+    points_[what.backward].clear();
+    for (Slot slot : what.points) points_[what.backward].push_back(At(slot));
+    return c10::IValue();
+  }
+  absl::StatusOr<c10::IValue> Visit(const ReadGradient& what) {
+    return points_[what.backward][what.point];
+  }
+  absl::StatusOr<c10::IValue> Visit(const WriteGradient& what) {
+    const c10::IValue& whole = points_[what.backward][what.point];
+    if (what.steps.empty()) return Checked(FitsWhole(whole, At(what.value), false));
+    absl::StatusOr<c10::IValue> part = Follow(whole, what.steps);
+    if (!part.ok()) return part.status();
+    return Checked(FitsPart(*part, At(what.value)));
+  }
 
   static absl::StatusOr<c10::IValue> Checked(const absl::Status& status) {
     if (!status.ok()) return status;
@@ -385,6 +417,7 @@ class Checker {
   Memory memory_;
   uint64_t live_ = 0;
   const Instruction* instruction_ = nullptr;
+  std::vector<std::vector<c10::IValue>> points_;  // by backward
   PlanCheck check_;
 };
 

@@ -47,6 +47,17 @@ void ForOperands(Instruction& instruction, const Visit& visit) {
     void operator()(SkipModule& what) const { visit(what.value); }
     void operator()(SaveValue& what) const { visit(what.value); }
     void operator()(LogValue& what) const { visit(what.value); }
+    void operator()(RunBackward& what) const {
+      visit(what.loss);
+      if (what.gradient != kNoSlot) visit(what.gradient);
+      for (Slot& slot : what.points) visit(slot);
+    }
+    void operator()(ReadGradient& what) const { visit(what.begun); }
+    void operator()(WriteGradient& what) const {
+      visit(what.begun);
+      visit(what.value);
+      for (ViewStep& step : what.steps) ForSlots(step.call, visit);
+    }
   };
   std::visit(Each{visit}, instruction.what);
 }
@@ -112,9 +123,16 @@ std::vector<bool> FindLive(Plan& plan, int slots, bool stops, const ModelSpec& m
         }
       });
     }
-    // A write is observed where the rows that it changes go on beyond it.
+    // A write is observed where the rows that it changes go on beyond it, and one to a gradient
+    // where anything of its region is.
     for (int i = 0; i < count; ++i) {
       if (live[i] || std::holds_alternative<ReadSite>(plan.instructions[i].what)) continue;
+      if (const auto* write = std::get_if<WriteGradient>(&plan.instructions[i].what)) {
+        if (!live[maker[write->begun]]) continue;
+        live[i] = changed = true;
+        pending.push_back(i);
+        continue;
+      }
       const int invoke = InvokeAt(plan.instructions[i]);
       if (invoke < 0) continue;
       const int time = plan.instructions[i].time;
@@ -130,6 +148,44 @@ std::vector<bool> FindLive(Plan& plan, int slots, bool stops, const ModelSpec& m
   return live;
 }
 
+/// Where the instructions of each gradient lie, and what else has to be read as it is used.
+void FindPoints(Plan& plan) {
+  PlannedBackward* latest = nullptr;
+  for (size_t i = 0; i < plan.instructions.size(); ++i) {
+    const Instruction& begin = plan.instructions[i];
+    const auto* run = std::get_if<RunBackward>(&begin.what);
+    if (run == nullptr) continue;
+    plan.gradients = true;
+    latest = &plan.backwards[run->backward];
+    size_t at = i + 1;
+    for (size_t point = 0; point < run->points.size(); ++point) {
+      latest->first.push_back(static_cast<int>(at));
+      const int step = begin.step + 1 + static_cast<int>(point);
+      while (at < plan.instructions.size() && plan.instructions[at].time == begin.time &&
+             plan.instructions[at].step == step) {
+        ++at;
+      }
+    }
+    latest->first.push_back(static_cast<int>(at));
+  }
+  if (latest != nullptr) latest->last = true;
+  // All reads of one visit give the tensor that the model goes on with, if one of them has to.
+  for (size_t first = 0, end = 0; first < plan.instructions.size(); first = end) {
+    while (end < plan.instructions.size() &&
+           plan.instructions[end].time == plan.instructions[first].time) {
+      ++end;
+    }
+    for (size_t i = first; i < end; ++i) {
+      const auto* asked = std::get_if<ReadSite>(&plan.instructions[i].what);
+      if (asked == nullptr || !plan.instructions[i].gradient) continue;
+      for (size_t j = first; j < end; ++j) {
+        const auto* read = std::get_if<ReadSite>(&plan.instructions[j].what);
+        if (read != nullptr && read->invoke == asked->invoke) plan.instructions[j].gradient = true;
+      }
+    }
+  }
+}
+
 }  // namespace
 
 void FinishPlan(Plan& plan, int slots, bool stops, const ModelSpec& model) {
@@ -139,8 +195,9 @@ void FinishPlan(Plan& plan, int slots, bool stops, const ModelSpec& model) {
   for (size_t i = 0; i < plan.instructions.size(); ++i) {
     if (live[i]) kept.push_back(std::move(plan.instructions[i]));
   }
-  std::stable_sort(kept.begin(), kept.end(),
-                   [](const Instruction& a, const Instruction& b) { return a.time < b.time; });
+  std::stable_sort(kept.begin(), kept.end(), [](const Instruction& a, const Instruction& b) {
+    return std::pair(a.time, a.step) < std::pair(b.time, b.step);
+  });
   // A read that a later write of the same visit would show through takes a copy; the pass keeps
   // what was there before the run's first write, so only reads after a write need it.
   for (size_t first = 0, end = 0; first < kept.size(); first = end) {
@@ -157,6 +214,7 @@ void FinishPlan(Plan& plan, int slots, bool stops, const ModelSpec& model) {
     }
   }
   plan.instructions = std::move(kept);
+  FindPoints(plan);
 
   std::vector<int> last(slots, -1);
   for (size_t i = 0; i < plan.instructions.size(); ++i) {

@@ -107,13 +107,38 @@ struct LogValue {
   std::string label;
   Slot value;
 };
+/// Go backwards from `loss`. What the gradients of `points` are for runs when they are there, the
+/// point that was made last first; see PlannedBackward. The result is none.
+struct RunBackward {
+  int backward;  // an index into Plan::backwards
+  Slot loss;
+  Slot gradient;  // of the loss, or kNoSlot
+  std::vector<Slot> points;
+};
+struct ReadGradient {
+  int backward;
+  int point;
+  Slot begun;  // RunBackward's result
+};
+struct WriteGradient {
+  int backward;
+  int point;
+  std::vector<ViewStep> steps;  // empty: all of it
+  Slot value;
+  Slot begun;
+};
 
 struct Instruction {
   graph::NodeId node = graph::kNoNode;
   int time = kStart;
+  /// Orders what happens at one time: 0, or what waits for a gradient.
+  int step = 0;
+  /// A gradient of its result is asked for.
+  bool gradient = false;
   Slot result = kNoSlot;
   std::variant<ReadSite, ReadInvoke, LoadConstant, LoadParameter, CallOperator, TakeItem,
-               MakeStructure, ReplacePart, CallModule, WriteSite, SkipModule, SaveValue, LogValue>
+               MakeStructure, ReplacePart, CallModule, WriteSite, SkipModule, SaveValue, LogValue,
+               RunBackward, ReadGradient, WriteGradient>
       what;
   /// Slots that nobody needs after this instruction.
   std::vector<Slot> release;
@@ -131,11 +156,17 @@ struct PlannedSave {
   graph::NodeId node = graph::kNoNode;
 };
 
+struct PlannedBackward {
+  /// `first[k]` is the first instruction of point k, `first[points]` the first behind them all.
+  std::vector<int> first;
+  bool last = false;  // nobody goes backwards after it
+};
+
 /// A program checked and scheduled against one model: for each site, what to do there. Holds no
 /// payloads (tensor constants, top-level floats) and no token counts, so it serves every program of
 /// the same signature. Const and thread-safe once made.
 struct Plan {
-  /// In order of execution: by time, then as written.
+  /// In order of execution: by time, then by step, then as written.
   std::vector<Instruction> instructions;
   /// `first[t + 1]` is the first instruction of time t; one entry more than there are times.
   std::vector<int> first;
@@ -143,6 +174,9 @@ struct Plan {
   std::vector<int> times;
   std::vector<PlannedInvoke> invokes;
   std::vector<PlannedSave> saves;
+  std::vector<PlannedBackward> backwards;
+  /// It goes backwards: it needs a pass of its own, under autograd.
+  bool gradients = false;
   int slots = 0;
   bool uses_weights = false;
   /// The last site that the run needs.

@@ -55,10 +55,27 @@ struct Name {
   size_t leaves = 0;
 };
 
+/// When values are there, and which read makes them this late.
+struct When {
+  int time = kStart;
+  int step = 0;
+  NodeId cause = graph::kNoNode;
+
+  friend bool operator<(const When& a, const When& b) {
+    return std::pair(a.time, a.step) < std::pair(b.time, b.step);
+  }
+  void Add(const When& other) {
+    if (*this < other || cause == graph::kNoNode) {
+      *this = std::max(*this, other);
+      cause = other.cause;
+    }
+  }
+};
+
 struct SlotInfo {
   c10::IValue meta;
-  int time = kStart;
-  NodeId cause = graph::kNoNode;  // the read that makes the value this late
+  When when;
+  size_t instruction = 0;  // that makes it
 };
 
 bool IsStructure(const c10::IValue& value) {
@@ -75,6 +92,7 @@ class Builder {
     if (absl::Status status = CollectInvokes(); !status.ok()) return status;
     for (NodeId id = 1; id <= program_.nodes.size(); ++id) {
       node_ = id;
+      backward_ = program_.BackwardOf(id);
       absl::Status status = std::visit([this](const auto& kind) { return Add(kind); }, At().kind);
       if (!status.ok()) return InStatement(status);
       if (plan_.instructions.size() > kMaxInstructions) {
@@ -108,7 +126,10 @@ class Builder {
     int64_t batch = 0, tokens = 0;
     for (NodeId id = 1; id <= program_.nodes.size(); ++id) {
       const auto* invoke = std::get_if<graph::Invoke>(&program_.at(id).kind);
-      if (invoke == nullptr) continue;
+      if (invoke == nullptr) {
+        has_gradients_ |= std::holds_alternative<graph::Backward>(program_.at(id).kind);
+        continue;
+      }
       PlannedInvoke planned;
       planned.node = id;
       planned.all_rows = std::holds_alternative<graph::Invoke::AllRows>(invoke->input);
@@ -137,43 +158,35 @@ class Builder {
 
   // --- slots and instructions ---------------------------------------------------------------
 
-  Slot NewSlot(c10::IValue meta, int time, NodeId cause) {
-    slots_.push_back({std::move(meta), time, cause});
-    return static_cast<Slot>(slots_.size() - 1);
-  }
-
   /// Add an instruction and the slot of its result.
   template <typename What>
-  Slot Emit(What what, c10::IValue meta, int time, NodeId cause) {
-    const Slot slot = NewSlot(std::move(meta), time, cause);
-    plan_.instructions.push_back({node_, time, slot, std::move(what), {}});
+  Slot Emit(What what, c10::IValue meta, const When& when) {
+    const auto slot = static_cast<Slot>(slots_.size());
+    slots_.push_back({std::move(meta), when, plan_.instructions.size()});
+    EmitEffect(std::move(what), when);
+    plan_.instructions.back().result = slot;
     return slot;
   }
 
   template <typename What>
-  void EmitEffect(What what, int time) {
-    plan_.instructions.push_back({node_, time, kNoSlot, std::move(what), {}});
+  void EmitEffect(What what, const When& when) {
+    Instruction instruction;
+    instruction.node = node_;
+    instruction.time = when.time;
+    instruction.step = when.step;
+    instruction.what = std::move(what);
+    plan_.instructions.push_back(std::move(instruction));
   }
 
-  /// When all of `slots` are there, and which read is the last of them.
-  struct When {
-    int time = kStart;
-    NodeId cause = graph::kNoNode;
-    void Add(const SlotInfo& slot) {
-      if (slot.time > time || cause == graph::kNoNode) {
-        time = std::max(time, slot.time);
-        cause = slot.cause;
-      }
-    }
-  };
+  const When& WhenOf(Slot slot) const { return slots_[slot].when; }
 
   void AddFills(const BoundCall& call, When& when) const {
     for (const BoundCall::Fill& fill : call.fills) {
       if (const Slot* slot = std::get_if<Slot>(&fill.from)) {
-        when.Add(slots_[*slot]);
+        when.Add(WhenOf(*slot));
       } else {
         for (Slot slot : std::get<std::vector<Slot>>(fill.from)) {
-          if (slot != kNoSlot) when.Add(slots_[slot]);
+          if (slot != kNoSlot) when.Add(WhenOf(slot));
         }
       }
     }
@@ -190,7 +203,7 @@ class Builder {
     if (!meta.ok()) return meta.status();
     When when;
     AddFills(call, when);
-    return Emit(CallOperator{std::move(call)}, *std::move(meta), when.time, when.cause);
+    return Emit(CallOperator{std::move(call)}, *std::move(meta), when);
   }
 
   /// A call of one overload that the planner itself needs.
@@ -236,7 +249,7 @@ class Builder {
       }
       absl::StatusOr<c10::IValue> meta = TakeItemOf(MetaAt(base), item);
       if (!meta.ok()) return meta.status();
-      return Emit(TakeItem{base, item}, *std::move(meta), slots_[base].time, slots_[base].cause);
+      return Emit(TakeItem{base, item}, *std::move(meta), WhenOf(base));
     }
     BoundCall call = step.call;
     call.fills.push_back({0, base});
@@ -283,12 +296,12 @@ class Builder {
 
   void EmitStructure(int name, std::vector<Slot> slots) {
     When when;
-    for (Slot slot : slots) when.Add(slots_[slot]);
+    for (Slot slot : slots) when.Add(WhenOf(slot));
     MakeStructure make{names_[name].kind, slots, names_[name].keys};
     c10::IValue meta = MakeStructureOf(make, [this](Slot slot) { return MetaAt(slot); });
     names_[name].item_slots = std::move(slots);
     names_[name].seen_changes = changes_;
-    SetFresh(name, Emit(std::move(make), std::move(meta), when.time, when.cause));
+    SetFresh(name, Emit(std::move(make), std::move(meta), when));
   }
 
   absl::StatusOr<int> AddView(int base, ViewStep step) {
@@ -353,8 +366,13 @@ class Builder {
     std::reverse(steps.begin(), steps.end());
 
     When when;
-    when.Add(slots_[value]);
+    when.Add(WhenOf(value));
     for (const ViewStep& step : steps) AddFills(step.call, when);
+    if (backward_ != graph::kNoNode && (names_[root].site >= 0 || MadeBefore(root, backward_))) {
+      return Refuse(absl::StrCat(in_place, " changes ", Shown(name),
+                                 " in place, which was made outside of this `backward`"),
+                    "use the operator that makes a new value");
+    }
 
     const int site = names_[root].site;
     if (site >= 0) {
@@ -363,18 +381,25 @@ class Builder {
                       "write inside that invoke, or use the operator that makes a new value");
       }
       if (absl::Status status = CheckReady(site, when, in_place); !status.ok()) return status;
-      if (absl::Status status = EmitWrite(site, names_[root].invoke, steps, value); !status.ok()) {
-        return status;
+      // Where gradients are asked for, the model goes on with the very version that the name means.
+      if (!has_gradients_ || steps.empty()) {
+        if (absl::Status status = EmitWrite(site, names_[root].invoke, steps, value);
+            !status.ok()) {
+          return status;
+        }
       }
     }
     if (steps.empty()) {
       names_[root].slot = value;
     } else {
       const Slot base = names_[root].slot;
-      when.Add(slots_[base]);
+      when.Add(WhenOf(base));
       c10::IValue meta = MetaAt(base);
-      names_[root].slot =
-          Emit(ReplacePart{base, std::move(steps), value}, std::move(meta), when.time, when.cause);
+      names_[root].slot = Emit(ReplacePart{base, std::move(steps), value}, std::move(meta), when);
+      if (site >= 0 && has_gradients_) {
+        absl::Status status = EmitWrite(site, names_[root].invoke, {}, names_[root].slot);
+        if (!status.ok()) return status;
+      }
     }
     names_[root].epoch = ++epoch_;
     ++changes_;
@@ -405,7 +430,11 @@ class Builder {
   }
 
   absl::Status CheckReady(int site, const When& when, const std::string& what) const {
-    if (when.time <= site) return absl::OkStatus();
+    if (when.time < site || (when.time == site && when.step == 0)) return absl::OkStatus();
+    if (when.time == site) {
+      return Refuse(absl::StrCat(what, " needs a gradient of what is visited here"),
+                    "write at a later site");
+    }
     const std::string& late = graph::ToString(model_.sites()[when.time].site);
     const std::string& early = graph::ToString(model_.sites()[site].site);
     std::string message = absl::StrCat(what, " needs a value that is there too late: ", early,
@@ -429,13 +458,14 @@ class Builder {
       range = tensor->range;
     }
     touched_.push_back({node_, site, invoke});
-    EmitEffect(WriteSite{invoke, std::move(steps), value, range}, site);
+    EmitEffect(WriteSite{invoke, std::move(steps), value, range}, When{.time = site});
     return absl::OkStatus();
   }
 
   absl::StatusOr<int> ReadSiteInto(int name, int site, int invoke) {
-    const Slot slot = Emit(ReadSite{invoke, false},
-                           MetaOf(model_.sites()[site].pattern, rows_[invoke]), site, node_);
+    const Slot slot =
+        Emit(ReadSite{invoke, false}, MetaOf(model_.sites()[site].pattern, rows_[invoke]),
+             When{.time = site, .cause = node_});
     touched_.push_back({node_, site, invoke});
     names_[name].site = site;
     names_[name].invoke = invoke;
@@ -454,7 +484,7 @@ class Builder {
   absl::Status Add(const graph::Constant& constant) {
     const c10::IValue meta = at::empty(
         constant.tensor.shape, at::device(at::kMeta).dtype(ToScalarType(constant.tensor.dtype)));
-    SetFresh(node_, Emit(LoadConstant{}, meta, kStart, graph::kNoNode));
+    SetFresh(node_, Emit(LoadConstant{}, meta, When()));
     return absl::OkStatus();
   }
 
@@ -465,8 +495,7 @@ class Builder {
       std::vector<int64_t> shape = {rows.batch};
       if (read.site.point != Point::kRows) shape.push_back(rows.tokens);
       SetFresh(node_, Emit(ReadInvoke{invoke, read.site.point},
-                           at::empty(shape, at::device(at::kMeta).dtype(at::kLong)), kStart,
-                           graph::kNoNode));
+                           at::empty(shape, at::device(at::kMeta).dtype(at::kLong)), When()));
       return absl::OkStatus();
     }
     if (read.site.point == Point::kResult) {
@@ -499,7 +528,7 @@ class Builder {
     plan_.uses_weights = true;
     const c10::IValue meta =
         at::empty(it->second.shape, at::device(at::kMeta).dtype(ToScalarType(it->second.dtype)));
-    SetFresh(node_, Emit(LoadParameter{parameter.path}, meta, kStart, graph::kNoNode));
+    SetFresh(node_, Emit(LoadParameter{parameter.path}, meta, When()));
     return absl::OkStatus();
   }
 
@@ -920,7 +949,7 @@ class Builder {
     absl::StatusOr<Slot> value = Current(static_cast<int>(write.value));
     if (!value.ok()) return value.status();
     When when;
-    when.Add(slots_[*value]);
+    when.Add(WhenOf(*value));
     if (absl::Status status = CheckReady(*found, when, what); !status.ok()) return status;
     return EmitWrite(*found, invoke, {}, *value);
   }
@@ -1006,8 +1035,7 @@ class Builder {
         ModuleResult(model_, module, MetaAt(*slot), invoke < 0 ? RowCount{} : rows_[invoke],
                      invoke >= 0 && plan_.invokes[invoke].all_rows);
     if (!meta.ok()) return meta.status();
-    SetFresh(node_, Emit(CallModule{module, invoke, *slot}, *std::move(meta), slots_[*slot].time,
-                         slots_[*slot].cause));
+    SetFresh(node_, Emit(CallModule{module, invoke, *slot}, *std::move(meta), WhenOf(*slot)));
     return absl::OkStatus();
   }
 
@@ -1026,11 +1054,176 @@ class Builder {
     absl::StatusOr<Slot> value = Current(static_cast<int>(skip.value));
     if (!value.ok()) return value.status();
     When when;
-    when.Add(slots_[*value]);
+    when.Add(WhenOf(*value));
     if (absl::Status status = CheckReady(*input, when, "this skip"); !status.ok()) return status;
     const int invoke = InvokeIndex();
     skips_.push_back({node_, *input, *output, invoke});
-    EmitEffect(SkipModule{module, skip.visit, invoke, *value}, *input);
+    EmitEffect(SkipModule{module, skip.visit, invoke, *value}, When{.time = *input});
+    return absl::OkStatus();
+  }
+
+  // --- gradients ------------------------------------------------------------------------------
+
+  /// Whose gradient a gradient is part of: the value that a name is a view of, and the views.
+  struct GradientOf {
+    int root = -1;
+    std::vector<ViewStep> steps;
+  };
+
+  /// A region while its statements are added.
+  struct Region {
+    int backward = -1;
+    Slot begun = kNoSlot;
+    When when;
+    absl::flat_hash_map<Slot, int> points;  // by slot, the place in the order of gradients
+  };
+
+  bool MadeBefore(int name, NodeId node) const {
+    return name <= static_cast<int>(program_.nodes.size()) && static_cast<NodeId>(name) < node;
+  }
+
+  absl::StatusOr<GradientOf> PointOf(NodeId value) {
+    GradientOf point;
+    point.root = static_cast<int>(value);
+    if (absl::StatusOr<Slot> slot = Current(point.root); !slot.ok()) return slot.status();
+    if (!MadeBefore(point.root, backward_)) {
+      return Refuse("this value was made inside the `backward`; the loss does not depend on it");
+    }
+    while (names_[point.root].base != -1) {
+      const Name& name = names_[point.root];
+      // A tensor in a structure has a gradient, the structure has none.
+      if (!MetaAt(names_[name.base].slot).isTensor()) break;
+      if (!name.alias) {
+        if (name.step.overlapping) {
+          return Refuse(absl::StrCat(Shown(point.root), " shows elements several times (",
+                                     name.step.call.row->name, "), and has no gradient of its own"),
+                        "take the gradient of what it is a view of, or an aten::clone on the way");
+        }
+        point.steps.push_back(name.step);
+      }
+      point.root = name.base;
+    }
+    std::reverse(point.steps.begin(), point.steps.end());
+    const Slot slot = names_[point.root].slot;
+    const c10::IValue& meta = MetaAt(slot);
+    if (!meta.isTensor()) {
+      return Refuse(absl::StrCat("the value is ", graph::ToString(PatternOf(meta)),
+                                 "; tensors have gradients"),
+                    "name one of its tensors, as in grad %h[0]");
+    }
+    if (!meta.toTensor().is_floating_point() && !meta.toTensor().is_complex()) {
+      return Refuse(absl::StrCat("the value has dtype ",
+                                 graph::ToString(FromScalarType(meta.toTensor().scalar_type())),
+                                 ", and only floating-point values have gradients"));
+    }
+    if (std::holds_alternative<LoadParameter>(plan_.instructions[slots_[slot].instruction].what)) {
+      return Refuse("the model's parameters are frozen, and have no gradients");
+    }
+    return point;
+  }
+
+  absl::Status Add(const graph::Backward& backward) {
+    backward_ = node_;
+    absl::StatusOr<Slot> loss = Current(static_cast<int>(backward.loss));
+    if (!loss.ok()) return loss.status();
+    if (!MetaAt(*loss).isTensor() || !MetaAt(*loss).toTensor().is_floating_point()) {
+      return Refuse("a loss is a floating-point tensor");
+    }
+    RunBackward run{static_cast<int>(plan_.backwards.size()), *loss, kNoSlot, {}};
+    Region region;
+    region.when.Add(WhenOf(*loss));
+    if (backward.gradient != graph::kNoNode) {
+      absl::StatusOr<Slot> gradient = Current(static_cast<int>(backward.gradient));
+      if (!gradient.ok()) return gradient.status();
+      run.gradient = *gradient;
+      region.when.Add(WhenOf(*gradient));
+    }
+    const NodeId begin = node_;
+    for (NodeId id = begin + 1; id <= program_.nodes.size() && program_.at(id).parent == begin;
+         ++id) {
+      const auto* read = std::get_if<graph::GradRead>(&program_.at(id).kind);
+      const auto* write = std::get_if<graph::GradWrite>(&program_.at(id).kind);
+      if (read == nullptr && write == nullptr) continue;
+      node_ = id;
+      absl::StatusOr<GradientOf> point = PointOf(read != nullptr ? read->value : write->value);
+      if (!point.ok()) return InStatement(point.status());
+      const Slot slot = names_[point->root].slot;
+      if (std::find(run.points.begin(), run.points.end(), slot) == run.points.end()) {
+        run.points.push_back(slot);
+      }
+    }
+    node_ = begin;
+    // Autograd goes through what was computed in the reverse order.
+    std::sort(run.points.begin(), run.points.end(), [this](Slot a, Slot b) {
+      if (WhenOf(a) < WhenOf(b) || WhenOf(b) < WhenOf(a)) return WhenOf(b) < WhenOf(a);
+      return slots_[a].instruction > slots_[b].instruction;
+    });
+    for (size_t i = 0; i < run.points.size(); ++i) {
+      region.points[run.points[i]] = static_cast<int>(i);
+      region.when.Add(WhenOf(run.points[i]));
+      AskForGradient(run.points[i]);
+    }
+    region.when.step = ++steps_;
+    steps_ += static_cast<int>(run.points.size());
+    region.backward = run.backward;
+    region.begun = Emit(std::move(run), c10::IValue(), region.when);
+    plan_.backwards.emplace_back();
+    region_ = std::move(region);
+    return absl::OkStatus();
+  }
+
+  /// The tensor that a structure holds, and that in a site's structure, is the very one that was
+  /// put there or read.
+  void AskForGradient(Slot slot) {
+    Instruction& made = plan_.instructions[slots_[slot].instruction];
+    made.gradient = true;
+    if (const auto* item = std::get_if<TakeItem>(&made.what)) AskForGradient(item->from);
+  }
+
+  When WhenPoint(int point) const {
+    When when = region_.when;
+    when.step += 1 + point;
+    return when;
+  }
+
+  absl::Status Add(const graph::GradRead& read) {
+    absl::StatusOr<GradientOf> point = PointOf(read.value);
+    if (!point.ok()) return point.status();
+    const Slot slot = names_[point->root].slot;
+    const int index = region_.points.at(slot);
+    const Slot gradient =
+        Emit(ReadGradient{region_.backward, index, region_.begun}, MetaAt(slot), WhenPoint(index));
+    if (point->steps.empty()) {
+      SetFresh(node_, gradient);
+      return absl::OkStatus();
+    }
+    int name = SetFresh(NewName(), gradient);
+    for (ViewStep& step : point->steps) {
+      absl::StatusOr<int> view = AddView(name, std::move(step));
+      if (!view.ok()) return view.status();
+      name = *view;
+    }
+    MakeAlias(node_, name);
+    return Current(node_).status();
+  }
+
+  absl::Status Add(const graph::GradWrite& write) {
+    absl::StatusOr<GradientOf> point = PointOf(write.value);
+    if (!point.ok()) return point.status();
+    absl::StatusOr<Slot> value = Current(static_cast<int>(write.gradient));
+    if (!value.ok()) return value.status();
+    const int index = region_.points.at(names_[point->root].slot);
+    const When when = WhenPoint(index);
+    if (when < WhenOf(*value)) {
+      return Refuse(
+          absl::StrCat("the gradient of ", Shown(static_cast<int>(write.value)),
+                       " is needed before this value is there: gradients come in the reverse "
+                       "order of the forward"),
+          "compute it from gradients of values that the model computes later");
+    }
+    EmitEffect(
+        WriteGradient{region_.backward, index, std::move(point->steps), *value, region_.begun},
+        when);
     return absl::OkStatus();
   }
 
@@ -1039,14 +1232,14 @@ class Builder {
     if (!value.ok()) return value.status();
     const int index = static_cast<int>(plan_.saves.size());
     plan_.saves.push_back({save.name, node_});
-    EmitEffect(SaveValue{index, *value}, slots_[*value].time);
+    EmitEffect(SaveValue{index, *value}, WhenOf(*value));
     return absl::OkStatus();
   }
 
   absl::Status Add(const graph::Log& log) {
     absl::StatusOr<Slot> value = Current(static_cast<int>(log.value));
     if (!value.ok()) return value.status();
-    EmitEffect(LogValue{log.label, *value}, slots_[*value].time);
+    EmitEffect(LogValue{log.label, *value}, WhenOf(*value));
     return absl::OkStatus();
   }
 
@@ -1109,6 +1302,10 @@ class Builder {
   uint64_t epoch_ = 0;
   uint64_t changes_ = 0;  // in place, so far
   bool stops_ = false;
+  bool has_gradients_ = false;
+  int steps_ = 0;                     // given out to regions
+  NodeId backward_ = graph::kNoNode;  // around the statement that is added
+  Region region_;
   NodeId node_ = graph::kNoNode;
   Plan plan_;
 };

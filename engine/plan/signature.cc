@@ -131,6 +131,15 @@ class Appender {
     Text(log.label);
     Number(log.value);
   }
+  void Kind(const graph::Backward& backward) {
+    Number(backward.loss);
+    Number(backward.gradient);
+  }
+  void Kind(const graph::GradRead& read) { Number(read.value); }
+  void Kind(const graph::GradWrite& write) {
+    Number(write.value);
+    Number(write.gradient);
+  }
 
   std::string& out_;
 };

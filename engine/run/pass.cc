@@ -60,6 +60,11 @@ TapTable::TapTable(const plan::ModelSpec& spec, std::vector<OutputForm> forms_by
 }
 
 at::Tensor Cut(const at::Tensor& packed, const Segment& segment) {
+  if (packed.requires_grad()) {  // going backwards through a strided view is slow
+    return packed.narrow(1, segment.start, segment.rows())
+        .squeeze(0)
+        .unflatten(0, {segment.input->batch(), segment.input->tokens()});
+  }
   const auto sizes = packed.sizes();
   const auto strides = packed.strides();
   c10::SmallVector<int64_t, 6> cut_sizes = {segment.input->batch(), segment.input->tokens()};
@@ -100,11 +105,51 @@ at::Tensor Visiting::LeafOf(const c10::IValue& value) {
   return {};
 }
 
-c10::IValue Visiting::Read(const Segment& segment, bool written) const {
+at::Tensor WithGradient(const at::Tensor& tensor) {
+  if (tensor.requires_grad()) return tensor;
+  const at::Tensor leaf = tensor.detach().requires_grad_();
+  // Not the leaf itself, whose gradient would not come in the order in which values were made.
+  return leaf.view_as(leaf);
+}
+
+at::Tensor& Visiting::PartOf(const Segment& segment) {
+  for (Part& part : parts_) {
+    if (part.segment == &segment) return part.rows;
+  }
+  return parts_.emplace_back(Part{&segment, Cut(current_, segment)}).rows;
+}
+
+void Visiting::Finish() {
+  if (!changed_) return;
+  std::vector<at::Tensor> rows;
+  for (const Segment* segment : pass_.present()) {
+    const auto part = std::find_if(parts_.begin(), parts_.end(),
+                                   [&](const Part& p) { return p.segment == segment; });
+    rows.push_back(part == parts_.end() ? current_.narrow(1, segment->start, segment->rows())
+                                        : part->rows.flatten(0, 1).unsqueeze(0));
+  }
+  current_ = at::cat(rows, 1);
+}
+
+c10::IValue Visiting::ReadForGradient(const Segment& segment) {
+  at::Tensor& rows = PartOf(segment);
+  rows = WithGradient(rows);
+  changed_ = true;
+  return InForm(form_, rows);
+}
+
+c10::IValue Visiting::ReadAllForGradient(absl::Span<const Segment> segments) {
+  const at::Tensor all = WithGradient(LeafOf(ReadAll(segments, true)));
+  WriteAll(segments, all);
+  return InForm(form_, all);
+}
+
+c10::IValue Visiting::Read(const Segment& segment, bool written) {
+  if (pass_.gradients()) return InForm(form_, PartOf(segment));
   return InForm(form_, Cut(written ? current_ : original_, segment));
 }
 
-c10::IValue Visiting::ReadAll(absl::Span<const Segment> segments, bool written) const {
+c10::IValue Visiting::ReadAll(absl::Span<const Segment> segments, bool written) {
   const at::Tensor& packed = written ? current_ : original_;
   int64_t batch = 0, longest = 0;
   for (const Segment& segment : segments) {
@@ -121,7 +166,7 @@ c10::IValue Visiting::ReadAll(absl::Span<const Segment> segments, bool written) 
     if (segment.present) {
       all.narrow(0, row, segment.input->batch())
           .narrow(1, pass_.pad_left() ? longest - tokens : 0, tokens)
-          .copy_(Cut(packed, segment));
+          .copy_(pass_.gradients() ? PartOf(segment) : Cut(packed, segment));
     }
     row += segment.input->batch();
   }
@@ -129,6 +174,12 @@ c10::IValue Visiting::ReadAll(absl::Span<const Segment> segments, bool written) 
 }
 
 c10::IValue Visiting::Writable(const Segment& segment) {
+  if (pass_.gradients()) {
+    at::Tensor& rows = PartOf(segment);
+    rows = rows.clone();
+    changed_ = true;
+    return InForm(form_, rows);
+  }
   if (!copied_) {
     current_ = current_.clone();
     copied_ = true;
@@ -159,6 +210,7 @@ Pass::Pass(const TapTable& taps, absl::Span<Run* const> runs, bool pad_left)
       pad_left_(pad_left),
       shared_(runs.size() > 1) {
   for (Run* run : runs) {
+    gradients_ |= run->plan().gradients;
     for (Segment& segment : run->segments()) {
       // Rows that no site is needed for (a program of constants alone) never enter.
       segment.present = segment.end > plan::kStart;
@@ -224,6 +276,7 @@ void Pass::VisitTap(int tap, at::Tensor& value) {
   auto it = std::lower_bound(listeners_.begin(), listeners_.end(), time,
                              [](const auto& entry, int t) { return entry.first < t; });
   for (; it != listeners_.end() && it->first == time; ++it) it->second->Visit(visiting);
+  visiting.Finish();
 }
 
 bool Pass::Leave(int tap, at::Tensor& hidden) {

@@ -71,19 +71,28 @@ class Pass;
 
 /// One site while it is visited. What is there can be read by segment; the first write makes a copy
 /// of the whole, so that nothing that was read before changes.
+///
+/// In a pass with gradients the rows of a segment are a tensor of their own from the first read on,
+/// which a write replaces, and the model goes on with those joined again: the gradient of what a
+/// program reads is that of what the model uses.
 class Visiting {
  public:
   Visiting(Pass& pass, int time, const OutputForm& form, at::Tensor& value)
       : pass_(pass), time_(time), form_(form), original_(value), current_(value) {}
+  /// Join what was cut. Nothing is read or written afterwards.
+  void Finish();
 
   int time() const { return time_; }
   Pass& pass() { return pass_; }
 
   /// The rows of one segment as `[B, T, ...]` in the site's structure; `written`: as they are after
   /// the writes so far.
-  c10::IValue Read(const Segment& segment, bool written) const;
+  c10::IValue Read(const Segment& segment, bool written);
+  /// The same, as something that has a gradient.
+  c10::IValue ReadForGradient(const Segment& segment);
+  c10::IValue ReadAllForGradient(absl::Span<const Segment> segments);
   /// The same for all rows of `segments`, `[all B, longest T, ...]`, zeros at the pads.
-  c10::IValue ReadAll(absl::Span<const Segment> segments, bool written) const;
+  c10::IValue ReadAll(absl::Span<const Segment> segments, bool written);
   /// Rows of one segment to write to, in the site's structure.
   c10::IValue Writable(const Segment& segment);
   /// Write back what ReadAll gave (and somebody changed).
@@ -98,7 +107,18 @@ class Visiting {
   at::Tensor original_;
   at::Tensor& current_;
   bool copied_ = false;
+
+  struct Part {
+    const Segment* segment;
+    at::Tensor rows;  // [B, T, ...]
+  };
+  at::Tensor& PartOf(const Segment& segment);
+  std::vector<Part> parts_;  // with gradients
+  bool changed_ = false;     // the model does not go on with `current_` as it is
 };
+
+/// A tensor of the same values that has a gradient: itself, if it has one already.
+at::Tensor WithGradient(const at::Tensor& tensor);
 
 /// Sees every boundary of a pass in order: how sites are recorded at load.
 class Recorder {
@@ -165,6 +185,8 @@ class Pass {
   bool pad_left() const { return pad_left_; }
   /// Several runs share this pass.
   bool shared() const { return shared_; }
+  /// Its one run goes backwards.
+  bool gradients() const { return gradients_; }
 
  private:
   friend class Visiting;
@@ -188,6 +210,7 @@ class Pass {
   uint64_t module_calls_ = 0;
   bool pad_left_ = true;
   bool shared_ = false;
+  bool gradients_ = false;
   bool done_ = false;
 };
 

@@ -1,6 +1,7 @@
 #include "engine/run/run.h"
 
 #include <ATen/ATen.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -19,6 +20,7 @@ using plan::Slot;
 
 /// A tensor that a client may keep: on the host, dense, and of no more memory than it shows.
 at::Tensor Compact(const at::Tensor& tensor) {
+  if (tensor.requires_grad()) return Compact(tensor.detach());
   if (tensor.device().is_cpu() && tensor.is_contiguous() &&
       tensor.storage().nbytes() == tensor.nbytes()) {
     return tensor;
@@ -208,6 +210,10 @@ absl::Status Run::ExecuteRange(int first, int last, Visiting* site) {
   for (int i = first; i < last; ++i) {
     if (absl::Status status = Execute(plan_.instructions[i], site); !status.ok()) return status;
     if (evicted_) return absl::OkStatus();
+    // What waits for its gradients has run when it has.
+    if (const auto* run = std::get_if<plan::RunBackward>(&plan_.instructions[i].what)) {
+      i = plan_.backwards[run->backward].first.back() - 1;
+    }
   }
   node_ = graph::kNoNode;
   return absl::OkStatus();
@@ -215,9 +221,15 @@ absl::Status Run::ExecuteRange(int first, int last, Visiting* site) {
 
 absl::Status Run::Execute(const plan::Instruction& instruction, Visiting* site) {
   node_ = instruction.node;
+  asks_for_gradient_ = instruction.gradient;
   absl::StatusOr<c10::IValue> result =
       std::visit([&](const auto& what) { return Do(what, site); }, instruction.what);
   if (!result.ok()) return result.status();
+  if (instruction.gradient) {
+    result = MapTensors(*result, [](const at::Tensor& tensor) {
+      return tensor.is_floating_point() || tensor.is_complex() ? WithGradient(tensor) : tensor;
+    });
+  }
   if (instruction.result != kNoSlot) frame_[instruction.result] = *std::move(result);
   for (Slot slot : instruction.release) frame_[slot] = c10::IValue();
   return CheckBudget();
@@ -243,7 +255,12 @@ absl::Status Run::CheckBudget() {
 
 absl::StatusOr<c10::IValue> Run::Do(const plan::ReadSite& what, Visiting* site) {
   const int segment = segment_of_invoke_[what.invoke];
+  if (asks_for_gradient_) {
+    return segment < 0 ? site->ReadAllForGradient(segments_)
+                       : site->ReadForGradient(segments_[segment]);
+  }
   if (segment < 0) return site->ReadAll(segments_, written_);
+  if (plan_.gradients) return site->Read(segments_[segment], written_);
   c10::IValue value = site->Read(segments_[segment], written_);
   if (!what.copy) return value;
   return MapTensors(value, [](const at::Tensor& tensor) { return tensor.clone(); });
@@ -301,6 +318,82 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::CallOperator& what, Visiting*) {
                        plan::BindCall(what.call, program_, [this](Slot slot) -> const c10::IValue& {
                          return frame_[slot];
                        }));
+}
+
+absl::StatusOr<c10::IValue> Run::Do(const plan::RunBackward& what, Visiting* site) {
+  const Stopwatch stopwatch(&operator_seconds_);
+  const plan::PlannedBackward& region = plan_.backwards[what.backward];
+  const at::Tensor loss = frame_[what.loss].toTensor();
+  if (!loss.requires_grad()) {
+    return absl::FailedPreconditionError(
+        "the loss depends on none of the values whose gradients are asked for");
+  }
+  const int points = static_cast<int>(what.points.size());
+  gradients_.assign(points, at::Tensor());
+  absl::Status status;
+  int next = 0;  // of the points, in the order in which their gradients come
+  // Those before `point` that did not come will not.
+  auto pass_over = [&](int point) -> absl::Status {
+    for (; next < point; ++next) {
+      if (region.first[next] == region.first[next + 1]) continue;
+      node_ = plan_.instructions[region.first[next]].node;
+      return absl::FailedPreconditionError(
+          "the loss does not depend on this value, so there is no gradient");
+    }
+    return absl::OkStatus();
+  };
+  auto reach = [&](int point, const at::Tensor& gradient) -> absl::Status {
+    if (point < next) return absl::InternalError("gradients came in another order than planned");
+    if (absl::Status passed = pass_over(point); !passed.ok()) return passed;
+    gradients_[point] = gradient;
+    next = point + 1;
+    return ExecuteRange(region.first[point], region.first[point + 1], site);
+  };
+  std::vector<at::Tensor> tensors;
+  std::vector<unsigned> hooks;
+  for (int point = 0; point < points; ++point) {
+    tensors.push_back(frame_[what.points[point]].toTensor());
+    hooks.push_back(tensors.back().register_hook([&, point](const at::Tensor& gradient) {
+      if (!gradient.defined() || !status.ok()) return gradient;
+      status = plan::CatchTorch([&] { return reach(point, gradient); });
+      // Ends going backwards; what it says is in `status`.
+      TORCH_CHECK(status.ok(), "a gradient's statements failed");
+      return gradients_[point];
+    }));
+  }
+  std::vector<at::Tensor> start;
+  if (what.gradient != kNoSlot) start.push_back(frame_[what.gradient].toTensor());
+  const absl::Status ran = plan::CatchTorch([&] {
+    const at::AutoGradMode enabled(true);
+    torch::autograd::grad({loss}, tensors, start, /*retain_graph=*/!region.last,
+                          /*create_graph=*/false, /*allow_unused=*/true);
+    return absl::OkStatus();
+  });
+  for (int point = 0; point < points; ++point) tensors[point].remove_hook(hooks[point]);
+  if (status.ok()) status = ran;
+  if (status.ok()) status = pass_over(points);
+  gradients_.clear();
+  if (!status.ok()) return status;
+  return c10::IValue();
+}
+
+absl::StatusOr<c10::IValue> Run::Do(const plan::ReadGradient& what, Visiting*) {
+  return c10::IValue(gradients_[what.point]);
+}
+
+absl::StatusOr<c10::IValue> Run::Do(const plan::WriteGradient& what, Visiting*) {
+  at::Tensor& gradient = gradients_[what.point];
+  const at::Tensor& value = frame_[what.value].toTensor();
+  if (what.steps.empty()) {
+    gradient = value.detach().to(gradient.scalar_type());
+    return c10::IValue();
+  }
+  const at::Tensor copy = gradient.clone();
+  absl::StatusOr<c10::IValue> part = Follow(copy, what.steps);
+  if (!part.ok()) return part.status();
+  part->toTensor().copy_(value);
+  gradient = copy;
+  return c10::IValue();
 }
 
 absl::StatusOr<c10::IValue> Run::Do(const plan::TakeItem& what, Visiting*) {

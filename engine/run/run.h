@@ -102,6 +102,9 @@ class Run {
   absl::StatusOr<c10::IValue> Do(const plan::SkipModule& what, Visiting* site);
   absl::StatusOr<c10::IValue> Do(const plan::SaveValue& what, Visiting* site);
   absl::StatusOr<c10::IValue> Do(const plan::LogValue& what, Visiting* site);
+  absl::StatusOr<c10::IValue> Do(const plan::RunBackward& what, Visiting* site);
+  absl::StatusOr<c10::IValue> Do(const plan::ReadGradient& what, Visiting* site);
+  absl::StatusOr<c10::IValue> Do(const plan::WriteGradient& what, Visiting* site);
 
   absl::StatusOr<c10::IValue> Follow(c10::IValue value, const std::vector<plan::ViewStep>& steps);
   absl::Status CheckRange(const at::Tensor& values, int64_t range) const;
@@ -122,9 +125,11 @@ class Run {
   std::vector<std::optional<c10::IValue>> saved_;
   std::vector<LogEntry> logs_;
   uint64_t log_bytes_ = 0;
-  bool written_ = false;  // at the site that is being visited
+  bool written_ = false;               // at the site that is being visited
+  std::vector<at::Tensor> gradients_;  // by point of the region that is going backwards
   graph::NodeId node_ = graph::kNoNode;
   double operator_seconds_ = 0;
+  bool asks_for_gradient_ = false;  // the instruction that is being executed
   bool shared_ = false;
   bool evicted_ = false;
   std::atomic<bool> cancelled_{false};

@@ -107,6 +107,13 @@ bool SameKind(const Skip& a, const Skip& b) {
 bool SameKind(const Save& a, const Save& b) { return a.name == b.name && a.value == b.value; }
 bool SameKind(const Log& a, const Log& b) { return a.label == b.label && a.value == b.value; }
 bool SameKind(const Stop&, const Stop&) { return true; }
+bool SameKind(const Backward& a, const Backward& b) {
+  return a.loss == b.loss && a.gradient == b.gradient;
+}
+bool SameKind(const GradRead& a, const GradRead& b) { return a.value == b.value; }
+bool SameKind(const GradWrite& a, const GradWrite& b) {
+  return a.value == b.value && a.gradient == b.gradient;
+}
 
 }  // namespace
 
