@@ -92,6 +92,15 @@ void ForEachUse(graph::Node* node, F visit) {
   if (auto* skip = std::get_if<graph::Skip>(&node->kind)) visit(&skip->value);
   if (auto* save = std::get_if<graph::Save>(&node->kind)) visit(&save->value);
   if (auto* log = std::get_if<graph::Log>(&node->kind)) visit(&log->value);
+  if (auto* backward = std::get_if<graph::Backward>(&node->kind)) {
+    visit(&backward->loss);
+    if (backward->gradient != kNoNode) visit(&backward->gradient);
+  }
+  if (auto* read = std::get_if<graph::GradRead>(&node->kind)) visit(&read->value);
+  if (auto* write = std::get_if<graph::GradWrite>(&node->kind)) {
+    visit(&write->value);
+    visit(&write->gradient);
+  }
 }
 
 /// A number as torch.tensor makes one.
@@ -164,7 +173,7 @@ NodeId Recording::Add(Kind kind, Location where, NodeId parent, Note note) {
 
 template <typename Kind>
 Var Recording::AddValue(Kind kind, Location where, Note note) {
-  return Var(serial_, Add(std::move(kind), where, invoke_, note));
+  return Var(serial_, Add(std::move(kind), where, parent_, note));
 }
 
 NodeId Recording::Use(const Var& value, const std::string& statement, Location where) {
@@ -195,7 +204,7 @@ NodeId Recording::AddConstant(const Tensor& tensor, Location where) {
       }
     }
   }
-  const NodeId id = Add(graph::Constant{ToGraph(tensor)}, where, invoke_);
+  const NodeId id = Add(graph::Constant{ToGraph(tensor)}, where, parent_);
   if (shareable) constants_[tensor.data()] = id;
   return id;
 }
@@ -289,11 +298,11 @@ void Recording::BeginInvoke(const Input* input, Location where) {
       invoke.input = graph::Invoke::Tokens{std::get<Input::Rows>(input->value())};
     }
   }
-  invoke_ = Add(std::move(invoke), where, 1);
+  invoke_ = parent_ = Add(std::move(invoke), where, 1);
   constants_.clear();
 }
 
-void Recording::EndInvoke() { invoke_ = kNoNode; }
+void Recording::EndInvoke() { invoke_ = parent_ = kNoNode; }
 
 Var Recording::Read(const ModelState& model, const std::string& module, graph::Point point,
                     uint32_t visit, Location where) {
@@ -415,7 +424,8 @@ void Recording::Assign(const Var& target, const Operand& value) {
       const auto* next = std::get_if<graph::Index>(&program_.at(base).kind);
       if (next == nullptr || !std::all_of(next->terms.begin(), next->terms.end(), IsItem)) break;
     } while (base_is_temporary);
-  } else if (!std::holds_alternative<graph::Read>(program_.at(base).kind)) {
+  } else if (!std::holds_alternative<graph::Read>(program_.at(base).kind) &&
+             !std::holds_alternative<graph::GradRead>(program_.at(base).kind)) {
     return Fail(statement,
                 "what is assigned to here is neither a site nor a part of a value, so assigning to "
                 "it would change nothing",
@@ -424,9 +434,22 @@ void Recording::Assign(const Var& target, const Operand& value) {
 
   const NodeId from = Use(value, statement);
   if (from == kNoNode) return;
+  if (const auto* gradient = std::get_if<graph::GradRead>(&program_.at(base).kind);
+      gradient != nullptr && base_is_temporary) {
+    const NodeId changed = gradient->value;
+    if (terms.empty()) {
+      notes_[base - 1].droppable = true;
+      Add(graph::GradWrite{changed, from}, where, parent_);
+      return;
+    }
+    // A part of it: what was read becomes a new version, which is written back.
+    Add(graph::Assign{base, std::move(terms), from}, where, parent_);
+    Add(graph::GradWrite{changed, base}, where, parent_);
+    return;
+  }
   const auto* read = std::get_if<graph::Read>(&program_.at(base).kind);
   if (read == nullptr || !base_is_temporary) {
-    Add(graph::Assign{base, std::move(terms), from}, where, invoke_);
+    Add(graph::Assign{base, std::move(terms), from}, where, parent_);
     return;
   }
   notes_[base - 1].droppable = true;
@@ -437,7 +460,7 @@ void Recording::Assign(const Var& target, const Operand& value) {
     terms.push_back(graph::Ellipsis{});
   }
   const graph::Site site = read->site;
-  Add(graph::Write{site, std::move(terms), from}, where, invoke_);
+  Add(graph::Write{site, std::move(terms), from}, where, parent_);
 }
 
 void Recording::Skip(const ModelState& model, const std::string& module, uint32_t visit,
@@ -449,7 +472,7 @@ void Recording::Skip(const ModelState& model, const std::string& module, uint32_
   }
   const NodeId id = Use(value, statement);
   if (id == kNoNode) return;
-  Add(graph::Skip{module, visit, id}, value.where(), invoke_);
+  Add(graph::Skip{module, visit, id}, value.where(), parent_);
 }
 
 std::shared_ptr<SaveState> Recording::Save(const Var& value, const std::string& name,
@@ -477,18 +500,48 @@ std::shared_ptr<SaveState> Recording::Save(const Var& value, const std::string& 
   }
   const NodeId id = Use(value, statement, where);
   if (id == kNoNode || !Open(statement, where)) return state;
-  save_nodes_.back() = Add(graph::Save{name, id}, where, invoke_);
+  save_nodes_.back() = Add(graph::Save{name, id}, where, parent_);
   return state;
 }
 
 void Recording::Log(const Var& value, const std::string& label, Location where) {
   const NodeId id = Use(value, "log", where);
   if (id == kNoNode || !Open("log", where)) return;
-  Add(graph::Log{id, label}, where, invoke_);
+  Add(graph::Log{id, label}, where, parent_);
+}
+
+void Recording::BeginBackward(const Var& loss, const Operand* gradient, Location where) {
+  const std::string statement = "backward";
+  if (parent_ != invoke_) {
+    return Fail(statement, "a backward stands inside another", where,
+                "write them one after the other");
+  }
+  graph::Backward backward;
+  backward.loss = Use(loss, statement, where);
+  if (backward.loss == kNoNode || !Open(statement, where)) return;
+  if (gradient != nullptr) {
+    backward.gradient = Use(*gradient, statement);
+    if (backward.gradient == kNoNode) return;
+  }
+  parent_ = Add(backward, where, invoke_);
+}
+
+void Recording::EndBackward() { parent_ = invoke_; }
+
+Var Recording::Gradient(const Var& value, Location where) {
+  const std::string statement = "grad";
+  const NodeId id = Use(value, statement, where);
+  if (id == kNoNode || !Open(statement, where)) return Poison();
+  if (parent_ == invoke_) {
+    Fail(statement, "a gradient is there only inside of `backward`", where,
+         "write loss.backward([&] { ... }) around it");
+    return Poison();
+  }
+  return AddValue(graph::GradRead{id}, where);
 }
 
 void Recording::Stop(Location where) {
-  if (Open("stop", where)) Add(graph::Stop{}, where, invoke_);
+  if (Open("stop", where)) Add(graph::Stop{}, where, parent_);
 }
 
 void Recording::NameSaves() {

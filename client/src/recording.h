@@ -72,6 +72,10 @@ class Recording {
             const Operand& value);
   std::shared_ptr<SaveState> Save(const Var& value, const std::string& name, Location where);
   void Log(const Var& value, const std::string& label, Location where);
+  /// Statements recorded between these stand in a backward region. `gradient` may be null.
+  void BeginBackward(const Var& loss, const Operand* gradient, Location where);
+  void EndBackward();
+  Var Gradient(const Var& value, Location where);
   void Stop(Location where);
 
   /// End recording: the program, or the first error. Takes it off the stack.
@@ -113,6 +117,7 @@ class Recording {
   graph::Program program_;
   std::vector<Note> notes_;  // a node's, by place
   graph::NodeId invoke_ = graph::kNoNode;
+  graph::NodeId parent_ = graph::kNoNode;                      // the open region, or invoke_
   absl::flat_hash_map<const void*, graph::NodeId> constants_;  // of the open invoke, by bytes
   std::vector<std::shared_ptr<SaveState>> saves_;
   std::vector<graph::NodeId> save_nodes_;

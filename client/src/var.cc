@@ -23,6 +23,21 @@ Var Commute(const char* name, const Operand& a, const Operand& b) {
   return IsNumber(a) ? Apply(name, b, a) : Apply(name, a, b);
 }
 
+/// Open while it lives, however its lambda is left.
+class BackwardRegion {
+ public:
+  BackwardRegion(Recording* recording, const Var& loss, const Operand* gradient, Location where)
+      : recording_(recording) {
+    recording_->BeginBackward(loss, gradient, where);
+  }
+  ~BackwardRegion() { recording_->EndBackward(); }
+  BackwardRegion(const BackwardRegion&) = delete;
+  BackwardRegion& operator=(const BackwardRegion&) = delete;
+
+ private:
+  Recording* const recording_;
+};
+
 }  // namespace
 
 namespace internal {
@@ -55,6 +70,25 @@ Var Var::operator[](const Indices& indices) && {
 }
 
 Var Var::row(int64_t index, Location where) const { return select(0, index, where); }
+
+void Var::backward(absl::FunctionRef<void()> body, Location where) const {
+  Recording* recording = Recording::Current();
+  if (recording == nullptr) return;
+  const BackwardRegion region(recording, *this, nullptr, where);
+  body();
+}
+
+void Var::backward(const Operand& gradient, absl::FunctionRef<void()> body) const {
+  Recording* recording = Recording::Current();
+  if (recording == nullptr) return;
+  const BackwardRegion region(recording, *this, &gradient, gradient.where());
+  body();
+}
+
+Var Var::grad(Location where) const {
+  Recording* recording = Recording::Current();
+  return recording == nullptr ? Var() : recording->Gradient(*this, where);
+}
 
 Saved<Tensor> Var::save(Location where) const { return save("", where); }
 

@@ -328,6 +328,48 @@ TEST_F(RecorderTest, RecordsTheRestOfTheLanguage) {
               stop)"));
 }
 
+TEST_F(RecorderTest, RecordsGradients) {
+  EXPECT_EQ(Text([&] {
+              Var h = model_["h.0"].output();
+              Var logits = model_.output();
+              logits.sum().backward([&] {
+                h.grad().save("g");
+                h.grad() *= 2.0;
+                h.grad()[{0, Slice()}] = 0.0;
+              });
+              logits.backward(logits, [&] { logits.grad().save("start"); });
+            }),
+            PrintedInvoke(R"(
+              %1 = read h.0.output
+              %2 = read .output
+              %3 = aten::sum(%2)
+              backward %3 {
+                %5 = grad %1
+                save g = %5
+                %7 = grad %1
+                %8 = aten::mul(%7, 2.0)
+                grad %1 = %8
+                %10 = grad %1
+                %11 = 0.0
+                %10[0, :] = %11
+                grad %1 = %10
+              }
+              backward %2 from %2 {
+                %15 = grad %2
+                save start = %15
+              })"));
+}
+
+TEST_F(RecorderTest, RefusesGradientsOutsideOfBackward) {
+  EXPECT_THAT(Text([&] { model_["h.0"].output().grad().save(); }),
+              AllOf(HasSubstr("only inside of `backward`"), HasSubstr("recorder_test.cc")));
+  EXPECT_THAT(Text([&] {
+                Var h = model_["h.0"].output();
+                h.sum().backward([&] { h.sum().backward([] {}); });
+              }),
+              HasSubstr("inside another"));
+}
+
 TEST_F(RecorderTest, RecordsSeveralInvokesAndEdgesBetweenThem) {
   const std::string text = Text(model_.Record([&](Tracer& trace) {
     Var clean;

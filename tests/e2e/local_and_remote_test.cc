@@ -46,6 +46,36 @@ TEST_F(LocalAndRemoteTest, GiveTheSameNumbers) {
   EXPECT_LT(RelativeDifference(logits[0], logits[1]), 1e-6);
 }
 
+TEST_F(LocalAndRemoteTest, GiveTheSameGradients) {
+  std::vector<Tensor> gradients, edited;
+  Both([&](const LanguageModel& model) {
+    Saved<Tensor> g, e;
+    auto run = model.Trace({5, 11, 17, 23}, [&] {
+      Var first = model["transformer.h"][0].output();
+      Var second = model["transformer.h"][1].output();
+      Var loss = model["lm_head"].output()[{Slice(), -1, 7}].sum();
+      loss.backward([&] { g = first.grad().save("g"); });
+      loss.backward([&] {
+        second.grad() *= 2.0;
+        e = first.grad().save("e");
+      });
+    });
+    ASSERT_THAT(run, IsOk());
+    gradients.push_back(*g);
+    edited.push_back(*e);
+  });
+  ASSERT_EQ(gradients.size(), 2);
+  EXPECT_LT(RelativeDifference(gradients[0], gradients[1]), 1e-6);
+  EXPECT_LT(RelativeDifference(edited[0], edited[1]), 1e-6);
+  // All of it flows through the second block.
+  for (int64_t token = 0; token < 4; ++token) {
+    for (int64_t i = 0; i < 32; ++i) {
+      EXPECT_NEAR(edited[0].at<float>({0, token, i}), 2 * gradients[0].at<float>({0, token, i}),
+                  1e-4);
+    }
+  }
+}
+
 TEST_F(LocalAndRemoteTest, NameTheClientsLineInErrors) {
   Both([&](const LanguageModel& model) {
     int line = 0;

@@ -92,9 +92,6 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         Change{"Sweep", [](auto* p) { NodeOf(p, 2)->mutable_sweep(); }, "sweep"},
         Change{"Cache", [](auto* p) { NodeOf(p, 3)->mutable_cache(); }, "cache"},
-        Change{"Backward", [](auto* p) { NodeOf(p, 3)->mutable_backward(); }, "backward"},
-        Change{"GradRead", [](auto* p) { NodeOf(p, 3)->mutable_grad_read(); }, "grad_read"},
-        Change{"GradWrite", [](auto* p) { NodeOf(p, 3)->mutable_grad_write(); }, "grad_write"},
         Change{"Steps", [](auto* p) { NodeOf(p, 3)->mutable_steps(); }, "steps"},
         Change{"If", [](auto* p) { NodeOf(p, 3)->mutable_if_(); }, "if"},
         Change{"Branch", [](auto* p) { NodeOf(p, 3)->mutable_branch(); }, "branch"},

@@ -304,6 +304,10 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"ElidedTensor", "%x = tensor(float32, [3], [1.0, ...])",
                 "shortened when it was printed"},
         Refusal{"UnnamedTensor", "tensor(float32, [], [1.0])", "needs a name"},
+        Refusal{"NestedBackward", "backward %h { backward %h { } }", "inside another"},
+        Refusal{"OpenBackward", "backward %h { %g = grad %h", "expected"},
+        Refusal{"GradOfNumber", "backward %h { %g = grad 3 }", "grad %h"},
+        Refusal{"GradWithoutValue", "backward %h { grad %h }", "expected `=`"},
         Refusal{"SaveOfText", "save x = \"a\"", "expected a value"},
         Refusal{"SaveOfNumberName", "save 3 = %h", "expected a name for the saved value"}),
     [](const auto& info) { return std::string(info.param.name); });
@@ -320,20 +324,19 @@ TEST_P(LaterSyntaxTest, IsRefusedByName) {
 
 INSTANTIATE_TEST_SUITE_P(
     TextTest, LaterSyntaxTest,
-    ::testing::Values(
-        Refusal{"Steps", "steps [0:5] { }", "steps"}, Refusal{"If", "if %h { } else { }", "if"},
-        Refusal{"Backward", "backward %h { }", "backward"},
-        Refusal{"GradWrite", "grad %h = %h", "grad"}, Refusal{"GradRead", "%g = grad %h", "grad"},
-        Refusal{"Cache", "cache [a] as x", "cache"}, Refusal{"Yield", "yield %h", "yield"},
-        Refusal{"Sweep", "!sweep %l in [0:12] { }", "sweep"},
-        Refusal{"Generate", "!generate max_new_tokens=8", "generate"},
-        Refusal{"SecondTrace", "!invoke [1] { }\ntrace \"b\"", "more than one trace"},
-        Refusal{"SweptSite", "%x = read h.$l.output", "sweep"},
-        Refusal{"Inputs", "%x = read a.inputs", ".inputs"},
-        Refusal{"OperatorSite", "%x = read a.op(mul_0).output", ".op"},
-        Refusal{"Query", "%x = read a.q", ".q"},
-        Refusal{"Probabilities", "%x = read a.probs", ".probs"},
-        Refusal{"WatchedCall", "%x = call watched a(%h)", "watched"}),
+    ::testing::Values(Refusal{"Steps", "steps [0:5] { }", "steps"},
+                      Refusal{"If", "if %h { } else { }", "if"},
+                      Refusal{"Cache", "cache [a] as x", "cache"},
+                      Refusal{"Yield", "yield %h", "yield"},
+                      Refusal{"Sweep", "!sweep %l in [0:12] { }", "sweep"},
+                      Refusal{"Generate", "!generate max_new_tokens=8", "generate"},
+                      Refusal{"SecondTrace", "!invoke [1] { }\ntrace \"b\"", "more than one trace"},
+                      Refusal{"SweptSite", "%x = read h.$l.output", "sweep"},
+                      Refusal{"Inputs", "%x = read a.inputs", ".inputs"},
+                      Refusal{"OperatorSite", "%x = read a.op(mul_0).output", ".op"},
+                      Refusal{"Query", "%x = read a.q", ".q"},
+                      Refusal{"Probabilities", "%x = read a.probs", ".probs"},
+                      Refusal{"WatchedCall", "%x = call watched a(%h)", "watched"}),
     [](const auto& info) { return std::string(info.param.name); });
 
 TEST(TextTest, NestingIsBounded) {

@@ -195,7 +195,32 @@ class Generator {
   }
   void AddInvoke(Invoke invoke) {
     invoke_ = Add(std::move(invoke), 1);
+    parent_ = invoke_;
     for (int i = Below(12); i > 0; --i) AddStatement();
+    if (!values_.empty() && Chance(2)) AddBackward();
+  }
+  void AddBackward() {
+    parent_ = Add(Backward{Value(), Chance(2) ? Value() : kNoNode}, invoke_);
+    for (int i = Below(5); i > 0; --i) {
+      switch (Below(5)) {
+        case 0:
+          AddValue(GradRead{Value()}, parent_);
+          break;
+        case 1:
+          Add(GradWrite{Value(), Value()}, parent_);
+          break;
+        case 2:
+          AddValue(Index{Value(), Terms(1)}, parent_);
+          break;
+        case 3:
+          Add(Assign{Value(), Terms(1), Value()}, parent_);
+          break;
+        default:
+          Add(Save{Name(), Value()}, parent_);
+      }
+    }
+    parent_ = invoke_;
+    if (Chance(2)) AddStatement();
   }
   void AddStatement() {
     // What uses values needs one.
@@ -240,6 +265,7 @@ class Generator {
   Program program_;
   std::vector<NodeId> values_;
   NodeId invoke_ = kNoNode;
+  NodeId parent_ = kNoNode;
   int names_ = 0;
 };
 

@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "weft/location.h"
 #include "weft/saved.h"
 #include "weft/tensor.h"
@@ -96,6 +97,16 @@ class Var {
   Var operator[](const Indices& indices) &&;
   /// Row `index` of the first dimension, where a lone integer might mean an item of a tuple.
   Var row(int64_t index, Location where = Location::current()) const;
+
+  /// Go backwards from this value, a scalar. `body` reads and writes gradients, with `grad()`, of
+  /// values that were made before; it runs at once, and what it records runs as each gradient
+  /// comes. Several go backwards one after the other.
+  void backward(absl::FunctionRef<void()> body, Location where = Location::current()) const;
+  /// The same from a value of any shape, whose gradient is `gradient`.
+  void backward(const Operand& gradient, absl::FunctionRef<void()> body) const;
+  /// The gradient of the value, as it is in this trace; only inside of `backward`. Assigning to it
+  /// (`h.grad() = x`, `h.grad() *= 2`) changes what flows on from here.
+  Var grad(Location where = Location::current()) const;
 
   /// Bring the value back under `name`, or under its place among the trace's saves (`save0`).
   Saved<Tensor> save(Location where = Location::current()) const;
