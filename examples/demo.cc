@@ -2,7 +2,7 @@
 // that the server hosts. Or does the same on a server that runs elsewhere and hosts `atlas`.
 //
 //   demo [FOLDER OF A MODEL]
-//   WEFT_API_KEY=... demo --target HOST:PORT [--ca-file FILE]
+//   WEFT_API_KEY=... demo --target HOST:PORT [--ca FILE]
 
 #include <weft/client.h>
 
@@ -128,9 +128,9 @@ int ExitCode(const absl::Status& status) {
 int main(int argc, char** argv) {
   const std::vector<std::string> arguments(argv + 1, argv + argc);
   if (arguments.size() >= 2 && arguments[0] == "--target") {
-    const bool tls = arguments.size() == 4 && arguments[2] == "--ca-file";
+    const bool tls = arguments.size() == 4 && arguments[2] == "--ca";
     if (arguments.size() != 2 && !tls) {
-      std::cerr << "usage: demo --target HOST:PORT [--ca-file FILE]\n";
+      std::cerr << "usage: demo --target HOST:PORT [--ca FILE]\n";
       return EXIT_FAILURE;
     }
     return weft::examples::ExitCode(
