@@ -147,6 +147,9 @@ struct RunOptions {
   bool exclusive = false;  // a pass of its own
   uint64_t seed = 0;
   Access access;
+  /// Called by Submit with the plan's estimate (tokens, result_bytes, peak_bytes) before anything
+  /// is queued: an error refuses the run. Empty: every run is taken.
+  std::function<absl::Status(const Cost& estimate)> admit;
 };
 
 /// A submitted run. Dropping it does not cancel the run. Thread-safe.

@@ -413,6 +413,14 @@ absl::StatusOr<ModelHost::Prepared> ModelHost::Prepare(const graph::Program& pro
   return prepared;
 }
 
+Cost ModelHost::EstimateOf(const Prepared& prepared) {
+  Cost estimate;
+  estimate.tokens = static_cast<uint64_t>(TotalRows(prepared.inputs));
+  estimate.result_bytes = prepared.planned.check->result_bytes;
+  estimate.peak_bytes = prepared.planned.check->peak_bytes;
+  return estimate;
+}
+
 absl::StatusOr<Validation> ModelHost::Validate(const graph::Program& program,
                                                const RunOptions& options) {
   absl::StatusOr<Prepared> prepared = Prepare(program, options, limits());
@@ -423,9 +431,7 @@ absl::StatusOr<Validation> ModelHost::Validate(const graph::Program& program,
     validation.saves.push_back({planned.plan->saves[i].name, planned.check->saves[i]});
   }
   validation.warnings = graph::Lint(program);
-  validation.estimate.tokens = static_cast<uint64_t>(TotalRows(prepared->inputs));
-  validation.estimate.result_bytes = planned.check->result_bytes;
-  validation.estimate.peak_bytes = planned.check->peak_bytes;
+  validation.estimate = EstimateOf(*prepared);
   validation.fingerprint = info_->summary.fingerprint;
   return validation;
 }
@@ -438,6 +444,11 @@ absl::StatusOr<std::shared_ptr<Job>> ModelHost::Submit(std::string job_id, graph
   const Limits limits = this->limits();
   absl::StatusOr<Prepared> prepared = Prepare(program, options, limits);
   if (!prepared.ok()) return prepared.status();
+  if (options.admit) {
+    if (absl::Status admitted = options.admit(EstimateOf(*prepared)); !admitted.ok()) {
+      return admitted;
+    }
+  }
   std::vector<graph::Error> warnings = graph::Lint(program);
   auto job =
       std::make_shared<HostedJob>(job_id, *this, std::move(program), std::move(prepared->planned),

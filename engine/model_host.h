@@ -116,6 +116,7 @@ class ModelHost : public batch::Worker {
   absl::StatusOr<Prepared> Prepare(const graph::Program& program, const RunOptions& options,
                                    const Limits& limits);
   Limits limits() ABSL_LOCKS_EXCLUDED(mutex_);
+  static Cost EstimateOf(const Prepared& prepared);
   absl::StatusOr<std::vector<std::vector<int64_t>>> RowsOf(const graph::Program& program,
                                                            graph::NodeId id) const;
   void UseThreads(int64_t rows);

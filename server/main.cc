@@ -16,6 +16,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "engine/engine.h"
+#include "server/audit/audit_log.h"
 #include "server/config/config.h"
 #include "server/config/reload.h"
 #include "server/keys/key_store.h"
@@ -108,6 +109,7 @@ absl::Status Serve(int argc, char** argv, Config config, Signals* signals) {
     return checked;
   }
   std::unique_ptr<keys::KeyStore> keys;
+  std::unique_ptr<audit::AuditLog> audit;
   if (config.keys()) {
     absl::StatusOr<std::unique_ptr<keys::KeyStore>> opened = keys::KeyStore::Open(config.data());
     if (!opened.ok()) return opened.status();
@@ -118,6 +120,12 @@ absl::Status Serve(int argc, char** argv, Config config, Signals* signals) {
       spdlog::warn("there are no API keys yet: make one with 'weft keys create --data {}'",
                    config.data());
     }
+    audit::AuditLog::Options wanted;
+    wanted.retention = absl::Hours(24) * config.audit_days();
+    absl::StatusOr<std::unique_ptr<audit::AuditLog>> log =
+        audit::AuditLog::Open(config.data(), wanted);
+    if (!log.ok()) return log.status();
+    audit = *std::move(log);
   } else {
     spdlog::warn("--no-keys: whoever reaches {} may do everything", config.listen());
   }
@@ -145,7 +153,7 @@ absl::Status Serve(int argc, char** argv, Config config, Signals* signals) {
 
   signals->Serve();
   absl::StatusOr<std::unique_ptr<Server>> server =
-      Server::Start(server_options, engine->get(), keys.get());
+      Server::Start(server_options, engine->get(), keys.get(), audit.get());
   if (!server.ok()) return server.status();
   std::printf("listening on %s\n", (*server)->address().c_str());
   std::fflush(stdout);

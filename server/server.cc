@@ -17,6 +17,8 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "server/service/admin_service.h"
+#include "server/service/call.h"
 #include "server/service/run_registry.h"
 #include "server/service/weft_service.h"
 #include "server/service/worker_pool.h"
@@ -123,6 +125,25 @@ RunRegistry::Options RegistryOptions(const ServerOptions& options) {
           options.slow_reader_timeout, options.metrics};
 }
 
+Gate::Listener AuditListener(audit::AuditLog* log) {
+  return [log](const Call& call, const CallEnd& end) {
+    audit::Entry entry;
+    entry.time = end.time;
+    entry.key_id = call.key.id;
+    entry.peer = call.peer;
+    entry.method = call.method;
+    entry.model = call.model;
+    entry.job_id = call.job_id;
+    entry.trace_id = call.trace_id;
+    entry.subject = call.subject;
+    entry.code = static_cast<int>(end.code);
+    entry.seconds = absl::ToDoubleSeconds(end.time - call.arrived);
+    entry.tokens = call.tokens;
+    entry.result_bytes = call.result_bytes;
+    log->Record(std::move(entry));
+  };
+}
+
 }  // namespace
 
 absl::Status CheckAddress(const std::string& listen, bool open) {
@@ -152,7 +173,8 @@ absl::Status CheckListen(const std::string& listen, bool open) {
 Server::Server() = default;
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, Engine* engine,
-                                                      const keys::KeyStore* keys) {
+                                                      keys::KeyStore* keys,
+                                                      audit::AuditLog* audit) {
   const bool open = options.insecure || options.tls.on();
   if (absl::Status checked = CheckListen(options.listen, open); !checked.ok()) return checked;
   if (const TlsFindings found = CheckTls(options.tls, absl::Now()); !found.errors.empty()) {
@@ -161,13 +183,27 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   }
 
   std::unique_ptr<Server> server(new Server());
-  server->registry_ = std::make_shared<RunRegistry>(RegistryOptions(options));
+  RunRegistry::KeyCheck check_key;
+  if (keys != nullptr) {
+    check_key = [keys](const std::string& id) {
+      const absl::Status good = keys->CheckNotRevoked(id);
+      // A store that cannot be read for a moment ends nothing.
+      return absl::IsUnauthenticated(good) ? good : absl::OkStatus();
+    };
+  }
+  server->registry_ = std::make_shared<RunRegistry>(RegistryOptions(options), std::move(check_key));
   server->pool_ = std::make_unique<WorkerPool>(kPoolThreads, kPoolWaiting);
   WeftService::Options service;
   service.request_bytes = options.request_bytes;
   service.features = options.features;
-  server->service_ =
-      std::make_unique<WeftService>(engine, keys, service, server->registry_, server->pool_.get());
+  std::vector<Gate::Listener> listeners;
+  if (audit != nullptr) listeners.push_back(AuditListener(audit));
+  server->gate_ = std::make_unique<Gate>(keys, std::move(listeners));
+  server->service_ = std::make_unique<WeftService>(engine, server->gate_.get(), service,
+                                                   server->registry_, server->pool_.get());
+  server->admin_ =
+      std::make_unique<AdminService>(server->gate_.get(), keys, audit, options.request_bytes,
+                                     server->registry_, server->pool_.get());
 
   grpc::EnableDefaultHealthCheckService(true);
   if (options.reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
@@ -176,6 +212,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
       options.tls.on() ? MakeServerCredentials(options.tls) : grpc::InsecureServerCredentials();
   builder.AddListeningPort(options.listen, server->credentials_, &server->port_);
   builder.RegisterService(server->service_.get());
+  builder.RegisterService(server->admin_.get());
   builder.SetMaxReceiveMessageSize(static_cast<int>(options.request_bytes + kRequestSlack));
   // A compressed request could become a thousand times its size before anybody has looked at it.
   builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
@@ -220,6 +257,7 @@ void Server::WatchModels(const ServerOptions& options, Engine* engine) {
   }
   SetLimits(options);
   health->SetServingStatus(service, true);
+  health->SetServingStatus(v1::Admin::service_full_name(), true);
   canary_ = std::make_unique<Canary>(
       engine, options.canary,
       [health, service](const std::string& model, bool well, bool all_well) {

@@ -11,6 +11,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "engine/engine.h"
+#include "server/audit/audit_log.h"
 #include "server/canary.h"
 #include "server/keys/key_store.h"
 #include "server/metrics/metrics.h"
@@ -23,6 +24,8 @@ class ServerCredentials;
 
 namespace weft::server {
 
+class AdminService;
+class Gate;
 class RunRegistry;
 class WeftService;
 class WorkerPool;
@@ -64,10 +67,12 @@ absl::Status CheckListen(const std::string& listen, bool open);
 /// Thread-safe.
 class Server {
  public:
-  /// Listen and serve. Without `keys` (null) every caller may do everything. `engine` and `keys`
-  /// must outlive the server. Errors are CheckListen's, and kInvalidArgument for CheckTls's.
+  /// Listen and serve. Without `keys` (null) every caller may do everything; without `audit`
+  /// nothing is written down. All must outlive the server. Errors are CheckListen's, and
+  /// kInvalidArgument for CheckTls's.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options, Engine* engine,
-                                                       const keys::KeyStore* keys);
+                                                       keys::KeyStore* keys,
+                                                       audit::AuditLog* audit = nullptr);
   /// Shutdown at once.
   ~Server();
 
@@ -89,7 +94,9 @@ class Server {
 
   std::shared_ptr<RunRegistry> registry_;
   std::unique_ptr<WorkerPool> pool_;
+  std::unique_ptr<Gate> gate_;
   std::unique_ptr<WeftService> service_;
+  std::unique_ptr<AdminService> admin_;
   std::shared_ptr<grpc::ServerCredentials> credentials_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<Canary> canary_;

@@ -48,6 +48,77 @@ void AddProgramArguments(CLI::App* command, RunArguments* arguments) {
   command->add_option("--seed", arguments->seed, "Of random operators");
 }
 
+void AddKeySettings(CLI::App* command, KeySettings* settings) {
+  command->add_option("--label", settings->label, "Whose it is, for the list");
+  command->add_option("--scope", settings->scopes,
+                      "trace (run programs; a new key's default), weights (read parameters), "
+                      "admin; repeatable");
+  command->add_option("--model", settings->models,
+                      "Models it is for, as globs (a new key's default: all); repeatable");
+  command->add_option("--expires", settings->expires, "After this time: 12h, 30d, or never");
+  const char* const kLimits = "Limits (0: none)";
+  const CLI::AsSizeValue bytes(/*kb_is_1000=*/false);
+  command->add_option("--requests-per-minute", settings->requests_per_minute, "Calls of any method")
+      ->group(kLimits);
+  command
+      ->add_option("--tokens-per-minute", settings->tokens_per_minute,
+                   "Rows of its runs' passes, pads included")
+      ->group(kLimits);
+  command
+      ->add_option("--concurrent-runs", settings->concurrent_runs,
+                   "Runs at once, waiting ones included")
+      ->group(kLimits);
+  command->add_option("--result-bytes", settings->result_bytes, "Results of one run: 64MiB, 1GiB")
+      ->transform(bytes)
+      ->group(kLimits);
+  command->add_option("--run-seconds", settings->run_seconds, "Time of one run, from its start")
+      ->group(kLimits);
+  command
+      ->add_option("--generated-tokens", settings->generated_tokens, "New tokens of one generation")
+      ->group(kLimits);
+  command->add_option("--blob-bytes", settings->blob_bytes, "All of its blobs: 64MiB, 1GiB")
+      ->transform(bytes)
+      ->group(kLimits);
+}
+
+void AddKeys(CLI::App* app, KeysArguments* arguments,
+             const std::function<void(KeysAction)>& choose) {
+  CLI::App* keys = app->add_subcommand(
+      "keys",
+      "Manage API keys: in a data folder on the server's machine, or with a key that has "
+      "the scope admin");
+  keys->require_subcommand(1);
+  const auto add = [&](const char* name, const char* help, KeysAction action) {
+    CLI::App* command = keys->add_subcommand(name, help);
+    command->add_option("--data", arguments->data,
+                        "The server's data folder, instead of --target and --api-key");
+    command->add_flag("--json", arguments->json, "Print JSON");
+    command->callback([choose, action] { choose(action); });
+    return command;
+  };
+  const auto add_id = [&](CLI::App* command) {
+    command->add_option("ID", arguments->id, "The key's id, from the list")->required();
+  };
+  AddKeySettings(add("create", "Make a key and show it, this once", KeysAction::kCreate),
+                 &arguments->settings);
+  add("list", "List the keys, revoked and expired ones too", KeysAction::kList);
+  add_id(add("show", "Show one key", KeysAction::kShow));
+  CLI::App* command = add("update", "Change what is given of a key", KeysAction::kUpdate);
+  add_id(command);
+  AddKeySettings(command, &arguments->settings);
+  command = add("rotate", "Give a key a new secret and show it, this once", KeysAction::kRotate);
+  add_id(command);
+  command->add_option("--old-for", arguments->old_for,
+                      "How long the old secret goes on working: 24h; not at all if left out");
+  add_id(add("revoke", "End a key and its runs, at once and for ever", KeysAction::kRevoke));
+  command = add("audit", "Show who called what when, newest first", KeysAction::kAudit);
+  command->add_option("--key", arguments->id, "Only what this key did");
+  command->add_option("--since", arguments->since, "Only the last 2h, 7d");
+  command->add_option("--limit", arguments->limit, "At most so many lines")
+      ->check(CLI::Range(1, 10000))
+      ->capture_default_str();
+}
+
 /// Go on as weft-local, which lies beside this program. Returns only if there is none.
 int BecomeLocal(char** argv) {
   std::error_code error;
@@ -131,8 +202,10 @@ int Main(int argc, char** argv, LocalBackendMaker make_local) {
   command->add_option("--model", health_model, "Whether this model is well, in particular");
   command->callback([&] { action = [&] { return Health(global, health_model); }; });
 
+  bool whoami_json = false;
   command = app.add_subcommand("whoami", "Show what the key may do");
-  command->callback([&] { action = [&] { return WhoAmI(global); }; });
+  command->add_flag("--json", whoami_json, "Print JSON");
+  command->callback([&] { action = [&] { return WhoAmI(global, whoami_json); }; });
 
   bool no_check = false, login = false;
   command = app.add_subcommand(
@@ -148,29 +221,9 @@ int Main(int argc, char** argv, LocalBackendMaker make_local) {
       app.add_subcommand("config", "Show target, key and the rest, and where each comes from");
   command->callback([&] { action = [&] { return ShowConfiguration(configuration); }; });
 
-  CLI::App* keys = app.add_subcommand(
-      "keys", "Manage the API keys in a server's data folder (on the server's machine)");
-  keys->require_subcommand(1);
-  NewKeyArguments key;
-  std::string data, id;
-  command = keys->add_subcommand("create", "Make a key and show it, this once");
-  command->add_option("--data", key.data, "The server's data folder")->required();
-  command->add_option("--label", key.label, "Whose it is, for the list");
-  command
-      ->add_option("--scope", key.scopes,
-                   "trace (run programs), weights (read parameters), admin; repeatable")
-      ->capture_default_str();
-  command->add_option("--model", key.models, "Models it is for, as globs; repeatable")
-      ->capture_default_str();
-  command->add_option("--expires", key.expires, "After this time: 12h, 30d; never if left out");
-  command->callback([&] { action = [&] { return CreateKey(key); }; });
-  command = keys->add_subcommand("list", "List the keys, revoked and expired ones too");
-  command->add_option("--data", data, "The server's data folder")->required();
-  command->callback([&] { action = [&] { return ListKeys(data); }; });
-  command = keys->add_subcommand("revoke", "End a key, at once");
-  command->add_option("--data", data, "The server's data folder")->required();
-  command->add_option("ID", id, "The key's id, from the list")->required();
-  command->callback([&] { action = [&] { return RevokeKey(data, id); }; });
+  KeysArguments keys;
+  AddKeys(&app, &keys,
+          [&](KeysAction what) { action = [&, what] { return ManageKeys(global, what, keys); }; });
 
   try {
     app.parse(argc, argv);

@@ -14,10 +14,12 @@
 #include <thread>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "client/cli/key_text.h"
 #include "client/cli/results.h"
 #include "client/src/model_state.h"
 #include "weft/client.h"
@@ -70,19 +72,10 @@ void SayWaiting(const event::Waiting& waiting) {
             << absl::FormatDuration(absl::Trunc(waiting.delay, absl::Milliseconds(1))) << "\n";
 }
 
-RemoteOptions RemoteOptionsOf(const GlobalOptions& global) {
-  return {.api_key = global.api_key,
-          .tls = global.tls,
-          .ca_file = global.ca_file,
-          .cert_file = global.cert_file,
-          .key_file = global.key_file,
-          .retry = {.wait_for_limits = global.wait, .on_wait = SayWaiting}};
-}
-
 absl::StatusOr<std::shared_ptr<Backend>> OpenBackend(const GlobalOptions& global,
                                                      const std::string& model) {
   if (global.local_folder.empty()) {
-    return MakeRemoteBackend(global.target, RemoteOptionsOf(global));
+    return MakeRemoteBackend(global.target, ToRemoteOptions(global));
   }
   std::string name = model;
   if (name.empty()) {
@@ -214,6 +207,15 @@ void PrintWarnings(const std::vector<ErrorDetails>& warnings) {
 }
 
 }  // namespace
+
+RemoteOptions ToRemoteOptions(const GlobalOptions& global) {
+  return {.api_key = global.api_key,
+          .tls = global.tls,
+          .ca_file = global.ca_file,
+          .cert_file = global.cert_file,
+          .key_file = global.key_file,
+          .retry = {.wait_for_limits = global.wait, .on_wait = SayWaiting}};
+}
 
 ExitCode CodeOf(const absl::Status& status) {
   switch (status.code()) {
@@ -376,23 +378,25 @@ int ListOperators(const GlobalOptions& global, const std::string& pattern) {
   if (!backend.ok()) return Report(backend.status());
   absl::StatusOr<std::vector<OperatorDescription>> operators = (*backend)->ListOperators();
   if (!operators.ok()) return Report(operators.status());
-  bool any = false;
+  const std::string wanted = absl::AsciiStrToLower(pattern);
+  size_t shown = 0;
   for (const OperatorDescription& description : *operators) {
-    if (!absl::StrContains(description.name, pattern)) continue;
-    any = true;
+    if (!absl::StrContains(absl::AsciiStrToLower(description.name), wanted)) continue;
+    ++shown;
     for (const OperatorDescription::Overload& overload : description.overloads) {
       std::cout << overload.schema << "  # " << overload.makes
                 << (overload.in_place ? ", in place" : "") << (overload.random ? ", random" : "")
                 << "\n";
     }
   }
-  if (any) return kOk;
+  Progress().Say(absl::StrCat(shown, " of ", Plural(operators->size(), "operator")));
+  if (shown > 0) return kOk;
   std::cerr << "weft: no operator's name contains \"" << pattern << "\"\n";
   return kOther;
 }
 
 int Health(const GlobalOptions& global, const std::string& model) {
-  const absl::Status status = CheckHealth(global.target, RemoteOptionsOf(global), model);
+  const absl::Status status = CheckHealth(global.target, ToRemoteOptions(global), model);
   if (!status.ok()) {
     Report(status);
     return kUnavailable;
@@ -401,20 +405,39 @@ int Health(const GlobalOptions& global, const std::string& model) {
   return kOk;
 }
 
-int WhoAmI(const GlobalOptions& global) {
+int WhoAmI(const GlobalOptions& global, bool as_json) {
   absl::StatusOr<std::shared_ptr<Backend>> backend = OpenBackend(global, "");
   if (!backend.ok()) return Report(backend.status());
   absl::StatusOr<Identity> identity = (*backend)->WhoAmI();
-  if (!identity.ok()) return Report(identity.status());
-  std::cout << "key      " << (identity->key_id.empty() ? "none needed" : identity->key_id) << "\n"
-            << "label    " << identity->label << "\n"
-            << "scopes   " << absl::StrJoin(identity->scopes, ", ") << "\n"
-            << "models   " << absl::StrJoin(identity->models, ", ") << "\n"
-            << "expires  "
-            << (identity->expires == absl::InfiniteFuture()
-                    ? "never"
-                    : absl::FormatTime(identity->expires, absl::UTCTimeZone()))
-            << "\n";
+  if (!identity.ok()) return as_json ? ReportJson(identity.status()) : Report(identity.status());
+  keys::KeyLimits limits;
+  limits.requests_per_minute = identity->limits.requests_per_minute;
+  limits.tokens_per_minute = identity->limits.tokens_per_minute;
+  limits.concurrent_runs = identity->limits.concurrent_runs;
+  limits.result_bytes = identity->limits.result_bytes;
+  limits.run_seconds = identity->limits.run_seconds;
+  limits.generated_tokens = identity->limits.generated_tokens;
+  limits.blob_bytes = identity->limits.blob_bytes;
+  const bool expires = identity->expires != absl::InfiniteFuture();
+  const std::string expiry =
+      expires ? absl::FormatTime(absl::RFC3339_sec, identity->expires, absl::UTCTimeZone()) : "";
+  if (as_json) {
+    PrintJson({{"key_id", identity->key_id},
+               {"label", identity->label},
+               {"scopes", identity->scopes},
+               {"models", identity->models},
+               {"expires", expires ? json(expiry) : json(nullptr)},
+               {"limits", ToJson(limits)}});
+    return kOk;
+  }
+  const std::vector<std::string> bounds = Describe(limits);
+  std::cout << Table(
+      {{"key", identity->key_id.empty() ? "none needed" : identity->key_id},
+       {"label", identity->label},
+       {"scopes", absl::StrJoin(identity->scopes, ", ")},
+       {"models", absl::StrJoin(identity->models, ", ")},
+       {"expires", expires ? expiry : "never"},
+       {"limits", bounds.empty() ? "none of its own" : absl::StrJoin(bounds, "\n         ")}});
   return kOk;
 }
 

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,8 @@ struct GlobalOptions {
   LocalBackendMaker make_local = nullptr;
 };
 
+RemoteOptions ToRemoteOptions(const GlobalOptions& global);
+
 struct RunArguments {
   std::string file;   // `-` is standard input
   std::string model;  // empty: the only one
@@ -53,21 +56,38 @@ int ListModels(const GlobalOptions& global);
 int PrintModelTree(const GlobalOptions& global, const std::string& model, const std::string& path,
                    bool sites);
 int ListOperators(const GlobalOptions& global, const std::string& pattern);
-int WhoAmI(const GlobalOptions& global);
 /// kOk if the server, or `model` if it is not empty, serves; kUnavailable if not.
 int Health(const GlobalOptions& global, const std::string& model);
+int WhoAmI(const GlobalOptions& global, bool as_json);
 
-struct NewKeyArguments {
-  std::string data;
-  std::string label;
-  std::vector<std::string> scopes = {"trace"};
-  std::vector<std::string> models = {"*"};
-  std::string expires;  // `30d`, `12h`; empty for never
+/// What a key shall be; what is left out stays, or has its default in a new key.
+struct KeySettings {
+  std::optional<std::string> label;
+  std::vector<std::string> scopes;
+  std::vector<std::string> models;
+  std::optional<std::string> expires;  // `30d`, `12h`, `never`
+  std::optional<uint32_t> requests_per_minute;
+  std::optional<uint64_t> tokens_per_minute;
+  std::optional<uint32_t> concurrent_runs;
+  std::optional<uint64_t> result_bytes;
+  std::optional<double> run_seconds;
+  std::optional<uint32_t> generated_tokens;
+  std::optional<uint64_t> blob_bytes;
 };
 
-int CreateKey(const NewKeyArguments& arguments);
-int ListKeys(const std::string& data);
-int RevokeKey(const std::string& data, const std::string& id);
+enum class KeysAction { kCreate, kList, kShow, kUpdate, kRotate, kRevoke, kAudit };
+
+struct KeysArguments {
+  std::string data;  // the server's data folder; empty: over the network
+  std::string id;    // of audit: only what this key did; empty for all
+  KeySettings settings;
+  std::string old_for = "0";  // of rotate
+  std::string since;          // of audit: `24h` ago; empty: always
+  uint32_t limit = 100;       // of audit
+  bool json = false;
+};
+
+int ManageKeys(const GlobalOptions& global, KeysAction action, const KeysArguments& arguments);
 
 /// `5` and `5s` are seconds; `500ms`, `2m`, `12h`, `30d`. kInvalidArgument unless above 0.
 absl::StatusOr<absl::Duration> ParseTime(const std::string& text);

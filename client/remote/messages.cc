@@ -78,6 +78,13 @@ Identity FromMessage(const v1::WhoAmIResponse& message) {
   if (message.expires_unix_seconds() != 0) {
     identity.expires = absl::FromUnixSeconds(message.expires_unix_seconds());
   }
+  identity.limits.requests_per_minute = message.limits().requests_per_minute();
+  identity.limits.tokens_per_minute = message.limits().tokens_per_minute();
+  identity.limits.concurrent_runs = message.limits().concurrent_runs();
+  identity.limits.result_bytes = message.limits().result_bytes();
+  identity.limits.run_seconds = message.limits().run_seconds();
+  identity.limits.generated_tokens = message.limits().generated_tokens();
+  identity.limits.blob_bytes = message.limits().blob_bytes();
   return identity;
 }
 

@@ -7,14 +7,11 @@
 #include "absl/strings/str_join.h"
 
 namespace weft::keys {
-namespace {
 
 std::string Describe(const Key& key) {
   return key.label.empty() ? absl::StrCat("key ", key.id)
                            : absl::StrCat("key ", key.id, " (", key.label, ")");
 }
-
-}  // namespace
 
 bool MatchesGlob(const std::string& glob, const std::string& name) {
   // Only the last `*` ever has to be tried again, so there is no exponential case.

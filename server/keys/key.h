@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,19 @@ inline constexpr char kTraceScope[] = "trace";
 inline constexpr char kWeightsScope[] = "weights";
 inline constexpr char kAdminScope[] = "admin";
 
+/// What a key may take. 0: no bound beyond the server's.
+struct KeyLimits {
+  uint32_t requests_per_minute = 0;
+  uint64_t tokens_per_minute = 0;  // rows of passes, pads included
+  uint32_t concurrent_runs = 0;    // waiting ones included
+  uint64_t result_bytes = 0;       // of one run
+  double run_seconds = 0;          // of one run, from its start
+  uint32_t generated_tokens = 0;   // new tokens of one generation
+  uint64_t blob_bytes = 0;         // of all blobs
+
+  bool operator==(const KeyLimits&) const = default;
+};
+
 /// An API key without its secret.
 struct Key {
   std::string id;
@@ -23,7 +37,11 @@ struct Key {
   absl::Time created = absl::InfinitePast();
   absl::Time expires = absl::InfiniteFuture();
   absl::Time revoked = absl::InfiniteFuture();  // InfiniteFuture: not revoked
+  KeyLimits limits;
 };
+
+/// `key <id>`, with its label where it has one.
+std::string Describe(const Key& key);
 
 /// True if `name` matches `glob` as a whole. Time is at most the product of the two lengths.
 bool MatchesGlob(const std::string& glob, const std::string& name);

@@ -1,21 +1,15 @@
 #include "server/keys/key_store.h"
 
-#include <fcntl.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <sqlite3.h>
 #include <sys/random.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <filesystem>
-#include <optional>
-#include <system_error>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -26,8 +20,6 @@ namespace weft::keys {
 namespace {
 
 constexpr char kFileName[] = "keys.db";
-constexpr int kSchemaVersion = 1;
-constexpr int kBusyMilliseconds = 5000;
 
 // Five bits a character, so that random bytes map without a bias.
 constexpr char kAlphabet[] = "abcdefghijklmnopqrstuvwxyz234567";
@@ -38,9 +30,11 @@ constexpr char kPrefix[] = "weft_";
 constexpr size_t kMaxLabel = 200;
 constexpr size_t kMaxModels = 64;
 constexpr size_t kMaxGlob = 200;
+constexpr double kMaxRunSeconds = 1e9;
+constexpr absl::Duration kMaxOldSecret = absl::Hours(24 * 366);
 
-constexpr char kSchema[] = R"(
-CREATE TABLE IF NOT EXISTS keys (
+constexpr char kFirstTable[] = R"(
+CREATE TABLE keys (
   id            TEXT PRIMARY KEY,
   secret_sha256 BLOB NOT NULL,
   label         TEXT NOT NULL,
@@ -50,18 +44,37 @@ CREATE TABLE IF NOT EXISTS keys (
   expires       INTEGER,
   revoked       INTEGER
 ) STRICT;
-PRAGMA user_version = 1;
 )";
 
-constexpr char kColumns[] =
-    "SELECT id, label, scopes, models, created, expires, revoked, secret_sha256 FROM keys";
+// The secret before the present one and when it ends, in Unix seconds; limits, 0 for none.
+constexpr char kRotationAndLimits[] = R"(
+ALTER TABLE keys ADD COLUMN old_secret_sha256 BLOB;
+ALTER TABLE keys ADD COLUMN old_secret_ends INTEGER;
+ALTER TABLE keys ADD COLUMN requests_per_minute INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE keys ADD COLUMN tokens_per_minute INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE keys ADD COLUMN concurrent_runs INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE keys ADD COLUMN result_bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE keys ADD COLUMN run_seconds REAL NOT NULL DEFAULT 0;
+ALTER TABLE keys ADD COLUMN generated_tokens INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE keys ADD COLUMN blob_bytes INTEGER NOT NULL DEFAULT 0;
+)";
 
-using Digest = std::array<unsigned char, 32>;
+constexpr char kSelect[] =
+    "SELECT id, label, scopes, models, created, expires, revoked, secret_sha256, "
+    "old_secret_sha256, old_secret_ends, requests_per_minute, tokens_per_minute, concurrent_runs, "
+    "result_bytes, run_seconds, generated_tokens, blob_bytes FROM keys ORDER BY rowid";
 
-struct StatementDeleter {
-  void operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
-};
-using Statement = std::unique_ptr<sqlite3_stmt, StatementDeleter>;
+// What Create and Update write has the same places in both.
+constexpr char kUpdate[] =
+    "UPDATE keys SET label = ?2, scopes = ?3, models = ?4, expires = ?5, requests_per_minute = ?6, "
+    "tokens_per_minute = ?7, concurrent_runs = ?8, result_bytes = ?9, run_seconds = ?10, "
+    "generated_tokens = ?11, blob_bytes = ?12 WHERE id = ?1";
+constexpr char kInsert[] =
+    "INSERT INTO keys (id, label, scopes, models, expires, requests_per_minute, "
+    "tokens_per_minute, concurrent_runs, result_bytes, run_seconds, generated_tokens, blob_bytes, "
+    "secret_sha256, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+constexpr int kInsertSecret = 13;
+constexpr int kInsertCreated = 14;
 
 absl::StatusOr<std::string> RandomCharacters(size_t count) {
   std::string bytes(count, '\0');
@@ -76,16 +89,6 @@ absl::StatusOr<std::string> RandomCharacters(size_t count) {
   return bytes;
 }
 
-absl::StatusOr<Digest> Sha256(const std::string& text) {
-  Digest digest;
-  unsigned int size = 0;
-  if (EVP_Digest(text.data(), text.size(), digest.data(), &size, EVP_sha256(), nullptr) != 1 ||
-      size != digest.size()) {
-    return absl::InternalError("SHA-256 failed");
-  }
-  return digest;
-}
-
 bool IsPrintable(const std::string& text) {
   return std::none_of(text.begin(), text.end(), [](char c) {
     const auto byte = static_cast<unsigned char>(c);
@@ -98,44 +101,39 @@ bool IsKeyText(const std::string& text) {
                      [](char c) { return c != '\0' && strchr(kAlphabet, c) != nullptr; });
 }
 
-std::string Text(sqlite3_stmt* row, int column) {
-  const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(row, column));
-  return text == nullptr
-             ? std::string()
-             : std::string(text, static_cast<size_t>(sqlite3_column_bytes(row, column)));
+std::vector<std::string> Lines(const std::string& text) {
+  return absl::StrSplit(text, '\n', absl::SkipEmpty());
 }
 
-std::vector<std::string> Lines(sqlite3_stmt* row, int column) {
-  return absl::StrSplit(Text(row, column), '\n', absl::SkipEmpty());
+absl::Time TimeOr(const sqlite::Statement& row, int column, absl::Time absent) {
+  return row.IsNull(column) ? absent : absl::FromUnixSeconds(row.Integer(column));
 }
 
-absl::Time TimeOr(sqlite3_stmt* row, int column, absl::Time absent) {
-  return sqlite3_column_type(row, column) == SQLITE_NULL
-             ? absent
-             : absl::FromUnixSeconds(sqlite3_column_int64(row, column));
-}
-
-Key ReadKey(sqlite3_stmt* row) {
-  Key key;
-  key.id = Text(row, 0);
-  key.label = Text(row, 1);
-  key.scopes = Lines(row, 2);
-  key.models = Lines(row, 3);
-  key.created = absl::FromUnixSeconds(sqlite3_column_int64(row, 4));
-  key.expires = TimeOr(row, 5, absl::InfiniteFuture());
-  key.revoked = TimeOr(row, 6, absl::InfiniteFuture());
-  return key;
-}
-
-void BindText(sqlite3_stmt* statement, int place, const std::string& text) {
-  sqlite3_bind_text(statement, place, text.data(), static_cast<int>(text.size()), SQLITE_TRANSIENT);
+absl::Time WholeSeconds(absl::Time time) {
+  return time == absl::InfiniteFuture() ? time : absl::FromUnixSeconds(absl::ToUnixSeconds(time));
 }
 
 std::string FormatDay(absl::Time time) {
   return absl::FormatTime("%Y-%m-%d %H:%M:%S UTC", time, absl::UTCTimeZone());
 }
 
-absl::Status CheckRequest(const KeyStore::Request& request, absl::Time now) {
+absl::Status CheckLimits(const KeyLimits& limits) {
+  constexpr uint64_t kMost = std::numeric_limits<int64_t>::max();
+  if (limits.tokens_per_minute > kMost || limits.result_bytes > kMost ||
+      limits.blob_bytes > kMost) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "a limit is over ", kMost, ": leave it out, or say 0, where there shall be no bound"));
+  }
+  if (!std::isfinite(limits.run_seconds) || limits.run_seconds < 0 ||
+      limits.run_seconds > kMaxRunSeconds) {
+    return absl::InvalidArgumentError(
+        "the limit run_seconds is a number of seconds from 0 (no bound) to a billion");
+  }
+  return absl::OkStatus();
+}
+
+// `kept` is an expiry that the key has already.
+absl::Status CheckRequest(const KeyStore::Request& request, absl::Time now, absl::Time kept) {
   if (request.label.size() > kMaxLabel || !IsPrintable(request.label)) {
     return absl::InvalidArgumentError(
         absl::StrCat("a key's label is one line of at most ", kMaxLabel, " bytes"));
@@ -159,204 +157,278 @@ absl::Status CheckRequest(const KeyStore::Request& request, absl::Time now) {
           absl::StrCat("a model glob is one line of 1 to ", kMaxGlob, " bytes"));
     }
   }
-  if (request.expires <= now) {
+  if (request.expires <= now && request.expires != kept) {
     return absl::InvalidArgumentError(
         absl::StrCat("the key would have expired already, at ", FormatDay(request.expires)));
   }
-  return absl::OkStatus();
+  return CheckLimits(request.limits);
 }
 
-// Make the folder for its owner alone; one that exists keeps its mode.
-absl::Status MakeFolder(const std::filesystem::path& folder) {
-  std::error_code error;
-  if (std::filesystem::is_directory(folder, error)) return absl::OkStatus();
-  if (folder.has_parent_path()) std::filesystem::create_directories(folder.parent_path(), error);
-  if (mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) {
-    return absl::ErrnoToStatus(errno,
-                               absl::StrCat("cannot make the data folder '", folder.string(), "'"));
+// Write the settings of `key` into the places of kUpdate and kInsert.
+void BindSettings(const Key& key, sqlite::Statement* statement) {
+  statement->Bind(2, key.label)
+      .Bind(3, absl::StrJoin(key.scopes, "\n"))
+      .Bind(4, absl::StrJoin(key.models, "\n"));
+  if (key.expires == absl::InfiniteFuture()) {
+    statement->BindNull(5);
+  } else {
+    statement->Bind(5, absl::ToUnixSeconds(key.expires));
   }
-  if (!std::filesystem::is_directory(folder, error)) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("the data folder '", folder.string(), "' is not a folder"));
+  statement->Bind(6, int64_t{key.limits.requests_per_minute})
+      .Bind(7, static_cast<int64_t>(key.limits.tokens_per_minute))
+      .Bind(8, int64_t{key.limits.concurrent_runs})
+      .Bind(9, static_cast<int64_t>(key.limits.result_bytes))
+      .Bind(10, key.limits.run_seconds)
+      .Bind(11, int64_t{key.limits.generated_tokens})
+      .Bind(12, static_cast<int64_t>(key.limits.blob_bytes));
+}
+
+void ApplyRequest(const KeyStore::Request& request, Key* key) {
+  key->label = request.label;
+  key->models = request.models;
+  key->expires = WholeSeconds(request.expires);
+  key->limits = request.limits;
+  key->scopes.clear();
+  for (const std::string& scope : request.scopes) {
+    if (!HasScope(*key, scope)) key->scopes.push_back(scope);
   }
-  return absl::OkStatus();
+}
+
+absl::Status NoSuchKey(const std::string& id) {
+  return absl::NotFoundError(
+      absl::StrCat("there is no key with the id '", id, "'; 'weft keys list' shows the ids"));
+}
+
+absl::Status Revoked(const Key& key) {
+  return absl::UnauthenticatedError(
+      absl::StrCat("API key ", key.id, " was revoked at ", FormatDay(key.revoked)));
 }
 
 }  // namespace
 
-KeyStore::KeyStore(sqlite3* db, std::string path, std::function<absl::Time()> now)
-    : path_(std::move(path)), now_(std::move(now)), db_(db) {}
-
-KeyStore::~KeyStore() {
-  absl::MutexLock lock(&mutex_);
-  sqlite3_finalize(find_);
-  sqlite3_close(db_);
-}
-
 absl::StatusOr<std::unique_ptr<KeyStore>> KeyStore::Open(const std::string& data_folder,
                                                          Options options) {
-  if (data_folder.empty()) return absl::InvalidArgumentError("the data folder has no name");
-  const std::filesystem::path folder = std::filesystem::path(data_folder).has_filename()
-                                           ? std::filesystem::path(data_folder)
-                                           : std::filesystem::path(data_folder).parent_path();
-  const std::string path = (folder / kFileName).string();
-  if (options.create) {
-    if (absl::Status made = MakeFolder(folder); !made.ok()) return made;
-  } else if (access(path.c_str(), F_OK) != 0) {
-    return absl::NotFoundError(absl::StrCat("'", data_folder, "' holds no keys yet (no ", kFileName,
-                                            "): make one with 'weft keys create --data ",
+  absl::StatusOr<std::unique_ptr<sqlite::Database>> db = sqlite::Database::Open(
+      data_folder, kFileName, {.what = "key store", .create = options.create, .durable = true},
+      {kFirstTable, kRotationAndLimits});
+  if (absl::IsNotFound(db.status())) {
+    return absl::NotFoundError(absl::StrCat(std::string(db.status().message()),
+                                            ": make a key with 'weft keys create --data ",
                                             data_folder, "'"));
   }
-  // SQLite gives its -wal and -shm files the mode of the database, so it must be right before
-  // SQLite sees it.
-  const int file = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (file < 0) return absl::ErrnoToStatus(errno, absl::StrCat("cannot open '", path, "'"));
-  const bool mode_set = fchmod(file, 0600) == 0;
-  const int mode_errno = errno;
-  close(file);
-  if (!mode_set) {
-    return absl::ErrnoToStatus(mode_errno, absl::StrCat("cannot keep '", path, "' to its owner"));
-  }
-
-  sqlite3* db = nullptr;
-  const int opened =
-      sqlite3_open_v2(path.c_str(), &db,
-                      SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW, nullptr);
-  if (opened != SQLITE_OK) {
-    const std::string reason = db == nullptr ? sqlite3_errstr(opened) : sqlite3_errmsg(db);
-    sqlite3_close(db);
-    return absl::UnavailableError(absl::StrCat("cannot open '", path, "': ", reason));
-  }
-  std::unique_ptr<KeyStore> store(new KeyStore(db, path, std::move(options.now)));
+  if (!db.ok()) return db.status();
+  std::unique_ptr<KeyStore> store(new KeyStore(*std::move(db), std::move(options.now)));
   absl::MutexLock lock(&store->mutex_);
-  if (absl::Status prepared = store->Prepare(); !prepared.ok()) return prepared;
+  absl::StatusOr<sqlite::Statement> data_version = store->db_->Prepare("PRAGMA data_version");
+  if (!data_version.ok()) return data_version.status();
+  absl::StatusOr<sqlite::Statement> all = store->db_->Prepare(kSelect);
+  if (!all.ok()) return all.status();
+  store->data_version_ = *std::move(data_version);
+  store->all_ = *std::move(all);
+  if (absl::Status read = store->Refresh(); !read.ok()) return read;
   return store;
 }
 
-absl::Status KeyStore::Prepare() {
-  sqlite3_busy_timeout(db_, kBusyMilliseconds);
-  if (sqlite3_exec(db_, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;", nullptr, nullptr,
-                   nullptr) != SQLITE_OK) {
-    return DbError("opening");
+absl::StatusOr<KeyStore::Digest> KeyStore::Sha256(const std::string& text) {
+  // Fetching it costs more than the digest; it lives as long as the process.
+  static EVP_MD* const sha256 = EVP_MD_fetch(nullptr, "SHA256", nullptr);
+  Digest digest;
+  unsigned int size = 0;
+  if (sha256 == nullptr ||
+      EVP_Digest(text.data(), text.size(), digest.data(), &size, sha256, nullptr) != 1 ||
+      size != digest.size()) {
+    return absl::InternalError("SHA-256 failed");
   }
-  int version = -1;
-  {
-    sqlite3_stmt* raw = nullptr;
-    sqlite3_prepare_v2(db_, "PRAGMA user_version", -1, &raw, nullptr);
-    const Statement statement(raw);
-    if (sqlite3_step(raw) != SQLITE_ROW) return DbError("reading the version of");
-    version = sqlite3_column_int(raw, 0);
+  return digest;
+}
+
+KeyStore::Row KeyStore::ReadRow(const sqlite::Statement& row) {
+  const auto digest = [&row](int column) {
+    Digest digest = {};
+    const std::string bytes = row.Text(column);
+    if (bytes.size() == digest.size()) std::memcpy(digest.data(), bytes.data(), digest.size());
+    return digest;
+  };
+  Row read;
+  Key& key = read.key;
+  key.id = row.Text(0);
+  key.label = row.Text(1);
+  key.scopes = Lines(row.Text(2));
+  key.models = Lines(row.Text(3));
+  key.created = absl::FromUnixSeconds(row.Integer(4));
+  key.expires = TimeOr(row, 5, absl::InfiniteFuture());
+  key.revoked = TimeOr(row, 6, absl::InfiniteFuture());
+  read.secret = digest(7);
+  read.old_secret = digest(8);
+  read.old_secret_ends = TimeOr(row, 9, absl::InfinitePast());
+  key.limits.requests_per_minute = static_cast<uint32_t>(row.Integer(10));
+  key.limits.tokens_per_minute = static_cast<uint64_t>(row.Integer(11));
+  key.limits.concurrent_runs = static_cast<uint32_t>(row.Integer(12));
+  key.limits.result_bytes = static_cast<uint64_t>(row.Integer(13));
+  key.limits.run_seconds = row.Real(14);
+  key.limits.generated_tokens = static_cast<uint32_t>(row.Integer(15));
+  key.limits.blob_bytes = static_cast<uint64_t>(row.Integer(16));
+  return read;
+}
+
+absl::Status KeyStore::Refresh() const {
+  const int stepped = data_version_.Step();
+  const int64_t version = data_version_.Integer(0);
+  const absl::Status failed = stepped == SQLITE_ROW ? absl::OkStatus() : db_->Error("reading");
+  data_version_.Reset();
+  if (!failed.ok()) return failed;
+  if (!rows_are_stale_ && version == rows_version_) return absl::OkStatus();
+
+  absl::flat_hash_map<std::string, Row> rows;
+  int more;
+  while ((more = all_.Step()) == SQLITE_ROW) {
+    Row row = ReadRow(all_);
+    std::string id = row.key.id;
+    rows.emplace(std::move(id), std::move(row));
   }
-  if (version > kSchemaVersion) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("'", path_, "' was written by a newer Weft (its version is ", version,
-                     ", this one knows ", kSchemaVersion, ")"));
-  }
-  if (version < kSchemaVersion &&
-      sqlite3_exec(db_, kSchema, nullptr, nullptr, nullptr) != SQLITE_OK) {
-    return DbError("making the table of");
-  }
-  const std::string find = absl::StrCat(kColumns, " WHERE id = ?1");
-  if (sqlite3_prepare_v3(db_, find.c_str(), -1, SQLITE_PREPARE_PERSISTENT, &find_, nullptr) !=
-      SQLITE_OK) {
-    return DbError("reading");
-  }
+  const absl::Status read = more == SQLITE_DONE ? absl::OkStatus() : db_->Error("reading");
+  all_.Reset();
+  if (!read.ok()) return read;
+  rows_ = std::move(rows);
+  // Of before the rows were read: what changed in between is read next time.
+  rows_version_ = version;
+  rows_are_stale_ = false;
   return absl::OkStatus();
 }
 
-absl::Status KeyStore::DbError(const char* doing) const {
-  const int code = sqlite3_errcode(db_);
-  const std::string message =
-      absl::StrCat("key store: ", doing, " '", path_, "': ", sqlite3_errmsg(db_));
-  return code == SQLITE_BUSY || code == SQLITE_LOCKED ? absl::UnavailableError(message)
-                                                      : absl::InternalError(message);
+absl::Status KeyStore::Write(sqlite::Statement* statement) {
+  // This connection's own changes do not show in data_version.
+  rows_are_stale_ = true;
+  return statement->Step() == SQLITE_DONE ? absl::OkStatus() : db_->Error("writing");
 }
 
 absl::StatusOr<NewKey> KeyStore::Create(const Request& request) {
-  const absl::Time now = absl::FromUnixSeconds(absl::ToUnixSeconds(now_()));
-  if (absl::Status checked = CheckRequest(request, now); !checked.ok()) return checked;
-
   NewKey made;
-  made.key.label = request.label;
-  made.key.models = request.models;
-  made.key.created = now;
-  made.key.expires = request.expires == absl::InfiniteFuture()
-                         ? request.expires
-                         : absl::FromUnixSeconds(absl::ToUnixSeconds(request.expires));
-  for (const std::string& scope : request.scopes) {
-    if (!HasScope(made.key, scope)) made.key.scopes.push_back(scope);
+  made.key.created = WholeSeconds(now_());
+  if (absl::Status checked = CheckRequest(request, made.key.created, absl::InfiniteFuture());
+      !checked.ok()) {
+    return checked;
   }
+  ApplyRequest(request, &made.key);
 
   absl::MutexLock lock(&mutex_);
-  sqlite3_stmt* raw = nullptr;
-  if (sqlite3_prepare_v2(db_,
-                         "INSERT INTO keys (id, secret_sha256, label, scopes, models, created, "
-                         "expires) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                         -1, &raw, nullptr) != SQLITE_OK) {
-    return DbError("writing");
-  }
-  const Statement insert(raw);
+  absl::StatusOr<sqlite::Statement> insert = db_->Prepare(kInsert);
+  if (!insert.ok()) return insert.status();
   constexpr int kTries = 8;  // an id of 40 bits may be taken
   for (int i = 0; i < kTries; ++i) {
     absl::StatusOr<std::string> id = RandomCharacters(kIdCharacters);
     if (!id.ok()) return id.status();
     absl::StatusOr<std::string> secret = RandomCharacters(kSecretCharacters);
     if (!secret.ok()) return secret.status();
-    made.key.id = *id;
-    made.secret = absl::StrCat(kPrefix, *id, "_", *secret);
     absl::StatusOr<Digest> digest = Sha256(*secret);
     if (!digest.ok()) return digest.status();
+    made.key.id = *id;
+    made.secret = absl::StrCat(kPrefix, *id, "_", *secret);
 
-    sqlite3_reset(raw);
-    BindText(raw, 1, made.key.id);
-    sqlite3_bind_blob(raw, 2, digest->data(), static_cast<int>(digest->size()), SQLITE_TRANSIENT);
-    BindText(raw, 3, made.key.label);
-    BindText(raw, 4, absl::StrJoin(made.key.scopes, "\n"));
-    BindText(raw, 5, absl::StrJoin(made.key.models, "\n"));
-    sqlite3_bind_int64(raw, 6, absl::ToUnixSeconds(made.key.created));
-    if (made.key.expires == absl::InfiniteFuture()) {
-      sqlite3_bind_null(raw, 7);
-    } else {
-      sqlite3_bind_int64(raw, 7, absl::ToUnixSeconds(made.key.expires));
-    }
-    const int stepped = sqlite3_step(raw);
+    insert->Reset();
+    insert->Bind(1, made.key.id);
+    BindSettings(made.key, &*insert);
+    insert->BindBlob(kInsertSecret, digest->data(), digest->size())
+        .Bind(kInsertCreated, absl::ToUnixSeconds(made.key.created));
+    rows_are_stale_ = true;
+    const int stepped = insert->Step();
     if (stepped == SQLITE_DONE) return made;
-    if (stepped != SQLITE_CONSTRAINT) return DbError("writing");
+    if (stepped != SQLITE_CONSTRAINT) return db_->Error("writing");
   }
   return absl::InternalError("key store: no free id was found");
 }
 
 absl::StatusOr<std::vector<Key>> KeyStore::List() const {
   absl::MutexLock lock(&mutex_);
-  sqlite3_stmt* raw = nullptr;
-  const std::string query = absl::StrCat(kColumns, " ORDER BY rowid");
-  if (sqlite3_prepare_v2(db_, query.c_str(), -1, &raw, nullptr) != SQLITE_OK) {
-    return DbError("reading");
-  }
-  const Statement statement(raw);
   std::vector<Key> keys;
   int stepped;
-  while ((stepped = sqlite3_step(raw)) == SQLITE_ROW) keys.push_back(ReadKey(raw));
-  if (stepped != SQLITE_DONE) return DbError("reading");
+  while ((stepped = all_.Step()) == SQLITE_ROW) keys.push_back(ReadRow(all_).key);
+  const absl::Status read = stepped == SQLITE_DONE ? absl::OkStatus() : db_->Error("reading");
+  all_.Reset();
+  if (!read.ok()) return read;
   return keys;
+}
+
+absl::StatusOr<Key> KeyStore::GetLocked(const std::string& id) const {
+  if (absl::Status read = Refresh(); !read.ok()) return read;
+  const auto found = rows_.find(id);
+  if (found == rows_.end()) return NoSuchKey(id);
+  return found->second.key;
+}
+
+absl::StatusOr<Key> KeyStore::Get(const std::string& id) const {
+  absl::MutexLock lock(&mutex_);
+  return GetLocked(id);
+}
+
+absl::StatusOr<Key> KeyStore::GetLive(const std::string& id) const {
+  absl::StatusOr<Key> key = GetLocked(id);
+  if (key.ok() && key->revoked != absl::InfiniteFuture()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "key ", id, " was revoked at ", FormatDay(key->revoked), ", for ever: make a new one"));
+  }
+  return key;
+}
+
+absl::StatusOr<Key> KeyStore::Update(const std::string& id, const Request& request) {
+  absl::MutexLock lock(&mutex_);
+  absl::StatusOr<Key> key = GetLive(id);
+  if (!key.ok()) return key.status();
+  if (absl::Status checked = CheckRequest(request, now_(), key->expires); !checked.ok()) {
+    return checked;
+  }
+  ApplyRequest(request, &*key);
+  absl::StatusOr<sqlite::Statement> update = db_->Prepare(kUpdate);
+  if (!update.ok()) return update.status();
+  update->Bind(1, id);
+  BindSettings(*key, &*update);
+  if (absl::Status written = Write(&*update); !written.ok()) return written;
+  return key;
+}
+
+absl::StatusOr<NewKey> KeyStore::Rotate(const std::string& id, absl::Duration old_secret_for) {
+  if (old_secret_for < absl::ZeroDuration() || old_secret_for > kMaxOldSecret) {
+    return absl::InvalidArgumentError(
+        "the old secret is good for a time from 0 (it ends now) to a year");
+  }
+  absl::StatusOr<std::string> secret = RandomCharacters(kSecretCharacters);
+  if (!secret.ok()) return secret.status();
+  absl::StatusOr<Digest> digest = Sha256(*secret);
+  if (!digest.ok()) return digest.status();
+
+  absl::MutexLock lock(&mutex_);
+  absl::StatusOr<Key> key = GetLive(id);
+  if (!key.ok()) return key.status();
+  absl::StatusOr<sqlite::Statement> rotate = db_->Prepare(
+      "UPDATE keys SET old_secret_sha256 = secret_sha256, old_secret_ends = ?3, "
+      "secret_sha256 = ?2 WHERE id = ?1");
+  if (!rotate.ok()) return rotate.status();
+  rotate->Bind(1, id)
+      .BindBlob(2, digest->data(), digest->size())
+      .Bind(3, absl::ToUnixSeconds(now_() + old_secret_for));
+  if (absl::Status written = Write(&*rotate); !written.ok()) return written;
+  return NewKey{*std::move(key), absl::StrCat(kPrefix, id, "_", *secret)};
 }
 
 absl::Status KeyStore::Revoke(const std::string& id) {
   absl::MutexLock lock(&mutex_);
-  sqlite3_stmt* raw = nullptr;
-  if (sqlite3_prepare_v2(db_, "UPDATE keys SET revoked = coalesce(revoked, ?2) WHERE id = ?1", -1,
-                         &raw, nullptr) != SQLITE_OK) {
-    return DbError("writing");
+  absl::StatusOr<sqlite::Statement> revoke =
+      db_->Prepare("UPDATE keys SET revoked = coalesce(revoked, ?2) WHERE id = ?1");
+  if (!revoke.ok()) return revoke.status();
+  revoke->Bind(1, id).Bind(2, absl::ToUnixSeconds(now_()));
+  if (absl::Status written = Write(&*revoke); !written.ok()) return written;
+  return db_->changes() == 0 ? NoSuchKey(id) : absl::OkStatus();
+}
+
+absl::Status KeyStore::CheckNotRevoked(const std::string& id) const {
+  absl::MutexLock lock(&mutex_);
+  if (absl::Status read = Refresh(); !read.ok()) return read;
+  const auto found = rows_.find(id);
+  if (found == rows_.end()) {
+    return absl::UnauthenticatedError(absl::StrCat("API key ", id, " is gone"));
   }
-  const Statement statement(raw);
-  BindText(raw, 1, id);
-  sqlite3_bind_int64(raw, 2, absl::ToUnixSeconds(now_()));
-  if (sqlite3_step(raw) != SQLITE_DONE) return DbError("writing");
-  if (sqlite3_changes(db_) == 0) {
-    return absl::NotFoundError(
-        absl::StrCat("there is no key with the id '", id, "'; 'weft keys list' shows the ids"));
-  }
-  return absl::OkStatus();
+  const Key& key = found->second.key;
+  return key.revoked == absl::InfiniteFuture() ? absl::OkStatus() : Revoked(key);
 }
 
 absl::StatusOr<Key> KeyStore::Authenticate(const std::string& secret) const {
@@ -377,36 +449,29 @@ absl::StatusOr<Key> KeyStore::Authenticate(const std::string& secret) const {
   absl::StatusOr<Digest> digest = Sha256(secret.substr(kCharacters - kSecretCharacters));
   if (!digest.ok()) return digest.status();
 
-  std::optional<Key> key;
-  Digest stored = {};  // no secret is known that hashes to zeros
+  const absl::Time now = now_();
+  Row row;
+  bool known = false;
   {
     absl::MutexLock lock(&mutex_);
-    BindText(find_, 1, id);
-    const int stepped = sqlite3_step(find_);
-    if (stepped == SQLITE_ROW) {
-      key = ReadKey(find_);
-      if (sqlite3_column_bytes(find_, 7) == static_cast<int>(stored.size())) {
-        std::memcpy(stored.data(), sqlite3_column_blob(find_, 7), stored.size());
-      }
+    if (absl::Status read = Refresh(); !read.ok()) return read;
+    if (const auto found = rows_.find(id); found != rows_.end()) {
+      known = true;
+      row = found->second;
     }
-    const absl::Status failed =
-        stepped == SQLITE_ROW || stepped == SQLITE_DONE ? absl::OkStatus() : DbError("reading");
-    sqlite3_reset(find_);
-    if (!failed.ok()) return failed;
   }
-  const bool same = CRYPTO_memcmp(stored.data(), digest->data(), stored.size()) == 0;
-  if (!key.has_value() || !same) {
+  const bool same = CRYPTO_memcmp(row.secret.data(), digest->data(), digest->size()) == 0;
+  const bool same_as_old =
+      CRYPTO_memcmp(row.old_secret.data(), digest->data(), digest->size()) == 0;
+  if (!known || !(same || (same_as_old && now < row.old_secret_ends))) {
     return absl::UnauthenticatedError("unknown API key: no key of this server has that secret");
   }
-  if (key->revoked != absl::InfiniteFuture()) {
+  if (row.key.revoked != absl::InfiniteFuture()) return Revoked(row.key);
+  if (row.key.expires <= now) {
     return absl::UnauthenticatedError(
-        absl::StrCat("API key ", id, " was revoked at ", FormatDay(key->revoked)));
+        absl::StrCat("API key ", id, " expired at ", FormatDay(row.key.expires)));
   }
-  if (key->expires <= now_()) {
-    return absl::UnauthenticatedError(
-        absl::StrCat("API key ", id, " expired at ", FormatDay(key->expires)));
-  }
-  return *std::move(key);
+  return std::move(row.key);
 }
 
 }  // namespace weft::keys

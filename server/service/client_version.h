@@ -2,9 +2,13 @@
 
 #include <grpcpp/support/byte_buffer.h>
 
+#include <cstdint>
 #include <string>
+#include <type_traits>
 
 #include "absl/status/status.h"
+#include "server/service/wire.h"
+#include "weft/v1/weft.pb.h"
 
 namespace weft::server {
 
@@ -16,5 +20,20 @@ std::string FindClientVersion(const grpc::ByteBuffer& request);
 /// the client is newer than the server, its hint names both versions and the way out. What is no
 /// version is left out.
 absl::Status WithVersions(const absl::Status& status, const std::string& client_version);
+
+/// ParseRequest, where what this server cannot parse may be a newer client's.
+template <class Request>
+absl::Status Parse(const grpc::ByteBuffer& bytes, uint64_t max_bytes, Request* message) {
+  absl::Status parsed = ParseRequest(bytes, max_bytes, message);
+  if (parsed.ok() || !std::is_same_v<Request, v1::RunRequest>) return parsed;
+  return WithVersions(parsed, FindClientVersion(bytes));
+}
+
+/// And so may be what it does not execute.
+template <class Request>
+absl::Status Explain(const absl::Status& status, const grpc::ByteBuffer& request) {
+  if (!std::is_same_v<Request, v1::RunRequest> || !absl::IsUnimplemented(status)) return status;
+  return WithVersions(status, FindClientVersion(request));
+}
 
 }  // namespace weft::server

@@ -62,13 +62,22 @@ bool RunRegistry::WaitUntilEmpty(absl::Time deadline) const {
   return mutex_.AwaitWithDeadline(absl::Condition(&empty), deadline);
 }
 
-void RunRegistry::EndAll(const absl::Status& status) {
+std::vector<std::shared_ptr<ActiveRun>> RunRegistry::runs() const {
+  absl::MutexLock lock(&mutex_);
   std::vector<std::shared_ptr<ActiveRun>> runs;
-  {
-    absl::MutexLock lock(&mutex_);
-    for (const auto& [key, run] : runs_) runs.push_back(run);
+  runs.reserve(runs_.size());
+  for (const auto& [key, run] : runs_) runs.push_back(run);
+  return runs;
+}
+
+void RunRegistry::EndAll(const absl::Status& status) {
+  for (const std::shared_ptr<ActiveRun>& run : runs()) run->End(status);
+}
+
+void RunRegistry::EndKey(const std::string& key_id, const absl::Status& status) {
+  for (const std::shared_ptr<ActiveRun>& run : runs()) {
+    if (run->key_id() == key_id) run->End(status);
   }
-  for (const std::shared_ptr<ActiveRun>& run : runs) run->End(status);
 }
 
 bool RunRegistry::TryTakeBytes(const std::string& key, uint64_t bytes) {
@@ -157,16 +166,22 @@ void RunRegistry::StopWatching() {
 }
 
 void RunRegistry::Sweep(absl::Time now) {
-  std::vector<std::shared_ptr<ActiveRun>> runs;
   std::vector<std::shared_ptr<Job>> to_cancel;
   {
     absl::MutexLock lock(&mutex_);
     to_cancel.swap(to_cancel_);
-    runs.reserve(runs_.size());
-    for (const auto& [key, run] : runs_) runs.push_back(run);
   }
   for (const std::shared_ptr<Job>& job : to_cancel) job->Cancel();
-  for (const std::shared_ptr<ActiveRun>& run : runs) run->CheckReader(now);
+
+  absl::flat_hash_map<std::string, absl::Status> keys;
+  for (const std::shared_ptr<ActiveRun>& run : runs()) {
+    if (check_key_ && !run->key_id().empty()) {
+      const auto [entry, is_new] = keys.try_emplace(run->key_id());
+      if (is_new) entry->second = check_key_(run->key_id());
+      if (!entry->second.ok()) run->End(entry->second);
+    }
+    run->Check(now);
+  }
 }
 
 }  // namespace weft::server

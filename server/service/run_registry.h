@@ -1,8 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -19,10 +21,12 @@ namespace weft::server {
 class ActiveRun {
  public:
   virtual ~ActiveRun() = default;
+  /// Whose it is; empty on a server without keys. Stays as it is.
+  virtual const std::string& key_id() const = 0;
   /// End with `status`, cancelling the job.
   virtual void End(const absl::Status& status) = 0;
-  /// Cut the reader off if it has taken nothing for too long.
-  virtual void CheckReader(absl::Time now) = 0;
+  /// End it if its time or its reader's is over.
+  virtual void Check(absl::Time now) = 0;
   /// Write what waits.
   virtual void Flush() = 0;
 };
@@ -40,7 +44,10 @@ class RunRegistry {
     /// Null: nothing is counted.
     std::shared_ptr<metrics::Metrics> metrics;
   };
-  explicit RunRegistry(const Options& options) : metrics_(options.metrics), options_(options) {}
+  /// An error ends the key's runs with it; asked about once a second. Empty: keys stay good.
+  using KeyCheck = std::function<absl::Status(const std::string& key_id)>;
+  explicit RunRegistry(const Options& options, KeyCheck check_key = nullptr)
+      : metrics_(options.metrics), check_key_(std::move(check_key)), options_(options) {}
 
   const std::shared_ptr<metrics::Metrics>& metrics() const { return metrics_; }
   Options options() const ABSL_LOCKS_EXCLUDED(mutex_);
@@ -54,6 +61,8 @@ class RunRegistry {
   /// True if no run was left by `deadline`.
   bool WaitUntilEmpty(absl::Time deadline) const;
   void EndAll(const absl::Status& status);
+  /// End the runs of one key.
+  void EndKey(const std::string& key_id, const absl::Status& status);
 
   /// Bytes of `key` that wait for its readers. False if `bytes` more would be over
   /// `max_pending_bytes`, of which the last eighth is for keys that hold little: nobody keeps the
@@ -70,7 +79,7 @@ class RunRegistry {
   /// of it is one message.
   void FlushSoon(std::shared_ptr<ActiveRun> run);
 
-  /// Look at every run's reader and see to what was handed to CancelSoon and FlushSoon, until
+  /// Look at every run and its key, and see to what was handed to CancelSoon and FlushSoon, until
   /// StopWatching.
   void Watch();
   void StopWatching();
@@ -78,8 +87,10 @@ class RunRegistry {
  private:
   void Sweep(absl::Time now);
   void CountPendingBytes() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  std::vector<std::shared_ptr<ActiveRun>> runs() const;
 
   const std::shared_ptr<metrics::Metrics> metrics_;
+  const KeyCheck check_key_;
   mutable absl::Mutex mutex_;
   Options options_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<const ActiveRun*, std::shared_ptr<ActiveRun>> runs_ ABSL_GUARDED_BY(mutex_);

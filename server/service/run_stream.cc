@@ -26,24 +26,35 @@ constexpr uint64_t kFullMessageBytes = 64 * 1024;
 
 absl::StatusOr<std::shared_ptr<RunStream>> RunStream::Open(grpc::CallbackServerContext* context,
                                                            std::shared_ptr<RunRegistry> registry,
-                                                           const std::string& key_id) {
-  std::shared_ptr<RunStream> stream(new RunStream(context, registry, key_id));
+                                                           Gate* gate, Call call,
+                                                           limits::RunSlot slot) {
+  std::shared_ptr<RunStream> stream(
+      new RunStream(context, registry, gate, std::move(call), std::move(slot)));
   if (absl::Status added = registry->Add(stream); !added.ok()) return added;
   return stream;
 }
 
 RunStream::RunStream(grpc::CallbackServerContext* context, std::shared_ptr<RunRegistry> registry,
-                     const std::string& key_id)
-    : registry_(std::move(registry)), key_id_(key_id), opened_(absl::Now()), context_(context) {}
+                     Gate* gate, Call call, limits::RunSlot slot)
+    : registry_(std::move(registry)),
+      gate_(gate),
+      key_(call.key),
+      call_(std::move(call)),
+      slot_(std::move(slot)),
+      context_(context) {}
 
 EventSink RunStream::Sink() {
   return [stream = shared_from_this()](Event event) { stream->Take(std::move(event)); };
 }
 
-void RunStream::SetJob(std::shared_ptr<Job> job, const std::string& model) {
+void RunStream::SetModel(const std::string& model) {
+  absl::MutexLock lock(&mutex_);
+  call_.SetModel(model);
+}
+
+void RunStream::SetJob(std::shared_ptr<Job> job) {
   {
     absl::MutexLock lock(&mutex_);
-    model_ = model;
     if (!ended_) {
       job_ = std::move(job);
       return;
@@ -106,6 +117,7 @@ absl::Status RunStream::Enqueue(const Event& event) {
   }
   v1::RunEvent message;
   if (const auto* accepted = std::get_if<Accepted>(&event)) {
+    call_.job_id = accepted->job_id;
     v1::Accepted* out = message.mutable_accepted();
     out->set_job_id(accepted->job_id);
     out->set_model_fingerprint(accepted->fingerprint);
@@ -124,11 +136,15 @@ absl::Status RunStream::Enqueue(const Event& event) {
     return absl::OkStatus();
   } else if (std::holds_alternative<Running>(event)) {
     message.mutable_running();
+    if (key_.limits.run_seconds > 0) {
+      run_deadline_ = absl::Now() + absl::Seconds(key_.limits.run_seconds);
+    }
   } else if (const auto* missing = std::get_if<Missing>(&event)) {
     message.mutable_missing()->set_name(missing->name);
     graph::EncodeError(missing->reason, message.mutable_missing()->mutable_reason());
   } else if (const auto* completed = std::get_if<Completed>(&event)) {
     ReportDroppedLogs();
+    call_.tokens = completed->cost.tokens;
     message.mutable_completed()->set_model_fingerprint(completed->fingerprint);
     EncodeCost(completed->cost, message.mutable_completed()->mutable_cost());
     ended_ = true;
@@ -147,13 +163,19 @@ absl::Status RunStream::EnqueueResult(const Result& result) {
   if (!encoded.ok()) return encoded;
   uint64_t bytes = 0;
   for (const graph::HostTensor& tensor : tensors) bytes += tensor.bytes;
-  if (!registry_->TryTakeBytes(key_id_, bytes)) {
+  // The plan's estimate was checked before; this is what it came to.
+  if (absl::Status allowed = limits::CheckResultBytes(key_, call_.result_bytes + bytes);
+      !allowed.ok()) {
+    return allowed;
+  }
+  if (!registry_->TryTakeBytes(key_.id, bytes)) {
     return absl::ResourceExhaustedError(absl::StrCat(
         "the result '", result.name, "' has ", bytes, " bytes, and with what waits for readers ",
         "already (", registry_->pending_bytes(), " bytes) that is over the server's bound of ",
         registry_->options().max_pending_bytes,
         " (--max-pending-bytes): save less, or try when other runs have been read"));
   }
+  call_.result_bytes += bytes;
   EnqueueEvent(&message);
   for (graph::HostTensor& tensor : tensors) {
     const uint32_t id = tensors_++;
@@ -207,6 +229,7 @@ RunStream::Outgoing& RunStream::EnqueueEvent(v1::RunEvent* event) {
 void RunStream::EndWith(const absl::Status& status) {
   ended_ = true;
   status_ = ToGrpcStatus(status);
+  limit_ = limits::NameOf(status);
   if (sequence_ == 0) return;  // refused: there is no run whose end to tell
   ReportDroppedLogs();
   v1::RunEvent message;
@@ -245,7 +268,7 @@ std::shared_ptr<Job> RunStream::TakeJob() {
 void RunStream::GiveBack(const std::deque<Outgoing>& dropped) {
   uint64_t bytes = 0;
   for (const Outgoing& out : dropped) bytes += out.charge;
-  registry_->GiveBytes(key_id_, bytes);
+  registry_->GiveBytes(key_.id, bytes);
 }
 
 void RunStream::NextMessage() {
@@ -274,6 +297,12 @@ void RunStream::NextMessage() {
   in_flight_ = grpc::ByteBuffer(message.data(), message.size());
 }
 
+void RunStream::Ended() {
+  // Before the client can know: its next run is taken, and what it reads then has this one.
+  slot_.Release();
+  gate_->End(call_, static_cast<absl::StatusCode>(status_.error_code()), limit_);
+}
+
 void RunStream::Advance() {
   bool write = false;
   bool finish = false;
@@ -289,6 +318,7 @@ void RunStream::Advance() {
     if (ended_ && queue_.empty()) {
       finish = finished_ = true;
       status = status_;
+      Ended();
     }
   }
   // Without the lock: gRPC may answer on this thread. Nobody else starts anything meanwhile, since
@@ -313,7 +343,7 @@ void RunStream::OnWriteDone(bool ok) {
     waiting_log_bytes_ -= std::exchange(in_flight_log_bytes_, 0);
     if (!ok) Abandon(grpc::Status::CANCELLED, &leftovers);
   }
-  registry_->GiveBytes(key_id_, charge);
+  registry_->GiveBytes(key_.id, charge);
   GiveBack(leftovers.dropped);
   if (leftovers.job != nullptr) leftovers.job->Cancel();
   Advance();
@@ -328,6 +358,16 @@ void RunStream::OnCancel() {
   GiveBack(leftovers.dropped);
   if (leftovers.job != nullptr) leftovers.job->Cancel();
   Advance();
+}
+
+void RunStream::Check(absl::Time now) {
+  bool too_long;
+  {
+    absl::MutexLock lock(&mutex_);
+    too_long = now >= run_deadline_;
+  }
+  if (too_long) End(limits::RunTooLong(key_));
+  CheckReader(now);
 }
 
 void RunStream::CheckReader(absl::Time now) {
@@ -349,6 +389,7 @@ void RunStream::CheckReader(absl::Time now) {
               &leftovers);
       finish = finished_ = true;
       status = status_;
+      Ended();
     }
   }
   GiveBack(leftovers.dropped);
@@ -376,14 +417,14 @@ void RunStream::OnDone() {
     Abandon(status_, &leftovers);
     charge = std::exchange(in_flight_charge_, 0);
     writing_ = false;
+    const auto code = static_cast<absl::StatusCode>(status_.error_code());
     spdlog::info("run {} of key {} on {}: {}, {} events, {:.1f} ms",
-                 sequence_ == 0 ? "refused" : "ended", key_id_.empty() ? "-" : key_id_,
-                 model_.empty() ? "-" : model_,
-                 absl::StatusCodeToString(static_cast<absl::StatusCode>(status_.error_code())),
-                 sequence_, absl::ToDoubleMilliseconds(absl::Now() - opened_));
+                 sequence_ == 0 ? "refused" : "ended", key_.id.empty() ? "-" : key_.id,
+                 call_.model.empty() ? "-" : call_.model, absl::StatusCodeToString(code), sequence_,
+                 absl::ToDoubleMilliseconds(absl::Now() - call_.arrived));
   }
   in_flight_.Clear();
-  registry_->GiveBytes(key_id_, charge);
+  registry_->GiveBytes(key_.id, charge);
   GiveBack(leftovers.dropped);
   if (leftovers.job != nullptr) leftovers.job->Cancel();
   const std::shared_ptr<RunRegistry> registry = registry_;

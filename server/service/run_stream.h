@@ -17,6 +17,8 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "engine/engine.h"
+#include "server/limits/limiter.h"
+#include "server/service/call.h"
 #include "server/service/run_registry.h"
 #include "weft/v1/weft.pb.h"
 
@@ -36,18 +38,23 @@ class RunStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
                         public ActiveRun,
                         public std::enable_shared_from_this<RunStream> {
  public:
-  /// A stream in `registry`, or why it takes no more. `context` is gRPC's, alive until OnDone.
+  /// A stream in `registry`, or why it takes no more. `context` is gRPC's, alive until OnDone;
+  /// `gate`, which hears of the call's end, as well.
   static absl::StatusOr<std::shared_ptr<RunStream>> Open(grpc::CallbackServerContext* context,
                                                          std::shared_ptr<RunRegistry> registry,
-                                                         const std::string& key_id);
+                                                         Gate* gate, Call call,
+                                                         limits::RunSlot slot);
 
   /// A sink for Engine::Submit.
   EventSink Sink();
-  /// The job whose events arrive, for cancelling. `model` is for the log.
-  void SetJob(std::shared_ptr<Job> job, const std::string& model);
+  /// The model that the call asks for.
+  void SetModel(const std::string& model);
+  /// The job whose events arrive, for cancelling.
+  void SetJob(std::shared_ptr<Job> job);
 
+  const std::string& key_id() const override { return key_.id; }
   void End(const absl::Status& status) override;
-  void CheckReader(absl::Time now) override;
+  void Check(absl::Time now) override;
   void Flush() override;
 
  private:
@@ -68,8 +75,8 @@ class RunStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
     std::shared_ptr<Job> job;
   };
 
-  RunStream(grpc::CallbackServerContext* context, std::shared_ptr<RunRegistry> registry,
-            const std::string& key_id);
+  RunStream(grpc::CallbackServerContext* context, std::shared_ptr<RunRegistry> registry, Gate* gate,
+            Call call, limits::RunSlot slot);
 
   void OnWriteDone(bool ok) override;
   void OnCancel() override;
@@ -88,18 +95,25 @@ class RunStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   std::shared_ptr<Job> TakeJob() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Put what waits in in_flight_, up to a message's fill.
   void NextMessage() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // gRPC is about to have the status.
+  void Ended() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Cut the reader off if it has taken nothing for too long.
+  void CheckReader(absl::Time now);
   // Start a write or finish, if it is time to.
   void Advance();
   void GiveBack(const std::deque<Outgoing>& dropped);
 
   const std::shared_ptr<RunRegistry> registry_;
-  const std::string key_id_;
-  const absl::Time opened_;
+  Gate* const gate_;
+  const keys::Key key_;
 
   absl::Mutex mutex_;
   std::deque<Outgoing> queue_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<Job> job_ ABSL_GUARDED_BY(mutex_);
-  std::string model_ ABSL_GUARDED_BY(mutex_);
+  Call call_ ABSL_GUARDED_BY(mutex_);
+  std::string limit_ ABSL_GUARDED_BY(mutex_);  // that ended the run
+  limits::RunSlot slot_ ABSL_GUARDED_BY(mutex_);
+  absl::Time run_deadline_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();  // of the key's limit
   uint64_t sequence_ ABSL_GUARDED_BY(mutex_) = 0;
   uint32_t tensors_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t waiting_log_bytes_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -1,18 +1,16 @@
 #include "server/service/weft_service.h"
 
-#include <spdlog/spdlog.h>
-
 #include <chrono>
 #include <cmath>
 #include <optional>
-#include <type_traits>
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "engine/graph/codec.h"
 #include "engine/graph/text.h"
+#include "server/limits/limiter.h"
+#include "server/service/admin_messages.h"
 #include "server/service/client_version.h"
 #include "server/service/messages.h"
 #include "server/service/status.h"
@@ -21,32 +19,16 @@
 namespace weft::server {
 namespace {
 
-// Requests of more than this are parsed and planned by the pool; smaller ones are done sooner than
-// a thread wakes up.
-constexpr size_t kDirectBytes = 16 * 1024;
-
 // Constants of more elements are elided in Validate's text.
 constexpr int64_t kShownElements = 64;
 
 constexpr char kAnyScope[] = "";
+constexpr char kRunMethod[] = "weft.v1.Weft/Run";
 
-// A call that ends with a status before it has begun.
-template <class Reactor>
-class Refusal final : public Reactor {
- public:
-  explicit Refusal(const absl::Status& status) { this->Finish(ToGrpcStatus(status)); }
-  void OnDone() override { delete this; }
-};
 using WriteRefusal = Refusal<grpc::ServerWriteReactor<grpc::ByteBuffer>>;
-using ReadRefusal = Refusal<grpc::ServerReadReactor<grpc::ByteBuffer>>;
-
-absl::Status Busy() {
-  return absl::ResourceExhaustedError("the server has too many large requests waiting; try later");
-}
 
 absl::Status NotYet(const char* method) {
-  return absl::UnimplementedError(
-      absl::StrCat("weft.v1.Weft/", method, " is not available on this server yet"));
+  return absl::UnimplementedError(absl::StrCat(method, " is not available on this server yet"));
 }
 
 absl::Time CallDeadline(const grpc::CallbackServerContext& context) {
@@ -81,136 +63,75 @@ absl::StatusOr<RunOptions> DecodeOptions(const v1::RunOptions& options, const ke
   return decoded;
 }
 
-// What this server cannot parse may be a newer client's.
-template <class Request>
-absl::Status Parse(const grpc::ByteBuffer& bytes, uint64_t max_bytes, Request* message) {
-  absl::Status parsed = ParseRequest(bytes, max_bytes, message);
-  if (parsed.ok() || !std::is_same_v<Request, v1::RunRequest>) return parsed;
-  return WithVersions(parsed, FindClientVersion(bytes));
-}
-
-// And so may what it does not execute.
-template <class Request>
-absl::Status Explain(const absl::Status& status, const grpc::ByteBuffer& request) {
-  if (!std::is_same_v<Request, v1::RunRequest> || !absl::IsUnimplemented(status)) return status;
-  return WithVersions(status, FindClientVersion(request));
-}
-
-keys::Key Anyone() {
-  keys::Key key;
-  key.label = "everyone: the server runs without keys";
-  key.scopes = {keys::kTraceScope, keys::kWeightsScope, keys::kAdminScope};
-  key.models = {"*"};
-  return key;
+// Programs that generate more than the key may are refused for that, whatever else they do.
+absl::Status CheckGeneration(const keys::Key& key, const v1::Program& program) {
+  for (const v1::Node& node : program.nodes()) {
+    if (!node.has_trace()) continue;
+    absl::Status checked =
+        limits::CheckGeneratedTokens(key, node.trace().generate().max_new_tokens());
+    if (!checked.ok()) return checked;
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
 
-WeftService::WeftService(Engine* engine, const keys::KeyStore* keys, Options options,
+WeftService::WeftService(Engine* engine, Gate* gate, Options options,
                          std::shared_ptr<RunRegistry> registry, WorkerPool* pool)
     : engine_(engine),
-      keys_(keys),
+      gate_(gate),
       options_(std::move(options)),
-      anyone_(Anyone()),
       registry_(std::move(registry)),
-      pool_(pool) {}
+      pool_(pool),
+      unary_(gate, pool, options_.request_bytes) {}
 
-absl::StatusOr<keys::Key> WeftService::Authenticate(
-    const grpc::CallbackServerContext& context) const {
-  if (keys_ == nullptr) return anyone_;
-  const auto [begin, end] = context.client_metadata().equal_range("authorization");
-  if (begin == end) return keys_->Authenticate("");
-  if (std::next(begin) != end) {
-    return absl::UnauthenticatedError("the metadata has several 'authorization' entries");
-  }
-  const std::string value(begin->second.data(), begin->second.size());
-  constexpr char kBearer[] = "bearer ";
-  constexpr size_t kBearerBytes = sizeof(kBearer) - 1;
-  if (absl::AsciiStrToLower(value.substr(0, kBearerBytes)) != kBearer) {
-    return absl::UnauthenticatedError(
-        "malformed 'authorization' metadata: it reads 'Bearer weft_<id>_<secret>'");
-  }
-  return keys_->Authenticate(value.substr(kBearerBytes));
-}
-
-absl::StatusOr<keys::Key> WeftService::Admit(const grpc::CallbackServerContext& context,
-                                             const std::string& scope) const {
-  absl::StatusOr<keys::Key> key = Authenticate(context);
-  if (!key.ok() || scope.empty()) return key;
-  if (absl::Status allowed = keys::RequireScope(*key, scope); !allowed.ok()) return allowed;
-  return key;
-}
-
-template <class Work>
-bool WeftService::Dispatch(const grpc::ByteBuffer& request, Work work) {
-  if (request.Length() > kDirectBytes) return pool_->Post(std::move(work));
-  work();
-  return true;
-}
-
-template <class Request, class Response, class Handler>
-grpc::ServerUnaryReactor* WeftService::Answer(const char* method, const std::string& scope,
-                                              grpc::CallbackServerContext* context,
-                                              const grpc::ByteBuffer* request,
-                                              grpc::ByteBuffer* response, Handler handler) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  keys::Key key;
-  const absl::Status admitted = CatchAll(method, [&] {
-    absl::StatusOr<keys::Key> found = Admit(*context, scope);
-    if (!found.ok()) return found.status();
-    key = *std::move(found);
-    return absl::OkStatus();
+template <class Reactor>
+Reactor* WeftService::NotAvailable(const char* method, const grpc::CallbackServerContext& context) {
+  auto* const refusal = new Refusal<Reactor>();
+  Call call;
+  const absl::Status status = CatchAll(method, [&] {
+    call = gate_->Begin(method, context);
+    const absl::Status admitted = gate_->Admit(context, keys::kTraceScope, &call);
+    return admitted.ok() ? NotYet(method) : admitted;
   });
-  if (!admitted.ok()) {
-    spdlog::info("{} refused: {}", method, absl::StatusCodeToString(admitted.code()));
-    reactor->Finish(ToGrpcStatus(admitted));
-    return reactor;
-  }
-  const bool taken = Dispatch(*request, [=, this, key = std::move(key)] {
-    const absl::Status status = CatchAll(method, [&] {
-      Request message;
-      absl::Status parsed = Parse(*request, options_.request_bytes, &message);
-      if (!parsed.ok()) return parsed;
-      Response answer;
-      absl::Status handled = Explain<Request>(handler(key, message, &answer), *request);
-      if (handled.ok()) *response = Serialize(answer);
-      return handled;
-    });
-    spdlog::debug("{} of key {}: {}", method, key.id.empty() ? "-" : key.id,
-                  absl::StatusCodeToString(status.code()));
-    reactor->Finish(ToGrpcStatus(status));
-  });
-  if (!taken) reactor->Finish(ToGrpcStatus(Busy()));
-  return reactor;
+  gate_->Refuse(call, status, [refusal](const grpc::Status& end) { refusal->Finish(end); });
+  return refusal;
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* WeftService::Run(grpc::CallbackServerContext* context,
                                                              const grpc::ByteBuffer* request) {
-  keys::Key key;
+  Call call;
   std::shared_ptr<RunStream> stream;
-  const absl::Status admitted = CatchAll("Run", [&] {
-    absl::StatusOr<keys::Key> found = Admit(*context, keys::kTraceScope);
-    if (!found.ok()) return found.status();
-    key = *std::move(found);
-    absl::StatusOr<std::shared_ptr<RunStream>> opened = RunStream::Open(context, registry_, key.id);
+  const absl::Status admitted = CatchAll(kRunMethod, [&] {
+    call = gate_->Begin(kRunMethod, *context);
+    absl::Status allowed = gate_->Admit(*context, keys::kTraceScope, &call);
+    if (!allowed.ok()) return allowed;
+    absl::StatusOr<limits::RunSlot> slot = gate_->limiter().StartRun(call.key);
+    if (!slot.ok()) return slot.status();
+    absl::StatusOr<std::shared_ptr<RunStream>> opened =
+        RunStream::Open(context, registry_, gate_, call, *std::move(slot));
     if (!opened.ok()) return opened.status();
     stream = *std::move(opened);
     return absl::OkStatus();
   });
   if (!admitted.ok()) {
-    spdlog::info("Run refused: {}", absl::StatusCodeToString(admitted.code()));
-    return new WriteRefusal(admitted);
+    auto* const refusal = new WriteRefusal();
+    gate_->Refuse(call, admitted, [refusal](const grpc::Status& end) { refusal->Finish(end); });
+    return refusal;
   }
   const absl::Time call_deadline = CallDeadline(*context);
   // The buffer is shared: gRPC's own may be gone when the pool comes to it.
-  const bool taken =
-      Dispatch(*request, [this, stream, call_deadline, key = std::move(key), bytes = *request] {
-        const absl::Status started = CatchAll("Run", [&] {
-          return Explain<v1::RunRequest>(StartRun(key, bytes, call_deadline, stream.get()), bytes);
-        });
-        if (!started.ok()) stream->End(started);
-      });
-  if (!taken) stream->End(Busy());
+  const auto start = [this, stream, call_deadline, key = std::move(call.key), bytes = *request] {
+    const absl::Status started = CatchAll(kRunMethod, [&] {
+      return Explain<v1::RunRequest>(StartRun(key, bytes, call_deadline, stream.get()), bytes);
+    });
+    if (!started.ok()) stream->End(started);
+  };
+  if (request->Length() <= kDirectBytes) {
+    start();
+  } else if (!pool_->Post(start)) {
+    stream->End(Busy());
+  }
   return stream.get();
 }
 
@@ -220,18 +141,26 @@ absl::Status WeftService::StartRun(const keys::Key& key, const grpc::ByteBuffer&
   if (absl::Status parsed = Parse(bytes, options_.request_bytes, &request); !parsed.ok()) {
     return parsed;
   }
+  stream->SetModel(request.model());
   if (absl::Status allowed = keys::RequireModel(key, request.model()); !allowed.ok()) {
     return allowed;
   }
   absl::StatusOr<RunOptions> options = DecodeOptions(request.options(), key, call_deadline);
   if (!options.ok()) return options.status();
+  if (absl::Status allowed = CheckGeneration(key, request.program()); !allowed.ok()) {
+    return allowed;
+  }
+  options->admit = [this, &key](const Cost& estimate) {
+    absl::Status allowed = limits::CheckResultBytes(key, estimate.result_bytes);
+    return allowed.ok() ? gate_->limiter().TakeTokens(key, estimate.tokens) : allowed;
+  };
   absl::StatusOr<graph::Program> program = graph::DecodeProgram(request.program());
   if (!program.ok()) return program.status();
   request.clear_program();
   absl::StatusOr<std::shared_ptr<Job>> job =
       engine_->Submit(request.model(), *std::move(program), *options, stream->Sink());
   if (!job.ok()) return job.status();
-  stream->SetJob(*std::move(job), request.model());
+  stream->SetJob(*std::move(job));
   return absl::OkStatus();
 }
 
@@ -239,14 +168,18 @@ grpc::ServerUnaryReactor* WeftService::Validate(grpc::CallbackServerContext* con
                                                 const grpc::ByteBuffer* request,
                                                 grpc::ByteBuffer* response) {
   const absl::Time call_deadline = CallDeadline(*context);
-  return Answer<v1::RunRequest, v1::ValidateResponse>(
-      "Validate", keys::kTraceScope, context, request, response,
-      [this, call_deadline](const keys::Key& key, const v1::RunRequest& message,
+  return unary_.Answer<v1::RunRequest, v1::ValidateResponse>(
+      "weft.v1.Weft/Validate", keys::kTraceScope, context, request, response,
+      [this, call_deadline](Call* call, const v1::RunRequest& message,
                             v1::ValidateResponse* answer) -> absl::Status {
-        absl::Status allowed = keys::RequireModel(key, message.model());
+        call->SetModel(message.model());
+        absl::Status allowed = keys::RequireModel(call->key, message.model());
         if (!allowed.ok()) return allowed;
-        absl::StatusOr<RunOptions> options = DecodeOptions(message.options(), key, call_deadline);
+        absl::StatusOr<RunOptions> options =
+            DecodeOptions(message.options(), call->key, call_deadline);
         if (!options.ok()) return options.status();
+        allowed = CheckGeneration(call->key, message.program());
+        if (!allowed.ok()) return allowed;
         absl::StatusOr<graph::Program> program = graph::DecodeProgram(message.program());
         if (!program.ok()) return program.status();
         absl::StatusOr<Validation> validation =
@@ -260,9 +193,9 @@ grpc::ServerUnaryReactor* WeftService::Validate(grpc::CallbackServerContext* con
 grpc::ServerUnaryReactor* WeftService::GetServerInfo(grpc::CallbackServerContext* context,
                                                      const grpc::ByteBuffer* request,
                                                      grpc::ByteBuffer* response) {
-  return Answer<v1::GetServerInfoRequest, v1::ServerInfo>(
-      "GetServerInfo", kAnyScope, context, request, response,
-      [this](const keys::Key&, const v1::GetServerInfoRequest&, v1::ServerInfo* answer) {
+  return unary_.Answer<v1::GetServerInfoRequest, v1::ServerInfo>(
+      "weft.v1.Weft/GetServerInfo", kAnyScope, context, request, response,
+      [this](Call*, const v1::GetServerInfoRequest&, v1::ServerInfo* answer) {
         answer->set_version(kVersion);
         for (const std::string& feature : options_.features) answer->add_features(feature);
         answer->set_device(engine_->device());
@@ -274,9 +207,10 @@ grpc::ServerUnaryReactor* WeftService::GetServerInfo(grpc::CallbackServerContext
 grpc::ServerUnaryReactor* WeftService::WhoAmI(grpc::CallbackServerContext* context,
                                               const grpc::ByteBuffer* request,
                                               grpc::ByteBuffer* response) {
-  return Answer<v1::WhoAmIRequest, v1::WhoAmIResponse>(
-      "WhoAmI", kAnyScope, context, request, response,
-      [](const keys::Key& key, const v1::WhoAmIRequest&, v1::WhoAmIResponse* answer) {
+  return unary_.Answer<v1::WhoAmIRequest, v1::WhoAmIResponse>(
+      "weft.v1.Weft/WhoAmI", kAnyScope, context, request, response,
+      [](Call* call, const v1::WhoAmIRequest&, v1::WhoAmIResponse* answer) {
+        const keys::Key& key = call->key;
         answer->set_key_id(key.id);
         answer->set_label(key.label);
         for (const std::string& scope : key.scopes) answer->add_scopes(scope);
@@ -284,6 +218,7 @@ grpc::ServerUnaryReactor* WeftService::WhoAmI(grpc::CallbackServerContext* conte
         if (key.expires != absl::InfiniteFuture()) {
           answer->set_expires_unix_seconds(absl::ToUnixSeconds(key.expires));
         }
+        admin::EncodeKeyLimits(key.limits, answer->mutable_limits());
         return absl::OkStatus();
       });
 }
@@ -291,9 +226,9 @@ grpc::ServerUnaryReactor* WeftService::WhoAmI(grpc::CallbackServerContext* conte
 grpc::ServerUnaryReactor* WeftService::ListOperators(grpc::CallbackServerContext* context,
                                                      const grpc::ByteBuffer* request,
                                                      grpc::ByteBuffer* response) {
-  return Answer<v1::ListOperatorsRequest, v1::ListOperatorsResponse>(
-      "ListOperators", kAnyScope, context, request, response,
-      [this](const keys::Key&, const v1::ListOperatorsRequest&, v1::ListOperatorsResponse* answer) {
+  return unary_.Answer<v1::ListOperatorsRequest, v1::ListOperatorsResponse>(
+      "weft.v1.Weft/ListOperators", kAnyScope, context, request, response,
+      [this](Call*, const v1::ListOperatorsRequest&, v1::ListOperatorsResponse* answer) {
         EncodeOperators(engine_->ListOperators(), answer);
         return absl::OkStatus();
       });
@@ -302,11 +237,11 @@ grpc::ServerUnaryReactor* WeftService::ListOperators(grpc::CallbackServerContext
 grpc::ServerUnaryReactor* WeftService::ListModels(grpc::CallbackServerContext* context,
                                                   const grpc::ByteBuffer* request,
                                                   grpc::ByteBuffer* response) {
-  return Answer<v1::ListModelsRequest, v1::ListModelsResponse>(
-      "ListModels", kAnyScope, context, request, response,
-      [this](const keys::Key& key, const v1::ListModelsRequest&, v1::ListModelsResponse* answer) {
+  return unary_.Answer<v1::ListModelsRequest, v1::ListModelsResponse>(
+      "weft.v1.Weft/ListModels", kAnyScope, context, request, response,
+      [this](Call* call, const v1::ListModelsRequest&, v1::ListModelsResponse* answer) {
         for (const ModelSummary& summary : engine_->ListModels()) {
-          if (keys::HasModel(key, summary.name)) EncodeSummary(summary, answer->add_models());
+          if (keys::HasModel(call->key, summary.name)) EncodeSummary(summary, answer->add_models());
         }
         return absl::OkStatus();
       });
@@ -315,11 +250,11 @@ grpc::ServerUnaryReactor* WeftService::ListModels(grpc::CallbackServerContext* c
 grpc::ServerUnaryReactor* WeftService::GetModel(grpc::CallbackServerContext* context,
                                                 const grpc::ByteBuffer* request,
                                                 grpc::ByteBuffer* response) {
-  return Answer<v1::GetModelRequest, v1::Model>(
-      "GetModel", kAnyScope, context, request, response,
-      [this](const keys::Key& key, const v1::GetModelRequest& message,
-             v1::Model* answer) -> absl::Status {
-        absl::Status allowed = keys::RequireModel(key, message.name());
+  return unary_.Answer<v1::GetModelRequest, v1::Model>(
+      "weft.v1.Weft/GetModel", kAnyScope, context, request, response,
+      [this](Call* call, const v1::GetModelRequest& message, v1::Model* answer) -> absl::Status {
+        call->SetModel(message.name());
+        absl::Status allowed = keys::RequireModel(call->key, message.name());
         if (!allowed.ok()) return allowed;
         absl::StatusOr<std::shared_ptr<const ModelInfo>> info = engine_->GetModel(message.name());
         if (!info.ok()) return info.status();
@@ -333,11 +268,12 @@ grpc::ServerUnaryReactor* WeftService::GetModel(grpc::CallbackServerContext* con
 grpc::ServerUnaryReactor* WeftService::Tokenize(grpc::CallbackServerContext* context,
                                                 const grpc::ByteBuffer* request,
                                                 grpc::ByteBuffer* response) {
-  return Answer<v1::TokenizeRequest, v1::TokenizeResponse>(
-      "Tokenize", keys::kTraceScope, context, request, response,
-      [this](const keys::Key& key, const v1::TokenizeRequest& message,
+  return unary_.Answer<v1::TokenizeRequest, v1::TokenizeResponse>(
+      "weft.v1.Weft/Tokenize", keys::kTraceScope, context, request, response,
+      [this](Call* call, const v1::TokenizeRequest& message,
              v1::TokenizeResponse* answer) -> absl::Status {
-        absl::Status allowed = keys::RequireModel(key, message.model());
+        call->SetModel(message.model());
+        absl::Status allowed = keys::RequireModel(call->key, message.model());
         if (!allowed.ok()) return allowed;
         absl::StatusOr<std::vector<TokenPieces>> rows =
             engine_->Tokenize(message.model(), {message.texts().begin(), message.texts().end()},
@@ -355,11 +291,12 @@ grpc::ServerUnaryReactor* WeftService::Tokenize(grpc::CallbackServerContext* con
 grpc::ServerUnaryReactor* WeftService::Detokenize(grpc::CallbackServerContext* context,
                                                   const grpc::ByteBuffer* request,
                                                   grpc::ByteBuffer* response) {
-  return Answer<v1::DetokenizeRequest, v1::DetokenizeResponse>(
-      "Detokenize", keys::kTraceScope, context, request, response,
-      [this](const keys::Key& key, const v1::DetokenizeRequest& message,
+  return unary_.Answer<v1::DetokenizeRequest, v1::DetokenizeResponse>(
+      "weft.v1.Weft/Detokenize", keys::kTraceScope, context, request, response,
+      [this](Call* call, const v1::DetokenizeRequest& message,
              v1::DetokenizeResponse* answer) -> absl::Status {
-        absl::Status allowed = keys::RequireModel(key, message.model());
+        call->SetModel(message.model());
+        absl::Status allowed = keys::RequireModel(call->key, message.model());
         if (!allowed.ok()) return allowed;
         std::vector<std::vector<int64_t>> rows;
         rows.reserve(static_cast<size_t>(message.rows_size()));
@@ -377,45 +314,36 @@ grpc::ServerUnaryReactor* WeftService::Detokenize(grpc::CallbackServerContext* c
 grpc::ServerUnaryReactor* WeftService::Submit(grpc::CallbackServerContext* context,
                                               const grpc::ByteBuffer* request,
                                               grpc::ByteBuffer* response) {
-  return Answer<v1::RunRequest, v1::SubmitResponse>(
-      "Submit", keys::kTraceScope, context, request, response,
-      [](const keys::Key&, const v1::RunRequest&, v1::SubmitResponse*) {
-        return NotYet("Submit");
+  return unary_.Answer<v1::RunRequest, v1::SubmitResponse>(
+      "weft.v1.Weft/Submit", keys::kTraceScope, context, request, response,
+      [](Call*, const v1::RunRequest&, v1::SubmitResponse*) {
+        return NotYet("weft.v1.Weft/Submit");
       });
 }
 
 grpc::ServerUnaryReactor* WeftService::Cancel(grpc::CallbackServerContext* context,
                                               const grpc::ByteBuffer* request,
                                               grpc::ByteBuffer* response) {
-  return Answer<v1::CancelRequest, v1::CancelResponse>(
-      "Cancel", keys::kTraceScope, context, request, response,
-      [](const keys::Key&, const v1::CancelRequest&, v1::CancelResponse*) {
-        return NotYet("Cancel");
+  return unary_.Answer<v1::CancelRequest, v1::CancelResponse>(
+      "weft.v1.Weft/Cancel", keys::kTraceScope, context, request, response,
+      [](Call*, const v1::CancelRequest&, v1::CancelResponse*) {
+        return NotYet("weft.v1.Weft/Cancel");
       });
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* WeftService::Watch(grpc::CallbackServerContext* context,
                                                                const grpc::ByteBuffer*) {
-  return new WriteRefusal(CatchAll("Watch", [&] {
-    const absl::Status admitted = Admit(*context, keys::kTraceScope).status();
-    return admitted.ok() ? NotYet("Watch") : admitted;
-  }));
+  return NotAvailable<grpc::ServerWriteReactor<grpc::ByteBuffer>>("weft.v1.Weft/Watch", *context);
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* WeftService::Fetch(grpc::CallbackServerContext* context,
                                                                const grpc::ByteBuffer*) {
-  return new WriteRefusal(CatchAll("Fetch", [&] {
-    const absl::Status admitted = Admit(*context, keys::kTraceScope).status();
-    return admitted.ok() ? NotYet("Fetch") : admitted;
-  }));
+  return NotAvailable<grpc::ServerWriteReactor<grpc::ByteBuffer>>("weft.v1.Weft/Fetch", *context);
 }
 
 grpc::ServerReadReactor<grpc::ByteBuffer>* WeftService::Upload(grpc::CallbackServerContext* context,
                                                                grpc::ByteBuffer*) {
-  return new ReadRefusal(CatchAll("Upload", [&] {
-    const absl::Status admitted = Admit(*context, keys::kTraceScope).status();
-    return admitted.ok() ? NotYet("Upload") : admitted;
-  }));
+  return NotAvailable<grpc::ServerReadReactor<grpc::ByteBuffer>>("weft.v1.Weft/Upload", *context);
 }
 
 }  // namespace weft::server

@@ -13,7 +13,7 @@
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
 #include "server/keys/key.h"
-#include "server/keys/key_store.h"
+#include "server/service/call.h"
 #include "server/service/run_registry.h"
 #include "server/service/run_stream.h"
 #include "server/service/worker_pool.h"
@@ -44,10 +44,9 @@ class WeftService final : public RawWeft {
     /// Kinds beyond the base contract that this server executes.
     std::vector<std::string> features;
   };
-  /// Without `keys` (null) every caller may do everything. All must outlive the service and its
-  /// calls.
-  WeftService(Engine* engine, const keys::KeyStore* keys, Options options,
-              std::shared_ptr<RunRegistry> registry, WorkerPool* pool);
+  /// All must outlive the service and its calls.
+  WeftService(Engine* engine, Gate* gate, Options options, std::shared_ptr<RunRegistry> registry,
+              WorkerPool* pool);
 
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Run(grpc::CallbackServerContext* context,
                                                   const grpc::ByteBuffer* request) override;
@@ -89,30 +88,19 @@ class WeftService final : public RawWeft {
                                        grpc::ByteBuffer* response) override;
 
  private:
-  // The key of the call's metadata, allowed `scope` (empty: any key will do).
-  absl::StatusOr<keys::Key> Admit(const grpc::CallbackServerContext& context,
-                                  const std::string& scope) const;
-  absl::StatusOr<keys::Key> Authenticate(const grpc::CallbackServerContext& context) const;
-
-  // Answer a unary call: admit, parse, call `handler(key, request, &response)`, serialise.
-  template <class Request, class Response, class Handler>
-  grpc::ServerUnaryReactor* Answer(const char* method, const std::string& scope,
-                                   grpc::CallbackServerContext* context,
-                                   const grpc::ByteBuffer* request, grpc::ByteBuffer* response,
-                                   Handler handler);
-  // Call `work` here if `request` is small, else on the pool. False if the pool is full.
-  template <class Work>
-  bool Dispatch(const grpc::ByteBuffer& request, Work work);
+  // A call of a stream that this server does not have yet.
+  template <class Reactor>
+  Reactor* NotAvailable(const char* method, const grpc::CallbackServerContext& context);
 
   absl::Status StartRun(const keys::Key& key, const grpc::ByteBuffer& bytes,
                         absl::Time call_deadline, RunStream* stream);
 
   Engine* const engine_;
-  const keys::KeyStore* const keys_;
+  Gate* const gate_;
   const Options options_;
-  const keys::Key anyone_;
   const std::shared_ptr<RunRegistry> registry_;
   WorkerPool* const pool_;
+  const UnaryCalls unary_;
 };
 
 }  // namespace weft::server

@@ -30,6 +30,7 @@ TEST(ErrorTest, AnErrorComesBackWhole) {
   error.source = {"steer.cc", 12};
   error.hint = "less";
   error.site = "h.0.output";
+  error.retry_after_seconds = 12.5;
   const Error back = FromStatus(ToStatus(error));
   EXPECT_EQ(back.code, error.code);
   EXPECT_EQ(back.message, error.message);
@@ -39,6 +40,7 @@ TEST(ErrorTest, AnErrorComesBackWhole) {
   EXPECT_EQ(back.source.line, error.source.line);
   EXPECT_EQ(back.hint, error.hint);
   EXPECT_EQ(back.site, error.site);
+  EXPECT_EQ(back.retry_after_seconds, error.retry_after_seconds);
   EXPECT_EQ(ToStatus(back), ToStatus(error));
 }
 

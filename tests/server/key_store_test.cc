@@ -4,10 +4,14 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <atomic>
+#include <cmath>
 #include <fstream>
 #include <set>
 #include <sstream>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "tests/support/status_matchers.h"
@@ -177,9 +181,195 @@ TEST_F(KeyStoreTest, RefusesRequestsThatMakeNoSense) {
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("model glob")));
   EXPECT_THAT(create({.label = "two\nlines"}),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("label")));
+  EXPECT_THAT(create({.limits = {.run_seconds = -1}}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("run_seconds")));
+  EXPECT_THAT(create({.limits = {.run_seconds = NAN}}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("run_seconds")));
+  EXPECT_THAT(create({.limits = {.result_bytes = ~uint64_t{0}}}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("no bound")));
+  const std::string id = Create().key.id;
+  for (const absl::Duration bad :
+       {absl::Seconds(-1), absl::InfiniteDuration(), absl::Hours(24 * 400)}) {
+    EXPECT_THAT(store_->Rotate(id, bad),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("year")));
+  }
+  ASSERT_THAT(*store_->List(), ::testing::SizeIs(1));
   EXPECT_THAT(create({.expires = now_}),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("expired already")));
-  EXPECT_THAT(*store_->List(), IsEmpty());
+  EXPECT_THAT(*store_->List(), ::testing::SizeIs(1));
+}
+
+TEST_F(KeyStoreTest, KeepsEveryLimit) {
+  const KeyLimits limits = {.requests_per_minute = 60,
+                            .tokens_per_minute = uint64_t{1} << 40,
+                            .concurrent_runs = 4,
+                            .result_bytes = uint64_t{1} << 33,
+                            .run_seconds = 2.5,
+                            .generated_tokens = 7,
+                            .blob_bytes = 9};
+  const NewKey made = Create({.limits = limits});
+  store_ = nullptr;
+  store_ = Open();
+  absl::StatusOr<Key> key = store_->Authenticate(made.secret);
+  ASSERT_THAT(key, IsOk());
+  EXPECT_TRUE(key->limits == limits);
+  EXPECT_TRUE(Create().key.limits == KeyLimits());
+}
+
+TEST_F(KeyStoreTest, UpdateReplacesWhatAKeyMayDoAtOnce) {
+  const NewKey made = Create({.label = "before", .expires = now_ + absl::Hours(1)});
+  std::unique_ptr<KeyStore> elsewhere = Open();
+  absl::StatusOr<Key> updated = elsewhere->Update(made.key.id, {.label = "after",
+                                                                .scopes = {"weights"},
+                                                                .models = {"a*"},
+                                                                .limits = {.concurrent_runs = 2}});
+  ASSERT_THAT(updated, IsOk());
+  absl::StatusOr<Key> key = store_->Authenticate(made.secret);
+  ASSERT_THAT(key, IsOk());
+  EXPECT_EQ(key->label, "after");
+  EXPECT_THAT(key->scopes, ElementsAre("weights"));
+  EXPECT_THAT(key->models, ElementsAre("a*"));
+  EXPECT_EQ(key->expires, absl::InfiniteFuture());
+  EXPECT_EQ(key->limits.concurrent_runs, 2u);
+  EXPECT_EQ(key->created, made.key.created);
+  EXPECT_THAT(elsewhere->Update("abcdefgh", {}), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(elsewhere->Update(made.key.id, {.scopes = {"root"}}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("'root'")));
+}
+
+TEST_F(KeyStoreTest, AnExpiryThatHasPassedMayStayAsItIs) {
+  const NewKey made = Create({.expires = now_ + absl::Seconds(10)});
+  now_ += absl::Seconds(20);
+  EXPECT_THAT(store_->Update(made.key.id, {.label = "late", .expires = made.key.expires}), IsOk());
+  EXPECT_THAT(store_->Update(made.key.id, {.expires = now_ - absl::Seconds(1)}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("expired already")));
+}
+
+TEST_F(KeyStoreTest, ARotatedKeyHasBothSecretsForTheTimeAsked) {
+  const NewKey made = Create({.label = "me"});
+  absl::StatusOr<NewKey> rotated = store_->Rotate(made.key.id, absl::Minutes(10));
+  ASSERT_THAT(rotated, IsOk());
+  EXPECT_EQ(rotated->key.id, made.key.id);
+  EXPECT_NE(rotated->secret, made.secret);
+  EXPECT_THAT(store_->Authenticate(made.secret), IsOk());
+  EXPECT_THAT(store_->Authenticate(rotated->secret), IsOk());
+  now_ += absl::Minutes(10);
+  EXPECT_THAT(store_->Authenticate(made.secret),
+              StatusIs(absl::StatusCode::kUnauthenticated, HasSubstr("unknown API key")));
+  EXPECT_THAT(store_->Authenticate(rotated->secret), IsOk());
+}
+
+TEST_F(KeyStoreTest, RotatingEndsTheSecretBeforeTheLast) {
+  const NewKey first = Create();
+  const NewKey second = *store_->Rotate(first.key.id, absl::Hours(1));
+  const NewKey third = *store_->Rotate(first.key.id, absl::Hours(1));
+  EXPECT_THAT(store_->Authenticate(first.secret), StatusIs(absl::StatusCode::kUnauthenticated));
+  EXPECT_THAT(store_->Authenticate(second.secret), IsOk());
+  EXPECT_THAT(store_->Authenticate(third.secret), IsOk());
+  const NewKey fourth = *store_->Rotate(first.key.id, absl::ZeroDuration());
+  EXPECT_THAT(store_->Authenticate(third.secret), StatusIs(absl::StatusCode::kUnauthenticated));
+  EXPECT_THAT(store_->Authenticate(fourth.secret), IsOk());
+}
+
+TEST_F(KeyStoreTest, ARevokedKeyStaysRevoked) {
+  const NewKey made = Create();
+  EXPECT_THAT(store_->CheckNotRevoked(made.key.id), IsOk());
+  const NewKey rotated = *store_->Rotate(made.key.id, absl::Hours(1));
+  ASSERT_THAT(Open()->Revoke(made.key.id), IsOk());
+  EXPECT_THAT(store_->CheckNotRevoked(made.key.id),
+              StatusIs(absl::StatusCode::kUnauthenticated, HasSubstr("revoked")));
+  EXPECT_THAT(store_->CheckNotRevoked("abcdefgh"),
+              StatusIs(absl::StatusCode::kUnauthenticated, HasSubstr("gone")));
+  EXPECT_THAT(store_->Authenticate(made.secret),
+              StatusIs(absl::StatusCode::kUnauthenticated, HasSubstr("revoked")));
+  EXPECT_THAT(store_->Rotate(made.key.id, absl::ZeroDuration()),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("make a new one")));
+  EXPECT_THAT(store_->Update(made.key.id, {}),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("make a new one")));
+}
+
+// As the version before limits and rotation wrote it.
+TEST_F(KeyStoreTest, AStoreOfTheFirstVersionGoesOnWorking) {
+  const NewKey made = Create();  // for a secret whose digest is known
+  store_ = nullptr;
+  std::string digest;
+  {
+    auto now_db = sqlite::Database::Open(data(), "keys.db", {}, {"", ""});
+    ASSERT_THAT(now_db, IsOk());
+    absl::StatusOr<sqlite::Statement> row = (*now_db)->Prepare("SELECT secret_sha256 FROM keys");
+    ASSERT_THAT(row, IsOk());
+    ASSERT_EQ(row->Step(), SQLITE_ROW);
+    digest = row->Text(0);
+  }
+  const std::string old = folder_.File("old");
+  {
+    auto db = sqlite::Database::Open(old, "keys.db", {}, {R"(
+CREATE TABLE IF NOT EXISTS keys (
+  id            TEXT PRIMARY KEY,
+  secret_sha256 BLOB NOT NULL,
+  label         TEXT NOT NULL,
+  scopes        TEXT NOT NULL,
+  models        TEXT NOT NULL,
+  created       INTEGER NOT NULL,
+  expires       INTEGER,
+  revoked       INTEGER
+) STRICT;)"});
+    ASSERT_THAT(db, IsOk());
+    absl::StatusOr<sqlite::Statement> insert = (*db)->Prepare(
+        "INSERT INTO keys VALUES (?1, ?2, 'old', 'trace', 'a*', 1600000000, NULL, NULL)");
+    ASSERT_THAT(insert, IsOk());
+    insert->Bind(1, made.key.id).BindBlob(2, digest.data(), digest.size());
+    ASSERT_EQ(insert->Step(), SQLITE_DONE);
+  }
+  for (int i = 0; i < 2; ++i) {  // the second time it is of this version already
+    KeyStore::Options options;
+    options.now = [this] { return now_; };
+    absl::StatusOr<std::unique_ptr<KeyStore>> store = KeyStore::Open(old, options);
+    ASSERT_THAT(store, IsOk());
+    absl::StatusOr<Key> key = (*store)->Authenticate(made.secret);
+    ASSERT_THAT(key, IsOk());
+    EXPECT_EQ(key->label, "old");
+    EXPECT_TRUE(key->limits == KeyLimits());
+    EXPECT_THAT(key->models, ElementsAre("a*"));
+    EXPECT_EQ(key->created, absl::FromUnixSeconds(1'600'000'000));
+    EXPECT_THAT((*store)->Update(made.key.id, {.label = "old", .models = {"a*"}}), IsOk());
+  }
+}
+
+TEST_F(KeyStoreTest, AStoreOfALaterVersionIsRefusedByName) {
+  store_ = nullptr;
+  {
+    auto later = sqlite::Database::Open(data(), "keys.db", {}, {"", "", ""});
+    ASSERT_THAT(later, IsOk());
+  }
+  EXPECT_THAT(KeyStore::Open(data()),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("newer Weft")));
+}
+
+TEST_F(KeyStoreTest, ManyThreadsSeeEveryChange) {
+  std::vector<NewKey> keys;
+  for (int i = 0; i < 4; ++i) keys.push_back(Create());
+  std::unique_ptr<KeyStore> elsewhere = Open();
+  std::atomic<int> revoked = 0;  // the keys before it are, for certain
+  std::atomic<int> wrong = 0;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      while (revoked < 4) {
+        for (int i = 0; i < 4; ++i) {
+          const bool must_fail = i < revoked;
+          const bool ok = store_->Authenticate(keys[static_cast<size_t>(i)].secret).ok();
+          if (ok && must_fail) ++wrong;
+        }
+      }
+    });
+  }
+  for (const NewKey& key : keys) {
+    ASSERT_THAT(elsewhere->Revoke(key.key.id), IsOk());
+    ++revoked;
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(wrong, 0);
 }
 
 TEST_F(KeyStoreTest, StoresNoSecretAndKeepsFilesToTheirOwner) {

@@ -101,6 +101,8 @@ class FakeEngine final : public Engine {
 
   /// What every model says of itself.
   ModelStats stats;
+  /// What every program's plan says that it takes.
+  Cost estimate;
 
   FakeEngine() { AddModel("atlas"); }
 
@@ -187,6 +189,9 @@ class FakeEngine final : public Engine {
   absl::StatusOr<std::shared_ptr<Job>> Submit(const std::string& model, graph::Program program,
                                               const RunOptions& options, EventSink sink) override {
     if (absl::Status found = GetModel(model).status(); !found.ok()) return found;
+    if (options.admit) {
+      if (absl::Status admitted = options.admit(estimate); !admitted.ok()) return admitted;
+    }
     uint64_t number;
     {
       absl::MutexLock lock(&mutex_);

@@ -73,6 +73,17 @@ struct OperatorDescription {
   std::vector<Overload> overloads;
 };
 
+/// What a key may take. 0: no bound beyond the server's.
+struct KeyLimits {
+  uint32_t requests_per_minute = 0;
+  uint64_t tokens_per_minute = 0;  // rows of passes, pads included
+  uint32_t concurrent_runs = 0;    // waiting ones included
+  uint64_t result_bytes = 0;       // of one run
+  double run_seconds = 0;          // of one run, from its start
+  uint32_t generated_tokens = 0;   // new tokens of one generation
+  uint64_t blob_bytes = 0;         // of all blobs
+};
+
 /// Who a key belongs to and what it may do.
 struct Identity {
   std::string key_id;  // empty where the server runs without keys
@@ -80,6 +91,7 @@ struct Identity {
   std::vector<std::string> scopes;
   std::vector<std::string> models;
   absl::Time expires = absl::InfiniteFuture();
+  KeyLimits limits;
 };
 
 /// What a run took; in a validation, what it would take.
