@@ -118,8 +118,9 @@ class Parser {
   bool ParseElement(DType dtype, std::string* bytes);
   bool ParseFloatElement(DType dtype, std::string* bytes);
   bool ParseStructure(NodeId* out);
-  bool ParseArgumentList(char close, bool named, int list_depth, std::vector<Argument>* out);
-  bool ParseArgumentValue(int list_depth, Argument* out);
+  enum class Context { kCall, kStructure };
+  bool ParseArgumentList(char close, Context context, int list_depth, std::vector<Argument>* out);
+  bool ParseArgumentValue(Context context, int list_depth, Argument* out);
   bool ParseTerms(std::vector<IndexTerm>* out);
   bool ParseTerm(IndexTerm* out);
   bool ParseChainedTerms(std::vector<IndexTerm>* out);
@@ -502,7 +503,7 @@ bool Parser::ParseCall(NodeId* out) {
   Call call;
   if (!ParsePath(&call.module, "a module's path, such as transformer.ln_f")) return false;
   if (call.module == "watched" && !At('(')) return NotExecuted(start, "watched");
-  if (!Expect('(') || !ParseArgumentList(')', /*named=*/true, 0, &call.arguments)) return false;
+  if (!Expect('(') || !ParseArgumentList(')', Context::kCall, 0, &call.arguments)) return false;
   *out = Add(std::move(call), line);
   return true;
 }
@@ -514,7 +515,7 @@ bool Parser::ParseOperator(NodeId* out) {
   if (!IsOperatorName(name)) return FailAt(start, "expected an operator, such as aten::mul");
   Operator op;
   op.name.assign(name.data(), name.size());
-  if (!Expect('(') || !ParseArgumentList(')', /*named=*/true, 0, &op.arguments)) return false;
+  if (!Expect('(') || !ParseArgumentList(')', Context::kCall, 0, &op.arguments)) return false;
   *out = Add(std::move(op), line);
   return true;
 }
@@ -654,10 +655,10 @@ bool Parser::ParseStructure(NodeId* out) {
   Structure structure;
   if (Take('[')) {
     structure.kind = Structure::Kind::kList;
-    if (!ParseArgumentList(']', /*named=*/false, 0, &structure.items)) return false;
+    if (!ParseArgumentList(']', Context::kStructure, 0, &structure.items)) return false;
   } else if (Take('(')) {
     structure.kind = Structure::Kind::kTuple;
-    if (!ParseArgumentList(')', /*named=*/false, 0, &structure.items)) return false;
+    if (!ParseArgumentList(')', Context::kStructure, 0, &structure.items)) return false;
     const char* last = p_ - 2;
     while (last > start && (*last == ' ' || *last == '\t' || *last == '\r' || *last == '\n'))
       --last;
@@ -669,7 +670,9 @@ bool Parser::ParseStructure(NodeId* out) {
     if (!Expect('{')) return false;
     while (!Take('}')) {
       Argument& item = structure.items.emplace_back();
-      if (!ParseString(&item.name) || !Expect(':') || !ParseArgumentValue(0, &item)) return false;
+      if (!ParseString(&item.name) || !Expect(':') ||
+          !ParseArgumentValue(Context::kStructure, 0, &item))
+        return false;
       if (!Take(',') && !At('}')) return Expected("`,` or `}`");
     }
   }
@@ -677,11 +680,12 @@ bool Parser::ParseStructure(NodeId* out) {
   return true;
 }
 
-bool Parser::ParseArgumentList(char close, bool named, int list_depth, std::vector<Argument>* out) {
+bool Parser::ParseArgumentList(char close, Context context, int list_depth,
+                               std::vector<Argument>* out) {
   while (!Take(close)) {
     Argument argument;
     const absl::string_view word = PeekWord();
-    if (named && !word.empty() && IsNameStart(word[0])) {
+    if (context == Context::kCall && list_depth == 0 && !word.empty() && IsNameStart(word[0])) {
       // A name only if an equals sign follows.
       const char* start = p_;
       const uint32_t line = line_;
@@ -693,7 +697,7 @@ bool Parser::ParseArgumentList(char close, bool named, int list_depth, std::vect
         line_ = line;
       }
     }
-    if (!ParseArgumentValue(list_depth, &argument)) return false;
+    if (!ParseArgumentValue(context, list_depth, &argument)) return false;
     out->push_back(std::move(argument));
     if (!Take(',') && !At(close)) {
       return Expected(absl::StrCat("`,` or `", std::string(1, close), "`"));
@@ -702,7 +706,7 @@ bool Parser::ParseArgumentList(char close, bool named, int list_depth, std::vect
   return true;
 }
 
-bool Parser::ParseArgumentValue(int list_depth, Argument* out) {
+bool Parser::ParseArgumentValue(Context context, int list_depth, Argument* out) {
   Skip();
   if (p_ == end_) return Expected("a value");
   if (AtOperator()) return ParseExpression(&out->value.emplace<NodeRef>().id);
@@ -710,11 +714,12 @@ bool Parser::ParseArgumentValue(int list_depth, Argument* out) {
   if (*p_ == '"') return ParseString(&out->value.emplace<std::string>());
   if (*p_ == '[') {
     if (list_depth >= kMaxListDepth) {
+      // A structure's inner lists beyond that are values of their own, as its tuples are.
+      if (context == Context::kStructure) return ParseExpression(&out->value.emplace<NodeRef>().id);
       return Fail(absl::StrCat("lists nest deeper than ", kMaxListDepth));
     }
     ++p_;
-    return ParseArgumentList(']', /*named=*/false, list_depth + 1,
-                             &out->value.emplace<Argument::List>());
+    return ParseArgumentList(']', context, list_depth + 1, &out->value.emplace<Argument::List>());
   }
   const absl::string_view word = PeekWord();
   if (word == "true" || word == "false") {

@@ -34,6 +34,17 @@ class SiteRecorder : public run::Recorder {
   std::vector<Seen> seen_;
 };
 
+/// Counts to record at: distinct primes, so that a size that happens to equal another is told apart
+/// by the next pass. A model of few positions has too few of them, and takes what it has.
+std::vector<plan::RowCount> RecordingCounts(int64_t max_tokens) {
+  if (max_tokens < 4) {
+    const int64_t most = std::min<int64_t>(max_tokens, 2);
+    return {{2, 1}, {3, most}, {5, 1}, {7, most}};
+  }
+  return {
+      {2, 3}, {3, std::min<int64_t>(5, max_tokens)}, {5, std::min<int64_t>(7, max_tokens)}, {7, 2}};
+}
+
 /// The form of batch and tokens that gives `sizes` at `counts`; nothing if there is none.
 std::optional<graph::Dimension> FitDimension(absl::Span<const int64_t> sizes,
                                              absl::Span<const plan::RowCount> counts) {
@@ -41,11 +52,16 @@ std::optional<graph::Dimension> FitDimension(absl::Span<const int64_t> sizes,
   const auto& [b0, t0] = counts[0];
   const auto& [b1, t1] = counts[1];
   const auto& [b2, t2] = counts[2];
-  const int64_t determinant = (b1 - b0) * (t2 - t0) - (b2 - b0) * (t1 - t0);
-  if (determinant == 0) return std::nullopt;
+  int64_t determinant = (b1 - b0) * (t2 - t0) - (b2 - b0) * (t1 - t0);
   const int64_t d1 = sizes[1] - sizes[0], d2 = sizes[2] - sizes[0];
-  const int64_t batch = d1 * (t2 - t0) - d2 * (t1 - t0);
-  const int64_t tokens = (b1 - b0) * d2 - (b2 - b0) * d1;
+  int64_t batch = d1 * (t2 - t0) - d2 * (t1 - t0);
+  int64_t tokens = (b1 - b0) * d2 - (b2 - b0) * d1;
+  if (determinant == 0) {
+    // Every prompt has one token, as the model takes no more: then nothing varies with them.
+    determinant = b1 - b0;
+    batch = d1;
+    tokens = 0;
+  }
   if (batch % determinant != 0 || tokens % determinant != 0) return std::nullopt;
   graph::Dimension dimension;
   dimension.batch = batch / determinant;
@@ -102,9 +118,7 @@ absl::StatusOr<std::unique_ptr<HostedModel>> HostedModel::Host(Network network, 
 }
 
 absl::Status HostedModel::RecordSites() {
-  // Distinct primes, so that a size that happens to equal another is told apart by the next pass.
-  std::vector<plan::RowCount> counts = {{2, 3}, {3, 5}, {5, 7}, {7, 2}};
-  for (plan::RowCount& count : counts) count.tokens = std::min(count.tokens, network_.max_tokens);
+  const std::vector<plan::RowCount> counts = RecordingCounts(network_.max_tokens);
   std::vector<std::vector<Seen>> passes;
   for (const plan::RowCount& count : counts) {
     const auto input = run::InvokeInput::Make(

@@ -200,6 +200,12 @@ class Checker {
                       "use the operator that makes a new value");
       }
     }
+    if (call.mask_dims > 0) {
+      const at::IntArrayRef mask = stack[0].toTensor().sizes().slice(0, call.mask_dims);
+      if (absl::Status fits = MaskFits(mask, stack[call.shape_of].toTensor().sizes()); !fits.ok()) {
+        return fits;
+      }
+    }
     const CallCost cost = CostOf(*call.row, stack, *result);
     check_.operations += cost.operations;
     if (absl::Status status = CountPeak(static_cast<uint64_t>(cost.workspace_bytes));
@@ -343,8 +349,15 @@ class Checker {
   }
   absl::StatusOr<c10::IValue> Visit(const CallModule& what) {
     const bool all = what.invoke >= 0 && plan_.invokes[what.invoke].all_rows;
-    return ModuleResult(model_, what.module, At(what.input),
-                        what.invoke < 0 ? RowCount{} : rows_[what.invoke], all);
+    const RowCount rows = what.invoke < 0 ? RowCount{} : rows_[what.invoke];
+    absl::StatusOr<c10::IValue> result =
+        ModuleResult(model_, what.module, At(what.input), rows, all);
+    if (!result.ok()) return result;
+    const CallCost cost = CostOfModule(model_, what.module, At(what.input).toTensor(), rows);
+    check_.operations += cost.operations;
+    absl::Status status = CountPeak(static_cast<uint64_t>(cost.workspace_bytes));
+    if (!status.ok()) return status;
+    return result;
   }
   absl::StatusOr<c10::IValue> Visit(const WriteSite& what) {
     const c10::IValue whole = SiteMeta(instruction_->time, what.invoke);

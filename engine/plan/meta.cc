@@ -137,6 +137,14 @@ graph::Pattern PatternOf(const c10::IValue& value) {
   return pattern;
 }
 
+absl::Status MaskFits(at::IntArrayRef mask, at::IntArrayRef tensor) {
+  if (mask.size() <= tensor.size() && mask == tensor.slice(0, mask.size())) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "the mask's shape ", c10::str(mask), " does not begin the tensor's ", c10::str(tensor)));
+}
+
 absl::StatusOr<c10::IValue> TakeItemOf(const c10::IValue& value,
                                        const std::variant<int64_t, std::string>& item) {
   if (const std::string* key = std::get_if<std::string>(&item)) {

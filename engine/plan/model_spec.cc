@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 
@@ -30,6 +31,35 @@ size_t Distance(const std::string& a, const std::string& b, size_t limit) {
   return row[b.size()];
 }
 
+/// Whether `path` is `module` or inside it.
+bool IsInside(const std::string& path, const std::string& module) {
+  return module.empty() || path == module ||
+         (absl::StartsWith(path, module) && path[module.size()] == '.');
+}
+
+/// The first tensor of a site's value, or nullptr.
+const graph::Pattern::Tensor* LeafOf(const graph::Pattern& pattern) {
+  if (const auto* tensor = std::get_if<graph::Pattern::Tensor>(&pattern.value)) return tensor;
+  if (const auto* tuple = std::get_if<graph::Pattern::Tuple>(&pattern.value)) {
+    return tuple->items.empty() ? nullptr : LeafOf(tuple->items[0]);
+  }
+  if (const auto* dict = std::get_if<graph::Pattern::Dict>(&pattern.value)) {
+    return dict->entries.empty() ? nullptr : LeafOf(dict->entries[0].value);
+  }
+  return nullptr;
+}
+
+/// Elements of one row (`[B, T, ...]` at one token) of a site's value.
+double RowElements(const SiteSpec& site) {
+  const graph::Pattern::Tensor* leaf = LeafOf(site.pattern);
+  if (leaf == nullptr) return 0;
+  double elements = 1;
+  for (const graph::Dimension& size : leaf->shape) {
+    elements *= static_cast<double>(size.At(1, 1));
+  }
+  return elements;
+}
+
 }  // namespace
 
 ModelSpec::ModelSpec(std::vector<ModuleSpec> modules, std::vector<SiteSpec> sites,
@@ -44,6 +74,51 @@ ModelSpec::ModelSpec(std::vector<ModuleSpec> modules, std::vector<SiteSpec> site
                           static_cast<int>(i));
     if (spec.site.module.empty() && spec.site.point == graph::Point::kOutput) {
       result_site_ = static_cast<int>(i);
+    }
+  }
+  MeasureWork();
+}
+
+void ModelSpec::MeasureWork() {
+  // Each module by itself, without those inside it.
+  std::vector<ModuleWork> own(modules_.size());
+  std::vector<bool> parent(modules_.size(), false), mixes_inside(modules_.size(), false);
+  for (size_t i = 0; i < modules_.size(); ++i) {
+    for (size_t j = 0; j < modules_.size(); ++j) {
+      if (i == j || !IsInside(modules_[j].path, modules_[i].path)) continue;
+      parent[i] = true;
+      if (!modules_[j].rowwise) mixes_inside[i] = true;
+    }
+  }
+  for (const SiteSpec& site : sites_) {
+    ModuleWork& work = own[site.module];
+    const double elements = RowElements(site);
+    const graph::Pattern::Tensor* leaf = LeafOf(site.pattern);
+    const double bytes =
+        leaf == nullptr ? 0 : elements * static_cast<double>(graph::SizeOf(leaf->dtype));
+    work.activations = std::max(work.activations, bytes);
+    // Rows meet in the innermost modules that look at more than one.
+    if (!modules_[site.module].rowwise && !mixes_inside[site.module]) {
+      work.mixing = std::max(work.mixing, elements);
+    }
+  }
+  for (const auto& [path, parameter] : parameters_) {
+    const int module = FindModule(path.substr(0, path.rfind('.')));
+    if (module < 0) continue;
+    const int input = FindSite(module, graph::Point::kInput, 0);
+    const graph::Pattern::Tensor* leaf = input < 0 ? nullptr : LeafOf(sites_[input].pattern);
+    if (!parent[module] && leaf != nullptr && leaf->range > 0) continue;
+    double elements = 1;
+    for (const int64_t size : parameter.shape) elements *= static_cast<double>(size);
+    own[module].weights += elements;
+  }
+  work_.assign(modules_.size(), {});
+  for (size_t i = 0; i < modules_.size(); ++i) {
+    for (size_t j = 0; j < modules_.size(); ++j) {
+      if (!IsInside(modules_[j].path, modules_[i].path)) continue;
+      work_[i].weights += own[j].weights;
+      work_[i].mixing += own[j].mixing;
+      work_[i].activations = std::max(work_[i].activations, own[j].activations);
     }
   }
 }

@@ -20,6 +20,13 @@ struct ModuleSpec {
   bool rowwise = false;
 };
 
+/// What a module's call takes, as far as a model's shapes tell. Lookups of rows cost nothing.
+struct ModuleWork {
+  double weights = 0;      // elements that each row is multiplied with
+  double mixing = 0;       // elements of a row that meets the rows of its prompt, in all layers
+  double activations = 0;  // bytes of a row at the widest site inside
+};
+
 struct SiteSpec {
   graph::Site site;
   int module = 0;  // among ModelSpec::modules
@@ -43,6 +50,8 @@ class ModelSpec {
   const std::vector<SiteSpec>& sites() const { return sites_; }
   const absl::flat_hash_map<std::string, ParameterSpec>& parameters() const { return parameters_; }
 
+  /// What calling a module takes.
+  const ModuleWork& WorkOf(int module) const { return work_[module]; }
   /// The index of a module, or -1.
   int FindModule(const std::string& path) const;
   /// The time of a site, or -1.
@@ -53,8 +62,11 @@ class ModelSpec {
   std::string Suggest(const std::string& module) const;
 
  private:
+  void MeasureWork();
+
   std::vector<ModuleSpec> modules_;
   std::vector<SiteSpec> sites_;
+  std::vector<ModuleWork> work_;  // by module
   absl::flat_hash_map<std::string, ParameterSpec> parameters_;
   absl::flat_hash_map<std::string, int> module_by_path_;
   absl::flat_hash_map<std::string, int> site_by_text_;

@@ -52,4 +52,19 @@ absl::StatusOr<c10::IValue> ModuleResult(const ModelSpec& model, int module,
   return c10::IValue(at::empty(shape, at::device(at::kMeta).dtype(ToScalarType(result->dtype))));
 }
 
+CallCost CostOfModule(const ModelSpec& model, int module, const at::Tensor& input, RowCount rows) {
+  const SiteSpec& in = model.sites()[model.FindSite(module, Point::kInput, 0)];
+  double own = 1;
+  const auto& shape = std::get<graph::Pattern::Tensor>(in.pattern.value).shape;
+  for (size_t i = 2; i < shape.size(); ++i) own *= static_cast<double>(shape[i].At(1, 1));
+  const double count = own == 0 ? 0 : static_cast<double>(input.numel()) / own;
+  const ModuleWork& work = model.WorkOf(module);
+  CallCost cost;
+  cost.operations =
+      count * (2 * work.weights + own + 4 * work.mixing * static_cast<double>(rows.tokens));
+  // A module's input and output at its widest are there at once.
+  cost.workspace_bytes = 2 * count * work.activations;
+  return cost;
+}
+
 }  // namespace weft::plan

@@ -4,6 +4,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/plan/model_spec.h"
+#include "engine/plan/operators.h"
 #include "engine/plan/plan.h"
 
 namespace weft::plan {
@@ -12,5 +13,8 @@ namespace weft::plan {
 /// (`all_rows`: of `invoke { }`). kInvalidArgument if the module does not take such a value.
 absl::StatusOr<c10::IValue> ModuleResult(const ModelSpec& model, int module,
                                          const c10::IValue& input, RowCount rows, bool all_rows);
+
+/// What such a call takes.
+CallCost CostOfModule(const ModelSpec& model, int module, const at::Tensor& input, RowCount rows);
 
 }  // namespace weft::plan

@@ -1,6 +1,8 @@
 #include "engine/plan/operators.h"
 
 #include <ATen/ATen.h>
+#include <ATen/InferSize.h>
+#include <ATen/TensorUtils.h>
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
@@ -47,6 +49,7 @@ std::unique_ptr<OperatorRow> MakeRow(const std::string& qualified, const RowTrai
   row->cost_per_element = traits.cost;
   row->work = traits.work;
   row->workspace = traits.workspace;
+  row->reshapes = row->name == "aten::view" || row->name == "aten::view_as";
   if (traits.product_argument != nullptr) {
     row->product_argument = ArgumentNamed(schema, traits.product_argument);
   }
@@ -272,6 +275,18 @@ absl::StatusOr<c10::IValue> RunMeta(const OperatorRow& row, c10::Stack stack) {
   return TakeResult(std::move(stack));
 }
 
+bool MakeViewable(const OperatorRow& row, c10::Stack& stack) {
+  if (!row.reshapes) return false;
+  const at::Tensor self = stack[0].toTensor();
+  if (self.is_contiguous()) return false;
+  const at::DimVector sizes = stack[1].isTensor()
+                                  ? at::DimVector(stack[1].toTensor().sizes())
+                                  : at::infer_size_dv(stack[1].toDimVector(), self.numel());
+  if (at::detail::computeStride(self.sizes(), self.strides(), sizes)) return false;
+  stack[0] = self.contiguous();
+  return true;
+}
+
 absl::StatusOr<c10::IValue> RunReal(const OperatorRow& row, c10::Stack stack) {
   absl::Status status = CatchTorch([&] {
     if (!row.index_ranges.empty()) {
@@ -280,6 +295,7 @@ absl::StatusOr<c10::IValue> RunReal(const OperatorRow& row, c10::Stack stack) {
     if (row.check_values != nullptr) {
       if (absl::Status checked = row.check_values(stack); !checked.ok()) return Named(row, checked);
     }
+    MakeViewable(row, stack);
     row.handle.callBoxed(&stack);
     return absl::OkStatus();
   });

@@ -91,6 +91,8 @@ struct OperatorRow {
   int product_argument = 0;
   /// Bytes of temporary memory per byte of the largest of arguments and results.
   double workspace = 0;
+  /// `view`: the result's shape may not be one that can be cut out of memory as it lies.
+  bool reshapes = false;
   /// For a factory (`zeros`): the schema argument that names the device, else -1. It is `none` on a
   /// resolved stack: RunMeta sets it; RunReal runs as it finds it, and none means the CPU.
   int device_argument = -1;
@@ -164,6 +166,11 @@ absl::StatusOr<c10::IValue> RunMeta(const OperatorRow& row, c10::Stack stack);
 /// kInvalidArgument (kResourceExhausted where memory ran out) without its backtrace.
 /// The result is one IValue: a tensor, list, scalar, or a tuple of several results.
 absl::StatusOr<c10::IValue> RunReal(const OperatorRow& row, c10::Stack stack);
+
+/// Make the first argument of a view contiguous if its elements lie in another order than the view
+/// needs, which is a matter of the host's and never the program's. RunReal does so. True if it did:
+/// then what is written into the view is not written into what was given.
+bool MakeViewable(const OperatorRow& row, c10::Stack& stack);
 
 /// Floating-point operations and bytes of workspace of one call, from its (meta or real) arguments
 /// and result.

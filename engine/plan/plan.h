@@ -38,6 +38,9 @@ struct BoundCall {
   graph::NodeId node = graph::kNoNode;
   /// The argument whose shape the result must have (of a change in place), or -1.
   int shape_of = -1;
+  /// Of an assignment by a mask (argument 0): how many dimensions it has, which must be the first
+  /// ones of argument `shape_of`.
+  int64_t mask_dims = 0;
 };
 
 /// One step from a value to a part of it that shares its memory.

@@ -880,10 +880,7 @@ class Builder {
       if (!converted.ok()) return converted.status();
       Slot mask = found->indices.front();
       const at::Tensor mask_meta = MetaAt(mask).toTensor();
-      if (mask_meta.sizes() != before.sizes().slice(0, mask_meta.dim())) {
-        return Refuse(absl::StrCat("the mask's shape ", c10::str(mask_meta.sizes()),
-                                   " does not begin the tensor's ", c10::str(before.sizes())));
-      }
+      if (absl::Status fits = MaskFits(mask_meta.sizes(), before.sizes()); !fits.ok()) return fits;
       for (int64_t dim = mask_meta.dim(); dim < before.dim(); ++dim) {
         absl::StatusOr<BoundCall> unsqueeze =
             Internal("aten::unsqueeze", {c10::IValue(), int64_t{-1}}, {{0, mask}});
@@ -894,7 +891,10 @@ class Builder {
       }
       call = Internal("aten::where.self", {c10::IValue(), c10::IValue(), c10::IValue()},
                       {{0, mask}, {1, *converted}, {2, *base}});
-      if (call.ok()) call->shape_of = 2;
+      if (call.ok()) {
+        call->shape_of = 2;
+        call->mask_dims = mask_meta.dim();
+      }
     } else if (!found->indices.empty()) {
       absl::StatusOr<Slot> converted = EmitConvert(*source, before.scalar_type());
       if (!converted.ok()) return converted.status();
@@ -957,23 +957,36 @@ class Builder {
   // --- the rest -------------------------------------------------------------------------------
 
   absl::Status Add(const graph::Structure& structure) {
+    return AddStructure(static_cast<int>(node_), structure.kind, structure.items);
+  }
+
+  /// Make `name` a structure. A list inside it is a structure without a node, and no deeper than
+  /// lists in arguments are.
+  absl::Status AddStructure(int name, graph::Structure::Kind kind,
+                            const std::vector<graph::Argument>& arguments) {
     std::vector<int> items;
     std::vector<Slot> slots;
     std::vector<std::string> keys;
     int nesting = 1;
     size_t leaves = 0;
-    for (const graph::Argument& item : structure.items) {
-      const auto* ref = std::get_if<graph::NodeRef>(&item.value);
-      if (ref == nullptr) {
+    for (const graph::Argument& argument : arguments) {
+      int item = -1;
+      if (const auto* ref = std::get_if<graph::NodeRef>(&argument.value)) {
+        item = static_cast<int>(ref->id);
+      } else if (const auto* list = std::get_if<graph::Argument::List>(&argument.value)) {
+        item = NewName();
+        absl::Status status = AddStructure(item, graph::Structure::Kind::kList, *list);
+        if (!status.ok()) return status;
+      } else {
         return Refuse("a structure is made of values", "make numbers into values with aten::full");
       }
-      absl::StatusOr<Slot> slot = Current(static_cast<int>(ref->id));
+      absl::StatusOr<Slot> slot = Current(item);
       if (!slot.ok()) return slot.status();
       slots.push_back(*slot);
-      items.push_back(static_cast<int>(ref->id));
-      if (structure.kind == graph::Structure::Kind::kDict) keys.push_back(item.name);
-      nesting = std::max(nesting, 1 + NestingOf(items.back(), *slot));
-      leaves += LeavesOf(items.back(), *slot);
+      items.push_back(item);
+      if (kind == graph::Structure::Kind::kDict) keys.push_back(argument.name);
+      nesting = std::max(nesting, 1 + NestingOf(item, *slot));
+      leaves += LeavesOf(item, *slot);
     }
     if (nesting > kMaxNesting) {
       return Refuse(absl::StrCat("structures nest more than ", kMaxNesting, " deep"));
@@ -983,13 +996,12 @@ class Builder {
           absl::StrCat("a structure of ", leaves, " values; at most ", kMaxLeaves, " are allowed"),
           "make one tensor of them with aten::stack or aten::cat");
     }
-    Name& name = names_[node_];
-    name.items = std::move(items);
-    name.keys = std::move(keys);
-    name.kind = structure.kind;
-    name.nesting = nesting;
-    name.leaves = leaves;
-    EmitStructure(static_cast<int>(node_), std::move(slots));
+    names_[name].items = std::move(items);
+    names_[name].keys = std::move(keys);
+    names_[name].kind = kind;
+    names_[name].nesting = nesting;
+    names_[name].leaves = leaves;
+    EmitStructure(name, std::move(slots));
     return absl::OkStatus();
   }
 

@@ -59,6 +59,10 @@ c10::IValue MetaOf(const graph::Pattern& pattern, RowCount rows);
 /// The pattern of a (meta or real) value; dimensions are constants.
 graph::Pattern PatternOf(const c10::IValue& value);
 
+/// Whether a mask of this shape selects elements of a tensor: its dimensions are the tensor's
+/// first.
+absl::Status MaskFits(at::IntArrayRef mask, at::IntArrayRef tensor);
+
 /// Take an item of a tuple, list or dict.
 absl::StatusOr<c10::IValue> TakeItemOf(const c10::IValue& value,
                                        const std::variant<int64_t, std::string>& item);

@@ -404,30 +404,36 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::MakeStructure& what, Visiting*) 
   return plan::MakeStructureOf(what, [this](Slot slot) { return frame_[slot]; });
 }
 
-absl::StatusOr<c10::IValue> Run::Follow(c10::IValue value,
-                                        const std::vector<plan::ViewStep>& steps) {
+absl::Status Run::WritePart(c10::IValue whole, const std::vector<plan::ViewStep>& steps,
+                            const at::Tensor& value) {
+  // Tensors that a view could not be cut out of, and the copies that were made for it.
+  std::vector<std::pair<at::Tensor, at::Tensor>> moved;
   for (const plan::ViewStep& step : steps) {
     absl::StatusOr<c10::IValue> next = [&]() -> absl::StatusOr<c10::IValue> {
-      if (const auto* i = std::get_if<int64_t>(&step.item)) return plan::TakeItemOf(value, *i);
-      if (const auto* k = std::get_if<std::string>(&step.item)) return plan::TakeItemOf(value, *k);
+      if (const auto* i = std::get_if<int64_t>(&step.item)) return plan::TakeItemOf(whole, *i);
+      if (const auto* k = std::get_if<std::string>(&step.item)) return plan::TakeItemOf(whole, *k);
       c10::Stack stack = plan::BindCall(
           step.call, program_, [this](Slot slot) -> const c10::IValue& { return frame_[slot]; });
-      stack[0] = std::move(value);
+      stack[0] = whole;
+      if (plan::MakeViewable(*step.call.row, stack)) {
+        moved.emplace_back(whole.toTensor(), stack[0].toTensor());
+      }
       return plan::RunReal(*step.call.row, std::move(stack));
     }();
     if (!next.ok()) return next.status();
-    value = *std::move(next);
+    whole = *std::move(next);
   }
-  return value;
+  whole.toTensor().copy_(value);
+  for (auto it = moved.rbegin(); it != moved.rend(); ++it) it->first.copy_(it->second);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<c10::IValue> Run::Do(const plan::ReplacePart& what, Visiting*) {
   const Stopwatch stopwatch(&operator_seconds_);
   c10::IValue copy =
       MapTensors(frame_[what.base], [](const at::Tensor& tensor) { return tensor.clone(); });
-  absl::StatusOr<c10::IValue> part = Follow(copy, what.steps);
-  if (!part.ok()) return part.status();
-  part->toTensor().copy_(frame_[what.value].toTensor());
+  absl::Status status = WritePart(copy, what.steps, frame_[what.value].toTensor());
+  if (!status.ok()) return status;
   return copy;
 }
 
@@ -468,19 +474,16 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::WriteSite& what, Visiting* site)
       CopyInto(rows, value);
       return c10::IValue();
     }
-    absl::StatusOr<c10::IValue> part = Follow(std::move(rows), what.steps);
-    if (!part.ok()) return part.status();
-    part->toTensor().copy_(value.toTensor());
+    absl::Status status = WritePart(std::move(rows), what.steps, value.toTensor());
+    if (!status.ok()) return status;
     return c10::IValue();
   }
   // All rows: change the gathered copy, then hand the real rows back.
   c10::IValue rows = site->ReadAll(segments_, written_);
   if (what.steps.empty()) {
     CopyInto(rows, value);
-  } else {
-    absl::StatusOr<c10::IValue> part = Follow(rows, what.steps);
-    if (!part.ok()) return part.status();
-    part->toTensor().copy_(value.toTensor());
+  } else if (absl::Status status = WritePart(rows, what.steps, value.toTensor()); !status.ok()) {
+    return status;
   }
   site->WriteAll(segments_, Visiting::LeafOf(rows));
   written_ = true;

@@ -106,7 +106,9 @@ class Run {
   absl::StatusOr<c10::IValue> Do(const plan::ReadGradient& what, Visiting* site);
   absl::StatusOr<c10::IValue> Do(const plan::WriteGradient& what, Visiting* site);
 
-  absl::StatusOr<c10::IValue> Follow(c10::IValue value, const std::vector<plan::ViewStep>& steps);
+  /// Write `value` into the part of `whole` that `steps` lead to, as copy_ does.
+  absl::Status WritePart(c10::IValue whole, const std::vector<plan::ViewStep>& steps,
+                         const at::Tensor& value);
   absl::Status CheckRange(const at::Tensor& values, int64_t range) const;
 
   const plan::Plan& plan_;

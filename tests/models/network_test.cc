@@ -124,6 +124,42 @@ TEST(HostedModelTest, SitesHaveShapesInBatchAndTokens) {
   EXPECT_EQ(pattern("transformer.h.1.attn", graph::Point::kOutput), "(float32[B, T, 32], none)");
 }
 
+TEST(HostedModelTest, AModelOfFewPositionsIsHosted) {
+  std::map<std::string, at::Tensor> tensors =
+      testing::LoadGolden(std::string(kTiny) + "/model.safetensors");
+  nlohmann::json config = nlohmann::json::parse(std::ifstream(std::string(kTiny) + "/config.json"));
+  for (const int64_t positions : {1, 2, 3, 4, 6}) {
+    at::Tensor& wpe = tensors.at("transformer.wpe.weight");
+    const at::Tensor whole = wpe;
+    wpe = wpe.narrow(0, 0, positions);
+    std::vector<weights::TensorToWrite> to_write;
+    for (const auto& [name, tensor] : tensors) {
+      to_write.push_back({name,
+                          "F32",
+                          tensor.sizes().vec(),
+                          {static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes()}});
+    }
+    TempFolder folder;
+    ASSERT_THAT(weights::WriteSafetensors(folder.File("model.safetensors"), to_write), IsOk());
+    wpe = whole;
+    std::filesystem::copy(std::string(kTiny) + "/tokenizer.json", folder.File("tokenizer.json"));
+    config["n_positions"] = positions;
+    folder.Write("config.json", config.dump());
+
+    LocalModel few(folder.path());
+    const int time =
+        few.spec().FindSite(few.spec().FindModule("transformer.h.1"), graph::Point::kOutput, 0);
+    EXPECT_EQ(graph::ToString(few.spec().sites()[time].pattern),
+              positions == 1 ? "float32[B, 1, 32]" : "float32[B, T, 32]");
+    const std::string program =
+        absl::StrCat("invoke ", positions == 1 ? "[[64], [65]]" : "[[64, 65], [66, 67]]",
+                     " { save h = read transformer.h.1.output  save p = read result }");
+    const testing::LocalResult result = few.Run(program);
+    ASSERT_THAT(result.status, IsOk());
+    ExpectClose(result["p"], LocalModel::Tiny().Run(program)["p"]);
+  }
+}
+
 TEST(HostedModelTest, IntegerSitesKnowTheirRange) {
   const plan::ModelSpec& spec = LocalModel::Tiny().spec();
   auto range = [&](const char* module) {

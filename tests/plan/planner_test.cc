@@ -487,6 +487,51 @@ TEST(PlannerVersionTest, AStructureHoldsWhatItsItemsMean) {
   ExpectClose(result["h"], last);
 }
 
+TEST(PlannerVersionTest, ListsInStructuresAreStructures) {
+  const LocalResult result = RunBody(R"(
+    %h = read transformer.h.1.output
+    %a = %h[:, 0]
+    %s = (%a, [%h, [%a]], {"k": [[[(%h,)]]]})
+    aten::mul_(%h, 2.0)
+    save s = %s
+    save item = %s[1][1][0]
+    save none = (%a, []))");
+  const at::Tensor clean = Clean("transformer.h.1.output");
+  ExpectClose(result["s/0"], clean.select(1, 0) * 2);
+  ExpectClose(result["s/1/0"], clean * 2);
+  ExpectClose(result["s/1/1/0"], clean.select(1, 0) * 2);
+  ExpectClose(result["s/2/k/0/0/0/0"], clean * 2);
+  ExpectClose(result["item"], clean.select(1, 0) * 2);
+  ExpectClose(result["none/0"], clean.select(1, 0) * 2);
+}
+
+TEST(PlannerVersionTest, NumbersInAStructureAreRefusedAtAnyDepth) {
+  EXPECT_THAT(Refusal("%h = read transformer.h.1.output\n save s = (%h, [[1, 2]])"),
+              IsRefused("a structure is made of values", "aten::full"));
+}
+
+TEST(PlannerVersionTest, AViewMeansTheSameHoweverItsBaseLiesInMemory) {
+  // The weight is kept transposed, so no view of it by rows can be cut out of its memory.
+  const std::string path = "transformer.h.0.attn.c_attn.weight";
+  const at::Tensor weight = RunBody(absl::StrCat("save w = param ", path))["w"];
+  const LocalResult result = RunBody(absl::StrCat(R"(
+    %w = param )",
+                                                  path, R"(
+    save flat = aten::view(%w, [-1])
+    save like = aten::view_as(%w, aten::zeros([96, 32]))
+    %c = aten::view(%w, [4, 768])
+    %c[1, 0:2] = tensor(float32, [2], [1.0, 2.0])
+    save changed = %w
+    save view = %c)"));
+  ExpectClose(result["flat"], weight.reshape({-1}));
+  ExpectClose(result["like"], weight.reshape({96, 32}));
+  at::Tensor changed = weight.clone(at::MemoryFormat::Contiguous);
+  changed.view({4, 768})[1][0] = 1;
+  changed.view({4, 768})[1][1] = 2;
+  ExpectClose(result["changed"], changed);
+  ExpectClose(result["view"], changed.view({4, 768}));
+}
+
 TEST(PlannerVersionTest, InPlaceThatWouldChangeTheShapeIsRefused) {
   EXPECT_THAT(Refusal(R"(
       %h = read transformer.h.1.output
@@ -1095,6 +1140,46 @@ TEST(CheckPlanTest, InPlaceIsRefusedAtCountsWhereItWouldChangeTheShape) {
   ASSERT_THAT(plan, IsOk());
   EXPECT_THAT(CheckPlan(*plan, *program, spec, one, {}), IsOk());
   EXPECT_THAT(CheckPlan(*plan, *program, spec, three, {}), IsRefused("aten::add_", "shape"));
+}
+
+TEST(CheckPlanTest, AMaskIsRefusedAtCountsWhereItDoesNotFit) {
+  // Planned at one token, where the mask is as long as the prompt; at three it would broadcast.
+  const auto program = testing::ParseAndCheck(R"(invoke [5] {
+    %h = read transformer.h.0.output
+    %m = tensor(bool, [1, 1], [true])
+    %h[%m] = tensor(float32, [], [0.0])
+    save h = %h
+  })");
+  ASSERT_THAT(program, IsOk());
+  const ModelSpec& spec = LocalModel::Tiny().spec();
+  const RowCount one[] = {{1, 1}}, three[] = {{1, 3}};
+  const absl::StatusOr<Plan> plan = MakePlan(*program, spec, one);
+  ASSERT_THAT(plan, IsOk());
+  EXPECT_THAT(CheckPlan(*plan, *program, spec, one, {}), IsOk());
+  const absl::Status at_three = CheckPlan(*plan, *program, spec, three, {}).status();
+  EXPECT_THAT(at_three,
+              IsRefused("the mask's shape [1, 1] does not begin the tensor's [1, 3, 32]", "%h["));
+  EXPECT_EQ(at_three.message(), MakePlan(*program, spec, three).status().message());
+}
+
+TEST(CheckPlanTest, TheWorkOfACalledModuleIsCounted) {
+  const auto operations = [](const std::string& body) {
+    return LocalModel::Tiny().Check(In(body))->operations;
+  };
+  // 4 rows through a matrix of 32 by 97.
+  const double head = operations("save x = call lm_head(read transformer.h.1.output)");
+  EXPECT_GE(head, 2 * 4 * 32 * 97);
+  EXPECT_LT(head, 3 * 4 * 32 * 97);
+  // A block has 12 weights of 32 by 32, and its rows meet.
+  const double block = operations("save x = call transformer.h.2(read transformer.h.1.output)");
+  EXPECT_GE(block, 2 * 4 * 12 * 32 * 32 + 4 * 4 * 4 * 32);
+  EXPECT_LT(block, 3 * 4 * 12 * 32 * 32);
+  // An embedding looks rows up.
+  EXPECT_LT(operations("save x = call transformer.wte(read ids)"), 1000);
+  EXPECT_GT(LocalModel::Tiny()
+                .Check(In("save x = aten::sum(call transformer.h.2(read transformer.h.1.output))"))
+                ->peak_bytes,
+            2 * 4 * 128 * sizeof(float));
 }
 
 }  // namespace
