@@ -23,8 +23,9 @@ struct Limits {
   uint64_t constant_bytes = uint64_t{4} << 20;
   uint64_t value_elements = uint64_t{1} << 30;  // of any one value
   uint64_t result_bytes = uint64_t{8} << 30;
-  uint64_t peak_bytes = uint64_t{16} << 30;  // estimated, of the program's own values, and of all
-                                             // programs that share a pass
+  // Of the program's own values and operators: estimated, then counted; and estimated of all
+  // programs that share a pass.
+  uint64_t peak_bytes = uint64_t{16} << 30;
   double shared_operator_seconds = 0.05;  // of a program's own operators while others wait in the
                                           // same pass; beyond it the run goes on alone
   double operator_seconds = 60;           // alone

@@ -99,8 +99,10 @@ HostedJob::HostedJob(std::string id, ModelHost& host, graph::Program program, pl
       alone_(options.exclusive || planned_.plan->gradients ||
              planned_.check->operations > kSharedOperations),
       run_(*planned_.plan, program_, host.model().spec(), host.model(), std::move(inputs),
-           {limits.shared_operator_seconds, limits.operator_seconds}, options.deadline,
-           host.model().pad_left()),
+           {.shared_operator_seconds = limits.shared_operator_seconds,
+            .operator_seconds = limits.operator_seconds,
+            .memory_bytes = limits.peak_bytes},
+           options.deadline, host.model().pad_left()),
       queued_at_(absl::Now()),
       host_(&host),
       sink_(std::move(sink)) {

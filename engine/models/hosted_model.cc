@@ -110,6 +110,7 @@ void Collect(Module* module, const std::string& path, std::vector<Module*>& modu
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<HostedModel>> HostedModel::Host(Network network, bool pad_left) {
+  run::InstallMemoryAccounts();
   auto model = std::unique_ptr<HostedModel>(new HostedModel(std::move(network), pad_left));
   Collect(model->network_.root.get(), "", model->modules_, model->paths_);
   absl::Status status = plan::CatchTorch([&] { return model->RecordSites(); });

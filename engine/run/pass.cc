@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "engine/run/memory_account.h"
 #include "engine/run/run.h"
 
 namespace weft::run {
@@ -181,6 +182,8 @@ c10::IValue Visiting::Writable(const Segment& segment) {
     return InForm(form_, rows);
   }
   if (!copied_) {
+    // The pass's memory, not that of the run that happens to be the first to write.
+    const MemoryAccount::Charging nobody(nullptr);
     current_ = current_.clone();
     copied_ = true;
   }

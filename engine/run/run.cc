@@ -142,6 +142,7 @@ Run::Run(const plan::Plan& plan, const graph::Program& program, const plan::Mode
       limits_(limits),
       deadline_(deadline),
       pad_left_(pad_left),
+      memory_(limits.memory_bytes),
       segment_of_invoke_(plan.invokes.size(), -1) {
   for (size_t i = 0, input = 0; i < plan.invokes.size(); ++i) {
     if (plan.invokes[i].all_rows) continue;
@@ -169,8 +170,10 @@ void Run::Begin(bool shared) {
   logs_.clear();
   log_bytes_ = 0;
   operator_seconds_ = 0;
+  memory_.Reset();
   CheckAlive(absl::Now());
   if (ended()) return;
+  const MemoryAccount::Charging charging(&memory_);
   absl::Status status =
       plan::CatchTorch([this] { return ExecuteRange(plan_.first[0], plan_.first[1], nullptr); });
   if (!status.ok()) Fail(std::move(status));
@@ -180,6 +183,7 @@ void Run::Visit(Visiting& site) {
   if (ended()) return;
   written_ = false;
   const int time = site.time();
+  const MemoryAccount::Charging charging(&memory_);
   absl::Status status = plan::CatchTorch([this, time, &site] {
     return ExecuteRange(plan_.first[time + 1], plan_.first[time + 2], &site);
   });
@@ -197,6 +201,14 @@ void Run::CheckAlive(absl::Time now) {
 
 void Run::Fail(absl::Status status) {
   if (!status_.ok()) return;
+  if (memory_.refused_bytes() != 0 && status.code() == absl::StatusCode::kResourceExhausted) {
+    status = graph::StatementError(
+        status.code(), program_, node_,
+        absl::StrCat("here the program would hold ", memory_.refused_bytes(),
+                     " bytes at once, its operators' own memory included; at most ",
+                     memory_.limit(), " are allowed"),
+        "save or use less at a time");
+  }
   if (node_ != graph::kNoNode && graph::FromStatus(status).node == graph::kNoNode) {
     const graph::Error error = graph::FromStatus(status);
     status = graph::StatementError(status.code(), program_, node_, error.message, error.hint);

@@ -15,6 +15,7 @@
 #include "engine/graph/value.h"
 #include "engine/plan/model_spec.h"
 #include "engine/plan/plan.h"
+#include "engine/run/memory_account.h"
 #include "engine/run/pass.h"
 
 namespace weft::run {
@@ -36,6 +37,7 @@ struct RunLimits {
   double shared_operator_seconds = 0;  // in a pass with others
   double operator_seconds = 0;         // alone
   uint64_t log_bytes = 1 << 20;
+  uint64_t memory_bytes = 0;  // that its values, results and operators hold at a time
 };
 
 struct LogEntry {
@@ -81,6 +83,8 @@ class Run {
   /// memory than they show.
   std::vector<std::optional<c10::IValue>>& saved() { return saved_; }
   std::vector<LogEntry>& logs() { return logs_; }
+  /// What its values, results and operators hold. Thread-safe.
+  const MemoryAccount& memory() const { return memory_; }
   double operator_seconds() const { return operator_seconds_; }
 
  private:
@@ -120,6 +124,7 @@ class Run {
   const absl::Time deadline_;
   const bool pad_left_;
 
+  MemoryAccount memory_;
   std::vector<Segment> segments_;
   std::vector<int> segment_of_invoke_;  // -1 for `invoke { }`
   std::vector<int> tap_ids_;
