@@ -361,6 +361,12 @@ class Checker {
   }
   absl::StatusOr<c10::IValue> Visit(const WriteSite& what) {
     const c10::IValue whole = SiteMeta(instruction_->time, what.invoke);
+    if (plan_.invokes[what.invoke].all_rows) {
+      // They are gathered, changed and handed back.
+      uint64_t largest = 0, bytes = 0;
+      Measure(whole, largest, bytes);
+      if (absl::Status status = CountPeak(bytes); !status.ok()) return status;
+    }
     if (what.steps.empty()) return Checked(FitsWhole(whole, At(what.value), true));
     absl::StatusOr<c10::IValue> part = Follow(whole, what.steps);
     if (!part.ok()) return part.status();

@@ -1102,6 +1102,14 @@ TEST(CheckPlanTest, AViewKeepsAllOfWhatItIsAViewOf) {
   EXPECT_LT(sums->peak_bytes, 2 * million + 10000);
 }
 
+TEST(CheckPlanTest, AWriteIntoAllRowsGathersThem) {
+  const auto check = LocalModel::Tiny().Check(R"(
+    invoke [[1, 2, 3, 4], [5, 6, 7, 8]] { save p = read lm_head.output[0, 0, 0] }
+    invoke { write transformer.h.0.output[:, 0] = tensor(float32, [], [1.0]) })");
+  ASSERT_THAT(check, IsOk());
+  EXPECT_GE(check->peak_bytes, 2 * 4 * 32 * sizeof(float));
+}
+
 TEST(CheckPlanTest, AHugeExpandIsRefused) {
   for (const char* shape : {"[1099511627776, 4, 32]", "[281474976710656, 4, 32]"}) {
     EXPECT_THAT(
