@@ -1,5 +1,6 @@
 #include "engine/graph/text.h"
 
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
@@ -338,6 +339,22 @@ INSTANTIATE_TEST_SUITE_P(
                       Refusal{"Probabilities", "%x = read a.probs", ".probs"},
                       Refusal{"WatchedCall", "%x = call watched a(%h)", "watched"}),
     [](const auto& info) { return std::string(info.param.name); });
+
+TEST(TextTest, TheSeedsOfTheFuzzProgramsArePrograms) {
+  int seeds = 0;
+  for (const char* name : {"parse_text", "validate"}) {
+    const std::filesystem::path folder = std::string(WEFT_SOURCE_DIR "/tests/fuzz/corpus/") + name;
+    for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+      std::ifstream file(entry.path());
+      const std::string text{std::istreambuf_iterator<char>(file), {}};
+      const absl::StatusOr<Program> program = ParseProgram(text, entry.path().filename());
+      ASSERT_THAT(program, IsOk());
+      EXPECT_THAT(Check(*program), IsOk()) << entry.path();
+      ++seeds;
+    }
+  }
+  EXPECT_GE(seeds, 7);
+}
 
 TEST(TextTest, NestingIsBounded) {
   std::string deep = "%h";
