@@ -11,6 +11,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <functional>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -198,7 +199,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   service.features = options.features;
   std::vector<Gate::Listener> listeners;
   if (audit != nullptr) listeners.push_back(AuditListener(audit));
-  server->gate_ = std::make_unique<Gate>(keys, std::move(listeners));
+  server->gate_ = std::make_unique<Gate>(keys, options.metrics, std::move(listeners));
   server->service_ = std::make_unique<WeftService>(engine, server->gate_.get(), service,
                                                    server->registry_, server->pool_.get());
   server->admin_ =
@@ -245,15 +246,18 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   const size_t colon = options.listen.rfind(':');
   server->address_ = absl::StrCat(options.listen.substr(0, colon), ":", server->port_);
   server->watcher_ = std::thread([registry = server->registry_] { registry->Watch(); });
-  server->WatchModels(options, engine);
+  server->WatchModels(options, engine, audit);
   return server;
 }
 
-void Server::WatchModels(const ServerOptions& options, Engine* engine) {
+void Server::WatchModels(const ServerOptions& options, Engine* engine,
+                         const audit::AuditLog* audit) {
   grpc::HealthCheckServiceInterface* const health = server_->GetHealthCheckService();
   const std::string service = v1::Weft::service_full_name();
   if (options.metrics != nullptr) {
-    options.metrics->Observe(engine);
+    std::function<uint64_t()> dropped;
+    if (audit != nullptr) dropped = [audit] { return audit->dropped(); };
+    options.metrics->Observe(engine, std::move(dropped));
   }
   SetLimits(options);
   health->SetServingStatus(service, true);
@@ -294,7 +298,7 @@ void Server::Shutdown(absl::Time deadline) {
     // Other calls get a moment, then all are cancelled; returns when every callback has.
     server_->Shutdown(absl::ToChronoTime(absl::Now() + absl::Milliseconds(200)));
     server_ = nullptr;
-    if (registry_->metrics() != nullptr) registry_->metrics()->Observe(nullptr);
+    if (registry_->metrics() != nullptr) registry_->metrics()->Observe(nullptr, nullptr);
   }
   pool_ = nullptr;
   registry_->StopWatching();

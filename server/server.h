@@ -90,7 +90,7 @@ class Server {
 
  private:
   Server();
-  void WatchModels(const ServerOptions& options, Engine* engine);
+  void WatchModels(const ServerOptions& options, Engine* engine, const audit::AuditLog* audit);
 
   std::shared_ptr<RunRegistry> registry_;
   std::unique_ptr<WorkerPool> pool_;

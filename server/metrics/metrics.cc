@@ -70,9 +70,12 @@ const char* ReasonOf(absl::StatusCode code) {
   }
 }
 
-// Every value of `reason` is there from the start, so that a first refusal is seen as an increase.
-constexpr const char* kReasons[] = {"unauthenticated", "permission", "invalid",     "not_found",
-                                    "unimplemented",   "exhausted",  "unavailable", "deadline"};
+// Every value of `reason`, the names of keys' limits among them: all are there from the start, so
+// that a first refusal is seen as an increase.
+constexpr const char* kReasons[] = {
+    "unauthenticated", "permission",   "invalid",     "not_found",           "unimplemented",
+    "exhausted",       "unavailable",  "deadline",    "requests_per_minute", "tokens_per_minute",
+    "concurrent_runs", "result_bytes", "run_seconds", "generated_tokens",    "blob_bytes"};
 
 // A metric that is read when somebody asks.
 class Reading {
@@ -179,14 +182,12 @@ Metrics::Metrics()
       dropped_run_log_lines(MakeCounters(&registry_, "weft_run_log_lines_dropped_total",
                                          "Lines of `log` that did not fit before a slow reader.")
                                 .Add({})),
-      dropped_audit_entries(MakeCounters(&registry_, "weft_audit_entries_dropped_total",
-                                         "Entries of the audit log that could not be written.")
-                                .Add({})),
       requests_(MakeCounters(&registry_, "weft_requests_total", "Calls of weft.v1 that ended.")),
       request_seconds_(MakeHistograms(&registry_, "weft_request_duration_seconds",
                                       "Time of a call from its arrival to its end.")),
-      refusals_(MakeCounters(&registry_, "weft_refusals_total",
-                             "Calls that ended before anything was run, by reason.")),
+      refusals_(
+          MakeCounters(&registry_, "weft_refusals_total",
+                       "Calls that ended before anything was run, or by a limit, by reason.")),
       runs_(MakeCounters(&registry_, "weft_runs_total", "Runs that a model accepted and ended.")),
       run_phases_(MakeHistograms(
           &registry_, "weft_run_phase_seconds",
@@ -210,9 +211,10 @@ Metrics::Metrics()
   for (const char* reason : kReasons) refusals_.Add({{"reason", reason}});
 }
 
-void Metrics::Observe(const Engine* engine) {
-  absl::MutexLock lock(&engine_mutex_);
+void Metrics::Observe(const Engine* engine, std::function<uint64_t()> dropped_audit_entries) {
+  absl::MutexLock lock(&sources_mutex_);
   engine_ = engine;
+  dropped_audit_entries_ = std::move(dropped_audit_entries);
   if (engine == nullptr) return;
   // So that every series is there before its first event.
   for (const ModelSummary& summary : engine->ListModels()) OfModel(summary.name);
@@ -277,7 +279,11 @@ const ModelMetrics& Metrics::OfModel(const std::string& model) {
 std::vector<MetricFamily> Metrics::Collect() const {
   std::vector<MetricFamily> families = registry_.Collect();
   ReadThisProcess(&families);
-  absl::MutexLock lock(&engine_mutex_);
+  absl::MutexLock lock(&sources_mutex_);
+  Reading dropped("weft_audit_entries_dropped_total", MetricType::Counter,
+                  "Entries of the audit log that were lost.");
+  dropped.Add({}, dropped_audit_entries_ ? static_cast<double>(dropped_audit_entries_()) : 0);
+  dropped.MoveTo(&families);
   if (engine_ != nullptr) ReadModels(*engine_, &families);
   return families;
 }

@@ -8,6 +8,8 @@
 #include <prometheus/metric_family.h>
 #include <prometheus/registry.h>
 
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -60,8 +62,10 @@ class Metrics final : public prometheus::Collectable {
  public:
   Metrics();
 
-  /// From now on read this engine's models too; null: no longer. It returns when nobody reads.
-  void Observe(const Engine* engine) ABSL_LOCKS_EXCLUDED(engine_mutex_);
+  /// From now on read this engine's models, and how many entries of the audit log were lost; null:
+  /// no longer. Returns when nobody reads what was observed before.
+  void Observe(const Engine* engine, std::function<uint64_t()> dropped_audit_entries)
+      ABSL_LOCKS_EXCLUDED(sources_mutex_);
 
   /// A call of weft.v1 has ended.
   void CountCall(const std::string& method, absl::StatusCode code, double seconds);
@@ -81,7 +85,6 @@ class Metrics final : public prometheus::Collectable {
   Gauge& pending_result_bytes_limit;
   Counter& slow_readers;
   Counter& dropped_run_log_lines;
-  Counter& dropped_audit_entries;
 
   std::vector<prometheus::MetricFamily> Collect() const override;
 
@@ -104,8 +107,9 @@ class Metrics final : public prometheus::Collectable {
   absl::Mutex models_mutex_;
   absl::flat_hash_map<std::string, std::unique_ptr<const ModelMetrics>> models_
       ABSL_GUARDED_BY(models_mutex_);
-  mutable absl::Mutex engine_mutex_;
-  const Engine* engine_ ABSL_GUARDED_BY(engine_mutex_) = nullptr;
+  mutable absl::Mutex sources_mutex_;
+  const Engine* engine_ ABSL_GUARDED_BY(sources_mutex_) = nullptr;
+  std::function<uint64_t()> dropped_audit_entries_ ABSL_GUARDED_BY(sources_mutex_);
 };
 
 }  // namespace weft::metrics

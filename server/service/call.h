@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,6 +19,8 @@
 #include "server/keys/key_store.h"
 #include "server/limits/limiter.h"
 #include "server/limits/peer_throttle.h"
+#include "server/log.h"
+#include "server/metrics/metrics.h"
 #include "server/service/client_version.h"
 #include "server/service/status.h"
 #include "server/service/worker_pool.h"
@@ -30,7 +33,7 @@ struct Call {
   std::string method;  // `weft.v1.Weft/Run`
   absl::Time arrived;
   std::string peer;      // `ipv4:10.0.0.7:51234`
-  std::string trace_id;  // of the metadata `traceparent`; empty if there is none
+  std::string trace_id;  // of the metadata `traceparent`, or a new one
   keys::Key key;         // without an id where none was recognised
   std::string model;     // as asked for
   std::string job_id;
@@ -39,6 +42,8 @@ struct Call {
   uint64_t result_bytes = 0;
 
   void SetModel(const std::string& name);
+  /// What the log says in each line about it.
+  LogFields log_fields() const;
 };
 
 /// How a call ended.
@@ -54,10 +59,13 @@ class Gate {
  public:
   using Listener = std::function<void(const Call&, const CallEnd&)>;
 
-  /// Without `keys` (null) every caller may do everything. Listeners must be quick.
-  Gate(const keys::KeyStore* keys, std::vector<Listener> listeners);
+  /// Without `keys` (null) every caller may do everything. `metrics` may be null. Listeners must be
+  /// quick.
+  Gate(const keys::KeyStore* keys, std::shared_ptr<metrics::Metrics> metrics,
+       std::vector<Listener> listeners);
 
-  Call Begin(const std::string& method, const grpc::CallbackServerContext& context) const;
+  /// The caller is told the trace's id as `weft-trace-id` in the trailing metadata.
+  Call Begin(const std::string& method, grpc::CallbackServerContext* context) const;
   /// Recognise the key of the call's metadata, count the call and see that the key has `scope`
   /// (empty: any key will do).
   absl::Status Admit(const grpc::CallbackServerContext& context, const std::string& scope,
@@ -75,8 +83,11 @@ class Gate {
 
  private:
   absl::StatusOr<keys::Key> Authenticate(const grpc::CallbackServerContext& context) const;
+  void Count(const Call& call, const CallEnd& end) const;
+  void Tell(const Call& call, const CallEnd& end) const;
 
   const keys::KeyStore* const keys_;
+  const std::shared_ptr<metrics::Metrics> metrics_;
   const std::vector<Listener> listeners_;
   const keys::Key anyone_;
   limits::Limiter limiter_;
@@ -108,7 +119,7 @@ class UnaryCalls {
     const auto finish = [reactor](const grpc::Status& status) { reactor->Finish(status); };
     Call call;
     const absl::Status admitted = CatchAll(method, [&] {
-      call = gate_->Begin(method, *context);
+      call = gate_->Begin(method, context);
       return gate_->Admit(*context, scope, &call);
     });
     if (!admitted.ok()) {
@@ -116,6 +127,7 @@ class UnaryCalls {
       return reactor;
     }
     auto work = [=, this]() mutable {
+      const LogScope scope(call.log_fields());
       const absl::Status status = CatchAll(method, [&] {
         Request message;
         absl::Status parsed = Parse(*request, request_bytes_, &message);

@@ -1,7 +1,5 @@
 #include "server/service/run_stream.h"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <utility>
 #include <variant>
@@ -41,6 +39,7 @@ RunStream::RunStream(grpc::CallbackServerContext* context, std::shared_ptr<RunRe
       key_(call.key),
       call_(std::move(call)),
       slot_(std::move(slot)),
+      progress_(registry_->metrics()),
       context_(context) {}
 
 EventSink RunStream::Sink() {
@@ -72,7 +71,9 @@ void RunStream::Take(Event event) {
                     std::holds_alternative<Queued>(event) || std::holds_alternative<Running>(event);
   const absl::Status taken = CatchAll("taking an event of a run", [&] {
     absl::MutexLock lock(&mutex_);
-    return ended_ ? absl::OkStatus() : Enqueue(event);
+    if (ended_) return absl::OkStatus();
+    progress_.Note(call_.model, event);
+    return Enqueue(event);
   });
   std::shared_ptr<Job> job;
   bool wait;
@@ -195,6 +196,7 @@ void RunStream::EnqueueLog(const LogLine& line) {
   const uint64_t bytes = line.text.size() + line.label.size() + kLogOverhead;
   if (waiting_log_bytes_ + bytes > registry_->options().max_log_bytes) {
     ++dropped_logs_;
+    if (registry_->metrics() != nullptr) registry_->metrics()->dropped_run_log_lines.Increment();
     return;
   }
   ReportDroppedLogs();
@@ -383,6 +385,7 @@ void RunStream::CheckReader(absl::Time now) {
     if (finished_) {
       cut = true;
     } else {
+      if (registry_->metrics() != nullptr) registry_->metrics()->slow_readers.Increment();
       Abandon(ToGrpcStatus(absl::DeadlineExceededError(
                   absl::StrCat("the reader took nothing for ", absl::FormatDuration(timeout),
                                " (--slow-reader-timeout), so the run was ended"))),
@@ -417,11 +420,7 @@ void RunStream::OnDone() {
     Abandon(status_, &leftovers);
     charge = std::exchange(in_flight_charge_, 0);
     writing_ = false;
-    const auto code = static_cast<absl::StatusCode>(status_.error_code());
-    spdlog::info("run {} of key {} on {}: {}, {} events, {:.1f} ms",
-                 sequence_ == 0 ? "refused" : "ended", key_.id.empty() ? "-" : key_.id,
-                 call_.model.empty() ? "-" : call_.model, absl::StatusCodeToString(code), sequence_,
-                 absl::ToDoubleMilliseconds(absl::Now() - call_.arrived));
+    progress_.Delivered();
   }
   in_flight_.Clear();
   registry_->GiveBytes(key_.id, charge);

@@ -18,6 +18,7 @@
 #include "absl/time/time.h"
 #include "engine/engine.h"
 #include "server/limits/limiter.h"
+#include "server/metrics/run_progress.h"
 #include "server/service/call.h"
 #include "server/service/run_registry.h"
 #include "weft/v1/weft.pb.h"
@@ -113,6 +114,7 @@ class RunStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   Call call_ ABSL_GUARDED_BY(mutex_);
   std::string limit_ ABSL_GUARDED_BY(mutex_);  // that ended the run
   limits::RunSlot slot_ ABSL_GUARDED_BY(mutex_);
+  metrics::RunProgress progress_ ABSL_GUARDED_BY(mutex_);
   absl::Time run_deadline_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();  // of the key's limit
   uint64_t sequence_ ABSL_GUARDED_BY(mutex_) = 0;
   uint32_t tensors_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -86,12 +86,12 @@ WeftService::WeftService(Engine* engine, Gate* gate, Options options,
       unary_(gate, pool, options_.request_bytes) {}
 
 template <class Reactor>
-Reactor* WeftService::NotAvailable(const char* method, const grpc::CallbackServerContext& context) {
+Reactor* WeftService::NotAvailable(const char* method, grpc::CallbackServerContext* context) {
   auto* const refusal = new Refusal<Reactor>();
   Call call;
   const absl::Status status = CatchAll(method, [&] {
     call = gate_->Begin(method, context);
-    const absl::Status admitted = gate_->Admit(context, keys::kTraceScope, &call);
+    const absl::Status admitted = gate_->Admit(*context, keys::kTraceScope, &call);
     return admitted.ok() ? NotYet(method) : admitted;
   });
   gate_->Refuse(call, status, [refusal](const grpc::Status& end) { refusal->Finish(end); });
@@ -103,7 +103,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* WeftService::Run(grpc::CallbackServe
   Call call;
   std::shared_ptr<RunStream> stream;
   const absl::Status admitted = CatchAll(kRunMethod, [&] {
-    call = gate_->Begin(kRunMethod, *context);
+    call = gate_->Begin(kRunMethod, context);
     absl::Status allowed = gate_->Admit(*context, keys::kTraceScope, &call);
     if (!allowed.ok()) return allowed;
     absl::StatusOr<limits::RunSlot> slot = gate_->limiter().StartRun(call.key);
@@ -121,7 +121,9 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* WeftService::Run(grpc::CallbackServe
   }
   const absl::Time call_deadline = CallDeadline(*context);
   // The buffer is shared: gRPC's own may be gone when the pool comes to it.
-  const auto start = [this, stream, call_deadline, key = std::move(call.key), bytes = *request] {
+  const auto start = [this, stream, call_deadline, fields = call.log_fields(),
+                      key = std::move(call.key), bytes = *request] {
+    const LogScope scope(fields);
     const absl::Status started = CatchAll(kRunMethod, [&] {
       return Explain<v1::RunRequest>(StartRun(key, bytes, call_deadline, stream.get()), bytes);
     });
@@ -333,17 +335,17 @@ grpc::ServerUnaryReactor* WeftService::Cancel(grpc::CallbackServerContext* conte
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* WeftService::Watch(grpc::CallbackServerContext* context,
                                                                const grpc::ByteBuffer*) {
-  return NotAvailable<grpc::ServerWriteReactor<grpc::ByteBuffer>>("weft.v1.Weft/Watch", *context);
+  return NotAvailable<grpc::ServerWriteReactor<grpc::ByteBuffer>>("weft.v1.Weft/Watch", context);
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* WeftService::Fetch(grpc::CallbackServerContext* context,
                                                                const grpc::ByteBuffer*) {
-  return NotAvailable<grpc::ServerWriteReactor<grpc::ByteBuffer>>("weft.v1.Weft/Fetch", *context);
+  return NotAvailable<grpc::ServerWriteReactor<grpc::ByteBuffer>>("weft.v1.Weft/Fetch", context);
 }
 
 grpc::ServerReadReactor<grpc::ByteBuffer>* WeftService::Upload(grpc::CallbackServerContext* context,
                                                                grpc::ByteBuffer*) {
-  return NotAvailable<grpc::ServerReadReactor<grpc::ByteBuffer>>("weft.v1.Weft/Upload", *context);
+  return NotAvailable<grpc::ServerReadReactor<grpc::ByteBuffer>>("weft.v1.Weft/Upload", context);
 }
 
 }  // namespace weft::server

@@ -90,7 +90,7 @@ class WeftService final : public RawWeft {
  private:
   // A call of a stream that this server does not have yet.
   template <class Reactor>
-  Reactor* NotAvailable(const char* method, const grpc::CallbackServerContext& context);
+  Reactor* NotAvailable(const char* method, grpc::CallbackServerContext* context);
 
   absl::Status StartRun(const keys::Key& key, const grpc::ByteBuffer& bytes,
                         absl::Time call_deadline, RunStream* stream);

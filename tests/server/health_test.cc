@@ -42,7 +42,7 @@ class HealthTest : public ::testing::Test {
   }
 
   void Start() {
-    absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(options_, &engine_, nullptr);
+    absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(options_, &engine_, nullptr, nullptr);
     ASSERT_THAT(server, IsOk());
     server_ = *std::move(server);
   }
@@ -149,7 +149,7 @@ TEST_F(HealthTest, ReflectionListsTheServices) {
   grpc::Slice bytes;
   ASSERT_TRUE(answer.DumpToSingleSlice(&bytes).ok());
   const std::string text(reinterpret_cast<const char*>(bytes.begin()), bytes.size());
-  for (const char* service : {"weft.v1.Weft", "grpc.health.v1.Health"}) {
+  for (const char* service : {"weft.v1.Weft", "weft.v1.Admin", "grpc.health.v1.Health"}) {
     EXPECT_THAT(text, HasSubstr(service));
   }
   grpc::Status status;
