@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <new>
 #include <utility>
 
 namespace weft::run {
@@ -23,12 +24,16 @@ struct MemoryAccount::Book {
   std::atomic<uint64_t> refused{0};
 };
 
-/// One allocation: the context of the DataPtr that the tensor has.
-struct MemoryAccount::Held {
-  Held(std::shared_ptr<Book> to, uint64_t size) : book(std::move(to)), bytes(size) {
+/// What stands before the bytes of each allocation, charged to somebody or not: LibTorch's kernels
+/// also take bare pointers, from which alone they are given back.
+struct alignas(64) MemoryAccount::Held {
+  std::shared_ptr<Book> book;  // null: nobody's
+  uint64_t bytes = 0;
+
+  void Charge() {
     const uint64_t held = book->bytes.fetch_add(bytes, std::memory_order_relaxed) + bytes;
     if (book->limit != 0 && held > book->limit) {
-      book->bytes.fetch_sub(bytes, std::memory_order_relaxed);
+      Credit();
       book->refused.store(held, std::memory_order_relaxed);
       TORCH_CHECK_WITH(OutOfMemoryError, false, "a run of at most ", book->limit,
                        " bytes would hold ", held);
@@ -37,41 +42,50 @@ struct MemoryAccount::Held {
       book->peak.store(held, std::memory_order_relaxed);
     }
   }
-  ~Held() {
-    data.clear();
-    book->bytes.fetch_sub(bytes, std::memory_order_relaxed);
-  }
-  Held(const Held&) = delete;
-  Held& operator=(const Held&) = delete;
-
-  static void Delete(void* held) { delete static_cast<Held*>(held); }
-
-  const std::shared_ptr<Book> book;
-  const uint64_t bytes;
-  c10::DataPtr data;
+  void Credit() { book->bytes.fetch_sub(bytes, std::memory_order_relaxed); }
 };
 
 class AccountingAllocator final : public c10::Allocator {
  public:
-  explicit AccountingAllocator(c10::Allocator* base) : base_(base) {}
+  explicit AccountingAllocator(c10::Allocator* base) { base_ = base; }
 
   c10::DataPtr allocate(size_t bytes) override {
-    if (charged == nullptr || bytes == 0) [[likely]] {
-      return base_->allocate(bytes);
+    if (bytes == 0) return {nullptr, nullptr, &Delete, c10::Device(c10::kCPU)};
+    Held held;
+    if (charged != nullptr) {
+      held = {charged->book_, bytes};
+      held.Charge();
     }
-    auto held = std::make_unique<MemoryAccount::Held>(charged->book_, bytes);
-    held->data = base_->allocate(bytes);
-    void* const data = held->data.get();
-    const c10::Device device = held->data.device();
-    return {data, held.release(), &MemoryAccount::Held::Delete, device};
+    void* block;
+    try {
+      block = base_->raw_allocate(sizeof(Held) + bytes);
+    } catch (...) {
+      if (held.book != nullptr) held.Credit();
+      throw;
+    }
+    new (block) Held(std::move(held));
+    void* const data = static_cast<char*>(block) + sizeof(Held);
+    return {data, data, &Delete, c10::Device(c10::kCPU)};
   }
+
+  c10::DeleterFnPtr raw_deleter() const override { return &Delete; }
 
   void copy_data(void* to, const void* from, size_t bytes) const override {
     base_->copy_data(to, from, bytes);
   }
 
  private:
-  c10::Allocator* const base_;
+  using Held = MemoryAccount::Held;
+
+  static void Delete(void* data) {
+    if (data == nullptr) return;
+    auto* held = reinterpret_cast<Held*>(static_cast<char*>(data) - sizeof(Held));
+    if (held->book != nullptr) held->Credit();
+    held->~Held();
+    base_->raw_deallocate(held);
+  }
+
+  static inline c10::Allocator* base_ = nullptr;  // there is one allocator for the CPU
 };
 
 MemoryAccount::MemoryAccount(uint64_t limit) : book_(std::make_shared<Book>(limit)) {}

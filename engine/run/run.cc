@@ -401,9 +401,7 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::WriteGradient& what, Visiting*) 
     return c10::IValue();
   }
   const at::Tensor copy = gradient.clone();
-  absl::StatusOr<c10::IValue> part = Follow(copy, what.steps);
-  if (!part.ok()) return part.status();
-  part->toTensor().copy_(value);
+  if (absl::Status status = WritePart(copy, what.steps, value); !status.ok()) return status;
   gradient = copy;
   return c10::IValue();
 }

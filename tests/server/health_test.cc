@@ -42,7 +42,8 @@ class HealthTest : public ::testing::Test {
   }
 
   void Start() {
-    absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(options_, &engine_, nullptr, nullptr);
+    absl::StatusOr<std::unique_ptr<Server>> server =
+        Server::Start(options_, &engine_, nullptr, nullptr);
     ASSERT_THAT(server, IsOk());
     server_ = *std::move(server);
   }
