@@ -23,6 +23,13 @@ inline constexpr int kMaxListDepth = 2;
 enum class Point : uint8_t {
   kOutput = 1,
   kInput = 2,
+  kInputs = 3,  // `((input,), {})`: positional ones, then named ones
+  kQ = 10,
+  kK = 11,
+  kV = 12,
+  kScores = 13,
+  kProbs = 14,
+  kZ = 15,
   kResult = 20,
   kIds = 21,
   kMask = 22,
@@ -33,14 +40,35 @@ enum class Point : uint8_t {
 /// True for the points that belong to the invoke and not to a module.
 inline bool OfInvoke(Point point) { return point >= Point::kResult; }
 
+/// True for the points inside attention.
+inline bool OfAttention(Point point) { return point >= Point::kQ && point <= Point::kZ; }
+
+/// A use of a parameter of an enclosing sweep.
+struct SweepUse {
+  NodeId sweep = kNoNode;
+  uint32_t parameter = 0;  // its place among that sweep's parameters
+  friend bool operator==(const SweepUse&, const SweepUse&) = default;
+};
+
+/// A component of a module's path that a sweep fills in.
+struct PathParameter {
+  uint32_t component = 0;  // which dot-separated component, from 0; it holds `$` in Site::module
+  SweepUse use;
+  friend bool operator==(const PathParameter&, const PathParameter&) = default;
+};
+
 /// A place where a value can be read or replaced.
 struct Site {
   std::string module;  // empty for the root
   Point point = Point::kOutput;
   uint32_t visit = 0;
+  /// One operation inside the module's forward, `scaled_dot_product_attention_0`; empty: none.
+  std::string op;
+  std::vector<PathParameter> parameters;
   friend bool operator==(const Site&, const Site&) = default;
 };
-/// The text form: `transformer.h.0@1.output`, `.output`, `ids`.
+/// The text form: `transformer.h.0@1.output`, `.output`, `ids`, `h.0.attn.op(linear_0).output`.
+/// Components that a sweep fills in are shown as `$`.
 std::string ToString(const Site& site);
 
 struct NodeRef {
@@ -52,20 +80,52 @@ struct Argument {
   using List = std::vector<Argument>;
   std::string name;  // empty: positional
   /// monostate is `none`.
-  std::variant<std::monostate, NodeRef, bool, int64_t, double, std::string, DType, List> value;
+  std::variant<std::monostate, NodeRef, bool, int64_t, double, std::string, DType, List, SweepUse>
+      value;
 };
 
 struct Slice {
   std::optional<int64_t> start, stop, step;
+  /// Instead of `start` or `stop`: filled in by a sweep.
+  std::optional<SweepUse> start_parameter, stop_parameter;
 };
 struct Ellipsis {};
 struct NewAxis {};
-using IndexTerm = std::variant<int64_t, Slice, Ellipsis, NewAxis, NodeRef, std::string>;
+using IndexTerm = std::variant<int64_t, Slice, Ellipsis, NewAxis, NodeRef, std::string, SweepUse>;
 
-// The kinds of node, as proto/weft/v1/program.proto describes them. Only those that this engine
-// executes exist in memory: the codec refuses the others by name.
+/// How a generation chooses and ends.
+struct GenerateOptions {
+  uint32_t max_new_tokens = 0;  // as the contract says: at least 1
+  uint32_t min_new_tokens = 0;
+  bool do_sample = false;
+  double temperature = 0;
+  double top_p = 0;
+  uint32_t top_k = 0;
+  double min_p = 0;
+  double repetition_penalty = 0;
+  std::vector<int64_t> eos_token_ids;  // empty: the model's own
+  std::vector<std::string> stop_strings;
+};
+
+// The kinds of node, as proto/weft/v1/program.proto describes them.
 struct Trace {
   std::string label;
+  /// Present: a generation.
+  std::optional<GenerateOptions> generate;
+  std::string root;  // the module that is called; empty for the model itself
+  bool tuple_outputs = false;
+};
+/// Run the invokes inside once for each point.
+struct SweepParameter {
+  std::string name;
+  /// One value a point. NodeRefs name values from before the sweep.
+  std::variant<std::vector<int64_t>, std::vector<double>, std::vector<std::string>,
+               std::vector<NodeRef>>
+      values;
+  size_t size() const;
+};
+struct Sweep {
+  std::vector<SweepParameter> parameters;
 };
 // Outside of Invoke, and PatternTensor outside of Pattern: a nested class with default values
 // cannot be made by a variant in the class around it.
@@ -73,16 +133,35 @@ struct PromptInput {
   std::vector<std::string> texts;
   bool no_special_tokens = false;
 };
+struct ChatMessage {
+  std::string role, content;
+};
+struct ChatInput {
+  std::vector<ChatMessage> messages;
+  bool add_generation_prompt = false;
+};
+struct NamedInput {
+  std::string name;  // empty for a positional one
+  NodeId node = kNoNode;
+};
 struct Invoke {
   using Prompts = PromptInput;
   struct Tokens {
     std::vector<std::vector<int64_t>> rows;
   };
   struct AllRows {};
-  std::variant<Prompts, Tokens, AllRows> input;
+  /// What the root takes, where that is not a prompt.
+  struct Tensors {
+    std::vector<NamedInput> inputs;
+  };
+  using Chat = ChatInput;
+  std::variant<Prompts, Tokens, AllRows, Tensors, Chat> input;
 };
 struct Constant {
   HostTensor tensor;
+  /// The SHA-256 (32 bytes) of a blob whose bytes these are; empty where they are here. Until the
+  /// blob is found, `tensor` has dtype and shape alone.
+  std::string blob;
 };
 struct Read {
   Site site;
@@ -103,6 +182,7 @@ struct Structure {
 struct Call {
   std::string module;
   std::vector<Argument> arguments;
+  bool watched = false;  // its sites are visited
 };
 struct Parameter {
   std::string path;
@@ -125,12 +205,22 @@ struct Skip {
 struct Save {
   std::string name;
   NodeId value = kNoNode;
+  /// Convert floating-point tensors to it before they are sent.
+  std::optional<DType> dtype;
+  bool keep = false;  // on the server, as a blob
 };
 struct Log {
   NodeId value = kNoNode;
   std::string label;
 };
 struct Stop {};
+/// What modules return, after all writes.
+struct Cache {
+  std::string name;
+  std::vector<std::string> modules;  // empty for all
+  std::optional<DType> dtype;
+  bool include_inputs = false;
+};
 /// A region in which gradients of `loss` are read and written.
 struct Backward {
   NodeId loss = kNoNode;
@@ -146,6 +236,34 @@ struct GradWrite {
   NodeId gradient = kNoNode;
 };
 
+/// A region that runs in each selected step: those of `range`, or of `list` where that is not
+/// empty.
+struct Steps {
+  Slice range;
+  std::vector<int64_t> list;
+  std::vector<NodeId> initial;  // of the carries, in order
+};
+/// Two regions, `Branch`es, of which one runs. Both yield the same number of values.
+struct If {
+  NodeId condition = kNoNode;
+};
+struct Branch {
+  bool otherwise = false;  // the else branch
+};
+/// The value that a carry of the steps around it has.
+struct Carry {
+  uint32_t index = 0;
+};
+/// Ends a region: the next values of its carries, or the values of a branch.
+struct Yield {
+  std::vector<NodeId> values;
+};
+/// A value that a region yielded.
+struct RegionResult {
+  NodeId region = kNoNode;
+  uint32_t index = 0;
+};
+
 struct SourceLocation {
   std::string file;
   uint32_t line = 0;
@@ -155,8 +273,9 @@ struct Node {
   NodeId parent = kNoNode;
   std::string name;  // of the value, without '%'; may be empty
   SourceLocation source;
-  std::variant<Trace, Invoke, Constant, Read, Operator, Index, Structure, Call, Parameter, Write,
-               Assign, Skip, Save, Log, Stop, Backward, GradRead, GradWrite>
+  std::variant<Trace, Sweep, Invoke, Constant, Read, Operator, Index, Structure, Call, Parameter,
+               Write, Assign, Skip, Save, Log, Stop, Cache, Backward, GradRead, GradWrite, Steps, If,
+               Branch, Carry, Yield, RegionResult>
       kind;
 };
 
@@ -170,6 +289,12 @@ struct Program {
   NodeId InvokeOf(NodeId id) const;
   /// The id of the backward region around node `id`; kNoNode if there is none.
   NodeId BackwardOf(NodeId id) const;
+  /// The id of the trace around node `id` (or of itself).
+  NodeId TraceOf(NodeId id) const;
+  /// The id of the steps region around node `id` (or of itself); kNoNode if there is none.
+  NodeId StepsOf(NodeId id) const;
+  /// The id of the sweep around node `id` (or of itself); kNoNode if there is none.
+  NodeId SweepOf(NodeId id) const;
 };
 
 /// True if a node of this kind yields a value.

@@ -82,13 +82,15 @@ struct HostValue {
       value;
 };
 
-/// One dimension of a site's or save's shape: `constant + batch * B + tokens * T`.
+/// One dimension of a site's or save's shape: `constant + batch * B + tokens * T + past * P`, with
+/// P tokens before these in the KV cache.
 struct Dimension {
   int64_t constant = 0;
   int64_t batch = 0;
   int64_t tokens = 0;
-  int64_t At(int64_t batch_size, int64_t token_count) const {
-    return constant + batch * batch_size + tokens * token_count;
+  int64_t past = 0;
+  int64_t At(int64_t batch_size, int64_t token_count, int64_t past_count = 0) const {
+    return constant + batch * batch_size + tokens * token_count + past * past_count;
   }
   friend bool operator==(const Dimension&, const Dimension&) = default;
 };

@@ -474,7 +474,27 @@ class Builder {
 
   // --- nodes ----------------------------------------------------------------------------------
 
-  absl::Status Add(const graph::Trace&) { return absl::OkStatus(); }
+  absl::Status NotExecuted(const std::string& name) const {
+    return graph::StatementError(
+        absl::StatusCode::kUnimplemented, program_, node_,
+        absl::StrCat("`", name, "` is in the contract but not executed by this version"));
+  }
+  absl::Status Add(const graph::Sweep&) { return NotExecuted("sweep"); }
+  absl::Status Add(const graph::Cache&) { return NotExecuted("cache"); }
+  absl::Status Add(const graph::Steps&) { return NotExecuted("steps"); }
+  absl::Status Add(const graph::If&) { return NotExecuted("if"); }
+  absl::Status Add(const graph::Branch&) { return NotExecuted("branch"); }
+  absl::Status Add(const graph::Carry&) { return NotExecuted("carry"); }
+  absl::Status Add(const graph::Yield&) { return NotExecuted("yield"); }
+  absl::Status Add(const graph::RegionResult&) { return NotExecuted("region_result"); }
+
+  absl::Status Add(const graph::Trace& trace) {
+    if (node_ != 1) return NotExecuted("a second trace");
+    if (trace.generate) return NotExecuted("generate");
+    if (!trace.root.empty()) return NotExecuted("trace.root");
+    if (trace.tuple_outputs) return NotExecuted("trace.tuple_outputs");
+    return absl::OkStatus();
+  }
   absl::Status Add(const graph::Invoke&) { return absl::OkStatus(); }
   absl::Status Add(const graph::Stop&) {
     stops_ = true;
