@@ -119,6 +119,8 @@ struct Result {
   graph::HostValue value;
   /// Another event follows at once: a sink that writes may wait for it and write both.
   bool more_follows = false;
+  /// Its tensors stay with whoever runs the program, as blobs, and only their hashes are told.
+  bool keep = false;
 };
 struct Missing {
   std::string name;

@@ -178,7 +178,8 @@ void HostedJob::Finish() {
   for (size_t i = 0; i < saved.size(); ++i) {
     const std::string& name = planned_.plan->saves[i].name;
     if (saved[i].has_value()) {
-      Tell(Result{name, run::ToHostValue(*saved[i]), /*more_follows=*/true});
+      const auto& save = std::get<graph::Save>(program_.at(planned_.plan->saves[i].node).kind);
+      Tell(Result{name, run::ToHostValue(*saved[i]), /*more_follows=*/true, save.keep});
       saved[i].reset();
     } else if (run_.status().ok()) {
       Tell(Missing{name, graph::FromStatus(graph::StatementError(
