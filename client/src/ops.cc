@@ -46,6 +46,7 @@ Var op(const std::string& name, const std::vector<Arg>& args, const NamedArgs& n
 }
 
 Var constant(const Tensor& value, Location where) { return AsVar(Operand(value, where)); }
+Var constant(const Blob& value, Location where) { return AsVar(Operand(value, where)); }
 
 Var make_list(const std::vector<Var>& items, Location where) {
   return Make(graph::Structure::Kind::kList, Unnamed(items), where);

@@ -209,11 +209,22 @@ NodeId Recording::AddConstant(const Tensor& tensor, Location where) {
   return id;
 }
 
+NodeId Recording::AddConstant(const Blob& blob, const std::string& statement, Location where) {
+  absl::StatusOr<graph::Constant> constant = ToGraph(blob);
+  if (constant.ok()) return Add(*std::move(constant), where, parent_);
+  Fail(statement, std::string(constant.status().message()), where,
+       "use a blob that Client::Upload or a run's keep() gave");
+  return kNoNode;
+}
+
 NodeId Recording::Use(const Operand& value, const std::string& statement) {
   if (const auto* var = std::get_if<Var>(&value.arg().value())) {
     return Use(*var, statement, value.where());
   }
   if (!Open(statement, value.where())) return kNoNode;
+  if (const auto* blob = std::get_if<Blob>(&value.arg().value())) {
+    return AddConstant(*blob, statement, value.where());
+  }
   return AddConstant(*TensorOf(value.arg()), value.where());
 }
 
@@ -227,6 +238,10 @@ bool Recording::ToArgument(const Arg& from, const std::string& statement, Locati
   }
   if (const auto* tensor = std::get_if<Tensor>(&value)) {
     to->value = graph::NodeRef{AddConstant(*tensor, where)};
+  } else if (const auto* blob = std::get_if<Blob>(&value)) {
+    const NodeId id = AddConstant(*blob, statement, where);
+    to->value = graph::NodeRef{id};
+    return id != kNoNode;
   } else if (const auto* boolean = std::get_if<bool>(&value)) {
     to->value = *boolean;
   } else if (const auto* integer = std::get_if<int64_t>(&value)) {
@@ -456,7 +471,7 @@ void Recording::Assign(const Var& target, const Operand& value) {
   // A whole site takes a value of its own shape; a number fills it.
   const Arg::Variant& operand = value.arg().value();
   if (terms.empty() && !std::holds_alternative<Var>(operand) &&
-      !std::holds_alternative<Tensor>(operand)) {
+      !std::holds_alternative<Tensor>(operand) && !std::holds_alternative<Blob>(operand)) {
     terms.push_back(graph::Ellipsis{});
   }
   const graph::Site site = read->site;
@@ -476,7 +491,7 @@ void Recording::Skip(const ModelState& model, const std::string& module, uint32_
 }
 
 std::shared_ptr<SaveState> Recording::Save(const Var& value, const std::string& name,
-                                           Location where) {
+                                           Location where, bool keep) {
   auto state = std::make_shared<SaveState>();
   state->name = name;
   state->status = absl::FailedPreconditionError(
@@ -500,7 +515,9 @@ std::shared_ptr<SaveState> Recording::Save(const Var& value, const std::string& 
   }
   const NodeId id = Use(value, statement, where);
   if (id == kNoNode || !Open(statement, where)) return state;
-  save_nodes_.back() = Add(graph::Save{name, id}, where, parent_);
+  graph::Save save{name, id};
+  save.keep = keep;
+  save_nodes_.back() = Add(std::move(save), where, parent_);
   return state;
 }
 

@@ -70,7 +70,8 @@ class Recording {
   void Assign(const Var& target, const Operand& value);
   void Skip(const ModelState& model, const std::string& module, uint32_t visit,
             const Operand& value);
-  std::shared_ptr<SaveState> Save(const Var& value, const std::string& name, Location where);
+  std::shared_ptr<SaveState> Save(const Var& value, const std::string& name, Location where,
+                                  bool keep = false);
   void Log(const Var& value, const std::string& label, Location where);
   /// Statements recorded between these stand in a backward region. `gradient` may be null.
   void BeginBackward(const Var& loss, const Operand* gradient, Location where);
@@ -104,6 +105,8 @@ class Recording {
   template <typename Kind>
   Var AddValue(Kind kind, Location where, Note note = {});
   graph::NodeId AddConstant(const Tensor& tensor, Location where);
+  /// kNoNode, after Fail, for a blob that names nothing.
+  graph::NodeId AddConstant(const Blob& blob, const std::string& statement, Location where);
   Var Poison() const { return Var(serial_, graph::kNoNode); }
   void NameSaves();
   /// Leave out droppable nodes that nothing uses, and number the rest anew.

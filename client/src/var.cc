@@ -15,7 +15,8 @@ Var Apply(const char* name, const Operand& a, const Operand& b) {
 
 bool IsNumber(const Operand& operand) {
   const Arg::Variant& value = operand.arg().value();
-  return !std::holds_alternative<Var>(value) && !std::holds_alternative<Tensor>(value);
+  return !std::holds_alternative<Var>(value) && !std::holds_alternative<Tensor>(value) &&
+         !std::holds_alternative<Blob>(value);
 }
 
 /// torch's operators take a number on their right only.
@@ -90,17 +91,31 @@ Var Var::grad(Location where) const {
   return recording == nullptr ? Var() : recording->Gradient(*this, where);
 }
 
-Saved<Tensor> Var::save(Location where) const { return save("", where); }
+namespace {
 
-Saved<Tensor> Var::save(const std::string& name, Location where) const {
+std::shared_ptr<internal::SaveState> SaveValue(const Var& value, const std::string& name, bool keep,
+                                               Location where) {
   if (Recording* recording = Recording::Current()) {
-    return Saved<Tensor>(recording->Save(*this, name, where));
+    return recording->Save(value, name, where, keep);
   }
   auto state = std::make_shared<internal::SaveState>();
   state->name = name;
-  state->status = absl::FailedPreconditionError(
-      absl::StrCat("save() at line ", where.line(), " was called outside of a trace"));
-  return Saved<Tensor>(std::move(state));
+  state->status =
+      absl::FailedPreconditionError(absl::StrCat(keep ? "keep" : "save", "() at line ",
+                                                 where.line(), " was called outside of a trace"));
+  return state;
+}
+
+}  // namespace
+
+Saved<Tensor> Var::save(Location where) const { return save("", where); }
+Saved<Tensor> Var::save(const std::string& name, Location where) const {
+  return Saved<Tensor>(SaveValue(*this, name, /*keep=*/false, where));
+}
+
+Saved<Blob> Var::keep(Location where) const { return keep("", where); }
+Saved<Blob> Var::keep(const std::string& name, Location where) const {
+  return Saved<Blob>(SaveValue(*this, name, /*keep=*/true, where));
 }
 
 Var& Var::operator+=(const Operand& other) & {

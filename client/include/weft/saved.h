@@ -25,6 +25,7 @@ absl::Status WrongSaveType(const SaveState& state, const char* wanted);
 template <typename T>
 constexpr const char* SaveTypeName() {
   if constexpr (std::is_same_v<T, Tensor>) return "Tensor";
+  if constexpr (std::is_same_v<T, Blob>) return "Blob";
   if constexpr (std::is_same_v<T, bool>) return "bool";
   if constexpr (std::is_same_v<T, int64_t>) return "int64_t";
   if constexpr (std::is_same_v<T, double>) return "double";
@@ -36,7 +37,7 @@ constexpr const char* SaveTypeName() {
 
 /// A value that a trace brings back: empty while it is recorded, filled in when the run ends.
 ///
-/// T is Tensor, bool, int64_t, double, std::string, or Value for anything, structures included; a
+/// T is Tensor, Blob (of what is kept), bool, int64_t, double, std::string, or Value for anything, structures included; a
 /// Saved converts to a Saved of another T. Copies share the value. Not thread-safe.
 template <typename T = Tensor>
 class Saved {

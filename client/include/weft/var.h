@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "weft/blob.h"
 #include "weft/location.h"
 #include "weft/saved.h"
 #include "weft/tensor.h"
@@ -111,6 +112,10 @@ class Var {
   /// Bring the value back under `name`, or under its place among the trace's saves (`save0`).
   Saved<Tensor> save(Location where = Location::current()) const;
   Saved<Tensor> save(const std::string& name, Location where = Location::current()) const;
+  /// The same, but the value stays on the server: a Blob for later traces (Saved<Value> where it is
+  /// a structure, with a Blob for each tensor).
+  Saved<Blob> keep(Location where = Location::current()) const;
+  Saved<Blob> keep(const std::string& name, Location where = Location::current()) const;
 
   // Operators in place on a variable make a new version of it and of the site it was read from;
   // on a temporary they write it back.
@@ -313,13 +318,13 @@ class Var {
   uint32_t node_ = 0;       // 0 in a recording: a statement that could not be recorded
 };
 
-/// An argument of an operator or module: a value, a number, a tensor of constants, a string, a
-/// dtype, none, or a list of arguments.
+/// An argument of an operator or module: a value, a number, a tensor of constants, a blob, a
+/// string, a dtype, none, or a list of arguments.
 class Arg {
  public:
   using List = std::vector<Arg>;
   using Variant =
-      std::variant<NoneType, Var, bool, int64_t, double, std::string, DType, Tensor, List>;
+      std::variant<NoneType, Var, bool, int64_t, double, std::string, DType, Tensor, List, Blob>;
 
   // All implicit: arguments are written as they are.
   Arg(NoneType none) : value_(none) {}      // NOLINT
@@ -338,6 +343,7 @@ class Arg {
   Arg(std::string value) : value_(std::move(value)) {}            // NOLINT
   Arg(DType value) : value_(value) {}                             // NOLINT
   Arg(Tensor value) : value_(std::move(value)) {}                 // NOLINT
+  Arg(Blob value) : value_(std::move(value)) {}                   // NOLINT
   Arg(std::initializer_list<Arg> items) : value_(List(items)) {}  // NOLINT
   template <typename T>
   Arg(const std::vector<T>& items) : value_(List(items.begin(), items.end())) {}  // NOLINT
@@ -348,13 +354,15 @@ class Arg {
   Variant value_;
 };
 
-/// One side of an operator: a value, a number, or a tensor of constants, with the line on which it
-/// was written.
+/// One side of an operator: a value, a number, a tensor of constants, or a blob, with the line on
+/// which it was written.
 class Operand {
  public:
   Operand(const Var& value, Location where = Location::current())  // NOLINT
       : arg_(value), where_(where) {}
   Operand(const Tensor& value, Location where = Location::current())  // NOLINT
+      : arg_(value), where_(where) {}
+  Operand(const Blob& value, Location where = Location::current())  // NOLINT
       : arg_(value), where_(where) {}
   template <typename T>
   requires std::is_arithmetic_v<T> Operand(T value, Location where = Location::current())
