@@ -513,7 +513,11 @@ class Builder {
   }
 
   absl::Status Add(const graph::Constant& constant) {
-    if (!constant.blob.empty()) return NotExecuted("constant.blob");
+    if (constant.tensor.data == nullptr && !constant.blob.empty()) {
+      return graph::StatementError(absl::StatusCode::kNotFound, program_, node_,
+                                   "the bytes of this blob are not here",
+                                   "whoever runs the program finds them before");
+    }
     const c10::IValue meta = at::empty(
         constant.tensor.shape, at::device(at::kMeta).dtype(ToScalarType(constant.tensor.dtype)));
     SetFresh(node_, Emit(LoadConstant{}, meta, When()));
@@ -1274,7 +1278,6 @@ class Builder {
 
   absl::Status Add(const graph::Save& save) {
     if (save.dtype) return NotExecuted("save.dtype");
-    if (save.keep) return NotExecuted("save.keep");
     absl::StatusOr<Slot> value = Current(static_cast<int>(save.value));
     if (!value.ok()) return value.status();
     const int index = static_cast<int>(plan_.saves.size());

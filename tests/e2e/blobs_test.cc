@@ -119,6 +119,40 @@ TEST_F(BlobsTest, AnUploadedTensorIsAnOperand) {
   });
 }
 
+// The bytes are those of the file, mapped for reading: a write would end the server.
+TEST_F(BlobsTest, ChangesInPlaceMakeANewVersionOfABlob) {
+  const Blob blob = remote_->Upload(tensor({1.0, 2.0, 3.0})).value();
+  for (const char* change :
+       {"aten::add_(%b, 1.0)", "aten::mul_(%b[:2], 2.0)", "%b[0] = 5.0", "aten::zero_(%b)",
+        "aten::copy_(%b, %b)", "aten::relu_(aten::view(%b, [3]))"}) {
+    const Outcome outcome =
+        RunOn(*remote_->backend(), absl::StrCat("invoke [5] { %b = ", blob.ToString(),
+                                                " save before = %b ", change, " save after = %b }"));
+    ASSERT_THAT(outcome.status, IsOk()) << change;
+    EXPECT_EQ(outcome.tensor("before").ToVector<float>(), (std::vector<float>{1, 2, 3})) << change;
+  }
+  const Outcome outcome = RunOn(*remote_->backend(), absl::StrCat("invoke [5] { %b = ", blob.ToString(),
+                                                        " aten::add_(%b, 1.0) save b = %b }"));
+  EXPECT_EQ(outcome.tensor("b").ToVector<float>(), (std::vector<float>{2, 3, 4}));
+  EXPECT_EQ(blobs_->usage().blobs, 1);
+}
+
+TEST_F(BlobsTest, GradientsAreOfRunsWithBlobsToo) {
+  Both([&](const Client& client, const LanguageModel& model) {
+    const Blob direction = client.Upload(Ramp(32, 0.01F)).value();
+    Saved<Tensor> gradient;
+    ASSERT_THAT(model.Trace({5, 11, 17},
+                            [&] {
+                              Var h = model["transformer.h"][0].output();
+                              Var loss = (h[{0, -1}] * direction).sum();
+                              loss.backward([&] { gradient = h.grad().save(); });
+                            }),
+                IsOk());
+    EXPECT_NEAR(gradient->at<float>({0, 2, 31}), 0.31, 1e-5);
+    EXPECT_EQ(gradient->at<float>({0, 1, 31}), 0);
+  });
+}
+
 TEST_F(BlobsTest, WhatOneRunKeepsTheNextOneUses) {
   Both([&](const Client& client, const LanguageModel& model) {
     Saved<Blob> hidden;

@@ -88,7 +88,6 @@ TEST(PlannerTest, RefusesByNameWhatIsNotExecuted) {
       {"invoke [1] { read transformer.h.0.attn.op(linear_0).output }", "site.op"},
       {"invoke [1] { %h = read ids call watched transformer.ln_f(%h) }", "call.watched"},
       {"invoke [1] { save x = read ids as float16 }", "save.dtype"},
-      {"invoke [1] { save x = read ids keep }", "save.keep"},
       {"invoke [1] { cache as x }", "cache"},
       {"invoke [1] { if read ids { } }", "if"},
   };
@@ -98,6 +97,13 @@ TEST(PlannerTest, RefusesByNameWhatIsNotExecuted) {
                          HasSubstr(absl::StrCat("`", name, "` is in the contract but not"))))
         << text;
   }
+}
+
+TEST(PlannerTest, RefusesABlobThatNobodyHasFound) {
+  const std::string text = absl::StrCat("%c = blob(float32, [2], \"", std::string(64, 'a'),
+                                        "\") invoke [1] { save c = %c }");
+  EXPECT_THAT(LocalModel::Tiny().Check(text).status(),
+              StatusIs(absl::StatusCode::kNotFound, HasSubstr("the bytes of this blob")));
 }
 
 TEST(PlannerOrderTest, ReadsMayBeWrittenInAnyOrder) {
