@@ -176,8 +176,7 @@ absl::Status CheckListen(const std::string& listen, bool open) {
 Server::Server() = default;
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, Engine* engine,
-                                                      keys::KeyStore* keys,
-                                                      audit::AuditLog* audit,
+                                                      keys::KeyStore* keys, audit::AuditLog* audit,
                                                       blobs::BlobStore* blobs) {
   const bool open = options.insecure || options.tls.on();
   if (absl::Status checked = CheckListen(options.listen, open); !checked.ok()) return checked;

@@ -84,8 +84,8 @@ class Server {
   /// HOST:PORT with the port that was taken.
   const std::string& address() const { return address_; }
 
-  /// Take max_runs, max_pending_bytes, slow_reader_timeout and the blobs' limits from `options`, for
-  /// what comes from now on.
+  /// Take max_runs, max_pending_bytes, slow_reader_timeout and the blobs' limits from `options`,
+  /// for what comes from now on.
   void SetLimits(const ServerOptions& options);
 
   /// Refuse new runs with kUnavailable, wait for those that stream until `deadline`, end the rest,

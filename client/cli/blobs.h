@@ -8,8 +8,8 @@
 namespace weft::cli {
 
 struct BlobsArguments {
-  std::string file;                // of upload: safetensors
-  std::vector<std::string> names;  // of upload: only these of its tensors
+  std::string file;                 // of upload: safetensors
+  std::vector<std::string> names;   // of upload: only these of its tensors
   std::vector<std::string> hashes;  // of delete
   bool json = false;
 };

@@ -120,9 +120,9 @@ void AddKeys(CLI::App* app, KeysArguments* arguments,
       ->capture_default_str();
 }
 
-void AddBlobs(CLI::App* app, BlobsArguments* arguments,
-              const std::function<void(int (*)(const GlobalOptions&, const BlobsArguments&))>&
-                  choose) {
+void AddBlobs(
+    CLI::App* app, BlobsArguments* arguments,
+    const std::function<void(int (*)(const GlobalOptions&, const BlobsArguments&))>& choose) {
   CLI::App* blobs = app->add_subcommand(
       "blobs", "Tensors that the key keeps on the server, by the hash of their bytes");
   blobs->require_subcommand(1);

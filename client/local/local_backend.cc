@@ -220,12 +220,12 @@ class LocalBackend final : public Backend {
  private:
   /// The value with blobs for its tensors.
   absl::StatusOr<Value> Keep(const graph::HostValue& value) {
-    return internal::FromGraph(
-        value, [this](const graph::HostTensor& tensor) -> absl::StatusOr<Value> {
-          absl::StatusOr<Blob> blob = blobs_.Keep(tensor);
-          if (!blob.ok()) return blob.status();
-          return Value(*std::move(blob));
-        });
+    return internal::FromGraph(value,
+                               [this](const graph::HostTensor& tensor) -> absl::StatusOr<Value> {
+                                 absl::StatusOr<Blob> blob = blobs_.Keep(tensor);
+                                 if (!blob.ok()) return blob.status();
+                                 return Value(*std::move(blob));
+                               });
   }
 
   static RunOptions Options(const RunSettings& settings) {

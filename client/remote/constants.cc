@@ -72,9 +72,8 @@ absl::Status Constants::Encode(const graph::Program& program, Upload upload,
     return std::get<graph::Constant>(program.at(id).kind).tensor.bytes;
   };
   // The largest first, and of equal ones the first.
-  std::stable_sort(constants.begin(), constants.end(), [&](graph::NodeId a, graph::NodeId b) {
-    return bytes_of(a) > bytes_of(b);
-  });
+  std::stable_sort(constants.begin(), constants.end(),
+                   [&](graph::NodeId a, graph::NodeId b) { return bytes_of(a) > bytes_of(b); });
   std::optional<graph::Program> sent;  // made where it differs
   for (graph::NodeId id : constants) {
     if (bytes_of(id) < kUploadedBytes && left <= kInlineBytes) break;

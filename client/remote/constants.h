@@ -31,8 +31,8 @@ class Constants {
   using Upload = absl::FunctionRef<absl::StatusOr<absl::Time>(const graph::HostTensor& tensor,
                                                               const std::string& hash)>;
 
-  /// Put `program` into `request`. `uploaded` is the hashes of constants that are blobs there. Where
-  /// the server takes no more of them, what is left is sent inline if it fits.
+  /// Put `program` into `request`. `uploaded` is the hashes of constants that are blobs there.
+  /// Where the server takes no more of them, what is left is sent inline if it fits.
   absl::Status Encode(const graph::Program& program, Upload upload, v1::RunRequest* request,
                       std::vector<std::string>* uploaded) ABSL_LOCKS_EXCLUDED(mutex_);
   /// They are there no more.

@@ -52,7 +52,8 @@ absl::StatusOr<Tensor> FromGraph(const graph::HostTensor& tensor) {
 absl::StatusOr<Value> FromGraph(
     const graph::HostValue& value,
     absl::FunctionRef<absl::StatusOr<Value>(const graph::HostTensor&)> convert) {
-  const auto items = [convert](const graph::HostValue::Items& from) -> absl::StatusOr<std::vector<Value>> {
+  const auto items =
+      [convert](const graph::HostValue::Items& from) -> absl::StatusOr<std::vector<Value>> {
     std::vector<Value> to;
     for (const graph::HostValue& item : from) {
       absl::StatusOr<Value> converted = FromGraph(item, convert);

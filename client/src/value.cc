@@ -89,7 +89,7 @@ const Tensor& Value::tensor() const {
 }
 
 std::string Value::Kind() const {
-  static constexpr const char* kKinds[] = {"none",   "tensor", "bool",  "int", "float",
+  static constexpr const char* kKinds[] = {"none",   "tensor", "bool",  "int",  "float",
                                            "string", "list",   "tuple", "dict", "blob"};
   return kKinds[value_.index()];
 }

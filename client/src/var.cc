@@ -100,9 +100,8 @@ std::shared_ptr<internal::SaveState> SaveValue(const Var& value, const std::stri
   }
   auto state = std::make_shared<internal::SaveState>();
   state->name = name;
-  state->status =
-      absl::FailedPreconditionError(absl::StrCat(keep ? "keep" : "save", "() at line ",
-                                                 where.line(), " was called outside of a trace"));
+  state->status = absl::FailedPreconditionError(absl::StrCat(
+      keep ? "keep" : "save", "() at line ", where.line(), " was called outside of a trace"));
   return state;
 }
 

@@ -65,8 +65,7 @@ absl::StatusOr<std::unique_ptr<NewFile>> NewFile::Make(const std::string& folder
   while (true) {
     // Of a process that had this number before, a file may be left.
     std::string path = absl::StrCat(folder, "/", getpid(), ".", next.fetch_add(1));
-    Descriptor file(
-        open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+    Descriptor file(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (file.get() < 0 && errno == EEXIST) continue;
     if (file.get() < 0) return Failed("make", errno);
     // Between the two calls somebody may have taken it for a leftover.

@@ -89,9 +89,8 @@ absl::Status BlobStore::Upload::Append(const char* data, size_t size) {
 
 absl::StatusOr<Blob> BlobStore::Upload::Finish() {
   if (received_ != bytes_) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the blob ended after ", received_, " of the ", bytes_,
-                     " bytes that were announced"));
+    return absl::InvalidArgumentError(absl::StrCat("the blob ended after ", received_, " of the ",
+                                                   bytes_, " bytes that were announced"));
   }
   absl::StatusOr<std::string> hash = hash_.Finish();
   if (!hash.ok()) return hash.status();
@@ -177,8 +176,8 @@ absl::StatusOr<BlobStore::Row> BlobStore::FindAndRenew(const std::string& owner,
   const absl::Time now = now_();
   const absl::Time expires = now + limits_.time_to_live;
   if (expires - row->expires <= limits_.time_to_live / kRenewPart) return row;
-  absl::StatusOr<sqlite::Statement> update = db_->Prepare(
-      "UPDATE blobs SET used = ?3, expires = ?4 WHERE owner = ?1 AND sha256 = ?2");
+  absl::StatusOr<sqlite::Statement> update =
+      db_->Prepare("UPDATE blobs SET used = ?3, expires = ?4 WHERE owner = ?1 AND sha256 = ?2");
   if (!update.ok()) return update.status();
   BindName(&*update, owner, sha256)
       .Bind(3, absl::ToUnixSeconds(now))
@@ -210,9 +209,8 @@ absl::StatusOr<std::shared_ptr<const MappedFile>> BlobStore::Use(const keys::Key
   absl::StatusOr<std::shared_ptr<const MappedFile>> mapped =
       MappedFile::Map(PathOf(owner, sha256), row->bytes);
   if (absl::IsNotFound(mapped.status())) {
-    const absl::Status removed = Change([&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-      return Remove(owner, sha256, row->charge);
-    });
+    const absl::Status removed = Change(
+        [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return Remove(owner, sha256, row->charge); });
     return removed.ok() ? NoSuchBlob(sha256) : removed;
   }
   if (mapped.ok()) place = *mapped;
@@ -281,8 +279,7 @@ absl::StatusOr<Blob> BlobStore::Place(Upload* upload) {
     usage_.bytes += charge;
     ++usage_.blobs;
   }
-  return Blob{upload->sha256_, upload->bytes_,
-              absl::FromUnixSeconds(absl::ToUnixSeconds(expires))};
+  return Blob{upload->sha256_, upload->bytes_, absl::FromUnixSeconds(absl::ToUnixSeconds(expires))};
 }
 
 absl::StatusOr<BlobStore::Kept> BlobStore::Keep(const keys::Key& key, const char* data,
@@ -323,13 +320,12 @@ absl::Status BlobStore::Delete(const keys::Key& key, const std::string& sha256) 
   absl::StatusOr<Row> row = Find(owner, sha256);
   if (!row.ok()) return row.status();
   if (InUse({owner, sha256})) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("a run uses the blob ", graph::ContentHash::ToText(sha256),
-                     ": delete it when the run has ended"));
+    return absl::FailedPreconditionError(absl::StrCat("a run uses the blob ",
+                                                      graph::ContentHash::ToText(sha256),
+                                                      ": delete it when the run has ended"));
   }
-  return Change([&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return Remove(owner, sha256, row->charge);
-  });
+  return Change(
+      [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return Remove(owner, sha256, row->charge); });
 }
 
 bool BlobStore::InUse(const Name& name) const {
@@ -524,7 +520,9 @@ absl::Status BlobStore::Collect() {
   return collected.ok() ? CountUsage() : collected;
 }
 
-void BlobStore::StartCollecting() { collector_ = std::thread([this] { CollectUntilStopped(); }); }
+void BlobStore::StartCollecting() {
+  collector_ = std::thread([this] { CollectUntilStopped(); });
+}
 
 void BlobStore::CollectUntilStopped() {
   while (true) {

@@ -154,9 +154,9 @@ absl::Status RunTooLong(const keys::Key& key) {
 
 absl::Status BlobsFull(const keys::Key& key, uint64_t quota, uint64_t bytes,
                        absl::Duration retry_after) {
-  const std::string may = absl::StrCat(
-      "a blob of ", bytes, " bytes does not fit: ", keys::Describe(key), " may have ", quota,
-      " bytes of blobs (its limit blob_bytes)");
+  const std::string may =
+      absl::StrCat("a blob of ", bytes, " bytes does not fit: ", keys::Describe(key), " may have ",
+                   quota, " bytes of blobs (its limit blob_bytes)");
   if (retry_after == absl::ZeroDuration()) return Refuse("blob_bytes", may);
   return Refuse("blob_bytes",
                 absl::StrCat(may, ", each of which counts as at least 64 KiB; delete some, or ",

@@ -21,8 +21,8 @@ constexpr uint64_t kFraming = 1024;
 absl::StatusOr<std::shared_ptr<UploadStream>> UploadStream::Open(
     std::shared_ptr<RunRegistry> registry, Gate* gate, Call call, limits::UploadSlot slot,
     blobs::BlobStore* store, WorkerPool* pool, grpc::ByteBuffer* response) {
-  std::shared_ptr<UploadStream> stream(new UploadStream(registry, gate, std::move(call),
-                                                        std::move(slot), store, pool, response));
+  std::shared_ptr<UploadStream> stream(
+      new UploadStream(registry, gate, std::move(call), std::move(slot), store, pool, response));
   if (absl::Status added = registry->Add(stream); !added.ok()) return added;
   stream->StartRead(&stream->incoming_);
   return stream;
@@ -102,9 +102,8 @@ absl::Status UploadStream::TakeMessage() {
     return absl::InvalidArgumentError("after an upload's first message there is data alone");
   }
   if (message.data().empty() || message.data().size() > kChunkBytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a message of an upload has 1 to ", kChunkBytes, " bytes of data, not ",
-                     message.data().size()));
+    return absl::InvalidArgumentError(absl::StrCat("a message of an upload has 1 to ", kChunkBytes,
+                                                   " bytes of data, not ", message.data().size()));
   }
   absl::Status added = upload_->Append(message.data().data(), message.data().size());
   if (registry_->metrics() != nullptr) {

@@ -38,12 +38,9 @@ class UploadStream final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
  public:
   /// A stream in `registry` that reads, or why it takes no more. `response` is gRPC's, alive until
   /// OnDone; `gate`, which hears of the call's end, `store` and `pool` as well.
-  static absl::StatusOr<std::shared_ptr<UploadStream>> Open(std::shared_ptr<RunRegistry> registry,
-                                                            Gate* gate, Call call,
-                                                            limits::UploadSlot slot,
-                                                            blobs::BlobStore* store,
-                                                            WorkerPool* pool,
-                                                            grpc::ByteBuffer* response);
+  static absl::StatusOr<std::shared_ptr<UploadStream>> Open(
+      std::shared_ptr<RunRegistry> registry, Gate* gate, Call call, limits::UploadSlot slot,
+      blobs::BlobStore* store, WorkerPool* pool, grpc::ByteBuffer* response);
 
   const std::string& key_id() const override { return key_.id; }
   bool is_run() const override { return false; }

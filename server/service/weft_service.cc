@@ -361,8 +361,8 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* WeftService::Fetch(grpc::CallbackSer
   return NotAvailable<grpc::ServerWriteReactor<grpc::ByteBuffer>>("weft.v1.Weft/Fetch", context);
 }
 
-grpc::ServerReadReactor<grpc::ByteBuffer>* WeftService::Upload(
-    grpc::CallbackServerContext* context, grpc::ByteBuffer* response) {
+grpc::ServerReadReactor<grpc::ByteBuffer>* WeftService::Upload(grpc::CallbackServerContext* context,
+                                                               grpc::ByteBuffer* response) {
   Call call;
   std::shared_ptr<UploadStream> stream;
   const absl::Status admitted = CatchAll(kUploadMethod, [&] {
@@ -372,9 +372,8 @@ grpc::ServerReadReactor<grpc::ByteBuffer>* WeftService::Upload(
     if (keeper_.store == nullptr) return NoBlobs();
     absl::StatusOr<limits::UploadSlot> slot = gate_->limiter().StartUpload(call.key);
     if (!slot.ok()) return slot.status();
-    absl::StatusOr<std::shared_ptr<UploadStream>> opened =
-        UploadStream::Open(registry_, gate_, call, *std::move(slot), keeper_.store, keeper_.pool,
-                           response);
+    absl::StatusOr<std::shared_ptr<UploadStream>> opened = UploadStream::Open(
+        registry_, gate_, call, *std::move(slot), keeper_.store, keeper_.pool, response);
     if (!opened.ok()) return opened.status();
     stream = *std::move(opened);
     return absl::OkStatus();

@@ -77,9 +77,9 @@ TEST_F(ConstantsTest, SmallOnesTravelWithTheProgram) {
 }
 
 TEST_F(ConstantsTest, LargeOnesAreUploadedOnceForEachContent) {
-  const graph::Program program = ProgramOf(
-      {TensorOf(10), TensorOf(kUploadedBytes, 'a'), TensorOf(kUploadedBytes, 'b'),
-       TensorOf(kUploadedBytes, 'a')});
+  const graph::Program program =
+      ProgramOf({TensorOf(10), TensorOf(kUploadedBytes, 'a'), TensorOf(kUploadedBytes, 'b'),
+                 TensorOf(kUploadedBytes, 'a')});
   EXPECT_THAT(Encode(program), ElementsAre(1, 2, 3));
   EXPECT_THAT(uploads_, SizeIs(2));
   EXPECT_THAT(Encode(program), ElementsAre(1, 2, 3));
@@ -137,8 +137,7 @@ TEST_F(ConstantsTest, WhatFitsIsSentWhereTheServerTakesNoBlobs) {
 TEST_F(ConstantsTest, WhatIsLeftOfAFullQuotaIsSentInline) {
   most_uploads_ = 1;
   refusal_ = absl::ResourceExhaustedError("full");
-  EXPECT_THAT(Encode(ProgramOf({TensorOf(1 << 20, 'a'), TensorOf(5 << 20, 'b')})),
-              ElementsAre(1));
+  EXPECT_THAT(Encode(ProgramOf({TensorOf(1 << 20, 'a'), TensorOf(5 << 20, 'b')})), ElementsAre(1));
   EXPECT_THAT(status_, IsOk());
 }
 

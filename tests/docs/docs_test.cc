@@ -33,9 +33,9 @@ class DocsTest : public ::testing::Test {
     server::ServerOptions options;
     options.listen = "127.0.0.1:0";
     blobs_ = blobs::BlobStore::Open(data_.path()).value();
-    server_ = server::Server::Start(options, engine_.get(), keys_.get(), /*audit=*/nullptr,
-                                    blobs_.get())
-                  .value();
+    server_ =
+        server::Server::Start(options, engine_.get(), keys_.get(), /*audit=*/nullptr, blobs_.get())
+            .value();
   }
 
   /// What a block prints.

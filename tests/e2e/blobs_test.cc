@@ -54,8 +54,7 @@ TEST_F(BlobsTest, AConstantOfTwentyMiBStandsInATrace) {
       EXPECT_DOUBLE_EQ(total->item(), sum);
       EXPECT_EQ(last->numel(), 97);
     }
-    auto report =
-        model.Validate({5}, [&] { weft::constant(large).sum().save(); });
+    auto report = model.Validate({5}, [&] { weft::constant(large).sum().save(); });
     ASSERT_THAT(report, IsOk());
     // What it takes counts like any other value.
     EXPECT_GE(report->estimate.peak_bytes, static_cast<uint64_t>(kTwentyMiB));
@@ -125,14 +124,15 @@ TEST_F(BlobsTest, ChangesInPlaceMakeANewVersionOfABlob) {
   for (const char* change :
        {"aten::add_(%b, 1.0)", "aten::mul_(%b[:2], 2.0)", "%b[0] = 5.0", "aten::zero_(%b)",
         "aten::copy_(%b, %b)", "aten::relu_(aten::view(%b, [3]))"}) {
-    const Outcome outcome =
-        RunOn(*remote_->backend(), absl::StrCat("invoke [5] { %b = ", blob.ToString(),
-                                                " save before = %b ", change, " save after = %b }"));
+    const Outcome outcome = RunOn(*remote_->backend(),
+                                  absl::StrCat("invoke [5] { %b = ", blob.ToString(),
+                                               " save before = %b ", change, " save after = %b }"));
     ASSERT_THAT(outcome.status, IsOk()) << change;
     EXPECT_EQ(outcome.tensor("before").ToVector<float>(), (std::vector<float>{1, 2, 3})) << change;
   }
-  const Outcome outcome = RunOn(*remote_->backend(), absl::StrCat("invoke [5] { %b = ", blob.ToString(),
-                                                        " aten::add_(%b, 1.0) save b = %b }"));
+  const Outcome outcome = RunOn(
+      *remote_->backend(),
+      absl::StrCat("invoke [5] { %b = ", blob.ToString(), " aten::add_(%b, 1.0) save b = %b }"));
   EXPECT_EQ(outcome.tensor("b").ToVector<float>(), (std::vector<float>{2, 3, 4}));
   EXPECT_EQ(blobs_->usage().blobs, 1);
 }
@@ -183,7 +183,8 @@ TEST_F(BlobsTest, WhatOneRunKeepsTheNextOneUses) {
     ASSERT_THAT(client.DeleteBlob(*hidden), IsOk());
     EXPECT_THAT(model.Trace({5}, [&] { weft::constant(*hidden).save(); }).status(),
                 StatusIs(absl::StatusCode::kNotFound, HasSubstr(hidden->hash())));
-    EXPECT_THAT(client.DeleteBlob(*hidden), StatusIs(absl::StatusCode::kNotFound, HasSubstr("blob")));
+    EXPECT_THAT(client.DeleteBlob(*hidden),
+                StatusIs(absl::StatusCode::kNotFound, HasSubstr("blob")));
   });
 }
 
@@ -209,8 +210,7 @@ TEST_F(BlobsTest, AnotherKeySeesNone) {
   const Blob blob = remote_->Upload(Ramp(100)).value();
   const Client other(NewBackend(NewKey()));
   EXPECT_THAT(other.ListBlobs()->blobs, IsEmpty());
-  EXPECT_THAT(other.DeleteBlob(blob),
-              StatusIs(absl::StatusCode::kNotFound, HasSubstr("no blob")));
+  EXPECT_THAT(other.DeleteBlob(blob), StatusIs(absl::StatusCode::kNotFound, HasSubstr("no blob")));
   const LanguageModel model = other.OpenLanguageModel("tiny").value();
   EXPECT_THAT(model.Trace({5}, [&] { weft::constant(blob).save(); }).status(),
               StatusIs(absl::StatusCode::kNotFound, HasSubstr("no blob")));
@@ -238,9 +238,8 @@ TEST_F(BlobsTest, WhatARunUsesIsNotDeletedUnderIt) {
   gate_.Close();
   Saved<Tensor> last;
   absl::Status status;
-  std::thread run([&] {
-    status = model.Trace({5}, [&] { last = weft::constant(blob)[-1].save(); }).status();
-  });
+  std::thread run(
+      [&] { status = model.Trace({5}, [&] { last = weft::constant(blob)[-1].save(); }).status(); });
   ASSERT_TRUE(gate_.AwaitHeld());
   EXPECT_THAT(remote_->DeleteBlob(blob),
               StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("a run uses")));
@@ -282,10 +281,10 @@ TEST_F(BlobsTest, LargeConstantsOfATextAreUploadedToo) {
 TEST_F(BlobsTest, TextNamesBlobsAndKeepsValues) {
   Both([&](const Client& client, const LanguageModel&) {
     const Blob blob = client.Upload(tensor({1.0, 2.0, 3.0})).value();
-    const Outcome outcome = RunOn(
-        *client.backend(),
-        absl::StrCat("invoke [5] { %b = ", blob.ToString(),
-                     " %s = aten::mul(%b, 2.0) save doubled = %s save stays = %s keep }"));
+    const Outcome outcome =
+        RunOn(*client.backend(),
+              absl::StrCat("invoke [5] { %b = ", blob.ToString(),
+                           " %s = aten::mul(%b, 2.0) save doubled = %s save stays = %s keep }"));
     ASSERT_THAT(outcome.status, IsOk());
     EXPECT_EQ(outcome.tensor("doubled").ToVector<float>(), (std::vector<float>{2, 4, 6}));
     const Blob* stays = outcome.saves.at("stays").FindAs<Blob>();

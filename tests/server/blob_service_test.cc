@@ -183,8 +183,7 @@ class BlobServiceTest : public ::testing::Test {
   std::vector<std::string> LeftOver() {
     server_->Shutdown(absl::Now());
     std::vector<std::string> names;
-    for (const auto& entry :
-         std::filesystem::recursive_directory_iterator(folder_.File("blobs"))) {
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(folder_.File("blobs"))) {
       if (entry.is_regular_file()) names.push_back(entry.path().filename().string());
     }
     return names;
@@ -392,8 +391,7 @@ TEST_F(BlobServiceTest, WhatARunUsesCannotBeDeleted) {
   std::shared_ptr<FakeJob> job;
   FakeEngine::Submission held;
   absl::Notification submitted;
-  engine_.on_submit = [&](std::shared_ptr<FakeJob> fake,
-                          const FakeEngine::Submission& submission) {
+  engine_.on_submit = [&](std::shared_ptr<FakeJob> fake, const FakeEngine::Submission& submission) {
     fake->Accept();
     job = std::move(fake);
     held = submission;
@@ -493,8 +491,7 @@ TEST_F(BlobServiceTest, ShuttingDownEndsUploads) {
   const auto uploading = Begin(secret_);
   uploading->writer->Write(Header(HashOf("b"), 3 << 20));
   EXPECT_THAT(LeftOver(), IsEmpty());
-  EXPECT_THAT(uploading->writer->Finish(),
-              GrpcIs(grpc::StatusCode::UNAVAILABLE, Not(IsEmpty())));
+  EXPECT_THAT(uploading->writer->Finish(), GrpcIs(grpc::StatusCode::UNAVAILABLE, Not(IsEmpty())));
 }
 
 TEST_F(BlobServiceTest, AServerWithoutAStoreSaysSo) {

@@ -69,8 +69,8 @@ class BlobStoreTest : public ::testing::Test {
   }
 
   std::string PathOf(const std::string& owner, const std::string& bytes) const {
-    return folder_.File(absl::StrCat("blobs/", owner, "/",
-                                     graph::ContentHash::ToText(HashOf(bytes))));
+    return folder_.File(
+        absl::StrCat("blobs/", owner, "/", graph::ContentHash::ToText(HashOf(bytes))));
   }
   bool FileOf(const std::string& owner, const std::string& bytes) const {
     return std::filesystem::exists(PathOf(owner, bytes));
@@ -95,8 +95,9 @@ TEST_F(BlobStoreTest, GivesBackWhatCameInPieces) {
   auto upload = store_->Begin(ana_, HashOf(bytes), bytes.size());
   ASSERT_THAT(upload, IsOk());
   for (char c : bytes) ASSERT_THAT((*upload)->Append(&c, 1), IsOk());
-  EXPECT_THAT(store_->Renew(ana_, HashOf(bytes)), StatusIs(absl::StatusCode::kNotFound, HasSubstr(
-      graph::ContentHash::ToText(HashOf(bytes)))));
+  EXPECT_THAT(
+      store_->Renew(ana_, HashOf(bytes)),
+      StatusIs(absl::StatusCode::kNotFound, HasSubstr(graph::ContentHash::ToText(HashOf(bytes)))));
   auto blob = (*upload)->Finish();
   ASSERT_THAT(blob, IsOk());
   EXPECT_EQ(blob->sha256, HashOf(bytes));

@@ -37,8 +37,9 @@ constexpr const char* SaveTypeName() {
 
 /// A value that a trace brings back: empty while it is recorded, filled in when the run ends.
 ///
-/// T is Tensor, Blob (of what is kept), bool, int64_t, double, std::string, or Value for anything, structures included; a
-/// Saved converts to a Saved of another T. Copies share the value. Not thread-safe.
+/// T is Tensor, Blob (of what is kept), bool, int64_t, double, std::string, or Value for anything,
+/// structures included; a Saved converts to a Saved of another T. Copies share the value. Not
+/// thread-safe.
 template <typename T = Tensor>
 class Saved {
  public:

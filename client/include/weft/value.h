@@ -25,9 +25,8 @@ class Value {
   struct Dict {
     std::vector<std::pair<std::string, Value>> entries;
   };
-  using Variant =
-      std::variant<std::monostate, Tensor, bool, int64_t, double, std::string, List, Tuple, Dict,
-                   Blob>;
+  using Variant = std::variant<std::monostate, Tensor, bool, int64_t, double, std::string, List,
+                               Tuple, Dict, Blob>;
 
   /// None.
   Value() = default;
