@@ -535,7 +535,7 @@ TEST_F(ServiceTest, RefusesOptionsThatItDoesNotHave) {
 
 TEST_F(ServiceTest, MethodsOfLaterAreRefusedByName) {
   Start();
-  for (const char* method : {"Submit", "Watch", "Fetch", "Cancel", "Upload"}) {
+  for (const char* method : {"Submit", "Watch", "Fetch", "Cancel"}) {
     EXPECT_THAT(CallRaw(absl::StrCat("weft.v1.Weft/", method), "", secret_),
                 GrpcIs(grpc::StatusCode::UNIMPLEMENTED, HasSubstr(method)))
         << method;
