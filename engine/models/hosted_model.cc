@@ -18,6 +18,7 @@ struct Seen {
   int tap;
   c10::ScalarType dtype;
   std::vector<int64_t> shape;  // as a tap shows it: [B, T, ...]
+  bool last_token;             // of a generation, the last one alone comes here
 };
 
 class SiteRecorder : public run::Recorder {
@@ -25,13 +26,15 @@ class SiteRecorder : public run::Recorder {
   explicit SiteRecorder(const run::Segment& segment) : segment_(segment) {}
   void Record(int tap, const at::Tensor& value) override {
     const at::Tensor rows = run::Cut(value, segment_);
-    seen_.push_back({tap, value.scalar_type(), rows.sizes().vec()});
+    seen_.push_back({tap, value.scalar_type(), rows.sizes().vec(), last_token_});
   }
+  void KeepLast() override { last_token_ = true; }
   const std::vector<Seen>& seen() const { return seen_; }
 
  private:
   const run::Segment& segment_;
   std::vector<Seen> seen_;
+  bool last_token_ = false;
 };
 
 /// Counts to record at: distinct primes, so that a size that happens to equal another is told apart
@@ -127,6 +130,7 @@ absl::Status HostedModel::RecordSites() {
         pad_left_);
     run::Segment segment;
     segment.input = &input;
+    segment.tokens = input.tokens();
     SiteRecorder recorder(segment);
     // The recorder needs no table: it sees taps as they come.
     const run::TapTable none(
@@ -174,6 +178,7 @@ absl::Status HostedModel::RecordSites() {
     site.site.module = paths_[site.module];
     site.site.point = output ? graph::Point::kOutput : graph::Point::kInput;
     site.site.visit = visits[seen.tap]++;
+    site.last_token = seen.last_token;
     site.pattern = output ? InForm(forms[site.module], std::move(leaf)) : [&] {
       graph::Pattern pattern;
       pattern.value = std::move(leaf);
@@ -185,8 +190,9 @@ absl::Status HostedModel::RecordSites() {
   for (const auto& [name, tensor] : network_.parameters) {
     parameters[name] = {plan::FromScalarType(tensor.scalar_type()), tensor.sizes().vec()};
   }
-  spec_ = std::make_unique<plan::ModelSpec>(std::move(modules), std::move(sites),
-                                            std::move(parameters));
+  spec_ = std::make_unique<plan::ModelSpec>(
+      std::move(modules), std::move(sites), std::move(parameters),
+      static_cast<uint64_t>(network_.cache_elements) * sizeof(float));
   taps_ = std::make_unique<run::TapTable>(*spec_, std::move(forms));
   return absl::OkStatus();
 }
@@ -194,7 +200,7 @@ absl::Status HostedModel::RecordSites() {
 absl::Status HostedModel::Run(absl::Span<run::Run* const> runs) {
   return plan::CatchTorch([&]() -> absl::Status {
     bool gradients = false;
-    for (const run::Run* run : runs) gradients |= run->plan().gradients;
+    for (const run::Run* run : runs) gradients |= run->gradients();
     if (gradients && runs.size() > 1) {
       return absl::InternalError("a run with gradients shares a pass");
     }
@@ -207,10 +213,14 @@ absl::Status HostedModel::Run(absl::Span<run::Run* const> runs) {
       if (!run->ended()) taking_part.push_back(run);
     }
     run::Pass pass(*taps_, taking_part, pad_left_);
-    if (pass.present().empty()) return absl::OkStatus();
-    passes_.fetch_add(1, std::memory_order_relaxed);
-    Call(pass, *network_.root, pass.Ids());
-    module_calls_.fetch_add(pass.module_calls(), std::memory_order_relaxed);
+    at::Tensor result;
+    if (!pass.present().empty()) {
+      passes_.fetch_add(1, std::memory_order_relaxed);
+      result = Call(pass, *network_.root, pass.Ids());
+      module_calls_.fetch_add(pass.module_calls(), std::memory_order_relaxed);
+    }
+    // From here on nothing can break for all.
+    for (run::Run* run : taking_part) run->EndPass(result);
     return absl::OkStatus();
   });
 }
@@ -219,6 +229,7 @@ at::Tensor HostedModel::Forward(const run::InvokeInput& input) const {
   const c10::InferenceMode guard;
   run::Segment segment;
   segment.input = &input;
+  segment.tokens = input.tokens();
   run::Pass pass(*taps_, {&segment}, nullptr);
   return Call(pass, *network_.root, pass.Ids());
 }
@@ -238,6 +249,7 @@ absl::StatusOr<c10::IValue> HostedModel::CallModule(int module, const at::Tensor
   std::vector<run::Segment*> segments;
   if (segment != nullptr) {
     own.input = segment->input;
+    own.tokens = segment->tokens;
     segments.push_back(&own);
   }
   run::Pass pass(*taps_, std::move(segments), nullptr);

@@ -63,8 +63,12 @@ double RowElements(const SiteSpec& site) {
 }  // namespace
 
 ModelSpec::ModelSpec(std::vector<ModuleSpec> modules, std::vector<SiteSpec> sites,
-                     absl::flat_hash_map<std::string, ParameterSpec> parameters)
-    : modules_(std::move(modules)), sites_(std::move(sites)), parameters_(std::move(parameters)) {
+                     absl::flat_hash_map<std::string, ParameterSpec> parameters,
+                     uint64_t cache_bytes)
+    : modules_(std::move(modules)),
+      sites_(std::move(sites)),
+      parameters_(std::move(parameters)),
+      cache_bytes_(cache_bytes) {
   for (size_t i = 0; i < modules_.size(); ++i) {
     module_by_path_.emplace(modules_[i].path, static_cast<int>(i));
   }

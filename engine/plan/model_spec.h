@@ -32,6 +32,8 @@ struct SiteSpec {
   int module = 0;  // among ModelSpec::modules
   graph::Pattern pattern;
   bool writable = true;
+  /// A generation computes it for the last token of each prompt alone.
+  bool last_token = false;
 };
 
 struct ParameterSpec {
@@ -43,12 +45,15 @@ struct ParameterSpec {
 /// the index of a site is its time. Const once made.
 class ModelSpec {
  public:
+  /// `cache_bytes`: what the KV cache holds for each token, in all layers.
   ModelSpec(std::vector<ModuleSpec> modules, std::vector<SiteSpec> sites,
-            absl::flat_hash_map<std::string, ParameterSpec> parameters);
+            absl::flat_hash_map<std::string, ParameterSpec> parameters, uint64_t cache_bytes = 0);
 
   const std::vector<ModuleSpec>& modules() const { return modules_; }
   const std::vector<SiteSpec>& sites() const { return sites_; }
   const absl::flat_hash_map<std::string, ParameterSpec>& parameters() const { return parameters_; }
+
+  uint64_t cache_bytes() const { return cache_bytes_; }
 
   /// What calling a module takes.
   const ModuleWork& WorkOf(int module) const { return work_[module]; }
@@ -71,6 +76,7 @@ class ModelSpec {
   absl::flat_hash_map<std::string, int> module_by_path_;
   absl::flat_hash_map<std::string, int> site_by_text_;
   int result_site_ = -1;
+  uint64_t cache_bytes_ = 0;
 };
 
 }  // namespace weft::plan

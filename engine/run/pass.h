@@ -15,21 +15,25 @@
 
 namespace weft::run {
 
+class KVCache;
 class Run;
 
-/// The token ids of one invoke, with its own pads.
+/// The token ids of one invoke that enter a pass, with its own pads.
 struct InvokeInput {
   at::Tensor ids;        // [B, T] int64
   at::Tensor mask;       // [B, T] int64, 1 at real tokens
   at::Tensor positions;  // [B, T] int64, counted over real tokens; 0 at pads before them
   bool padded = false;
-  /// `[B, 1, T, T]` bool, only where there are pads: what may be looked at.
+  /// `[B, 1, T, T]` bool, only where there are pads: what may be looked at. Of a later step
+  /// `[B, 1, 1, past + 1]`.
   at::Tensor attention_mask;
 
   /// `rows` shorter than the longest are padded on the left (or right) with `pad`. Made outside of
   /// InferenceMode.
   static InvokeInput Make(const std::vector<std::vector<int64_t>>& rows, int64_t pad,
                           bool pad_left);
+  /// One more token for each row, whose ids so far and mask are given (`[B, past]`).
+  static InvokeInput MakeNext(const at::Tensor& ids, const at::Tensor& mask);
   int64_t batch() const { return ids.size(0); }
   int64_t tokens() const { return ids.size(1); }
 };
@@ -39,11 +43,14 @@ struct Segment {
   Run* run = nullptr;
   int invoke = 0;
   const InvokeInput* input = nullptr;
-  int64_t start = 0;  // its first row in the tensors of the pass as they are now
-  int end = 0;        // the last site that it is needed for
+  int64_t start = 0;   // its first row in the tensors of the pass as they are now
+  int64_t tokens = 0;  // of each of its prompts there: 1 once only the last ones go on
+  int end = 0;         // the last site that it is needed for
   bool present = true;
+  /// Of a generation.
+  KVCache* cache = nullptr;
 
-  int64_t rows() const { return input->batch() * input->tokens(); }
+  int64_t rows() const { return input->batch() * tokens; }
 };
 
 /// What a module returns in transformers, given the one tensor that it computes here.
@@ -90,13 +97,13 @@ class Visiting {
   c10::IValue Read(const Segment& segment, bool written);
   /// The same, as something that has a gradient.
   c10::IValue ReadForGradient(const Segment& segment);
-  c10::IValue ReadAllForGradient(absl::Span<const Segment> segments);
+  c10::IValue ReadAllForGradient(absl::Span<Segment* const> segments);
   /// The same for all rows of `segments`, `[all B, longest T, ...]`, zeros at the pads.
-  c10::IValue ReadAll(absl::Span<const Segment> segments, bool written);
+  c10::IValue ReadAll(absl::Span<Segment* const> segments, bool written);
   /// Rows of one segment to write to, in the site's structure.
   c10::IValue Writable(const Segment& segment);
   /// Write back what ReadAll gave (and somebody changed).
-  void WriteAll(absl::Span<const Segment> segments, const at::Tensor& rows);
+  void WriteAll(absl::Span<Segment* const> segments, const at::Tensor& rows);
   /// The tensor within the site's structure.
   static at::Tensor LeafOf(const c10::IValue& value);
 
@@ -125,6 +132,8 @@ class Recorder {
  public:
   virtual ~Recorder() = default;
   virtual void Record(int tap, const at::Tensor& value) = 0;
+  /// From here on a generation has the last token of each prompt alone.
+  virtual void KeepLast() {}
 };
 
 /// One forward of the model over the segments of any number of runs, packed as
@@ -177,6 +186,9 @@ class Pass {
   /// narrows `hidden`. Also where cancelled and late runs are noticed. False if nobody is left.
   bool Leave(int tap, at::Tensor& hidden);
   bool done() const { return done_; }
+  /// Of generations only each prompt's last token goes on from here: what follows (the head) is
+  /// needed for choosing the next one.
+  void KeepLast(at::Tensor& hidden);
 
   void CountCall() { ++module_calls_; }
   uint64_t module_calls() const { return module_calls_; }
