@@ -501,7 +501,7 @@ class Builder {
     site.module = *std::move(path);
     if (!site.op.empty()) return NotExecuted("site.op");
     if (graph::OfAttention(site.point) || site.point == Point::kInputs) {
-      return NotExecuted("points inside attention");
+      return NotExecuted(graph::ToString(graph::Site{.point = site.point}));
     }
     const int module = model_.FindModule(site.module);
     if (module < 0) {
@@ -1129,6 +1129,7 @@ class Builder {
   }
 
   absl::Status Add(const graph::Call& call) {
+    if (call.watched) return NotExecuted("call.watched");
     const int module = model_.FindModule(call.module);
     if (module < 0) {
       return graph::StatementError(absl::StatusCode::kNotFound, program_, node_,
@@ -1502,6 +1503,12 @@ class Builder {
   }
 
   absl::Status Add(const graph::Invoke& invoke) {
+    if (std::holds_alternative<graph::Invoke::Tensors>(invoke.input)) {
+      return NotExecuted("invoke.tensors");
+    }
+    if (std::holds_alternative<graph::Invoke::Chat>(invoke.input)) {
+      return NotExecuted("invoke.chat");
+    }
     if (inputs_[node_] >= static_cast<int>(given_rows_.size())) {
       return absl::InternalError("fewer row counts than invokes");
     }
