@@ -1709,6 +1709,7 @@ class Builder {
     carried_ = initial;
     yielded_ = initial;
     if (selection->Has(0)) status = BuildInside();
+    if (!selection->Has(0) && region < 0) NameSaves(node);
     if (status.ok()) status = SetCarries(carries, initial);
     if (status.ok() && region >= 0) {
       stage_ = later;
@@ -1723,6 +1724,14 @@ class Builder {
     stage_ = first;
     results_[node] = std::move(carries);
     return status;
+  }
+
+  /// Of steps that never come what is saved there is missing, and has a name all the same.
+  void NameSaves(NodeId region) {
+    for (node_ = region + 1; node_ < ends_[region]; ++node_) {
+      if (const auto* save = std::get_if<graph::Save>(&At().kind)) SaveOf(save->name);
+    }
+    node_ = region;
   }
 
   absl::Status SetCarries(const std::vector<Slot>& carries, const std::vector<Slot>& initial) {
