@@ -146,7 +146,7 @@ struct RunOptions {
   absl::Time deadline = absl::InfiniteFuture();
   int priority = 0;        // higher ones are in an earlier pass; equal ones in order of arrival
   bool exclusive = false;  // a pass of its own
-  uint64_t seed = 0;
+  uint64_t seed = 0;       // of the program's random operators: equal ones give equal numbers
   Access access;
   /// Called by Submit with the plan's estimate (tokens, result_bytes, peak_bytes) before anything
   /// is queued: an error refuses the run. Empty: every run is taken.

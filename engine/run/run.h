@@ -58,6 +58,9 @@ class Run {
       absl::Time deadline, bool pad_left);
 
   const plan::Plan& plan() const { return plan_; }
+  /// What random operators draw from, together with the step and their statement: equal seeds give
+  /// equal numbers, whoever else is in the pass. Before the first pass.
+  void set_seed(uint64_t seed) { seed_ = seed; }
   /// One per invoke that has rows of its own, in written order.
   std::vector<Segment>& segments() { return segments_; }
   /// Where it listens.
@@ -123,6 +126,7 @@ class Run {
   const RunLimits limits_;
   const absl::Time deadline_;
   const bool pad_left_;
+  uint64_t seed_ = 0;
 
   MemoryAccount memory_;
   std::vector<Segment> segments_;

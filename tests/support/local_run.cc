@@ -144,6 +144,7 @@ absl::StatusOr<std::unique_ptr<LocalModel::Prepared>> LocalModel::Prepare(
       std::make_unique<run::Run>(prepared->plan, prepared->program, spec(), *hosted_,
                                  InputsOf(prepared->program, hosted_->pad_left()), options.run,
                                  absl::InfiniteFuture(), hosted_->pad_left());
+  prepared->run->set_seed(options.seed);
   return prepared;
 }
 
@@ -190,6 +191,7 @@ LocalResult LocalModel::RunPlanned(const plan::Plan& plan, const graph::Program&
                                    const LocalOptions& options) {
   run::Run run(plan, program, spec(), *hosted_, InputsOf(program, hosted_->pad_left()), options.run,
                absl::InfiniteFuture(), hosted_->pad_left());
+  run.set_seed(options.seed);
   run::Run* const runs[] = {&run};
   const absl::Status pass = hosted_->Run(runs);
   LocalResult result = ResultOf(run);
