@@ -313,6 +313,12 @@ Tensor IndexSelect(const Tensor& self, int64_t dim, const Tensor& index) {
   return at::empty(shape, self.options());
 }
 
+// What the values of a program may ask of one another.
+
+c10::List<int64_t> Sizes(const Tensor& self) { return c10::List<int64_t>(self.sizes()); }
+int64_t Numel(const Tensor& self) { return self.numel(); }
+int64_t Dim(const Tensor& self) { return self.dim(); }
+
 }  // namespace
 
 void RegisterMetaKernels() {
@@ -367,6 +373,9 @@ void RegisterMetaKernels() {
     registrar->Add("roll", "", &Roll);
     registrar->Add("take", "", &Take);
     registrar->Add("index_select", "", &IndexSelect);
+    registrar->Define("size(Tensor self) -> int[]", &Sizes);
+    registrar->Define("numel(Tensor self) -> int", &Numel);
+    registrar->Define("dim(Tensor self) -> int", &Dim);
     RegisterMatrixKernels(*registrar);
     RegisterCountingKernels(*registrar);
     return registrar;

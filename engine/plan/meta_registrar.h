@@ -3,6 +3,7 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/library.h>
 
+#include <optional>
 #include <string>
 
 namespace weft::plan {
@@ -10,6 +11,12 @@ namespace weft::plan {
 /// Registers kernels for what has none.
 class Registrar {
  public:
+  /// An operator that torch has in Python alone.
+  template <typename Kernel>
+  void Define(const char* schema, Kernel kernel) {
+    own_.def(schema, torch::CppFunction(kernel));
+  }
+
   template <typename Kernel>
   void Add(const char* name, const char* overload, Kernel kernel) {
     const auto handle = c10::Dispatcher::singleton().findSchemaOrThrow(
@@ -21,6 +28,7 @@ class Registrar {
   }
 
  private:
+  torch::Library own_{torch::Library::FRAGMENT, "aten", std::nullopt, __FILE__, __LINE__};
   torch::Library library_{torch::Library::IMPL, "aten", c10::DispatchKey::Meta, __FILE__, __LINE__};
 };
 

@@ -368,6 +368,9 @@ absl::Span<const RowGroup> OperatorRows() {
         .check = CheckClasses,
         .indices = {{.index = "self", .source = "num_classes"}}}},
 
+      // Shapes, as numbers.
+      {"size size.int numel dim", {.dtypes = kAny, .cost = 0}},
+
       // Factories.
       {"zeros ones full eye eye.m linspace logspace scalar_tensor fft_fftfreq fft_rfftfreq "
        "zeros_like ones_like full_like new_zeros new_ones new_full",

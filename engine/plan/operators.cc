@@ -14,6 +14,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "engine/plan/index_check.h"
@@ -93,6 +94,27 @@ std::unique_ptr<OperatorRow> MakeRow(const std::string& qualified, const RowTrai
 
 std::string OperatorRow::qualified() const {
   return overload.empty() ? name : absl::StrCat(name, ".", overload);
+}
+
+std::string ProgramSchema(const OperatorRow& row) {
+  std::vector<std::string> arguments;
+  bool named = false;
+  for (size_t i = 0; i < row.schema().arguments().size(); ++i) {
+    const c10::Argument& argument = row.schema().arguments()[i];
+    if ((row.refused_arguments >> i & 1) != 0) continue;
+    if (argument.kwarg_only() && !std::exchange(named, true)) arguments.push_back("*");
+    std::string text = c10::str(argument);
+    // How torch writes int64 as a default.
+    if (absl::EndsWith(text, " dtype=4")) text.replace(text.size() - 1, 1, "int64");
+    arguments.push_back(std::move(text));
+  }
+  std::vector<std::string> results;
+  for (const c10::Argument& result : row.schema().returns()) results.push_back(c10::str(result));
+  std::string text = absl::StrCat(row.qualified(), "(", absl::StrJoin(arguments, ", "), ") -> ");
+  absl::StrAppend(&text, results.size() == 1
+                             ? results[0]
+                             : absl::StrCat("(", absl::StrJoin(results, ", "), ")"));
+  return absl::StrReplaceAll(text, {{"SymInt", "int"}});
 }
 
 struct OperatorTable::Index {

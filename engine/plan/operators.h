@@ -112,6 +112,10 @@ struct OperatorRow {
   std::string qualified() const;
 };
 
+/// The overload's schema as programs may use it: without the arguments that they may not give.
+/// `aten::rand.generator(int[] size, *, ScalarType? dtype=None) -> Tensor`
+std::string ProgramSchema(const OperatorRow& row);
+
 /// The positive list, made at first use. Const and thread-safe afterwards.
 class OperatorTable {
  public:
