@@ -160,7 +160,7 @@ struct RunOptions {
   /// Equal to the bit, whoever else is there: a pass of its own as well, so that kernels see the
   /// same rows each time.
   bool exact = false;
-  uint64_t seed = 0;
+  uint64_t seed = 0;  // of the program's random operators: equal ones give equal numbers
   Access access;
   /// Called by Submit with the plan's estimate (tokens, result_bytes, peak_bytes) before anything
   /// is queued: an error refuses the run. Empty: every run is taken.

@@ -99,6 +99,7 @@ HostedJob::HostedJob(std::string id, ModelHost& host, graph::Program program, pl
       queued_at_(absl::Now()),
       host_(&host),
       sink_(std::move(sink)) {
+  run_.set_seed(options.seed);
   cost_.tokens = planned_.check->rows;
   cost_.peak_bytes = planned_.check->peak_bytes;
 }

@@ -89,6 +89,9 @@ class Run {
       absl::Time deadline, const TokenOptions& tokens);
 
   const plan::Plan& plan() const { return plan_; }
+  /// What random operators draw from, together with the step and their statement: equal seeds give
+  /// equal numbers, whoever else is in the pass. Before the first pass.
+  void set_seed(uint64_t seed) { seed_ = seed; }
   /// Of this pass: one per invoke that has rows of its own, in written order.
   std::vector<Segment>& segments() { return segments_; }
   /// Where it listens in this pass.
@@ -191,6 +194,7 @@ class Run {
   const RunLimits limits_;
   const absl::Time deadline_;
   const TokenOptions tokens_;
+  uint64_t seed_ = 0;
 
   MemoryAccount memory_;
 

@@ -145,6 +145,7 @@ absl::StatusOr<std::unique_ptr<LocalModel::Prepared>> LocalModel::Prepare(
       std::make_unique<run::Run>(prepared->plan, prepared->program, spec(), *hosted_,
                                  InputsOf(prepared->program, hosted_->pad_left()), options.run,
                                  absl::InfiniteFuture(), Tokens());
+  prepared->run->set_seed(options.seed);
   return prepared;
 }
 
@@ -216,6 +217,7 @@ LocalResult LocalModel::RunPlanned(const plan::Plan& plan, const graph::Program&
                                    const LocalOptions& options) {
   run::Run run(plan, program, spec(), *hosted_, InputsOf(program, hosted_->pad_left()), options.run,
                absl::InfiniteFuture(), Tokens());
+  run.set_seed(options.seed);
   const absl::Status pass = RunPasses({&run});
   LocalResult result = ResultOf(run);
   if (!pass.ok()) result.status = pass;

@@ -36,6 +36,7 @@ struct LocalResult {
 struct LocalOptions {
   plan::PlanLimits plan;
   run::RunLimits run;
+  uint64_t seed = 0;
 };
 
 /// A Hub folder hosted in this process, in which programs in the text form run without an engine, a

@@ -184,7 +184,7 @@ struct RunSettings {
   absl::Duration deadline = absl::InfiniteDuration();
   /// A pass of its own, without other users' rows.
   bool exclusive = false;
-  /// Of the program's random operators.
+  /// Of the program's random operators: the same program with the same seed draws the same numbers.
   uint64_t seed = 0;
   Cancellation cancellation;
 };

@@ -123,7 +123,7 @@ struct TraceOptions {
   absl::Duration deadline = absl::InfiniteDuration();
   /// A pass of its own, without other users' rows.
   bool exclusive = false;
-  /// Of the program's random operators.
+  /// Of the program's random operators: the same program with the same seed draws the same numbers.
   uint64_t seed = 0;
   /// Lets another thread, or on_event, end the run.
   Cancellation cancellation;
