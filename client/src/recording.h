@@ -225,6 +225,10 @@ class Recording {
   graph::NodeId Append(graph::Node node, Location where, Note note);
   Var Poison() const { return Var(serial_, graph::kNoNode); }
 
+  /// The steps, branch or sweep around a node, or itself.
+  graph::NodeId ScopeOf(graph::NodeId node) const;
+  /// False, after Fail, if a value of `node` cannot get a new version here.
+  bool CheckChange(graph::NodeId node, const std::string& statement, Location where);
   /// What is written to a copy of a part goes to that part too.
   void WriteBack(graph::NodeId changed, Location where);
   void AssignTo(graph::NodeId target, graph::NodeId value, bool number, Location where);

@@ -221,9 +221,14 @@ void Recording::BeginSteps(const StepSelection& selection, Location where) {
     return Fail(statement, "`steps` stand inside other `steps`", where,
                 "write them one after the other; both see the steps that they select");
   }
-  if (Find(Region::kBackward) != nullptr) {
-    return Fail(statement, "`steps` stand inside of `backward`", where,
-                "go backwards inside steps");
+  if (frames_.back().region != Region::kInvoke) {
+    return Fail(statement, "`steps` stand in an invoke, not inside of an If or of `backward`",
+                where, "write the If inside the steps");
+  }
+  const auto& trace = std::get<graph::Trace>(program_.at(frames_.front().node).kind);
+  if (!trace.generate) {
+    return Fail(statement, "`steps` stand in a generation: this trace runs the model once", where,
+                "record it with Generate");
   }
   graph::Steps steps;
   if (const auto* list = std::get_if<std::vector<int64_t>>(&selection.value())) {
@@ -252,6 +257,14 @@ void Recording::BeginBackward(const Var& loss, const Operand* gradient, Location
   if (!failed_ && Find(Region::kBackward) != nullptr) {
     return Fail(statement, "a backward stands inside another", where,
                 "write them one after the other");
+  }
+  if (!failed_ && Find(Region::kSteps) != nullptr) {
+    return Fail(statement, "a generation keeps nothing to go backwards through", where,
+                "go backwards in a trace of its own, over the tokens that were generated");
+  }
+  if (!failed_ && Find(Region::kBranch) != nullptr) {
+    return Fail(statement, "a backward stands inside of an If", where,
+                "write it after the If, from a loss that is the value of the If");
   }
   graph::Backward backward;
   backward.loss = Use(loss, statement, where);

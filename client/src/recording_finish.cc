@@ -51,10 +51,17 @@ void Recording::Arrange() {
     graph::ForEachUse(node, [&](NodeId used) { ++uses[used]; });
   }
   std::vector<bool> dropped(nodes.size() + 1, false);
+  std::vector<bool> has_result(nodes.size() + 1, false);  // of a region: one is kept
   for (auto id = order.rbegin(); id != order.rend(); ++id) {
-    if (!notes_[*id - 1].droppable || uses[*id] > 0) continue;
-    dropped[*id] = true;
-    graph::ForEachUse(std::as_const(nodes[*id - 1]), [&](NodeId used) { --uses[used]; });
+    // Results are counted from the first, so that one stays where a later one does.
+    const auto* result = std::get_if<graph::RegionResult>(&nodes[*id - 1].kind);
+    const bool needed = result != nullptr && has_result[result->region];
+    if (notes_[*id - 1].droppable && uses[*id] == 0 && !needed) {
+      dropped[*id] = true;
+      graph::ForEachUse(std::as_const(nodes[*id - 1]), [&](NodeId used) { --uses[used]; });
+    } else if (result != nullptr) {
+      has_result[result->region] = true;
+    }
   }
 
   std::vector<NodeId> renumbered(nodes.size() + 1, kNoNode);

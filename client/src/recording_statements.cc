@@ -118,6 +118,7 @@ Var Recording::Op(const std::string& name, const std::vector<Arg>& args, const N
     changed = std::get_if<graph::NodeRef>(&op.arguments[0].value);
   }
   const NodeId first = changed == nullptr ? kNoNode : changed->id;
+  if (first != kNoNode && !CheckChange(first, name, where)) return Poison();
   const Var result = AddValue(std::move(op), where);
   if (first != kNoNode) WriteBack(first, where);
   return result;
@@ -236,6 +237,9 @@ void Recording::AssignTo(NodeId target, NodeId value, bool number, Location wher
       if (next == nullptr || !std::all_of(next->terms.begin(), next->terms.end(), IsItem)) break;
     } while (base_is_temporary);
   }
+  const bool writes =
+      base_is_temporary && std::holds_alternative<graph::Read>(program_.at(base).kind);
+  if (!writes && !CheckChange(base, "assignment", where)) return;
   if (const auto* gradient = std::get_if<graph::GradRead>(&program_.at(base).kind);
       gradient != nullptr && base_is_temporary) {
     const NodeId changed = gradient->value;
@@ -249,8 +253,7 @@ void Recording::AssignTo(NodeId target, NodeId value, bool number, Location wher
     Add(graph::GradWrite{changed, base}, where);
     return;
   }
-  const auto* read = std::get_if<graph::Read>(&program_.at(base).kind);
-  if (read == nullptr || !base_is_temporary) {
+  if (!writes) {
     Add(graph::Assign{base, std::move(terms), value}, where);
     WriteBack(base, where);
     return;
@@ -258,8 +261,29 @@ void Recording::AssignTo(NodeId target, NodeId value, bool number, Location wher
   notes_[base - 1].droppable = true;
   // A whole site takes a value of its own shape; a number fills it.
   if (terms.empty() && number) terms.emplace_back(graph::Ellipsis{});
-  const graph::Site site = read->site;
+  const graph::Site site = std::get<graph::Read>(program_.at(base).kind).site;
   Add(graph::Write{site, std::move(terms), value}, where);
+}
+
+NodeId Recording::ScopeOf(NodeId node) const {
+  for (; node != kNoNode; node = program_.at(node).parent) {
+    const auto& kind = program_.at(node).kind;
+    if (std::holds_alternative<graph::Steps>(kind) || std::holds_alternative<graph::Branch>(kind) ||
+        std::holds_alternative<graph::Sweep>(kind)) {
+      return node;
+    }
+  }
+  return kNoNode;
+}
+
+bool Recording::CheckChange(NodeId node, const std::string& statement, Location where) {
+  const NodeId scope = ScopeOf(frames_.back().node);
+  if (failed_ || scope == kNoNode || ScopeOf(node) == scope) return !failed_;
+  Fail(statement, "a value from outside of `steps`, an If or a sweep is not changed inside of it",
+       where,
+       "write to its site (`module.output() = x`), use an operator that gives a new value, or keep "
+       "it in a weft::Carry");
+  return false;
 }
 
 void Recording::WriteBack(NodeId changed, Location where) {
@@ -360,6 +384,11 @@ std::shared_ptr<SaveState> Recording::Cache(const std::vector<ModuleName>& modul
   bool good = false;
   std::shared_ptr<SaveState> state = AddSave(options.name, statement, where, &good);
   if (!good || !Open(statement, where)) return state;
+  if (Find(Region::kBranch) != nullptr || Find(Region::kBackward) != nullptr) {
+    Fail(statement, "a cache stands inside of an If or of `backward`", where,
+         "write it before, or save what is needed inside");
+    return state;
+  }
   // It has an entry for each visit, whatever the steps.
   state->one_step = false;
   graph::Cache cache;

@@ -71,6 +71,12 @@ std::string ResultCollector::NameOf(const event::Result& result) const {
   return name;
 }
 
+bool ResultCollector::IsList(const std::string& name) const {
+  const auto found = shapes_.find(name);
+  return found != shapes_.end() &&
+         (found->second.points || found->second.steps || found->second.cache);
+}
+
 void ResultCollector::Take(const RunEvent& event) {
   if (const auto* accepted = std::get_if<event::Accepted>(&event)) {
     result_.job_id = accepted->job_id;

@@ -23,6 +23,8 @@ class ResultCollector {
   std::string NameOf(const event::Result& result) const;
   /// What came; of a run that is `complete` the lists are filled up. To be called once.
   RunResult Finish(bool complete);
+  /// Whether a name stands for a list of values.
+  bool IsList(const std::string& name) const;
 
  private:
   /// What a name's values are, from where in the program it is saved.

@@ -18,9 +18,9 @@ namespace weft {
 
 struct CacheOptions {
   /// The values are called this in the program and in RunResult; empty: `cache0`, `cache1`...
-  std::string name;
+  std::string name = {};
   /// Convert floating-point tensors to it before they are sent.
-  std::optional<DType> dtype;
+  std::optional<DType> dtype = {};
   /// What modules were called with as well.
   bool include_inputs = false;
 };

@@ -18,10 +18,10 @@ struct ChatMessage {
   std::string content;
 };
 
-/// A conversation, put into the model's chat template by the server: `Chat({{"user", "Hello"}})`.
+/// A conversation, put into the model's chat template by the server: `Chat{{"user", "Hello"}}`.
 struct Chat {
-  Chat(std::vector<ChatMessage> messages, bool add_generation_prompt = true)  // NOLINT
-      : messages(std::move(messages)), add_generation_prompt(add_generation_prompt) {}
+  Chat(std::initializer_list<ChatMessage> messages) : messages(messages) {}
+  explicit Chat(std::vector<ChatMessage> messages) : messages(std::move(messages)) {}
 
   std::vector<ChatMessage> messages;
   /// End with what makes the model answer.
@@ -29,11 +29,11 @@ struct Chat {
 };
 
 /// Tensors by the names of the arguments that the trace's root takes; an empty name is the next
-/// argument by position: `Inputs({{"", hidden}, {"mask", mask}})`. A value of an earlier trace of a
+/// argument by position: `Inputs{{"", hidden}, {"mask", mask}}`. A value of an earlier trace of a
 /// session may stand for a tensor.
 struct Inputs {
-  Inputs(std::vector<std::pair<std::string, Arg>> tensors)
-      : tensors(std::move(tensors)) {}  // NOLINT
+  Inputs(std::initializer_list<std::pair<std::string, Arg>> tensors) : tensors(tensors) {}
+  explicit Inputs(std::vector<std::pair<std::string, Arg>> tensors) : tensors(std::move(tensors)) {}
 
   std::vector<std::pair<std::string, Arg>> tensors;
 };

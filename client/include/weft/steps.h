@@ -92,7 +92,7 @@ class IfStatement {
 /// Choose on the server: of the statements of `then`, and of those of the Else after it, one side
 /// runs. Both lambdas are recorded here. `condition` is a value of one element.
 ///
-///   weft::If(h.norm() > 10.0, [&] { h *= 0.5; }).Else([&] { trace.stop(); });
+///   weft::If(h.norm() > 10.0, [&] { site.output() = h * 0.5; }).Else([&] { trace.stop(); });
 IfStatement If(const Operand& condition, absl::FunctionRef<void()> then);
 
 namespace internal {

@@ -35,9 +35,9 @@ struct GenerateOptions {
   double min_p = 0;
   double repetition_penalty = 0;
   /// Tokens that end a row; empty: the model's own.
-  std::vector<int64_t> eos_token_ids;
+  std::vector<int64_t> eos_token_ids = {};
   /// Texts that end a row.
-  std::vector<std::string> stop_strings;
+  std::vector<std::string> stop_strings = {};
 };
 
 /// A module, or its path.

@@ -91,9 +91,9 @@ class TokenSelection {
 
 struct SaveOptions {
   /// The value is called this in the program and in RunResult; empty: by its place among the saves.
-  std::string name;
+  std::string name = {};
   /// Convert floating-point tensors to it before they are sent.
-  std::optional<DType> dtype;
+  std::optional<DType> dtype = {};
 };
 
 /// Dimensions or sizes: one, or a list in braces.
