@@ -39,6 +39,11 @@ std::vector<ErrorDetails> Convert(const std::vector<graph::Error>& errors) {
   return details;
 }
 
+std::optional<event::CacheEntry> Convert(const std::optional<CacheEntry>& entry) {
+  if (!entry) return std::nullopt;
+  return event::CacheEntry{entry->module, internal::PointName(entry->point), entry->visit};
+}
+
 /// Hands the engine's events, which come on its threads, to the thread that waits for the run.
 class Mailbox {
  public:
@@ -183,7 +188,8 @@ class LocalBackend final : public Backend {
                      [&](Result& result) {
                        absl::StatusOr<Value> value = internal::FromGraph(result.value);
                        if (value.ok()) {
-                         on_event(event::Result{result.name, *std::move(value)});
+                         on_event(event::Result{result.name, *std::move(value), result.step,
+                                                result.point, Convert(result.entry)});
                        } else {
                          on_event(event::Missing{result.name, value.status()});
                        }

@@ -12,16 +12,10 @@ namespace {
 using internal::AsVar;
 using internal::Recording;
 
-Var Make(graph::Structure::Kind kind, const std::vector<std::pair<std::string, Var>>& items,
+Var Make(graph::Structure::Kind kind, const std::vector<Arg>& items, const NamedArgs& entries,
          Location where) {
   Recording* recording = Recording::Current();
-  return recording == nullptr ? Var() : recording->Structure(kind, items, where);
-}
-
-std::vector<std::pair<std::string, Var>> Unnamed(const std::vector<Var>& items) {
-  std::vector<std::pair<std::string, Var>> unnamed;
-  for (const Var& item : items) unnamed.emplace_back("", item);
-  return unnamed;
+  return recording == nullptr ? Var() : recording->Structure(kind, items, entries, where);
 }
 
 }  // namespace
@@ -34,16 +28,25 @@ Var op(const std::string& name, const std::vector<Arg>& args, const NamedArgs& n
 
 Var constant(const Tensor& value, Location where) { return AsVar(Operand(value, where)); }
 
-Var make_list(const std::vector<Var>& items, Location where) {
-  return Make(graph::Structure::Kind::kList, Unnamed(items), where);
+Var make_list(const std::vector<Arg>& items, Location where) {
+  return Make(graph::Structure::Kind::kList, items, {}, where);
 }
 
-Var make_tuple(const std::vector<Var>& items, Location where) {
-  return Make(graph::Structure::Kind::kTuple, Unnamed(items), where);
+Var make_tuple(const std::vector<Arg>& items, Location where) {
+  return Make(graph::Structure::Kind::kTuple, items, {}, where);
 }
 
-Var make_dict(const std::vector<std::pair<std::string, Var>>& entries, Location where) {
-  return Make(graph::Structure::Kind::kDict, entries, where);
+Var make_dict(const NamedArgs& entries, Location where) {
+  return Make(graph::Structure::Kind::kDict, {}, entries, where);
+}
+
+Saved<Value> save(const Arg& value, const SaveOptions& options, Location where) {
+  if (const auto* list = std::get_if<Arg::List>(&value.value())) {
+    return make_list(*list, where).save(options, where);
+  }
+  Recording* recording = Recording::Current();
+  if (recording == nullptr) return Var().save(options, where);
+  return recording->ArgValue(value, where).save(options, where);
 }
 
 void Log(const Var& value, const std::string& label, Location where) {

@@ -162,6 +162,18 @@ absl::Status EncodeValue(const graph::HostValue& value, uint32_t first_tensor, v
   return ValueEncoder(first_tensor, tensors).Encode(value, 0, message);
 }
 
+void EncodeResultPlace(const Result& result, v1::Result* message) {
+  message->set_name(result.name);
+  if (result.step) message->set_step(*result.step);
+  if (result.point) message->set_point(*result.point);
+  if (result.entry) {
+    v1::CacheEntry* entry = message->mutable_entry();
+    entry->set_module(result.entry->module);
+    entry->set_point(static_cast<v1::Site::Point>(result.entry->point));
+    entry->set_visit(result.entry->visit);
+  }
+}
+
 absl::Status EncodeShape(const graph::Pattern& pattern, v1::Value* message) {
   return EncodeShapeAt(pattern, 0, message);
 }

@@ -5,8 +5,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "absl/strings/str_replace.h"
-#include "tests/client/fake_backend.h"
+#include "tests/client/recorder_fixture.h"
 
 namespace weft::client_test {
 namespace {
@@ -14,31 +13,6 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-class RecorderTest : public ::testing::Test {
- protected:
-  RecorderTest()
-      : backend_(std::make_shared<FakeBackend>()),
-        model_(Client(backend_).OpenLanguageModel("toy").value()) {}
-
-  /// The recorded program's text, or the error's.
-  std::string Text(absl::FunctionRef<void()> body) { return Text(model_.Record("hi", body)); }
-  std::string Text(const absl::StatusOr<Program>& program) {
-    return program.ok() ? program->text() : "ERROR " + std::string(program.status().message());
-  }
-  /// `text`, a whole program of the text form, as the printer prints it.
-  static std::string Printed(const std::string& text) {
-    absl::StatusOr<Program> program = Program::Parse(text);
-    return program.ok() ? program->text() : "ERROR " + std::string(program.status().message());
-  }
-  /// The same for the statements of one invoke.
-  static std::string PrintedInvoke(const std::string& statements) {
-    return Printed("invoke \"hi\" {\n" + statements + "\n}\n");
-  }
-
-  std::shared_ptr<FakeBackend> backend_;
-  LanguageModel model_;
-};
 
 TEST_F(RecorderTest, RecordsReadsAndSaves) {
   EXPECT_EQ(Text([&] {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -138,11 +139,24 @@ struct Receiving {
   uint64_t bytes = 0;
   uint64_t of = 0;
 };
+/// One visit of one module in a cache.
+struct CacheEntry {
+  std::string module;
+  std::string point;   // `output`, `inputs`
+  uint32_t visit = 0;  // over all steps
+  /// `h.0.output`, and of later visits `h.0@1.output`.
+  std::string ToString() const;
+};
+/// A saved value. A save inside `steps` or a sweep gives one for each step and point, each as soon
+/// as it is there, and a cache one for each visit of a module.
 struct Result {
   std::string name;
   Value value;
+  std::optional<uint32_t> step = std::nullopt;
+  std::optional<uint32_t> point = std::nullopt;
+  std::optional<CacheEntry> entry = std::nullopt;
 };
-/// A save without a value, and why.
+/// A save without a value, or without some items of its list, and why.
 struct Missing {
   std::string name;
   absl::Status reason;

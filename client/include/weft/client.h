@@ -7,10 +7,17 @@
 
 #include "absl/status/statusor.h"
 #include "weft/backend.h"
+#include "weft/cache.h"
+#include "weft/input.h"
 #include "weft/model.h"
 #include "weft/ops.h"
+#include "weft/run.h"
 #include "weft/saved.h"
+#include "weft/session.h"
+#include "weft/steps.h"
+#include "weft/sweep.h"
 #include "weft/tensor.h"
+#include "weft/tracer.h"
 #include "weft/value.h"
 #include "weft/var.h"
 

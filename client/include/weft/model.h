@@ -2,31 +2,28 @@
 
 #include <concepts>
 #include <cstdint>
-#include <functional>
-#include <initializer_list>
 #include <iosfwd>
-#include <map>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
 #include "weft/backend.h"
+#include "weft/input.h"
 #include "weft/location.h"
 #include "weft/ops.h"
 #include "weft/program.h"
+#include "weft/run.h"
+#include "weft/session.h"
+#include "weft/tracer.h"
 #include "weft/var.h"
 
 namespace weft {
 namespace internal {
 struct ModelState;
-struct Recorded;
+struct ModuleRef;
 }  // namespace internal
 
 /// A module of a model, by its path in transformers' tree: `model["transformer.h"][1]["mlp"]`.
@@ -39,6 +36,8 @@ class Module {
   Module operator[](const char* name) const;
   /// A child of a list of modules; negative indices count from the end.
   Module operator[](std::integral auto index) const { return Item(static_cast<int64_t>(index)); }
+  /// The child that a sweep fills in: its parameter's whole numbers or names.
+  Module operator[](const Param& parameter) const;
   /// The module in its `visit`th passage within a step, from 0, where a model passes it repeatedly.
   Module visit(uint32_t visit) const;
 
@@ -56,6 +55,15 @@ class Module {
   /// scope `weights`.
   Var param(const std::string& name, Location where = Location::current()) const;
 
+  /// Call this module alone with `input`, tensors, and record what happens in it; see
+  /// LanguageModel::Trace.
+  absl::StatusOr<RunResult> Trace(const Input& input, absl::FunctionRef<void()> body,
+                                  const TraceOptions& options = {},
+                                  Location where = Location::current()) const;
+  absl::StatusOr<RunResult> Trace(const Input& input, absl::FunctionRef<void(Tracer&)> body,
+                                  const TraceOptions& options = {},
+                                  Location where = Location::current()) const;
+
   /// Number of its child modules: `model["transformer.h"].size()` is the number of layers.
   int64_t size() const;
   /// `transformer.h.1.mlp`; empty for the model itself.
@@ -64,94 +72,21 @@ class Module {
   std::string tree() const;
   friend std::ostream& operator<<(std::ostream& out, const Module& module);
 
+  /// For this library's own use.
+  const std::shared_ptr<const internal::ModelState>& model() const { return model_; }
+
  protected:
   Module(std::shared_ptr<const internal::ModelState> model, std::string path)
       : model_(std::move(model)), path_(std::move(path)) {}
   Module Child(const std::string& name) const;
   Module Item(int64_t index) const;
+  internal::ModuleRef Ref() const;
 
   std::shared_ptr<const internal::ModelState> model_;
   std::string path_;
   uint32_t visit_ = 0;
-};
-
-/// The input of an invoke: a prompt, several prompts (padded by the server), or rows of token ids.
-class Input {
- public:
-  using Texts = std::vector<std::string>;
-  using Rows = std::vector<std::vector<int64_t>>;
-
-  Input(const char* prompt) : value_(Texts{prompt}) {}             // NOLINT: inputs are
-  Input(std::string prompt) : value_(Texts{std::move(prompt)}) {}  // NOLINT: written as
-  Input(Texts prompts) : value_(std::move(prompts)) {}             // NOLINT: they are
-  Input(std::initializer_list<std::string_view> prompts)           // NOLINT
-      : value_(Texts(prompts.begin(), prompts.end())) {}
-  Input(std::initializer_list<int64_t> ids) : value_(Rows{ids}) {}                 // NOLINT
-  Input(std::vector<int64_t> ids) : value_(Rows{std::move(ids)}) {}                // NOLINT
-  Input(std::initializer_list<std::vector<int64_t>> rows) : value_(Rows(rows)) {}  // NOLINT
-  Input(Rows rows) : value_(std::move(rows)) {}                                    // NOLINT
-
-  const std::variant<Texts, Rows>& value() const { return value_; }
-
- private:
-  std::variant<Texts, Rows> value_;
-};
-
-/// Records a trace of several invokes: all in one forward pass, each seeing its own rows. Not
-/// thread-safe: for the thread that records.
-class Tracer {
- public:
-  Tracer(const Tracer&) = delete;
-  Tracer& operator=(const Tracer&) = delete;
-
-  /// Statements recorded by `body` see the rows of `input`. A value of an earlier invoke may be
-  /// used in a later one.
-  void Invoke(const Input& input, absl::FunctionRef<void()> body,
-              Location where = Location::current());
-  /// Statements that see all rows of the trace's other invokes, padded to the longest.
-  void InvokeAll(absl::FunctionRef<void()> body, Location where = Location::current());
-
- private:
-  friend class LanguageModel;
-  explicit Tracer(internal::Recording* recording) : recording_(recording) {}
-  internal::Recording* recording_;
-};
-
-/// How to run a trace: RunSettings, and whom to tell.
-struct TraceOptions {
-  /// The run ends with kDeadlineExceeded after this time.
-  absl::Duration deadline = absl::InfiniteDuration();
-  /// A pass of its own, without other users' rows.
-  bool exclusive = false;
-  /// Of the program's random operators: the same program with the same seed draws the same numbers.
-  uint64_t seed = 0;
-  /// Lets another thread, or on_event, end the run.
-  Cancellation cancellation;
-  /// Called on the tracing thread as events come: queue position, log lines, results.
-  std::function<void(const RunEvent&)> on_event;
-
-  RunSettings settings() const { return {deadline, exclusive, seed, cancellation}; }
-};
-
-/// How a run went. Saves are in the Saved<T> handles too. A plain value, as all structs here are:
-/// read it from any thread, change it from one.
-struct RunResult {
-  struct LogEntry {
-    std::string label, text;
-  };
-
-  std::map<std::string, Value> saves;
-  /// Saves without a value, and why.
-  std::map<std::string, absl::Status> missing;
-  std::vector<LogEntry> log;
-  std::vector<ErrorDetails> warnings;
-  RunCost cost;
-  std::string job_id;
-  /// Of the model that ran.
-  std::string fingerprint;
-
-  /// A save by name: kNotFound, or why it has no value.
-  absl::StatusOr<Value> Get(const std::string& name) const;
+  /// Components of the path that a sweep fills in; they are `$` in it.
+  std::vector<std::pair<uint32_t, Param>> parameters_;
 };
 
 /// A hosted language model. Copies are one model. Thread-safe; a trace is recorded by its thread.
@@ -170,6 +105,9 @@ class LanguageModel : public Module {
   absl::StatusOr<RunResult> Trace(const Input& input, absl::FunctionRef<void()> body,
                                   const TraceOptions& options = {},
                                   Location where = Location::current()) const;
+  absl::StatusOr<RunResult> Trace(const Input& input, absl::FunctionRef<void(Tracer&)> body,
+                                  const TraceOptions& options = {},
+                                  Location where = Location::current()) const;
   /// The same with several invokes:
   ///
   ///   model.Trace([&](weft::Tracer& trace) {
@@ -180,11 +118,36 @@ class LanguageModel : public Module {
                                   const TraceOptions& options = {},
                                   Location where = Location::current()) const;
 
+  /// Generate tokens, and record what happens meanwhile: see Tracer::steps. `result()` are then the
+  /// ids, [batch, prompt and new tokens].
+  absl::StatusOr<RunResult> Generate(const Input& input, const GenerateOptions& generate,
+                                     absl::FunctionRef<void()> body,
+                                     const TraceOptions& options = {},
+                                     Location where = Location::current()) const;
+  absl::StatusOr<RunResult> Generate(const Input& input, const GenerateOptions& generate,
+                                     absl::FunctionRef<void(Tracer&)> body,
+                                     const TraceOptions& options = {},
+                                     Location where = Location::current()) const;
+  /// The same with several invokes.
+  absl::StatusOr<RunResult> Generate(const GenerateOptions& generate,
+                                     absl::FunctionRef<void(Tracer&)> body,
+                                     const TraceOptions& options = {},
+                                     Location where = Location::current()) const;
+
+  /// Several traces, in one job: see weft::Session.
+  absl::StatusOr<RunResult> Session(absl::FunctionRef<void(weft::Session&)> body,
+                                    const TraceOptions& options = {},
+                                    Location where = Location::current()) const;
+
   /// Record as Trace does, and check and price the program without running it.
   absl::StatusOr<ValidationReport> Validate(const Input& input, absl::FunctionRef<void()> body,
                                             const TraceOptions& options = {},
                                             Location where = Location::current()) const;
   absl::StatusOr<ValidationReport> Validate(absl::FunctionRef<void(Tracer&)> body,
+                                            const TraceOptions& options = {},
+                                            Location where = Location::current()) const;
+  /// Of any traces, generations too.
+  absl::StatusOr<ValidationReport> Validate(absl::FunctionRef<void(weft::Session&)> body,
                                             const TraceOptions& options = {},
                                             Location where = Location::current()) const;
 
@@ -193,12 +156,14 @@ class LanguageModel : public Module {
                                  Location where = Location::current()) const;
   absl::StatusOr<Program> Record(absl::FunctionRef<void(Tracer&)> body,
                                  Location where = Location::current()) const;
+  absl::StatusOr<Program> Record(absl::FunctionRef<void(weft::Session&)> body,
+                                 Location where = Location::current()) const;
 
   /// Run a program that was recorded or parsed.
   absl::StatusOr<RunResult> Run(const Program& program, const TraceOptions& options = {}) const;
 
   // Of the invoke that is being recorded.
-  /// What the model returned: the logits, [batch, tokens, vocabulary].
+  /// What the model returned: the logits, [batch, tokens, vocabulary]; of a generation the ids.
   Var result(Location where = Location::current()) const;
   /// [batch, tokens] int64.
   Var ids(Location where = Location::current()) const;
@@ -219,13 +184,6 @@ class LanguageModel : public Module {
  private:
   friend class Client;
   explicit LanguageModel(std::shared_ptr<const internal::ModelState> model);
-  absl::StatusOr<internal::Recorded> RecordInvokes(absl::FunctionRef<void(Tracer&)> body,
-                                                   Location where) const;
-  absl::StatusOr<RunResult> RunRecorded(const absl::StatusOr<internal::Recorded>& recorded,
-                                        const TraceOptions& options) const;
-  absl::StatusOr<RunResult> RunInto(const Program& program,
-                                    const std::vector<std::shared_ptr<internal::SaveState>>& saves,
-                                    const TraceOptions& options) const;
   Var OfInvoke(uint8_t point, Location where) const;
 };
 

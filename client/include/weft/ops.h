@@ -27,10 +27,13 @@ Var op(const std::string& name, const std::vector<Arg>& args, const NamedArgs& n
 Var constant(const Tensor& value, Location where = Location::current());
 
 /// Structures of values, to be saved or passed to a module as one.
-Var make_list(const std::vector<Var>& items, Location where = Location::current());
-Var make_tuple(const std::vector<Var>& items, Location where = Location::current());
-Var make_dict(const std::vector<std::pair<std::string, Var>>& entries,
-              Location where = Location::current());
+Var make_list(const std::vector<Arg>& items, Location where = Location::current());
+Var make_tuple(const std::vector<Arg>& items, Location where = Location::current());
+Var make_dict(const NamedArgs& entries, Location where = Location::current());
+
+/// Bring back values, numbers, and lists of them: `save({h, logits.size(1)}, {.name = "both"})`.
+Saved<Value> save(const Arg& value, const SaveOptions& options = {},
+                  Location where = Location::current());
 
 /// Send a line with the value to the client while the program runs: see RunResult::log and
 /// TraceOptions::on_event. (`log` is the logarithm.)

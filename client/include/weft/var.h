@@ -13,12 +13,14 @@
 
 #include "absl/functional/function_ref.h"
 #include "weft/location.h"
+#include "weft/param.h"
 #include "weft/saved.h"
 #include "weft/tensor.h"
 
 namespace weft {
 
 class Arg;
+class Carry;
 class Indices;
 class Operand;
 namespace internal {
@@ -37,13 +39,28 @@ inline constexpr NoneType None;
 /// Python's `...` in an index.
 struct Ellipsis {};
 
-/// Python's `start:stop:step` in an index; `Slice()` is `:`, `Slice(None, -1)` is `:-1`.
+/// Python's `start:stop:step` in an index; `Slice()` is `:`, `Slice(None, -1)` is `:-1`. A sweep's
+/// parameter may be a start or a stop.
 class Slice {
  public:
   class Bound {
    public:
-    Bound(NoneType) {}                       // NOLINT: bounds are written as they are
-    Bound(int64_t value) : value_(value) {}  // NOLINT
+    Bound(NoneType) {}               // NOLINT: bounds are written
+    Bound(std::integral auto value)  // NOLINT: as they are
+        : value_(static_cast<int64_t>(value)) {}
+    Bound(Param parameter) : parameter_(std::move(parameter)) {}  // NOLINT
+    const std::optional<int64_t>& value() const { return value_; }
+    const std::optional<Param>& parameter() const { return parameter_; }
+
+   private:
+    std::optional<int64_t> value_;
+    std::optional<Param> parameter_;
+  };
+
+  class Stride {
+   public:
+    Stride(NoneType) {}                                                        // NOLINT
+    Stride(std::integral auto value) : value_(static_cast<int64_t>(value)) {}  // NOLINT
     const std::optional<int64_t>& value() const { return value_; }
 
    private:
@@ -51,14 +68,38 @@ class Slice {
   };
 
   Slice() = default;
-  explicit Slice(Bound start, Bound stop = None, Bound step = None)
-      : start_(start.value()), stop_(stop.value()), step_(step.value()) {}
-  const std::optional<int64_t>& start() const { return start_; }
-  const std::optional<int64_t>& stop() const { return stop_; }
+  explicit Slice(Bound start, Bound stop = None, Stride step = None)
+      : start_(std::move(start)), stop_(std::move(stop)), step_(step.value()) {}
+  const std::optional<int64_t>& start() const { return start_.value(); }
+  const std::optional<int64_t>& stop() const { return stop_.value(); }
   const std::optional<int64_t>& step() const { return step_; }
+  const std::optional<Param>& start_parameter() const { return start_.parameter(); }
+  const std::optional<Param>& stop_parameter() const { return stop_.parameter(); }
 
  private:
-  std::optional<int64_t> start_, stop_, step_;
+  Bound start_ = None, stop_ = None;
+  std::optional<int64_t> step_;
+};
+
+/// Tokens of a row: one, a slice, or a list in braces; negative ones count from the end.
+class TokenSelection {
+ public:
+  TokenSelection(std::integral auto token) : value_(static_cast<int64_t>(token)) {}       // NOLINT
+  TokenSelection(Param token) : value_(std::move(token)) {}                               // NOLINT
+  TokenSelection(Slice tokens) : value_(std::move(tokens)) {}                             // NOLINT
+  TokenSelection(std::initializer_list<int64_t> tokens) : value_(std::vector(tokens)) {}  // NOLINT
+  TokenSelection(std::vector<int64_t> tokens) : value_(std::move(tokens)) {}              // NOLINT
+  const std::variant<int64_t, Param, Slice, std::vector<int64_t>>& value() const { return value_; }
+
+ private:
+  std::variant<int64_t, Param, Slice, std::vector<int64_t>> value_;
+};
+
+struct SaveOptions {
+  /// The value is called this in the program and in RunResult; empty: by its place among the saves.
+  std::string name = {};
+  /// Convert floating-point tensors to it before they are sent.
+  std::optional<DType> dtype = {};
 };
 
 /// Dimensions or sizes: one, or a list in braces.
@@ -105,6 +146,8 @@ class Var {
   /// Names no value yet.
   Var() = default;
   Var(const Var&) = default;
+  /// The value that the carry has here.
+  Var(const Carry& carry);  // NOLINT
   Var& operator=(const Var&) & = default;
 
   /// Write to what this temporary names: a site (`module.output() = x`), or a part of a value.
@@ -118,6 +161,18 @@ class Var {
   Var operator[](const Indices& indices) &&;
   /// Row `index` of the first dimension, where a lone integer might mean an item of a tuple.
   Var row(int64_t index, Location where = Location::current()) const;
+  /// Real tokens of each row of a `[batch, tokens, ...]` value of this invoke, whatever its padding
+  /// and the side that it is on: `h.token(0)` is every row's first, `h.token(-1)` its last,
+  /// `h.token({0, 3})` two of them, `h.token(-3, None)` the last three. Can be assigned to. A row
+  /// that has no such token is an error of the run.
+  Var token(const TokenSelection& tokens, Location where = Location::current()) const&;
+  Var token(const TokenSelection& tokens, Location where = Location::current()) &&;
+  Var token(Slice::Bound start, Slice::Bound stop, Location where = Location::current()) const&;
+  Var token(Slice::Bound start, Slice::Bound stop, Location where = Location::current()) &&;
+
+  /// How many elements a dimension has, and all of those numbers, as values of the program.
+  Var size(int64_t dimension, Location where = Location::current()) const;
+  Var shape(Location where = Location::current()) const;
 
   /// Go backwards from this value, a scalar. `body` reads and writes gradients, with `grad()`, of
   /// values that were made before; it runs at once, and what it records runs as each gradient
@@ -132,6 +187,7 @@ class Var {
   /// Bring the value back under `name`, or under its place among the trace's saves (`save0`).
   Saved<Tensor> save(Location where = Location::current()) const;
   Saved<Tensor> save(const std::string& name, Location where = Location::current()) const;
+  Saved<Tensor> save(const SaveOptions& options, Location where = Location::current()) const;
 
   // Operators in place on a variable make a new version of it and of the site it was read from;
   // on a temporary they write it back.
@@ -171,6 +227,7 @@ class Var {
 #include "weft/var_operators.inc"
 
  private:
+  friend class Carry;
   friend class internal::Recording;
   Var(uint64_t recording, uint32_t node) : recording_(recording), node_(node) {}
 
@@ -179,16 +236,17 @@ class Var {
 };
 
 /// An argument of an operator or module: a value, a number, a tensor of constants, a string, a
-/// dtype, none, or a list of arguments.
+/// dtype, none, a sweep's parameter, or a list of arguments.
 class Arg {
  public:
   using List = std::vector<Arg>;
   using Variant =
-      std::variant<NoneType, Var, bool, int64_t, double, std::string, DType, Tensor, List>;
+      std::variant<NoneType, Var, bool, int64_t, double, std::string, DType, Tensor, List, Param>;
 
   // All implicit: arguments are written as they are.
-  Arg(NoneType none) : value_(none) {}      // NOLINT
-  Arg(const Var& value) : value_(value) {}  // NOLINT
+  Arg(NoneType none) : value_(none) {}        // NOLINT
+  Arg(const Var& value) : value_(value) {}    // NOLINT
+  Arg(const Param& value) : value_(value) {}  // NOLINT
   template <typename T>
   requires std::is_arithmetic_v<T> Arg(T value) {  // NOLINT
     if constexpr (std::is_same_v<T, bool>) {
@@ -213,11 +271,13 @@ class Arg {
   Variant value_;
 };
 
-/// One side of an operator: a value, a number, or a tensor of constants, with the line on which it
-/// was written.
+/// One side of an operator: a value, a number, a tensor of constants, or a sweep's parameter, with
+/// the line on which it was written.
 class Operand {
  public:
   Operand(const Var& value, Location where = Location::current())  // NOLINT
+      : arg_(value), where_(where) {}
+  Operand(const Param& value, Location where = Location::current())  // NOLINT
       : arg_(value), where_(where) {}
   Operand(const Tensor& value, Location where = Location::current())  // NOLINT
       : arg_(value), where_(where) {}
@@ -236,7 +296,7 @@ class Operand {
 /// One term of an index.
 class IndexTerm {
  public:
-  using Variant = std::variant<int64_t, Slice, Ellipsis, NoneType, Var, Tensor, std::string>;
+  using Variant = std::variant<int64_t, Slice, Ellipsis, NoneType, Var, Tensor, std::string, Param>;
 
   IndexTerm(std::integral auto value) : value_(static_cast<int64_t>(value)) {}  // NOLINT
   IndexTerm(Slice value) : value_(std::move(value)) {}                          // NOLINT
@@ -246,6 +306,7 @@ class IndexTerm {
   IndexTerm(Tensor value) : value_(std::move(value)) {}                         // NOLINT
   IndexTerm(const char* key) : value_(std::string(key)) {}                      // NOLINT
   IndexTerm(std::string key) : value_(std::move(key)) {}                        // NOLINT
+  IndexTerm(Param parameter) : value_(std::move(parameter)) {}                  // NOLINT
 
   const Variant& value() const { return value_; }
 
