@@ -32,6 +32,7 @@ class Appender {
     Text(site.module);
     Byte(static_cast<uint8_t>(site.point));
     Number(site.visit);
+    Text(site.op);
   }
 
   void Value(const graph::Argument& argument, bool top) {

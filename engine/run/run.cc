@@ -58,15 +58,26 @@ c10::IValue MapTensors(const c10::IValue& value, const Change& change) {
   return value;
 }
 
-/// Copy `from` into the first tensors of `to`, leaf by leaf; a lone tensor goes into the first.
+/// Copy the tensors of `from` into those of `to`, whose structure it has; a lone tensor goes into
+/// the first.
 void CopyInto(const c10::IValue& to, const c10::IValue& from) {
   if (from.isTensor()) {
     Visiting::LeafOf(to).copy_(from.toTensor());
   } else if (to.isTensor()) {
     to.toTensor().copy_(Visiting::LeafOf(from));
-  } else {
-    // The structures are equal (checked when planned), and the model computes one tensor of them.
-    Visiting::LeafOf(to).copy_(Visiting::LeafOf(from));
+  } else if (to.isTuple()) {
+    const auto& items = to.toTupleRef().elements();
+    for (size_t i = 0; i < items.size(); ++i) {
+      CopyInto(items[i], from.toTupleRef().elements()[i]);
+    }
+  } else if (to.isList()) {
+    for (size_t i = 0; i < to.toListRef().size(); ++i) {
+      CopyInto(to.toListRef()[i], from.toListRef()[i]);
+    }
+  } else if (to.isGenericDict()) {
+    for (const auto& entry : to.toGenericDict()) {
+      CopyInto(entry.value(), from.toGenericDict().at(entry.key()));
+    }
   }
 }
 
@@ -156,9 +167,25 @@ Run::Run(const plan::Plan& plan, const graph::Program& program, const plan::Mode
   }
   for (int time : plan.times) {
     const plan::SiteSpec& site = spec.sites()[time];
+    if (!site.OfModule()) {
+      watches_.push_back({site.module, !site.site.op.empty()});
+      continue;
+    }
     const int tap = site.module * 2 + (site.site.point == graph::Point::kOutput ? 1 : 0);
     if (tap_ids_.empty() || tap_ids_.back() != tap) tap_ids_.push_back(tap);
   }
+}
+
+bool Run::Touches(int time, int invoke) const {
+  const auto concerns = [&](int other) { return other == invoke || plan_.invokes[other].all_rows; };
+  for (int i = plan_.first[time + 1]; i < plan_.first[time + 2]; ++i) {
+    const auto& what = plan_.instructions[i].what;
+    const auto* read = std::get_if<plan::ReadSite>(&what);
+    const auto* write = std::get_if<plan::WriteSite>(&what);
+    if (read != nullptr && concerns(read->invoke)) return true;
+    if (write != nullptr && concerns(write->invoke)) return true;
+  }
+  return false;
 }
 
 void Run::Begin(bool shared) {
@@ -495,7 +522,7 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::WriteSite& what, Visiting* site)
   } else if (absl::Status status = WritePart(rows, what.steps, value.toTensor()); !status.ok()) {
     return status;
   }
-  site->WriteAll(segments_, Visiting::LeafOf(rows));
+  site->WriteAll(segments_, rows);
   written_ = true;
   return c10::IValue();
 }

@@ -62,6 +62,10 @@ class Run {
   std::vector<Segment>& segments() { return segments_; }
   /// Where it listens.
   absl::Span<const int> taps() const { return tap_ids_; }
+  /// And inside which modules.
+  absl::Span<const Watch> watches() const { return watches_; }
+  /// Whether it reads or writes the rows of an invoke at a site.
+  bool Touches(int time, int invoke) const;
 
   /// Start from nothing: what comes before the first site. Called before every pass.
   void Begin(bool shared);
@@ -128,6 +132,7 @@ class Run {
   std::vector<Segment> segments_;
   std::vector<int> segment_of_invoke_;  // -1 for `invoke { }`
   std::vector<int> tap_ids_;
+  std::vector<Watch> watches_;
   std::vector<c10::IValue> frame_;
   std::vector<std::optional<c10::IValue>> saved_;
   std::vector<LogEntry> logs_;
