@@ -305,13 +305,17 @@ void Recording::BeginInvoke(const Input* input, Location where) {
 void Recording::EndInvoke() { invoke_ = parent_ = kNoNode; }
 
 Var Recording::Read(const ModelState& model, const std::string& module, graph::Point point,
-                    uint32_t visit, Location where) {
-  const graph::Site site{module, point, visit};
+                    uint32_t visit, Location where, const std::string& op) {
+  const graph::Site site{module, point, visit, op};
   const std::string statement = "read " + graph::ToString(site);
   if (!CheckModel(model, statement, where)) return Poison();
   if (!graph::OfInvoke(point)) {
-    const std::string name = point == graph::Point::kInput ? "input" : "output";
-    if (absl::Status status = model.CheckSite(module, name); !status.ok()) {
+    // A module has all of its inputs where it has one.
+    const std::string name =
+        PointName(point == graph::Point::kInputs ? graph::Point::kInput : point);
+    if (absl::Status status =
+            op.empty() ? model.CheckSite(module, name) : model.CheckOperation(module, op);
+        !status.ok()) {
       Fail(statement, std::string(status.message()), where);
       return Poison();
     }

@@ -51,8 +51,9 @@ class Recording {
   void BeginInvoke(const Input* input, Location where);
   void EndInvoke();
 
+  /// `op`: of an operation inside the module.
   Var Read(const ModelState& model, const std::string& module, graph::Point point, uint32_t visit,
-           Location where);
+           Location where, const std::string& op = "");
   Var Op(const std::string& name, const std::vector<Arg>& args, const NamedArgs& named,
          Location where);
   /// A number or a tensor.
