@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -117,11 +118,21 @@ struct LogLine {
   graph::NodeId node = graph::kNoNode;
   std::string label, text;
 };
+/// One visit of one module in a cache, counted over all steps.
+struct CacheEntry {
+  std::string module;
+  graph::Point point = graph::Point::kOutput;
+  uint32_t visit = 0;
+};
 struct Result {
   std::string name;
   graph::HostValue value;
   /// Another event follows at once: a sink that writes may wait for it and write both.
   bool more_follows = false;
+  /// Of a list: which step or point of a sweep gave this item.
+  std::optional<uint32_t> step, point;
+  /// Of a cache: what this is the value of.
+  std::optional<CacheEntry> entry;
 };
 struct Missing {
   std::string name;
@@ -149,6 +160,9 @@ struct RunOptions {
   absl::Time deadline = absl::InfiniteFuture();
   int priority = 0;        // higher ones are in an earlier pass; equal ones in order of arrival
   bool exclusive = false;  // a pass of its own
+  /// Equal to the bit, whoever else is there: a pass of its own as well, so that kernels see the
+  /// same rows each time.
+  bool exact = false;
   uint64_t seed = 0;
   Access access;
   /// Called by Submit with the plan's estimate (tokens, result_bytes, peak_bytes) before anything

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/run/kv_cache.h"
 #include "engine/run/op_tap.h"
 
 namespace weft::models {
@@ -17,13 +18,25 @@ using Parts = run::OpTap::Parts;
 /// What the rows of one segment look at, `[B, heads, T, head_dim]`, and which of it they may see.
 struct Sight {
   at::Tensor k, v;
-  std::optional<at::Tensor> mask;  // `[..., T, T]`, true where one may look
+  std::optional<at::Tensor> mask;  // `[..., T, T + past]`, true where one may look
   bool causal = false;
 };
 
-Sight SightOf(const run::Segment& segment, at::Tensor k, at::Tensor v) {
+/// `k` and `v` are those of the segment's new tokens.
+Sight SightOf(const run::Segment& segment, int layer, at::Tensor k, at::Tensor v) {
   Sight sight{std::move(k), std::move(v), std::nullopt, !segment.input->padded};
   if (segment.input->padded) sight.mask = segment.input->attention_mask;
+  if (segment.cache == nullptr) return sight;
+  run::KVCache::Past past = segment.cache->Append(layer, sight.k, sight.v);
+  // The first tokens see only each other; of a later step one token sees all before it.
+  if (segment.cache->length() == 0) return sight;
+  sight.causal = false;
+  sight.k = std::move(past.k);
+  sight.v = std::move(past.v);
+  if (past.present.defined()) {
+    sight.mask = sight.mask ? at::logical_and(*sight.mask, past.present)
+                            : past.present.view({1, 1, 1, past.present.size(0)});
+  }
   return sight;
 }
 
@@ -43,7 +56,8 @@ double LeastOf(c10::ScalarType type) {
   }
 }
 
-/// `[B, heads, T, T]`. What may not be looked at has the least number there is, as in transformers.
+/// `[B, heads, T, T + past]`. What may not be looked at has the least number there is, as in
+/// transformers.
 at::Tensor Scores(const at::Tensor& q, const Sight& sight, double scale) {
   at::Tensor scores = at::mul(at::matmul(q, sight.k.transpose(-1, -2)), scale);
   std::optional<at::Tensor> seen = sight.mask;
@@ -61,8 +75,8 @@ class Stepwise {
  public:
   explicit Stepwise(run::Pass& pass) : tap_(*pass.inside()), segments_(pass.present()) {}
 
-  at::Tensor Attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t heads,
-                    double scale) {
+  at::Tensor Attend(int layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                    int64_t heads, double scale) {
     Parts qs = ByHead(q, heads), ks = ByHead(k, heads), vs = ByHead(v, heads);
     tap_.Point(Point::kQ, &qs);
     tap_.Point(Point::kK, &ks);
@@ -73,7 +87,7 @@ class Stepwise {
     bool any = false;
     for (size_t i = 0; i < segments_.size(); ++i) {
       const run::Segment& segment = *segments_[i];
-      sights.push_back(SightOf(segment, ks[i], vs[i]));
+      sights.push_back(SightOf(segment, layer, ks[i], vs[i]));
       if (!tap_.Wants(Point::kScores, segment) && !tap_.Wants(Point::kProbs, segment)) continue;
       any = true;
       scores[i] = Scores(qs[i], sights[i], scale);
@@ -129,16 +143,16 @@ class Stepwise {
 
 }  // namespace
 
-at::Tensor AttendCausally(run::Pass& pass, const at::Tensor& q, const at::Tensor& k,
+at::Tensor AttendCausally(run::Pass& pass, int layer, const at::Tensor& q, const at::Tensor& k,
                           const at::Tensor& v, int64_t heads, double scale) {
   if (pass.inside() != nullptr && pass.inside()->Watched()) [[unlikely]] {
-    return Stepwise(pass).Attend(q, k, v, heads, scale);
+    return Stepwise(pass).Attend(layer, q, k, v, heads, scale);
   }
   auto attend = [&](const run::Segment& segment) {
     auto by_head = [&](const at::Tensor& packed) {
       return run::Cut(packed, segment).unflatten(2, {heads, -1}).transpose(1, 2);
     };
-    return Fused(by_head(q), SightOf(segment, by_head(k), by_head(v)), scale)
+    return Fused(by_head(q), SightOf(segment, layer, by_head(k), by_head(v)), scale)
         .transpose(1, 2)
         .reshape({1, segment.rows(), -1});
   };

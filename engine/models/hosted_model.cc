@@ -50,8 +50,10 @@ absl::Status HostedModel::RecordSites() {
   for (const auto& [name, tensor] : network_.parameters) {
     parameters[name] = {plan::FromScalarType(tensor.scalar_type()), tensor.sizes().vec()};
   }
-  spec_ = std::make_unique<plan::ModelSpec>(std::move(modules), std::move(recorded->sites),
-                                            std::move(parameters), std::move(recorded->operations));
+  spec_ = std::make_unique<plan::ModelSpec>(
+      std::move(modules), std::move(recorded->sites), std::move(parameters),
+      static_cast<uint64_t>(network_.cache_elements) * sizeof(float),
+      std::move(recorded->operations));
   taps_ = std::make_unique<run::TapTable>(*spec_, std::move(forms));
   return absl::OkStatus();
 }
@@ -59,7 +61,7 @@ absl::Status HostedModel::RecordSites() {
 absl::Status HostedModel::Run(absl::Span<run::Run* const> runs) {
   return plan::CatchTorch([&]() -> absl::Status {
     bool gradients = false;
-    for (const run::Run* run : runs) gradients |= run->plan().gradients;
+    for (const run::Run* run : runs) gradients |= run->gradients();
     if (gradients && runs.size() > 1) {
       return absl::InternalError("a run with gradients shares a pass");
     }
@@ -72,10 +74,14 @@ absl::Status HostedModel::Run(absl::Span<run::Run* const> runs) {
       if (!run->ended()) taking_part.push_back(run);
     }
     run::Pass pass(*taps_, taking_part, pad_left_);
-    if (pass.present().empty()) return absl::OkStatus();
-    passes_.fetch_add(1, std::memory_order_relaxed);
-    Call(pass, *network_.root, pass.Ids());
-    module_calls_.fetch_add(pass.module_calls(), std::memory_order_relaxed);
+    at::Tensor result;
+    if (!pass.present().empty()) {
+      passes_.fetch_add(1, std::memory_order_relaxed);
+      result = Call(pass, *network_.root, pass.Ids());
+      module_calls_.fetch_add(pass.module_calls(), std::memory_order_relaxed);
+    }
+    // From here on nothing can break for all.
+    for (run::Run* run : taking_part) run->EndPass(result);
     return absl::OkStatus();
   });
 }
@@ -84,6 +90,7 @@ at::Tensor HostedModel::Forward(const run::InvokeInput& input) const {
   const c10::InferenceMode guard;
   run::Segment segment;
   segment.input = &input;
+  segment.tokens = input.tokens();
   run::Pass pass(*taps_, {&segment}, nullptr);
   return Call(pass, *network_.root, pass.Ids());
 }
@@ -103,6 +110,7 @@ absl::StatusOr<c10::IValue> HostedModel::CallModule(int module, const at::Tensor
   std::vector<run::Segment*> segments;
   if (segment != nullptr) {
     own.input = segment->input;
+    own.tokens = segment->tokens;
     segments.push_back(&own);
   }
   run::Pass pass(*taps_, std::move(segments), nullptr);

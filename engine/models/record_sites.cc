@@ -92,6 +92,7 @@ std::unique_ptr<SiteRecorder> RecordPass(Module& root, size_t modules,
   std::vector<run::Segment*> present;
   for (size_t i = 0; i < inputs.size(); ++i) {
     segments[i].input = &inputs[i];
+    segments[i].tokens = inputs[i].tokens();
     present.push_back(&segments[i]);
   }
   int64_t start = 0;
@@ -188,6 +189,7 @@ class SiteFinder {
     site.site.module = paths_[seen.module];
     site.site.point = seen.point;
     site.site.visit = seen.visit;
+    site.last_token = seen.last_token;
     return site;
   }
 
@@ -231,6 +233,10 @@ class SiteFinder {
     SiteSpec site = SiteOf(seen);
     if (seen.op.empty()) {
       if (!leaves[0]) return;
+      if (seen.point == Point::kScores || seen.point == Point::kProbs) {
+        // Of a later step, all keys.
+        leaves[0]->shape.back().past = leaves[0]->shape.back().tokens;
+      }
       site.pattern.value = *std::move(leaves[0]);
       found_.sites.push_back(std::move(site));
       return;

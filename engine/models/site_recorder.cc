@@ -56,6 +56,7 @@ void SiteRecorder::AddInside(Seen seen) {
 
 void SiteRecorder::Record(int tap, const at::Tensor& value) {
   Seen seen;
+  seen.last_token = last_token_;
   seen.module = tap / 2;
   seen.boundary = true;
   seen.point = tap % 2 == 1 ? Point::kOutput : Point::kInput;
@@ -68,6 +69,7 @@ void SiteRecorder::Record(int tap, const at::Tensor& value) {
 
 void SiteRecorder::Record(const Operator& op) {
   Seen seen;
+  seen.last_token = last_token_;
   seen.module = op.module;
   seen.point = op.point;
   seen.op = op.name;
@@ -91,6 +93,7 @@ void SiteRecorder::Record(const Operator& op) {
 
 void SiteRecorder::Record(int module, Point point, const Parts& parts) {
   Seen seen;
+  seen.last_token = last_token_;
   seen.module = module;
   seen.point = point;
   seen.count = 1;

@@ -29,8 +29,9 @@ struct Seen {
   int module = 0;
   uint32_t visit = 0;
   graph::Point point = graph::Point::kOutput;
-  bool boundary = false;  // the module's input or output, as a tap shows it
-  std::string op;         // `aten::linear`, with its inputs or its output; empty for others
+  bool last_token = false;  // of a generation, the last one alone comes here
+  bool boundary = false;    // the module's input or output, as a tap shows it
+  std::string op;           // `aten::linear`, with its inputs or its output; empty for others
   bool in_place = false;
   int count = 0;  // of arguments or results
   std::vector<Leaf> leaves;
@@ -49,6 +50,7 @@ class SiteRecorder : public run::Recorder {
   void Record(int tap, const at::Tensor& value) override;
   void Record(const Operator& op) override;
   void Record(int module, graph::Point point, const Parts& parts) override;
+  void KeepLast() override { last_token_ = true; }
 
   const std::vector<Seen>& seen() const { return seen_; }
   /// Inside one visit of a module: places in `seen()`, in order.
@@ -64,6 +66,7 @@ class SiteRecorder : public run::Recorder {
   const size_t segment_;
   const bool keep_values_;
   int64_t rows_ = 0;
+  bool last_token_ = false;
   std::vector<uint32_t> calls_;  // by module, so far
   std::vector<Seen> seen_;
   std::vector<size_t> boundaries_;

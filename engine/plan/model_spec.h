@@ -36,6 +36,8 @@ struct SiteSpec {
   int module = 0;  // among ModelSpec::modules
   graph::Pattern pattern;
   bool writable = true;
+  /// A generation computes it for the last token of each prompt alone.
+  bool last_token = false;
   std::vector<int64_t> first_input;
 
   bool OfModule() const { return site.op.empty() && !graph::OfAttention(site.point); }
@@ -68,8 +70,9 @@ struct ParameterSpec {
 /// the index of a site is its time. Const once made.
 class ModelSpec {
  public:
+  /// `cache_bytes`: what the KV cache holds for each token, in all layers.
   ModelSpec(std::vector<ModuleSpec> modules, std::vector<SiteSpec> sites,
-            absl::flat_hash_map<std::string, ParameterSpec> parameters,
+            absl::flat_hash_map<std::string, ParameterSpec> parameters, uint64_t cache_bytes = 0,
             std::vector<OperationSpec> operations = {});
 
   const std::vector<ModuleSpec>& modules() const { return modules_; }
@@ -77,6 +80,8 @@ class ModelSpec {
   const absl::flat_hash_map<std::string, ParameterSpec>& parameters() const { return parameters_; }
   /// In the order of execution.
   const std::vector<OperationSpec>& operations() const { return operations_; }
+
+  uint64_t cache_bytes() const { return cache_bytes_; }
 
   /// What calling a module takes.
   const ModuleWork& WorkOf(int module) const { return work_[module]; }
@@ -102,6 +107,7 @@ class ModelSpec {
   absl::flat_hash_map<std::string, int> module_by_path_;
   absl::flat_hash_map<std::string, int> site_by_text_;
   int result_site_ = -1;
+  uint64_t cache_bytes_ = 0;
 };
 
 }  // namespace weft::plan

@@ -80,7 +80,7 @@ c10::IValue PartsVisiting::ReadForGradient(const Segment& segment) {
   return part;
 }
 
-c10::IValue PartsVisiting::ReadAllForGradient(absl::Span<const Segment> segments) {
+c10::IValue PartsVisiting::ReadAllForGradient(absl::Span<Segment* const> segments) {
   const at::Tensor all = WithGradient(ReadAll(segments, true).toTensor());
   WriteAll(segments, all);
   return all;
@@ -94,14 +94,14 @@ at::Tensor PartsVisiting::Within(const at::Tensor& all, int64_t row, const at::T
   return within;
 }
 
-c10::IValue PartsVisiting::ReadAll(absl::Span<const Segment> segments, bool written) {
+c10::IValue PartsVisiting::ReadAll(absl::Span<Segment* const> segments, bool written) {
   std::vector<int64_t> sizes;
   int64_t batch = 0;
   at::TensorOptions options;
-  for (const Segment& segment : segments) {
-    batch += segment.input->batch();
-    if (!segment.present) continue;
-    const at::Tensor& part = original_[PlaceOf(segment)];
+  for (const Segment* segment : segments) {
+    batch += segment->input->batch();
+    if (!segment->present) continue;
+    const at::Tensor& part = original_[PlaceOf(*segment)];
     options = part.options();
     sizes.resize(part.dim(), 0);
     for (int64_t d = 1; d < part.dim(); ++d) sizes[d] = std::max(sizes[d], part.size(d));
@@ -110,12 +110,12 @@ c10::IValue PartsVisiting::ReadAll(absl::Span<const Segment> segments, bool writ
   sizes[0] = batch;
   at::Tensor all = at::zeros(sizes, options);
   int64_t row = 0;
-  for (const Segment& segment : segments) {
-    if (segment.present) {
-      const at::Tensor part = Read(segment, written).toTensor();
+  for (const Segment* segment : segments) {
+    if (segment->present) {
+      const at::Tensor part = Read(*segment, written).toTensor();
       Within(all, row, part).copy_(part);
     }
-    row += segment.input->batch();
+    row += segment->input->batch();
   }
   return all;
 }
@@ -136,15 +136,15 @@ c10::IValue PartsVisiting::Writable(const Segment& segment) {
   return parts_[place];
 }
 
-void PartsVisiting::WriteAll(absl::Span<const Segment> segments, const c10::IValue& rows) {
+void PartsVisiting::WriteAll(absl::Span<Segment* const> segments, const c10::IValue& rows) {
   const at::Tensor all = LeafOf(rows);
   int64_t row = 0;
-  for (const Segment& segment : segments) {
-    if (segment.present) {
-      const at::Tensor part = Writable(segment).toTensor();
+  for (const Segment* segment : segments) {
+    if (segment->present) {
+      const at::Tensor part = Writable(*segment).toTensor();
       part.copy_(Within(all, row, part));
     }
-    row += segment.input->batch();
+    row += segment->input->batch();
   }
 }
 
@@ -164,11 +164,11 @@ c10::IValue StructureVisiting::ReadForGradient(const Segment& segment) {
   return Build([&](Visiting& leaf) { return leaf.ReadForGradient(segment); });
 }
 
-c10::IValue StructureVisiting::ReadAllForGradient(absl::Span<const Segment> segments) {
+c10::IValue StructureVisiting::ReadAllForGradient(absl::Span<Segment* const> segments) {
   return Build([&](Visiting& leaf) { return leaf.ReadAllForGradient(segments); });
 }
 
-c10::IValue StructureVisiting::ReadAll(absl::Span<const Segment> segments, bool written) {
+c10::IValue StructureVisiting::ReadAll(absl::Span<Segment* const> segments, bool written) {
   return Build([&](Visiting& leaf) { return leaf.ReadAll(segments, written); });
 }
 
@@ -176,7 +176,7 @@ c10::IValue StructureVisiting::Writable(const Segment& segment) {
   return Build([&](Visiting& leaf) { return leaf.Writable(segment); });
 }
 
-void StructureVisiting::WriteAll(absl::Span<const Segment> segments, const c10::IValue& rows) {
+void StructureVisiting::WriteAll(absl::Span<Segment* const> segments, const c10::IValue& rows) {
   std::vector<at::Tensor> leaves;
   CollectLeaves(rows, leaves);
   for (size_t i = 0; i < leaves.size(); ++i) leaves_[i]->WriteAll(segments, leaves[i]);

@@ -17,11 +17,11 @@ class PartsVisiting final : public Visiting {
 
   c10::IValue Read(const Segment& segment, bool written) override;
   c10::IValue ReadForGradient(const Segment& segment) override;
-  c10::IValue ReadAllForGradient(absl::Span<const Segment> segments) override;
+  c10::IValue ReadAllForGradient(absl::Span<Segment* const> segments) override;
   /// Every dimension behind the batch is as long as the longest segment's.
-  c10::IValue ReadAll(absl::Span<const Segment> segments, bool written) override;
+  c10::IValue ReadAll(absl::Span<Segment* const> segments, bool written) override;
   c10::IValue Writable(const Segment& segment) override;
-  void WriteAll(absl::Span<const Segment> segments, const c10::IValue& rows) override;
+  void WriteAll(absl::Span<Segment* const> segments, const c10::IValue& rows) override;
   void Finish() override {}
 
  private:
@@ -44,10 +44,10 @@ class StructureVisiting final : public Visiting {
 
   c10::IValue Read(const Segment& segment, bool written) override;
   c10::IValue ReadForGradient(const Segment& segment) override;
-  c10::IValue ReadAllForGradient(absl::Span<const Segment> segments) override;
-  c10::IValue ReadAll(absl::Span<const Segment> segments, bool written) override;
+  c10::IValue ReadAllForGradient(absl::Span<Segment* const> segments) override;
+  c10::IValue ReadAll(absl::Span<Segment* const> segments, bool written) override;
   c10::IValue Writable(const Segment& segment) override;
-  void WriteAll(absl::Span<const Segment> segments, const c10::IValue& rows) override;
+  void WriteAll(absl::Span<Segment* const> segments, const c10::IValue& rows) override;
   void Finish() override;
 
  private:

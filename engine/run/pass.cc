@@ -49,6 +49,18 @@ InvokeInput InvokeInput::Make(const std::vector<std::vector<int64_t>>& rows, int
   return input;
 }
 
+InvokeInput InvokeInput::MakeNext(const at::Tensor& ids, const at::Tensor& mask) {
+  InvokeInput input;
+  const int64_t batch = ids.size(0), past = ids.size(1) - 1;
+  input.ids = ids.narrow(1, past, 1).contiguous();
+  input.mask = at::ones({batch, 1}, at::kLong);
+  // As transformers': counted over real tokens, whatever side the pads are on.
+  input.positions = mask.sum(1, /*keepdim=*/true).sub_(1);
+  input.padded = mask.numel() > 0 && mask.min().item<int64_t>() == 0;
+  if (input.padded) input.attention_mask = mask.to(at::kBool).view({batch, 1, 1, past + 1});
+  return input;
+}
+
 TapTable::TapTable(const plan::ModelSpec& model, std::vector<OutputForm> forms_by_module)
     : times(model.modules().size() * 2),
       forms(std::move(forms_by_module)),
@@ -84,12 +96,12 @@ at::Tensor Cut(const at::Tensor& packed, const Segment& segment) {
   if (packed.requires_grad()) {  // going backwards through a strided view is slow
     return packed.narrow(1, segment.start, segment.rows())
         .squeeze(0)
-        .unflatten(0, {segment.input->batch(), segment.input->tokens()});
+        .unflatten(0, {segment.input->batch(), segment.tokens});
   }
   const auto sizes = packed.sizes();
   const auto strides = packed.strides();
-  c10::SmallVector<int64_t, 6> cut_sizes = {segment.input->batch(), segment.input->tokens()};
-  c10::SmallVector<int64_t, 6> cut_strides = {strides[1] * segment.input->tokens(), strides[1]};
+  c10::SmallVector<int64_t, 6> cut_sizes = {segment.input->batch(), segment.tokens};
+  c10::SmallVector<int64_t, 6> cut_strides = {strides[1] * segment.tokens, strides[1]};
   for (size_t d = 2; d < sizes.size(); ++d) {
     cut_sizes.push_back(sizes[d]);
     cut_strides.push_back(strides[d]);
@@ -172,7 +184,7 @@ c10::IValue PackedVisiting::ReadForGradient(const Segment& segment) {
   return InForm(form_, rows);
 }
 
-c10::IValue PackedVisiting::ReadAllForGradient(absl::Span<const Segment> segments) {
+c10::IValue PackedVisiting::ReadAllForGradient(absl::Span<Segment* const> segments) {
   const at::Tensor all = WithGradient(LeafOf(ReadAll(segments, true)));
   WriteAll(segments, all);
   return InForm(form_, all);
@@ -183,26 +195,26 @@ c10::IValue PackedVisiting::Read(const Segment& segment, bool written) {
   return InForm(form_, Cut(written ? current_ : original_, segment));
 }
 
-c10::IValue PackedVisiting::ReadAll(absl::Span<const Segment> segments, bool written) {
+c10::IValue PackedVisiting::ReadAll(absl::Span<Segment* const> segments, bool written) {
   const at::Tensor& packed = written ? current_ : original_;
   int64_t batch = 0, longest = 0;
-  for (const Segment& segment : segments) {
-    batch += segment.input->batch();
-    longest = std::max(longest, segment.input->tokens());
+  for (const Segment* segment : segments) {
+    batch += segment->input->batch();
+    longest = std::max(longest, segment->tokens);
   }
   c10::SmallVector<int64_t, 6> sizes = {batch, longest};
   for (int64_t d = 2; d < packed.dim(); ++d) sizes.push_back(packed.size(d));
   at::Tensor all = at::zeros(sizes, packed.options());
   int64_t row = 0;
-  for (const Segment& segment : segments) {
-    const int64_t tokens = segment.input->tokens();
+  for (const Segment* segment : segments) {
+    const int64_t tokens = segment->tokens;
     // Rows that have left the pass are read by nobody; a write to all rows passes over them.
-    if (segment.present) {
-      all.narrow(0, row, segment.input->batch())
+    if (segment->present) {
+      all.narrow(0, row, segment->input->batch())
           .narrow(1, pass_.pad_left() ? longest - tokens : 0, tokens)
-          .copy_(pass_.gradients() ? PartOf(segment) : Cut(packed, segment));
+          .copy_(pass_.gradients() ? PartOf(*segment) : Cut(packed, *segment));
     }
-    row += segment.input->batch();
+    row += segment->input->batch();
   }
   return InForm(form_, std::move(all));
 }
@@ -223,18 +235,18 @@ c10::IValue PackedVisiting::Writable(const Segment& segment) {
   return InForm(form_, Cut(current_, segment));
 }
 
-void PackedVisiting::WriteAll(absl::Span<const Segment> segments, const c10::IValue& all) {
+void PackedVisiting::WriteAll(absl::Span<Segment* const> segments, const c10::IValue& all) {
   const at::Tensor rows = LeafOf(all);
   const int64_t longest = rows.size(1);
   int64_t row = 0;
-  for (const Segment& segment : segments) {
-    const int64_t tokens = segment.input->tokens();
-    if (segment.present) {
-      LeafOf(Writable(segment))
-          .copy_(rows.narrow(0, row, segment.input->batch())
+  for (const Segment* segment : segments) {
+    const int64_t tokens = segment->tokens;
+    if (segment->present) {
+      LeafOf(Writable(*segment))
+          .copy_(rows.narrow(0, row, segment->input->batch())
                      .narrow(1, pass_.pad_left() ? longest - tokens : 0, tokens));
     }
-    row += segment.input->batch();
+    row += segment->input->batch();
   }
 }
 
@@ -247,13 +259,13 @@ Pass::Pass(const TapTable& taps, absl::Span<Run* const> runs, bool pad_left)
       pad_left_(pad_left),
       shared_(runs.size() > 1) {
   for (Run* run : runs) {
-    gradients_ |= run->plan().gradients;
+    gradients_ |= run->gradients();
     for (Segment& segment : run->segments()) {
       // Rows that no site is needed for (a program of constants alone) never enter.
       segment.present = segment.end > plan::kStart;
       if (segment.present) present_.push_back(&segment);
     }
-    for (int time : run->plan().times) listeners_.emplace_back(time, run);
+    for (int time : run->times()) listeners_.emplace_back(time, run);
     for (int tap : run->taps()) listens_[tap] = 1;
     for (const Watch& watch : run->watches()) {
       if (inside_ == nullptr) inside_ = std::make_unique<OpTap>(*this, taps);
@@ -373,6 +385,35 @@ bool Pass::Leave(int tap, at::Tensor& hidden) {
     hidden = hidden.narrow(1, 0, last->start + last->rows());
   }
   return true;
+}
+
+void Pass::KeepLast(at::Tensor& hidden) {
+  const OpTap::Pause pause;
+  if (recorder_ != nullptr) recorder_->KeepLast();
+  const auto shortens = [](const Segment* segment) {
+    return segment->cache != nullptr && segment->tokens > 1;
+  };
+  if (std::none_of(present_.begin(), present_.end(), shortens)) return;
+  std::vector<at::Tensor> rows;
+  int64_t start = 0;
+  for (Segment* segment : present_) {
+    if (shortens(segment)) {
+      const InvokeInput& input = *segment->input;
+      const at::Tensor own = Cut(hidden, *segment);
+      at::Tensor last = own.narrow(1, segment->tokens - 1, 1);
+      if (input.padded && !pad_left_) {
+        const at::Tensor at = input.mask.sum(1).sub_(1);
+        last = own.index({at::arange(own.size(0)), at}).unsqueeze(1);
+      }
+      rows.push_back(last.flatten(0, 1).unsqueeze(0));
+      segment->tokens = 1;
+    } else {
+      rows.push_back(hidden.narrow(1, segment->start, segment->rows()));
+    }
+    segment->start = start;
+    start += segment->rows();
+  }
+  hidden = at::cat(rows, 1);
 }
 
 std::vector<Pass::SkipRequest> Pass::TakeSkips() {

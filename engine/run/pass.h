@@ -16,21 +16,25 @@
 
 namespace weft::run {
 
+class KVCache;
 class Run;
 
-/// The token ids of one invoke, with its own pads.
+/// The token ids of one invoke that enter a pass, with its own pads.
 struct InvokeInput {
   at::Tensor ids;        // [B, T] int64
   at::Tensor mask;       // [B, T] int64, 1 at real tokens
   at::Tensor positions;  // [B, T] int64, counted over real tokens; 0 at pads before them
   bool padded = false;
-  /// `[B, 1, T, T]` bool, only where there are pads: what may be looked at.
+  /// `[B, 1, T, T]` bool, only where there are pads: what may be looked at. Of a later step
+  /// `[B, 1, 1, past + 1]`.
   at::Tensor attention_mask;
 
   /// `rows` shorter than the longest are padded on the left (or right) with `pad`. Made outside of
   /// InferenceMode.
   static InvokeInput Make(const std::vector<std::vector<int64_t>>& rows, int64_t pad,
                           bool pad_left);
+  /// One more token for each row, whose ids so far and mask are given (`[B, past]`).
+  static InvokeInput MakeNext(const at::Tensor& ids, const at::Tensor& mask);
   int64_t batch() const { return ids.size(0); }
   int64_t tokens() const { return ids.size(1); }
 };
@@ -40,11 +44,14 @@ struct Segment {
   Run* run = nullptr;
   int invoke = 0;
   const InvokeInput* input = nullptr;
-  int64_t start = 0;  // its first row in the tensors of the pass as they are now
-  int end = 0;        // the last site that it is needed for
+  int64_t start = 0;   // its first row in the tensors of the pass as they are now
+  int64_t tokens = 0;  // of each of its prompts there: 1 once only the last ones go on
+  int end = 0;         // the last site that it is needed for
   bool present = true;
+  /// Of a generation.
+  KVCache* cache = nullptr;
 
-  int64_t rows() const { return input->batch() * input->tokens(); }
+  int64_t rows() const { return input->batch() * tokens; }
 };
 
 /// What a module returns in transformers, given the one tensor that it computes here.
@@ -108,13 +115,13 @@ class Visiting {
   virtual c10::IValue Read(const Segment& segment, bool written) = 0;
   /// The same, as something that has a gradient.
   virtual c10::IValue ReadForGradient(const Segment& segment) = 0;
-  virtual c10::IValue ReadAllForGradient(absl::Span<const Segment> segments) = 0;
+  virtual c10::IValue ReadAllForGradient(absl::Span<Segment* const> segments) = 0;
   /// The same for all rows of `segments`, `[all B, longest T, ...]`, zeros at the pads.
-  virtual c10::IValue ReadAll(absl::Span<const Segment> segments, bool written) = 0;
+  virtual c10::IValue ReadAll(absl::Span<Segment* const> segments, bool written) = 0;
   /// Rows of one segment to write to, in the site's structure.
   virtual c10::IValue Writable(const Segment& segment) = 0;
   /// Write back what ReadAll gave (and somebody changed).
-  virtual void WriteAll(absl::Span<const Segment> segments, const c10::IValue& rows) = 0;
+  virtual void WriteAll(absl::Span<Segment* const> segments, const c10::IValue& rows) = 0;
   /// Join what was cut. Nothing is read or written afterwards.
   virtual void Finish() = 0;
 
@@ -134,10 +141,10 @@ class PackedVisiting final : public Visiting {
 
   c10::IValue Read(const Segment& segment, bool written) override;
   c10::IValue ReadForGradient(const Segment& segment) override;
-  c10::IValue ReadAllForGradient(absl::Span<const Segment> segments) override;
-  c10::IValue ReadAll(absl::Span<const Segment> segments, bool written) override;
+  c10::IValue ReadAllForGradient(absl::Span<Segment* const> segments) override;
+  c10::IValue ReadAll(absl::Span<Segment* const> segments, bool written) override;
   c10::IValue Writable(const Segment& segment) override;
-  void WriteAll(absl::Span<const Segment> segments, const c10::IValue& rows) override;
+  void WriteAll(absl::Span<Segment* const> segments, const c10::IValue& rows) override;
   void Finish() override;
 
  private:
@@ -182,6 +189,8 @@ class Recorder {
   virtual void Record(const Operator&) {}
   /// A point inside the attention of `module`.
   virtual void Record(int /*module*/, graph::Point, const Parts&) {}
+  /// From here on a generation has the last token of each prompt alone.
+  virtual void KeepLast() {}
 };
 
 /// One forward of the model over the segments of any number of runs, packed as
@@ -235,6 +244,9 @@ class Pass {
   /// narrows `hidden`. Also where cancelled and late runs are noticed. False if nobody is left.
   bool Leave(int tap, at::Tensor& hidden);
   bool done() const { return done_; }
+  /// Of generations only each prompt's last token goes on from here: what follows (the head) is
+  /// needed for choosing the next one.
+  void KeepLast(at::Tensor& hidden);
 
   /// Not null where somebody listens inside modules.
   OpTap* inside() const { return inside_.get(); }

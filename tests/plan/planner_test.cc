@@ -238,10 +238,9 @@ TEST(PlannerEndTest, EachInvokeEndsWhereItIsNeededLast) {
       LocalModel::Tiny().Plan(In("save h = read transformer.h.0.output") +
                               In("save p = read transformer.h.1.output") + In(""));
   ASSERT_THAT(plan, IsOk());
-  EXPECT_EQ(plan->invokes[0].end, TimeOf("transformer.h.0"));
-  EXPECT_EQ(plan->invokes[1].end, TimeOf("transformer.h.1"));
-  EXPECT_EQ(plan->invokes[2].end, kStart);
-  EXPECT_EQ(plan->end, TimeOf("transformer.h.1"));
+  EXPECT_EQ(plan->traces[0].stages[0].ends[0], TimeOf("transformer.h.0"));
+  EXPECT_EQ(plan->traces[0].stages[0].ends[1], TimeOf("transformer.h.1"));
+  EXPECT_EQ(plan->traces[0].stages[0].ends[2], kStart);
 }
 
 TEST(PlannerEndTest, ValuesAreReleasedAfterTheirLastUse) {
