@@ -499,10 +499,6 @@ class Builder {
     absl::StatusOr<std::string> path = Filled(written);
     if (!path.ok()) return path.status();
     site.module = *std::move(path);
-    if (!site.op.empty()) return NotExecuted("site.op");
-    if (graph::OfAttention(site.point) || site.point == Point::kInputs) {
-      return NotExecuted("points inside attention");
-    }
     const int module = model_.FindModule(site.module);
     if (module < 0) {
       return graph::StatementError(absl::StatusCode::kNotFound, program_, node_,
@@ -1224,6 +1220,7 @@ class Builder {
   }
 
   absl::Status Add(const graph::Call& call) {
+    if (call.watched) return NotExecuted("call.watched");
     const int module = model_.FindModule(call.module);
     if (module < 0) {
       return graph::StatementError(absl::StatusCode::kNotFound, program_, node_,
@@ -1597,6 +1594,12 @@ class Builder {
   }
 
   absl::Status Add(const graph::Invoke& invoke) {
+    if (std::holds_alternative<graph::Invoke::Tensors>(invoke.input)) {
+      return NotExecuted("invoke.tensors");
+    }
+    if (std::holds_alternative<graph::Invoke::Chat>(invoke.input)) {
+      return NotExecuted("invoke.chat");
+    }
     if (inputs_[node_] >= static_cast<int>(given_rows_.size())) {
       return absl::InternalError("fewer row counts than invokes");
     }

@@ -242,21 +242,22 @@ absl::Status Run::ExecuteRange(int first, int last, Visiting* site) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<bool> Run::Holds(int guard) const {
-  for (; guard >= 0; guard = plan_.guards[guard].parent) {
-    const c10::IValue& condition = frame_[plan_.guards[guard].condition];
-    const bool is = condition.isBool() ? condition.toBool() : condition.toTensor().item<bool>();
-    if (is != plan_.guards[guard].wanted) return false;
-  }
-  return true;
+bool Run::IsTrue(Slot condition) const {
+  const c10::IValue& value = frame_[condition];
+  return value.isBool() ? value.toBool() : value.toTensor().item<bool>();
+}
+
+bool Run::Holds(int guard) const {
+  if (guard < 0) return true;
+  // The outer one first: where that does not hold nobody has computed the inner condition.
+  const plan::Guard& own = plan_.guards[guard];
+  return Holds(own.parent) && IsTrue(own.condition) == own.wanted;
 }
 
 absl::Status Run::Execute(const plan::Instruction& instruction, Visiting* site) {
   node_ = instruction.node;
   asks_for_gradient_ = instruction.gradient;
-  absl::StatusOr<bool> holds = Holds(instruction.guard);
-  if (!holds.ok()) return holds.status();
-  if (*holds) {
+  if (Holds(instruction.guard)) {
     absl::StatusOr<c10::IValue> result =
         std::visit([&](const auto& what) { return Do(what, site); }, instruction.what);
     if (!result.ok()) return result.status();
@@ -564,7 +565,7 @@ void Run::Save(int save, const c10::IValue& value, std::optional<graph::DType> d
   const plan::PlannedSave& planned = plan_.saves[save];
   SavedItem item;
   item.save = save;
-  if (planned.steps) item.step = static_cast<uint32_t>(step_);
+  if (planned.steps && !planned.entry) item.step = static_cast<uint32_t>(step_);
   if (planned.entry) {
     const int module = spec_.FindModule(planned.entry->module);
     uint32_t visits = 0;
@@ -597,9 +598,7 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::TakeCarry& what, Visiting*) {
 }
 
 absl::StatusOr<c10::IValue> Run::Do(const plan::ChooseValue& what, Visiting*) {
-  const c10::IValue& condition = frame_[what.condition];
-  const bool is = condition.isBool() ? condition.toBool() : condition.toTensor().item<bool>();
-  return frame_[is ? what.then : what.otherwise];
+  return frame_[IsTrue(what.condition) ? what.then : what.otherwise];
 }
 
 absl::StatusOr<c10::IValue> Run::Do(const plan::ReadResult& what, Visiting*) {

@@ -171,7 +171,8 @@ class Run {
   absl::Status WritePart(c10::IValue whole, const std::vector<plan::ViewStep>& steps,
                          const at::Tensor& value);
   absl::Status CheckRange(const at::Tensor& values, int64_t range) const;
-  absl::StatusOr<bool> Holds(int guard) const;
+  bool IsTrue(plan::Slot condition) const;
+  bool Holds(int guard) const;
   void Save(int save, const c10::IValue& value, std::optional<graph::DType> dtype);
   c10::IValue ReadRows(int invoke, Visiting& site);
 
