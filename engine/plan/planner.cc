@@ -518,18 +518,16 @@ class Builder {
 
   /// An operation's `input` is the first of its `inputs`.
   absl::StatusOr<SitePlace> FindPlace(const graph::Site& site) {
-    const bool first = !site.op.empty() && site.point == Point::kInput;
     graph::Site whole = site;
-    if (first) whole.point = Point::kInputs;
-    const int module = model_.FindModule(site.module);
-    if (first && module >= 0 && model_.FindSite(module, whole.point, site.visit, site.op) < 0) {
-      return model_.NoSuchSite(module, site);
+    if (site.op.empty() || site.point != Point::kInput) {
+      absl::StatusOr<int> found = FindSite(whole);
+      if (!found.ok()) return found.status();
+      return SitePlace{*found, {}};
     }
+    whole.point = Point::kInputs;
     absl::StatusOr<int> found = FindSite(whole);
     if (!found.ok()) return found.status();
-    SitePlace place{*found, {}};
-    if (first) place.items = model_.sites()[*found].first_input;
-    return place;
+    return SitePlace{*found, model_.sites()[*found].first_input};
   }
 
   absl::Status ReadPlaceInto(int name, const SitePlace& place, int invoke) {
@@ -550,7 +548,9 @@ class Builder {
 
   /// `((input,), {})`: a module takes one tensor here.
   absl::Status ReadInputs(const graph::Site& site, int invoke) {
-    absl::StatusOr<int> input = FindSite({site.module, Point::kInput, site.visit});
+    graph::Site one = site;
+    one.point = Point::kInput;
+    absl::StatusOr<int> input = FindSite(one);
     if (!input.ok()) return input.status();
     const int tensor = NewName(), positional = NewName(), named = NewName();
     absl::StatusOr<int> read = ReadSiteInto(tensor, *input, invoke);
