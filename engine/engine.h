@@ -64,6 +64,9 @@ struct ModelInfo {
   ModelSummary summary;
   std::vector<ModuleInfo> modules;  // in tree order; the first is the root
   std::vector<SiteInfo> sites;      // in the order in which a pass visits them
+  /// Of each operation inside a module its inputs and its output, in the order of execution; one
+  /// whose value is none cannot be read.
+  std::vector<SiteInfo> operations;
   std::vector<ParameterInfo> parameters;
   std::string config_json;
 };

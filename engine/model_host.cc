@@ -237,8 +237,20 @@ absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Load(const std::string& na
     const models::Module& module = *(*model)->modules()[i];
     info->modules.push_back({(*model)->spec().modules()[i].path, module.type(), module.detail()});
   }
-  for (const plan::SiteSpec& site : (*model)->spec().sites()) {
-    info->sites.push_back({site.site, site.pattern, site.writable});
+  const plan::ModelSpec& spec = (*model)->spec();
+  for (const plan::SiteSpec& site : spec.sites()) {
+    if (site.site.op.empty()) info->sites.push_back({site.site, site.pattern, site.writable});
+  }
+  for (const plan::OperationSpec& operation : spec.operations()) {
+    const std::pair<graph::Point, int> ends[] = {{graph::Point::kInputs, operation.inputs},
+                                                 {graph::Point::kOutput, operation.output}};
+    for (const auto& [point, time] : ends) {
+      const graph::Site site{spec.modules()[operation.module].path, point, operation.visit,
+                             operation.name};
+      const plan::SiteSpec* found = time < 0 ? nullptr : &spec.sites()[time];
+      info->operations.push_back({site, found == nullptr ? graph::Pattern() : found->pattern,
+                                  found != nullptr && found->writable});
+    }
   }
   std::vector<const void*> counted;
   for (const auto& [path, tensor] : hosted.parameters) {

@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "engine/run/kv_cache.h"
 
 namespace weft::models {
 
@@ -70,41 +69,6 @@ absl::StatusOr<std::unique_ptr<ActivationImpl>> ActivationImpl::Make(const std::
 }
 
 at::Tensor ActivationImpl::forward(run::Pass&, at::Tensor x) { return function_(x); }
-
-at::Tensor AttendCausally(const run::Pass& pass, int layer, const at::Tensor& q,
-                          const at::Tensor& k, const at::Tensor& v, int64_t heads, double scale) {
-  auto attend = [&](const run::Segment& segment) {
-    auto by_head = [&](const at::Tensor& packed) {
-      return run::Cut(packed, segment).unflatten(2, {heads, -1}).transpose(1, 2);
-    };
-    at::Tensor keys = by_head(k), values = by_head(v);
-    std::optional<at::Tensor> mask;
-    if (segment.input->padded) mask = segment.input->attention_mask;
-    bool causal = !segment.input->padded;
-    if (segment.cache != nullptr) {
-      run::KVCache::Past past = segment.cache->Append(layer, keys, values);
-      // The first tokens see only each other; of a later step one token sees all before it.
-      causal = causal && segment.cache->length() == 0;
-      if (segment.cache->length() > 0) {
-        keys = std::move(past.k);
-        values = std::move(past.v);
-        if (past.present.defined()) {
-          mask = mask ? at::logical_and(*mask, past.present)
-                      : past.present.view({1, 1, 1, past.present.size(0)});
-        }
-      }
-    }
-    return at::scaled_dot_product_attention(by_head(q), keys, values, mask, /*dropout_p=*/0.0,
-                                            causal, scale)
-        .transpose(1, 2)
-        .reshape({1, segment.rows(), -1});
-  };
-  if (pass.present().size() == 1) return attend(*pass.present()[0]);
-  std::vector<at::Tensor> rows;
-  rows.reserve(pass.present().size());
-  for (const run::Segment* segment : pass.present()) rows.push_back(attend(*segment));
-  return at::cat(rows, 1);
-}
 
 absl::StatusOr<std::unique_ptr<LinearImpl>> MakeConv1D(ParameterSource& source,
                                                        const std::string& name, int64_t in,

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "engine/models/attention.h"
 #include "engine/models/blocks.h"
 
 namespace weft::models {

@@ -368,7 +368,17 @@ class Checker {
   }
 
   absl::StatusOr<c10::IValue> Visit(const ReadSite& read) {
+    if (absl::Status status = CountStepwise(read.invoke); !status.ok()) return status;
     return SiteMeta(instruction_->time, read.invoke);
+  }
+  /// Attention whose scores or probabilities are asked for writes both out, and the mask.
+  absl::Status CountStepwise(int invoke) {
+    const Point point = model_.sites()[instruction_->time].site.point;
+    if (point != Point::kScores && point != Point::kProbs) return absl::OkStatus();
+    uint64_t largest = 0, bytes = 0;
+    Measure(SiteMeta(instruction_->time, invoke), largest, bytes);
+    operations_ += 16 * static_cast<double>(largest);
+    return CountPeak(4 * bytes);
   }
   absl::StatusOr<c10::IValue> Visit(const ReadInvoke& read) {
     std::vector<int64_t> shape = {rows_[read.invoke].batch};
@@ -411,6 +421,7 @@ class Checker {
     return result;
   }
   absl::StatusOr<c10::IValue> Visit(const WriteSite& what) {
+    if (absl::Status status = CountStepwise(what.invoke); !status.ok()) return status;
     const c10::IValue whole = SiteMeta(instruction_->time, what.invoke);
     if (plan_.invokes[what.invoke].all_rows) {
       // They are gathered, changed and handed back.

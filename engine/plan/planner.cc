@@ -499,28 +499,101 @@ class Builder {
     absl::StatusOr<std::string> path = Filled(written);
     if (!path.ok()) return path.status();
     site.module = *std::move(path);
-    if (!site.op.empty()) return NotExecuted("site.op");
-    if (graph::OfAttention(site.point) || site.point == Point::kInputs) {
-      return NotExecuted(graph::ToString(graph::Site{.point = site.point}));
-    }
     const int module = model_.FindModule(site.module);
     if (module < 0) {
       return graph::StatementError(absl::StatusCode::kNotFound, program_, node_,
                                    absl::StrCat("the model has no module `", site.module, "`"),
                                    model_.Suggest(site.module));
     }
-    const int found = model_.FindSite(module, site.point, site.visit);
+    const int found = model_.FindSite(module, site.point, site.visit, site.op);
     if (found >= 0) return found;
-    if (model_.FindSite(module, site.point, 0) >= 0) {
-      return graph::StatementError(
-          absl::StatusCode::kNotFound, program_, node_,
-          absl::StrCat("`", graph::ToString(site), "`: the model calls this module fewer times"),
-          "visits are counted from 0 within a step");
+    return model_.NoSuchSite(module, site);
+  }
+
+  /// A site's value, or a part of it.
+  struct SitePlace {
+    int site;
+    std::vector<int64_t> items;
+  };
+
+  /// An operation's `input` is the first of its `inputs`.
+  absl::StatusOr<SitePlace> FindPlace(const graph::Site& site) {
+    graph::Site whole = site;
+    if (site.op.empty() || site.point != Point::kInput) {
+      absl::StatusOr<int> found = FindSite(whole);
+      if (!found.ok()) return found.status();
+      return SitePlace{*found, {}};
     }
-    return graph::StatementError(
-        absl::StatusCode::kNotFound, program_, node_,
-        absl::StrCat("`", graph::ToString(site), "`: the model never calls this module"),
-        "read its parent or its children; `weft tree` lists the sites");
+    whole.point = Point::kInputs;
+    absl::StatusOr<int> found = FindSite(whole);
+    if (!found.ok()) return found.status();
+    return SitePlace{*found, model_.sites()[*found].first_input};
+  }
+
+  absl::Status ReadPlaceInto(int name, const SitePlace& place, int invoke) {
+    if (place.items.empty()) return ReadSiteInto(name, place.site, invoke).status();
+    int part = NewName();
+    absl::StatusOr<int> read = ReadSiteInto(part, place.site, invoke);
+    if (!read.ok()) return read.status();
+    for (size_t i = 0; i < place.items.size(); ++i) {
+      ViewStep step;
+      step.item = place.items[i];
+      absl::StatusOr<int> item = i + 1 < place.items.size() ? AddView(part, std::move(step))
+                                                            : MakeView(name, part, std::move(step));
+      if (!item.ok()) return item.status();
+      part = *item;
+    }
+    return absl::OkStatus();
+  }
+
+  /// `((input,), {})`: a module takes one tensor here.
+  absl::Status ReadInputs(const graph::Site& site, int invoke) {
+    graph::Site one = site;
+    one.point = Point::kInput;
+    absl::StatusOr<int> input = FindSite(one);
+    if (!input.ok()) return input.status();
+    const int tensor = NewName(), positional = NewName(), named = NewName();
+    absl::StatusOr<int> read = ReadSiteInto(tensor, *input, invoke);
+    if (!read.ok()) return read.status();
+    auto item = [](int name) {
+      graph::Argument argument;
+      argument.value = graph::NodeRef{static_cast<NodeId>(name)};
+      return argument;
+    };
+    using Kind = graph::Structure::Kind;
+    absl::Status status = AddStructure(positional, Kind::kTuple, {item(tensor)});
+    if (status.ok()) status = AddStructure(named, Kind::kDict, {});
+    if (!status.ok()) return status;
+    return AddStructure(static_cast<int>(node_), Kind::kTuple, {item(positional), item(named)});
+  }
+
+  /// The tensor that replaces a module's one input; `value` is all of its inputs, or that tensor.
+  absl::StatusOr<Slot> InputAmong(NodeId value) {
+    absl::StatusOr<Slot> slot = Current(static_cast<int>(value));
+    if (!slot.ok() || MetaAt(*slot).isTensor()) return slot;
+    const c10::IValue meta = MetaAt(*slot);
+    const auto fits = [&] {
+      if (!meta.isTuple() || meta.toTupleRef().elements().size() != 2) return false;
+      const c10::IValue &positional = meta.toTupleRef().elements()[0],
+                        &named = meta.toTupleRef().elements()[1];
+      return positional.isTuple() && positional.toTupleRef().elements().size() == 1 &&
+             positional.toTupleRef().elements()[0].isTensor() && named.isGenericDict() &&
+             named.toGenericDict().empty();
+    };
+    if (!fits()) {
+      return Refuse(absl::StrCat("the value is ", graph::ToString(PatternOf(meta)),
+                                 ", and this module's inputs are ((tensor,), {})"),
+                    "give that structure, or the tensor alone");
+    }
+    int name = static_cast<int>(value);
+    for (int i = 0; i < 2; ++i) {
+      ViewStep step;
+      step.item = int64_t{0};
+      absl::StatusOr<int> item = ItemOf(name, std::move(step));
+      if (!item.ok()) return item.status();
+      name = *item;
+    }
+    return Current(name);
   }
 
   absl::Status CheckReady(int site, const When& needs, const std::string& what) const {
@@ -610,9 +683,12 @@ class Builder {
       step.item = int64_t{0};
       return MakeView(node_, root, std::move(step)).status();
     }
-    absl::StatusOr<int> site = FindSite(read.site);
-    if (!site.ok()) return site.status();
-    return ReadSiteInto(node_, *site, invoke).status();
+    if (read.site.op.empty() && read.site.point == Point::kInputs) {
+      return ReadInputs(read.site, invoke);
+    }
+    absl::StatusOr<SitePlace> place = FindPlace(read.site);
+    if (!place.ok()) return place.status();
+    return ReadPlaceInto(static_cast<int>(node_), *place, invoke);
   }
 
   absl::Status Add(const graph::Parameter& parameter) {
@@ -1058,8 +1134,22 @@ class Builder {
         index.insert(index.begin(), int64_t{0});
       }
     }
-    absl::StatusOr<int> found = FindSite(site);
-    if (!found.ok()) return found.status();
+    const bool inputs = site.op.empty() && site.point == Point::kInputs;
+    if (inputs) {
+      site.point = Point::kInput;
+      for (int i = 0; i < 2 && !index.empty(); ++i) {
+        const auto* item = std::get_if<int64_t>(&index.front());
+        if (item == nullptr || *item != 0) {
+          return Refuse("this module's inputs are ((tensor,), {})",
+                        "write `inputs[0][0]`, or a part of it");
+        }
+        index.erase(index.begin());
+      }
+    }
+    absl::StatusOr<SitePlace> place = FindPlace(site);
+    if (!place.ok()) return place.status();
+    const int* const found = &place->site;
+    index.insert(index.begin(), place->items.begin(), place->items.end());
     const std::string what = absl::StrCat("this write");
     if (!index.empty()) {
       const int name = NewName();
@@ -1068,7 +1158,8 @@ class Builder {
       }
       return AssignTo(name, index, write.value, what);
     }
-    absl::StatusOr<Slot> value = Current(static_cast<int>(write.value));
+    absl::StatusOr<Slot> value =
+        inputs ? InputAmong(write.value) : Current(static_cast<int>(write.value));
     if (!value.ok()) return value.status();
     When when = Start();
     when.Add(WhenOf(*value));

@@ -70,8 +70,13 @@ void Run::PreparePass() {
     segments_.push_back(segment);
   }
   tap_ids_.clear();
+  watches_.clear();
   for (const int time : stage_->times) {
     const plan::SiteSpec& site = spec_.sites()[time];
+    if (!site.OfModule()) {
+      watches_.push_back({site.module, !site.site.op.empty()});
+      continue;
+    }
     const int tap = site.module * 2 + (site.site.point == graph::Point::kOutput ? 1 : 0);
     if (tap_ids_.empty() || tap_ids_.back() != tap) tap_ids_.push_back(tap);
   }

@@ -32,15 +32,26 @@ at::Tensor Compact(const at::Tensor& tensor) {
   return out;
 }
 
-/// Copy `from` into the first tensors of `to`, leaf by leaf; a lone tensor goes into the first.
+/// Copy the tensors of `from` into those of `to`, whose structure it has; a lone tensor goes into
+/// the first.
 void CopyInto(const c10::IValue& to, const c10::IValue& from) {
   if (from.isTensor()) {
     Visiting::LeafOf(to).copy_(from.toTensor());
   } else if (to.isTensor()) {
     to.toTensor().copy_(Visiting::LeafOf(from));
-  } else {
-    // The structures are equal (checked when planned), and the model computes one tensor of them.
-    Visiting::LeafOf(to).copy_(Visiting::LeafOf(from));
+  } else if (to.isTuple()) {
+    const auto& items = to.toTupleRef().elements();
+    for (size_t i = 0; i < items.size(); ++i) {
+      CopyInto(items[i], from.toTupleRef().elements()[i]);
+    }
+  } else if (to.isList()) {
+    for (size_t i = 0; i < to.toListRef().size(); ++i) {
+      CopyInto(to.toListRef()[i], from.toListRef()[i]);
+    }
+  } else if (to.isGenericDict()) {
+    for (const auto& entry : to.toGenericDict()) {
+      CopyInto(entry.value(), from.toGenericDict().at(entry.key()));
+    }
   }
 }
 
@@ -133,6 +144,21 @@ Run::Run(const plan::Plan& plan, const graph::Program& program, const plan::Mode
       segment_of_invoke_(plan.invokes.size(), -1),
       saved_counts_(plan.saves.size(), 0) {
   PreparePass();
+}
+
+bool Run::Touches(int time, int invoke) const {
+  const auto concerns = [&](int other) {
+    return other == invoke || (plan_.invokes[other].all_rows &&
+                               plan_.invokes[other].group == plan_.invokes[invoke].group);
+  };
+  for (int i = stage_->first[time + 1]; i < stage_->first[time + 2]; ++i) {
+    const auto& what = stage_->instructions[i].what;
+    const auto* read = std::get_if<plan::ReadSite>(&what);
+    const auto* write = std::get_if<plan::WriteSite>(&what);
+    if (read != nullptr && concerns(read->invoke)) return true;
+    if (write != nullptr && concerns(write->invoke)) return true;
+  }
+  return false;
 }
 
 void Run::Begin(bool shared) {
@@ -523,7 +549,7 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::WriteSite& what, Visiting* site)
   } else if (absl::Status status = WritePart(rows, what.steps, value.toTensor()); !status.ok()) {
     return status;
   }
-  site->WriteAll(segments, Visiting::LeafOf(rows));
+  site->WriteAll(segments, rows);
   written_ = true;
   return c10::IValue();
 }

@@ -96,6 +96,10 @@ class Run {
   std::vector<Segment>& segments() { return segments_; }
   /// Where it listens in this pass.
   absl::Span<const int> taps() const { return tap_ids_; }
+  /// And inside which modules, in this pass.
+  absl::Span<const Watch> watches() const { return watches_; }
+  /// Whether it reads or writes the rows of an invoke at a site.
+  bool Touches(int time, int invoke) const;
   absl::Span<const int> times() const { return stage_->times; }
   /// This pass goes backwards.
   bool gradients() const { return trace().gradients; }
@@ -215,6 +219,7 @@ class Run {
   std::vector<Segment*> together_;      // what SegmentsOf gave last
   int together_of_ = -1;
   std::vector<int> tap_ids_;
+  std::vector<Watch> watches_;
   std::vector<c10::IValue> frame_;
   std::vector<std::pair<plan::Slot, c10::IValue>> carries_;  // of the next step
   std::vector<SavedItem> saved_;

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -45,6 +46,8 @@ class LocalModel {
  public:
   /// Host a folder. A folder that cannot be hosted ends the test program, with the reason.
   explicit LocalModel(const std::string& folder, bool pad_left = true);
+  /// Take a model that a test has made.
+  explicit LocalModel(std::unique_ptr<models::HostedModel> hosted) : hosted_(std::move(hosted)) {}
 
   /// tests/parity/gpt2-tiny, hosted once for a test program. Tests run in the repository's root.
   static LocalModel& Tiny();
