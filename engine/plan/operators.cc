@@ -80,8 +80,8 @@ std::unique_ptr<OperatorRow> MakeRow(const std::string& qualified, const RowTrai
     if (absl::StrContains(type, "Device")) row->device_argument = static_cast<int>(i);
     if (absl::StrContains(type, "Device") || absl::StrContains(type, "Layout") ||
         absl::StrContains(type, "Generator") || absl::StrContains(type, "MemoryFormat") ||
-        argument.name() == "pin_memory" || argument.name() == "non_blocking" || argument.name() == "cudnn_enable" ||
-        argument.name() == "implicit" ||
+        argument.name() == "pin_memory" || argument.name() == "non_blocking" ||
+        argument.name() == "cudnn_enable" || argument.name() == "implicit" ||
         std::find(refused.begin(), refused.end(), argument.name()) != refused.end()) {
       row->refused_arguments |= uint64_t{1} << i;
     }
