@@ -26,6 +26,15 @@ std::vector<std::pair<std::string, Var>> Unnamed(const std::vector<Var>& items) 
 
 }  // namespace
 
+namespace internal {
+
+const Arg& NoArg() {
+  static const Arg* const kNone = new Arg(None);
+  return *kNone;
+}
+
+}  // namespace internal
+
 Var op(const std::string& name, const std::vector<Arg>& args, const NamedArgs& named,
        Location where) {
   Recording* recording = Recording::Current();
