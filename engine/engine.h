@@ -64,6 +64,9 @@ struct ModelInfo {
   ModelSummary summary;
   std::vector<ModuleInfo> modules;  // in tree order; the first is the root
   std::vector<SiteInfo> sites;      // in the order in which a pass visits them
+  /// Of each operation inside a module its inputs and its output, in the order of execution; one
+  /// whose value is none cannot be read.
+  std::vector<SiteInfo> operations;
   std::vector<ParameterInfo> parameters;
   std::string config_json;
 };
@@ -161,7 +164,10 @@ struct RunOptions {
   absl::Time deadline = absl::InfiniteFuture();
   int priority = 0;        // higher ones are in an earlier pass; equal ones in order of arrival
   bool exclusive = false;  // a pass of its own
-  uint64_t seed = 0;
+  /// Equal to the bit, whoever else is there: a pass of its own as well, so that kernels see the
+  /// same rows each time.
+  bool exact = false;
+  uint64_t seed = 0;  // of the program's random operators: equal ones give equal numbers
   Access access;
   /// Called by Submit with the plan's estimate (tokens, result_bytes, peak_bytes) before anything
   /// is queued: an error refuses the run. Empty: every run is taken.

@@ -360,14 +360,14 @@ int ListModels(const GlobalOptions& global) {
 }
 
 int PrintModelTree(const GlobalOptions& global, const std::string& name, const std::string& path,
-                   bool sites) {
+                   bool sites, bool operations) {
   absl::StatusOr<std::shared_ptr<Backend>> backend = OpenBackend(global, name);
   if (!backend.ok()) return Report(backend.status());
   absl::StatusOr<ModelDescription> description = (*backend)->GetModel(name);
   if (!description.ok()) return Report(description.status());
   const internal::ModelState model(*backend, *std::move(description));
   if (absl::Status status = model.CheckModule(path); !status.ok()) return Report(status);
-  std::cout << internal::PrintTree(model.description, path, sites);
+  std::cout << internal::PrintTree(model.description, path, sites, operations);
   return kOk;
 }
 

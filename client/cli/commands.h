@@ -54,7 +54,7 @@ int Run(const GlobalOptions& global, const RunArguments& arguments);
 int Validate(const GlobalOptions& global, const RunArguments& arguments);
 int ListModels(const GlobalOptions& global);
 int PrintModelTree(const GlobalOptions& global, const std::string& model, const std::string& path,
-                   bool sites);
+                   bool sites, bool operations);
 int ListOperators(const GlobalOptions& global, const std::string& pattern);
 /// kOk if the server, or `model` if it is not empty, serves; kUnavailable if not.
 int Health(const GlobalOptions& global, const std::string& model);

@@ -101,10 +101,14 @@ class LocalBackend final : public Backend {
     for (const ModuleInfo& module : (*info)->modules) {
       model.modules.push_back({module.path, module.type, module.detail});
     }
-    for (const SiteInfo& site : (*info)->sites) {
-      model.sites.push_back({site.site.module, internal::PointName(site.site.point),
-                             site.site.visit, graph::ToString(site.value), site.writable});
-    }
+    const auto describe = [](const SiteInfo& site) -> SiteDescription {
+      const bool readable = !std::holds_alternative<std::monostate>(site.value.value);
+      return {site.site.module, internal::PointName(site.site.point),
+              site.site.visit,  readable ? graph::ToString(site.value) : "",
+              site.writable,    site.site.op};
+    };
+    for (const SiteInfo& site : (*info)->sites) model.sites.push_back(describe(site));
+    for (const SiteInfo& site : (*info)->operations) model.operations.push_back(describe(site));
     for (const ParameterInfo& parameter : (*info)->parameters) {
       model.parameters.push_back(
           {parameter.path, static_cast<DType>(parameter.dtype), parameter.shape});

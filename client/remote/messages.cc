@@ -108,10 +108,16 @@ ModelDescription FromMessage(const v1::Model& message) {
   for (const v1::Module& module : message.modules()) {
     model.modules.push_back({module.path(), module.type(), module.detail()});
   }
-  for (const v1::SiteInfo& site : message.sites()) {
-    model.sites.push_back({site.module(), PointName(site.point()), site.visit(),
-                           graph::ToString(graph::DecodePattern(site.value())), site.writable()});
-  }
+  const auto describe = [](const v1::SiteInfo& site) -> SiteDescription {
+    return {site.module(),
+            PointName(site.point()),
+            site.visit(),
+            site.has_value() ? graph::ToString(graph::DecodePattern(site.value())) : "",
+            site.writable(),
+            site.op()};
+  };
+  for (const v1::SiteInfo& site : message.sites()) model.sites.push_back(describe(site));
+  for (const v1::SiteInfo& site : message.operations()) model.operations.push_back(describe(site));
   for (const v1::ParameterInfo& parameter : message.parameters()) {
     model.parameters.push_back({parameter.path(), static_cast<DType>(parameter.dtype()),
                                 Shape(parameter.shape().begin(), parameter.shape().end())});

@@ -107,7 +107,9 @@ class Recording {
 
   // Statements (recording_statements.cc).
 
-  Var Read(const ModuleRef& module, graph::Point point, Location where);
+  /// `op`: of an operation inside the module.
+  Var Read(const ModuleRef& module, graph::Point point, Location where,
+           const std::string& op = "");
   Var ReadInvoke(const ModelState& model, graph::Point point, Location where);
   Var Op(const std::string& name, const std::vector<Arg>& args, const NamedArgs& named,
          Location where);

@@ -85,8 +85,12 @@ bool Recording::ToSite(const ModuleRef& module, graph::Point point, const std::s
     for (const auto& [component, parameter] : module.parameters) {
       components[component] = *Component(parameter.state()->parameter, i);
     }
-    const absl::Status status =
-        module.model.CheckSite(absl::StrJoin(components, "."), PointName(point));
+    const std::string path = absl::StrJoin(components, ".");
+    // A module has all of its inputs where it has one.
+    const graph::Point listed = point == graph::Point::kInputs ? graph::Point::kInput : point;
+    const absl::Status status = site->op.empty()
+                                    ? module.model.CheckSite(path, PointName(listed))
+                                    : module.model.CheckOperation(path, site->op);
     if (status.ok()) continue;
     const std::string at = points == 1 ? "" : absl::StrCat(" (at point ", i, " of the sweep)");
     Fail(statement, absl::StrCat(std::string(status.message()), at), where);
@@ -95,8 +99,9 @@ bool Recording::ToSite(const ModuleRef& module, graph::Point point, const std::s
   return true;
 }
 
-Var Recording::Read(const ModuleRef& module, graph::Point point, Location where) {
-  graph::Site site{module.path, point, module.visit, "", {}};
+Var Recording::Read(const ModuleRef& module, graph::Point point, Location where,
+                    const std::string& op) {
+  graph::Site site{module.path, point, module.visit, op, {}};
   const std::string statement = "read " + graph::ToString(site);
   if (!CheckModel(module.model, statement, where)) return Poison();
   if (!ToSite(module, point, statement, where, &site)) return Poison();

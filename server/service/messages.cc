@@ -208,14 +208,18 @@ void EncodeModel(const ModelInfo& info, uint64_t passes, v1::Model* message) {
     out->set_type(module.type);
     out->set_detail(module.detail);
   }
-  for (const SiteInfo& site : info.sites) {
-    v1::SiteInfo* out = message->add_sites();
+  const auto encode = [](const SiteInfo& site, v1::SiteInfo* out) {
     out->set_module(site.site.module);
     out->set_point(static_cast<v1::Site::Point>(site.site.point));
     out->set_visit(site.site.visit);
-    graph::EncodePattern(site.value, out->mutable_value());
+    out->set_op(site.site.op);
+    if (!std::holds_alternative<std::monostate>(site.value.value)) {
+      graph::EncodePattern(site.value, out->mutable_value());
+    }
     out->set_writable(site.writable);
-  }
+  };
+  for (const SiteInfo& site : info.sites) encode(site, message->add_sites());
+  for (const SiteInfo& site : info.operations) encode(site, message->add_operations());
   for (const ParameterInfo& parameter : info.parameters) {
     v1::ParameterInfo* out = message->add_parameters();
     out->set_path(parameter.path);

@@ -185,11 +185,14 @@ TEST(ResolveTest, RefusesArgumentsThatAreNotForPrograms) {
 
 TEST(ResolveTest, RefusesDTypesOutsideARowsClasses) {
   EXPECT_EQ(Outcome("aten::sub", {{"", Meta({2}, at::kBool)}, {"", 1}}),
-            "aten::sub takes integer or floating-point tensors, not Bool");
+            "aten::sub takes integer or floating-point or complex tensors, not Bool");
   EXPECT_EQ(Outcome("aten::relu", {{"", Meta({2}, at::kComplexFloat)}}),
             "aten::relu takes floating-point tensors, not ComplexFloat");
-  EXPECT_THAT(Outcome("aten::cat", {{"", Tensors({Meta({2}), Meta({2}, at::kComplexFloat)})}}),
-              HasSubstr("not ComplexFloat"));
+  EXPECT_THAT(
+      Outcome("aten::block_diag", {{"", Tensors({Meta({2}), Meta({2}, at::kComplexFloat)})}}),
+      HasSubstr("not ComplexFloat"));
+  EXPECT_EQ(Outcome("aten::maximum", {{"", Meta({2})}, {"", Meta({2}, at::kComplexFloat)}}),
+            "aten::maximum takes no complex tensors");
 }
 
 TEST(ResolveTest, RefusesSizesThatWouldDependOnData) {

@@ -42,8 +42,9 @@ struct SiteDescription {
   std::string module;
   std::string point;  // `output`, `input`
   uint32_t visit = 0;
-  std::string type;  // `float32[B, T, 48]`, with B prompts of T tokens
+  std::string type;  // `float32[B, T, 48]`, with B prompts of T tokens; empty: cannot be read
   bool writable = true;
+  std::string op;  // `linear_0`: of an operation inside the module
 };
 
 struct ParameterDescription {
@@ -57,6 +58,8 @@ struct ModelDescription {
   HostedModel summary;
   std::vector<ModuleDescription> modules;  // in tree order; the first is the root
   std::vector<SiteDescription> sites;      // in the order in which a pass visits them
+  /// Of each operation inside a module its inputs and its output, in the order of execution.
+  std::vector<SiteDescription> operations;
   std::vector<ParameterDescription> parameters;
   uint64_t passes = 0;  // that the model has run since it was loaded
   std::string config_json;
@@ -198,7 +201,7 @@ struct RunSettings {
   absl::Duration deadline = absl::InfiniteDuration();
   /// A pass of its own, without other users' rows.
   bool exclusive = false;
-  /// Of the program's random operators.
+  /// Of the program's random operators: the same program with the same seed draws the same numbers.
   uint64_t seed = 0;
   Cancellation cancellation;
 };

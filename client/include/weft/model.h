@@ -17,6 +17,7 @@
 #include "weft/program.h"
 #include "weft/run.h"
 #include "weft/session.h"
+#include "weft/source.h"
 #include "weft/tracer.h"
 #include "weft/var.h"
 
@@ -45,6 +46,18 @@ class Module {
   Var output(Location where = Location::current()) const;
   /// The module's first tensor argument.
   Var input(Location where = Location::current()) const;
+  /// `((input,), {})`: all of its arguments, positional ones and named ones.
+  Var inputs(Location where = Location::current()) const;
+  // Inside a module that does attention, by head: [batch, heads, tokens, head_dim]; scores (scaled,
+  // masked) and probs are [batch, heads, tokens, tokens]; z is what comes out of each head.
+  Var q(Location where = Location::current()) const;
+  Var k(Location where = Location::current()) const;
+  Var v(Location where = Location::current()) const;
+  Var scores(Location where = Location::current()) const;
+  Var probs(Location where = Location::current()) const;
+  Var z(Location where = Location::current()) const;
+  /// The operations inside its forward, to print, read and replace.
+  Source source() const;
   /// Do not run the module: its output is `value`.
   void skip(const Operand& value) const;
   /// Call the module out of band: nothing else of the run sees it.
@@ -81,6 +94,7 @@ class Module {
   Module Child(const std::string& name) const;
   Module Item(int64_t index) const;
   internal::ModuleRef Ref() const;
+  Var Point(uint8_t point, Location where) const;
 
   std::shared_ptr<const internal::ModelState> model_;
   std::string path_;

@@ -5,6 +5,7 @@
 #include <initializer_list>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -27,7 +28,12 @@ class Recording;
 }  // namespace internal
 
 /// Python's `None`: a new axis in an index, an open end of a slice, an absent argument.
-struct NoneType {};
+struct NoneType {
+  template <typename T>
+  constexpr operator std::optional<T>() const {  // NOLINT
+    return std::nullopt;
+  }
+};
 inline constexpr NoneType None;
 
 /// Python's `...` in an index.
@@ -106,6 +112,21 @@ class Dims {
 
  private:
   std::vector<int64_t> values_;
+};
+
+/// Dimensions or sizes that may be left out.
+class OptionalDims {
+ public:
+  OptionalDims(NoneType) {}                                                      // NOLINT
+  OptionalDims(const Dims& dims) : values_(dims.values()) {}                     // NOLINT
+  OptionalDims(std::integral auto dimension) : OptionalDims(Dims(dimension)) {}  // NOLINT
+  OptionalDims(std::initializer_list<int64_t> values) : values_(values) {}       // NOLINT
+  OptionalDims(std::vector<int64_t> values) : values_(std::move(values)) {}      // NOLINT
+  bool has_value() const { return values_.has_value(); }
+  const std::vector<int64_t>& values() const { return *values_; }
+
+ private:
+  std::optional<std::vector<int64_t>> values_;
 };
 
 /// A value inside the model, which exists only while the server runs the program. Inside a trace,
@@ -201,165 +222,9 @@ class Var {
   /// A recorded value is not known on the client: choose with where().
   explicit operator bool() const = delete;
 
-  // Element by element.
-  Var abs(Location where = Location::current()) const;
-  Var neg(Location where = Location::current()) const;
-  Var exp(Location where = Location::current()) const;
-  Var expm1(Location where = Location::current()) const;
-  Var log(Location where = Location::current()) const;
-  Var log1p(Location where = Location::current()) const;
-  Var sqrt(Location where = Location::current()) const;
-  Var rsqrt(Location where = Location::current()) const;
-  Var reciprocal(Location where = Location::current()) const;
-  Var square(Location where = Location::current()) const;
-  Var sin(Location where = Location::current()) const;
-  Var cos(Location where = Location::current()) const;
-  Var tan(Location where = Location::current()) const;
-  Var tanh(Location where = Location::current()) const;
-  Var erf(Location where = Location::current()) const;
-  Var sigmoid(Location where = Location::current()) const;
-  Var relu(Location where = Location::current()) const;
-  Var silu(Location where = Location::current()) const;
-  Var sign(Location where = Location::current()) const;
-  Var round(Location where = Location::current()) const;
-  Var floor(Location where = Location::current()) const;
-  Var ceil(Location where = Location::current()) const;
-  Var trunc(Location where = Location::current()) const;
-  Var isnan(Location where = Location::current()) const;
-  Var isinf(Location where = Location::current()) const;
-  Var isfinite(Location where = Location::current()) const;
-  Var logical_not(Location where = Location::current()) const;
-  Var bitwise_not(Location where = Location::current()) const;
-  Var gelu(const std::string& approximate = "none", Location where = Location::current()) const;
-  Var add(const Operand& other) const;
-  Var sub(const Operand& other) const;
-  Var mul(const Operand& other) const;
-  Var div(const Operand& other) const;
-  Var pow(const Operand& other) const;
-  Var remainder(const Operand& other) const;
-  Var floor_divide(const Operand& other) const;
-  Var eq(const Operand& other) const;
-  Var ne(const Operand& other) const;
-  Var lt(const Operand& other) const;
-  Var le(const Operand& other) const;
-  Var gt(const Operand& other) const;
-  Var ge(const Operand& other) const;
-  Var maximum(const Operand& other) const;
-  Var minimum(const Operand& other) const;
-  Var logical_and(const Operand& other) const;
-  Var logical_or(const Operand& other) const;
-  Var logical_xor(const Operand& other) const;
-  Var bitwise_and(const Operand& other) const;
-  Var bitwise_or(const Operand& other) const;
-  Var bitwise_xor(const Operand& other) const;
-  Var clamp(const Arg& min, Location where = Location::current()) const;
-  Var clamp(const Arg& min, const Arg& max, Location where = Location::current()) const;
-  Var masked_fill(const Operand& mask, const Operand& value) const;
-  Var to(DType dtype, Location where = Location::current()) const;
-  Var clone(Location where = Location::current()) const;
-
-  // In place: a new version of this value, and of the site it was read from.
-  Var zero_(Location where = Location::current()) const;
-  Var abs_(Location where = Location::current()) const;
-  Var neg_(Location where = Location::current()) const;
-  Var exp_(Location where = Location::current()) const;
-  Var sqrt_(Location where = Location::current()) const;
-  Var tanh_(Location where = Location::current()) const;
-  Var sigmoid_(Location where = Location::current()) const;
-  Var relu_(Location where = Location::current()) const;
-  Var add_(const Operand& other) const;
-  Var sub_(const Operand& other) const;
-  Var mul_(const Operand& other) const;
-  Var div_(const Operand& other) const;
-  Var pow_(const Operand& other) const;
-  Var fill_(const Operand& other) const;
-  Var copy_(const Operand& other) const;
-  Var clamp_(const Arg& min, Location where = Location::current()) const;
-  Var clamp_(const Arg& min, const Arg& max, Location where = Location::current()) const;
-  Var masked_fill_(const Operand& mask, const Operand& value) const;
-
-  // Products.
-  Var matmul(const Operand& other) const;
-  Var mm(const Operand& other) const;
-  Var bmm(const Operand& other) const;
-  Var mv(const Operand& other) const;
-  Var dot(const Operand& other) const;
-  Var outer(const Operand& other) const;
-
-  // Reductions. Without dimensions they are over all elements.
-  Var sum(Location where = Location::current()) const;
-  Var sum(const Dims& dims, bool keepdim = false, Location where = Location::current()) const;
-  Var mean(Location where = Location::current()) const;
-  Var mean(const Dims& dims, bool keepdim = false, Location where = Location::current()) const;
-  Var amax(Location where = Location::current()) const;
-  Var amax(const Dims& dims, bool keepdim = false, Location where = Location::current()) const;
-  Var amin(Location where = Location::current()) const;
-  Var amin(const Dims& dims, bool keepdim = false, Location where = Location::current()) const;
-  Var all(Location where = Location::current()) const;
-  Var all(int64_t dim, bool keepdim = false, Location where = Location::current()) const;
-  Var any(Location where = Location::current()) const;
-  Var any(int64_t dim, bool keepdim = false, Location where = Location::current()) const;
-  Var var(const Dims& dims, bool unbiased = true, bool keepdim = false,
-          Location where = Location::current()) const;
-  Var std(const Dims& dims, bool unbiased = true, bool keepdim = false,
-          Location where = Location::current()) const;
-  Var norm(double p = 2.0, Location where = Location::current()) const;
-  Var norm(double p, const Dims& dims, bool keepdim = false,
-           Location where = Location::current()) const;
-  Var logsumexp(const Dims& dims, bool keepdim = false, Location where = Location::current()) const;
-  Var cumsum(int64_t dim, Location where = Location::current()) const;
-  Var softmax(int64_t dim, Location where = Location::current()) const;
-  Var log_softmax(int64_t dim, Location where = Location::current()) const;
-  Var argmax(Location where = Location::current()) const;
-  Var argmax(int64_t dim, bool keepdim = false, Location where = Location::current()) const;
-  Var argmin(Location where = Location::current()) const;
-  Var argmin(int64_t dim, bool keepdim = false, Location where = Location::current()) const;
-  Var max(Location where = Location::current()) const;
-  Var min(Location where = Location::current()) const;
-  /// Values and indices.
-  std::pair<Var, Var> max(int64_t dim, bool keepdim = false,
-                          Location where = Location::current()) const;
-  std::pair<Var, Var> min(int64_t dim, bool keepdim = false,
-                          Location where = Location::current()) const;
-  std::pair<Var, Var> topk(int64_t k, int64_t dim = -1, bool largest = true,
-                           Location where = Location::current()) const;
-  std::pair<Var, Var> sort(int64_t dim = -1, bool descending = false,
-                           Location where = Location::current()) const;
-
-  // Shapes.
-  Var view(const Dims& sizes, Location where = Location::current()) const;
-  Var reshape(const Dims& sizes, Location where = Location::current()) const;
-  Var expand(const Dims& sizes, Location where = Location::current()) const;
-  Var repeat(const Dims& sizes, Location where = Location::current()) const;
-  Var permute(const Dims& dims, Location where = Location::current()) const;
-  Var flip(const Dims& dims, Location where = Location::current()) const;
-  Var transpose(int64_t dim0, int64_t dim1, Location where = Location::current()) const;
-  Var t(Location where = Location::current()) const;
-  Var unsqueeze(int64_t dim, Location where = Location::current()) const;
-  Var squeeze(int64_t dim, Location where = Location::current()) const;
-  Var flatten(int64_t start_dim = 0, int64_t end_dim = -1,
-              Location where = Location::current()) const;
-  Var contiguous(Location where = Location::current()) const;
-  Var select(int64_t dim, int64_t index, Location where = Location::current()) const;
-  Var narrow(int64_t dim, int64_t start, int64_t length,
-             Location where = Location::current()) const;
-  Var tril(int64_t diagonal = 0, Location where = Location::current()) const;
-  Var triu(int64_t diagonal = 0, Location where = Location::current()) const;
-  /// Lists of parts: `x.split(48, -1)[0]`.
-  Var split(int64_t size, int64_t dim = 0, Location where = Location::current()) const;
-  Var chunk(int64_t count, int64_t dim = 0, Location where = Location::current()) const;
-  Var unbind(int64_t dim = 0, Location where = Location::current()) const;
-
-  // By index.
-  Var gather(int64_t dim, const Operand& index) const;
-  Var index_select(int64_t dim, const Operand& index) const;
-  Var scatter(int64_t dim, const Operand& index, const Operand& source) const;
-  Var index_copy(int64_t dim, const Operand& index, const Operand& source) const;
-  Var index_add(int64_t dim, const Operand& index, const Operand& source) const;
-
-  // New values.
-
-  // Of language models.
+  // torch's methods: `h.softmax(-1)`, `h.topk(5).second`, `h.sum({0, 1}, true)`. Those in place
+  // (`h.zero_()`) make a new version of this value, and of the site it was read from.
+#include "weft/var_operators.inc"
 
  private:
   friend class Carry;
