@@ -24,8 +24,6 @@ LEFT_OUT = {
     "conv1d.padding",
     "conv2d.padding",
     "count_nonzero",
-    "linalg_norm.ord_str",
-    "linalg_matrix_norm",
     "size",
     "size.int",
     "sort.stable",
@@ -47,11 +45,6 @@ DEFAULTS = {
     ("var.dim", "dim"),
     ("var_mean.dim", "dim"),
 }
-# Arguments of a wider type than the overload has, as another one takes them.
-TYPES = {
-    ("linalg_matrix_norm.str_ord", "ord"): "Scalar",
-    ("count_nonzero.dim_IntList", "dim"): "int[]?",
-}
 # They belong to torch's modules, not to its tensors.
 NO_MEMBERS = re.compile(
     r"(linalg|fft|special|upsample|adaptive)_|.*(_loss|_pool[12]d|_indices|pool1d_with_indices)$|"
@@ -71,11 +64,12 @@ class Parameter:
         self.type, self.name, self.default = match.groups()
         self.type = re.sub(r"\([a-z!* >-]+\)", "", self.type)
         self.type = re.sub(r"\[\d+\]", "[]", self.type)
-        self.type = TYPES.get((overload, self.name), self.type)
         if (overload, self.name) in DEFAULTS:
             self.default = "None"
             if self.type == "int[]":
                 self.type = "int[]?"
+        if self.type == "ScalarType?" and self.default in DTYPES:
+            self.type = "ScalarType"
         self.named = named
         self.number = False  # a number may stand here
 
@@ -86,9 +80,10 @@ class Parameter:
     def declared(self):
         if self.operand:
             return "const Operand&"
-        if self.type in ("Tensor?", "Scalar", "Scalar?"):
-            return "const Arg&"
         return {
+            "Tensor?": "const Arg&",
+            "Scalar": "Number",
+            "Scalar?": "std::optional<Number>",
             "int": "int64_t",
             "float": "double",
             "bool": "bool",
@@ -106,6 +101,8 @@ class Parameter:
         }[self.type]
 
     def default_value(self):
+        if self.type == "Tensor?":
+            return "internal::NoArg()"
         if self.default == "None":
             return "None"
         if self.type == "bool":
@@ -116,7 +113,7 @@ class Parameter:
             values = self.default.strip("[]")
             values = values if self.default.startswith("[") else self.default
             return f"std::vector<int64_t>{{{values}}}"
-        if re.fullmatch(r"-?\d+\.\d*(e-?\d+)?|-?\d+e-?\d+", self.default):
+        if self.type == "float" or re.fullmatch(r"-?\d+\.\d*(e-?\d+)?|-?\d+e-?\d+", self.default):
             return repr(float(self.default))
         return self.default
 
@@ -130,7 +127,7 @@ class Parameter:
             return f"{self.name}.arg()" if self.number else f"AsVar({self.name})"
         if self.type == "int[]":
             return f"{self.name}.values()"
-        if self.type.endswith("?") and self.type != "Tensor?" and self.type != "Scalar?":
+        if self.type.endswith("?") and self.type != "Tensor?":
             return f"ToArg({self.name})"
         return self.name
 
@@ -223,13 +220,16 @@ def read_overloads():
         by_name.setdefault(overload.name, []).append(overload)
     chosen = []
     for overloads in by_name.values():
-        # A number stands where some overload takes one.
-        numbers = {
-            i
-            for overload in overloads
-            for i, parameter in enumerate(overload.parameters)
-            if parameter.type == "Scalar"
-        }
+        # A number stands where some overload takes one, and a tensor where some other does.
+        places = {}
+        for overload in overloads:
+            for i, parameter in enumerate(overload.parameters):
+                places.setdefault(i, set()).add(parameter.type)
+        numbers = {i for i, types in places.items() if "Scalar" in types}
+        for overload in overloads:
+            for i, parameter in enumerate(overload.parameters):
+                if parameter.type == "Scalar?" and "Tensor?" in places[i]:
+                    parameter.type = "Tensor?"
         seen = set()
         callable_without = False
         for overload in overloads:

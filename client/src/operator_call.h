@@ -56,20 +56,8 @@ inline ByName Maybe(const char* name, const OptionalDims& dims) {
 inline ByName Unless(const char* name, const Dims& dims, const std::vector<int64_t>& defaults) {
   return {name, dims.values(), dims.values() != defaults};
 }
-inline ByName Unless(const char* name, const Arg& value, const Arg& defaults) {
-  const auto number = [](const Arg& arg) -> std::optional<double> {
-    if (const auto* integer = std::get_if<int64_t>(&arg.value())) {
-      return static_cast<double>(*integer);
-    }
-    if (const auto* real = std::get_if<double>(&arg.value())) return *real;
-    return std::nullopt;
-  };
-  const auto* text = std::get_if<std::string>(&value.value());
-  const auto* other = std::get_if<std::string>(&defaults.value());
-  const bool same = text != nullptr || other != nullptr
-                        ? text != nullptr && other != nullptr && *text == *other
-                        : number(value).has_value() && number(value) == number(defaults);
-  return {name, value, !same};
+inline ByName Unless(const char* name, const Number& value, const Number& defaults) {
+  return {name, value, value != defaults};
 }
 template <typename T>
 requires std::same_as<T, bool> || std::same_as<T, int64_t> || std::same_as<T, double> ||

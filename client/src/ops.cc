@@ -20,6 +20,15 @@ Var Make(graph::Structure::Kind kind, const std::vector<Arg>& items, const Named
 
 }  // namespace
 
+namespace internal {
+
+const Arg& NoArg() {
+  static const Arg* const kNone = new Arg(None);
+  return *kNone;
+}
+
+}  // namespace internal
+
 Var op(const std::string& name, const std::vector<Arg>& args, const NamedArgs& named,
        Location where) {
   Recording* recording = Recording::Current();

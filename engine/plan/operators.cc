@@ -80,8 +80,8 @@ std::unique_ptr<OperatorRow> MakeRow(const std::string& qualified, const RowTrai
     if (absl::StrContains(type, "Device")) row->device_argument = static_cast<int>(i);
     if (absl::StrContains(type, "Device") || absl::StrContains(type, "Layout") ||
         absl::StrContains(type, "Generator") || absl::StrContains(type, "MemoryFormat") ||
-        argument.name() == "pin_memory" || argument.name() == "non_blocking" || argument.name() == "cudnn_enable" ||
-        argument.name() == "implicit" ||
+        argument.name() == "pin_memory" || argument.name() == "non_blocking" ||
+        argument.name() == "implicit" || absl::StartsWith(argument.name(), "cudnn_enable") ||
         std::find(refused.begin(), refused.end(), argument.name()) != refused.end()) {
       row->refused_arguments |= uint64_t{1} << i;
     }
@@ -104,6 +104,10 @@ std::string ProgramSchema(const OperatorRow& row) {
     if ((row.refused_arguments >> i & 1) != 0) continue;
     if (argument.kwarg_only() && !std::exchange(named, true)) arguments.push_back("*");
     std::string text = c10::str(argument);
+    const c10::IValue preset = argument.default_value().value_or(c10::IValue());
+    if (preset.isDouble()) {
+      text = absl::StrCat(text.substr(0, text.rfind('=')), "=", preset.toDouble());
+    }
     // How torch writes int64 as a default.
     if (absl::EndsWith(text, " dtype=4")) text.replace(text.size() - 1, 1, "int64");
     arguments.push_back(std::move(text));

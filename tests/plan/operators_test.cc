@@ -144,7 +144,9 @@ TEST_P(RowTest, MetaAgreesWithReal) {
     ASSERT_TRUE(real.ok()) << "real: " << real.status();
     ASSERT_TRUE(meta.ok()) << "meta: " << meta.status();
     EXPECT_EQ(real->tagKind(), meta->tagKind());
-    if (real->isInt() || real->isIntList()) EXPECT_EQ(c10::str(*real), c10::str(*meta));
+    if (real->isInt() || real->isIntList()) {
+      EXPECT_EQ(c10::str(*real), c10::str(*meta));
+    }
     const std::vector<at::Tensor> expected = TensorsOf(*real);
     const std::vector<at::Tensor> actual = TensorsOf(*meta);
     ASSERT_EQ(expected.size(), actual.size());

@@ -25,6 +25,8 @@ class Indices;
 class Operand;
 namespace internal {
 class Recording;
+/// None, where an argument's type is not complete yet.
+const Arg& NoArg();
 }  // namespace internal
 
 /// Python's `None`: a new axis in an index, an open end of a slice, an absent argument.
@@ -112,6 +114,26 @@ class Dims {
 
  private:
   std::vector<int64_t> values_;
+};
+
+/// A number that is part of a statement: true, an integer, or a float.
+class Number {
+ public:
+  template <typename T>
+  requires std::is_arithmetic_v<T> Number(T value) {  // NOLINT
+    if constexpr (std::is_same_v<T, bool>) {
+      value_ = value;
+    } else if constexpr (std::is_integral_v<T>) {
+      value_ = static_cast<int64_t>(value);
+    } else {
+      value_ = static_cast<double>(value);
+    }
+  }
+  const std::variant<bool, int64_t, double>& value() const { return value_; }
+  friend bool operator==(const Number&, const Number&) = default;
+
+ private:
+  std::variant<bool, int64_t, double> value_;
 };
 
 /// Dimensions or sizes that may be left out.
@@ -256,6 +278,9 @@ class Arg {
     } else {
       value_ = static_cast<double>(value);
     }
+  }
+  Arg(const Number& number) {  // NOLINT
+    std::visit([this](auto value) { value_ = value; }, number.value());
   }
   Arg(const char* value) : value_(std::string(value)) {}          // NOLINT
   Arg(std::string value) : value_(std::move(value)) {}            // NOLINT
