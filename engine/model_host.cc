@@ -167,7 +167,7 @@ void HostedJob::TellSaved() {
   }
   for (run::SavedItem& item : run_.TakeSaved()) {
     const plan::PlannedSave& save = planned_.plan->saves[item.save];
-    Result result{save.name, run::ToHostValue(item.value), /*more_follows=*/true};
+    Result result{save.name, run::ToHostValue(item.value), /*more_follows=*/true, save.keep};
     result.step = item.step;
     result.point = save.point;
     if (save.entry) result.entry = CacheEntry{save.entry->module, save.entry->point, item.visit};

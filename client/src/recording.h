@@ -224,6 +224,8 @@ class Recording {
   }
   graph::NodeId AddConstant(const Tensor& tensor, Location where);
   graph::NodeId Append(graph::Node node, Location where, Note note);
+  /// kNoNode, after Fail, for a blob that names nothing.
+  graph::NodeId AddConstant(const Blob& blob, const std::string& statement, Location where);
   Var Poison() const { return Var(serial_, graph::kNoNode); }
 
   /// The steps, branch or sweep around a node, or itself.

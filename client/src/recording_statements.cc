@@ -376,7 +376,7 @@ std::shared_ptr<SaveState> Recording::Save(const Var& value, const SaveOptions& 
   if (!good) return state;
   const NodeId id = Use(value, statement, where);
   if (id == kNoNode || !Open(statement, where)) return state;
-  graph::Save save{options.name, id, std::nullopt, false};
+  graph::Save save{options.name, id, std::nullopt, options.keep};
   if (options.dtype) save.dtype = ToGraph(*options.dtype);
   save_nodes_.back() = Add(std::move(save), where);
   return state;

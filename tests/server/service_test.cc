@@ -377,9 +377,9 @@ TEST_F(ServiceTest, RefusesCallsWithoutAValidKey) {
 
 TEST_F(ServiceTest, EveryMethodNeedsAKey) {
   Start();
-  for (const char* method :
-       {"Run", "Validate", "Submit", "Watch", "Fetch", "Cancel", "Upload", "GetServerInfo",
-        "WhoAmI", "ListOperators", "ListModels", "GetModel", "Tokenize", "Detokenize"}) {
+  for (const char* method : {"Run", "Validate", "Submit", "Watch", "Fetch", "Cancel", "Upload",
+                             "ListBlobs", "DeleteBlob", "GetServerInfo", "WhoAmI", "ListOperators",
+                             "ListModels", "GetModel", "Tokenize", "Detokenize"}) {
     EXPECT_THAT(CallRaw(absl::StrCat("weft.v1.Weft/", method), "", ""),
                 GrpcIs(grpc::StatusCode::UNAUTHENTICATED, HasSubstr("no API key")))
         << method;
@@ -561,7 +561,7 @@ TEST_F(ServiceTest, RefusesOptionsThatItDoesNotHave) {
 
 TEST_F(ServiceTest, MethodsOfLaterAreRefusedByName) {
   Start();
-  for (const char* method : {"Submit", "Watch", "Fetch", "Cancel", "Upload"}) {
+  for (const char* method : {"Submit", "Watch", "Fetch", "Cancel"}) {
     EXPECT_THAT(CallRaw(absl::StrCat("weft.v1.Weft/", method), "", secret_),
                 GrpcIs(grpc::StatusCode::UNIMPLEMENTED, HasSubstr(method)))
         << method;
