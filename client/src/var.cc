@@ -126,9 +126,9 @@ std::shared_ptr<internal::SaveState> SaveValue(const Var& value, const SaveOptio
   if (Recording* recording = Recording::Current()) return recording->Save(value, options, where);
   auto state = std::make_shared<internal::SaveState>();
   state->name = options.name;
-  state->status = absl::FailedPreconditionError(
-      absl::StrCat(options.keep ? "keep" : "save", "() at line ", where.line(),
-                   " was called outside of a trace"));
+  state->status =
+      absl::FailedPreconditionError(absl::StrCat(options.keep ? "keep" : "save", "() at line ",
+                                                 where.line(), " was called outside of a trace"));
   return state;
 }
 

@@ -269,9 +269,8 @@ class Var {
 class Arg {
  public:
   using List = std::vector<Arg>;
-  using Variant =
-      std::variant<NoneType, Var, bool, int64_t, double, std::string, DType, Tensor, List, Param,
-                   Blob>;
+  using Variant = std::variant<NoneType, Var, bool, int64_t, double, std::string, DType, Tensor,
+                               List, Param, Blob>;
 
   // All implicit: arguments are written as they are.
   Arg(NoneType none) : value_(none) {}        // NOLINT
