@@ -196,6 +196,7 @@ int Main(int argc, char** argv, LocalBackendMaker make_local) {
   command->add_option("--deadline", run.deadline,
                       "End the run after this time: 5 or 5s, 500ms, 2m");
   command->add_flag("--exclusive", run.exclusive, "Share no forward pass with other users");
+  command->add_flag("--exact", run.exact, "The same bits each time, whoever else is there");
   command->callback([&] { action = [&] { return Run(global, run); }; });
 
   RunArguments validate;

@@ -242,6 +242,7 @@ class LocalBackend final : public Backend {
     RunOptions options;
     options.deadline = absl::Now() + settings.deadline;
     options.exclusive = settings.exclusive;
+    options.exact = settings.exact;
     options.seed = settings.seed;
     options.access.weights = true;
     return options;

@@ -549,8 +549,6 @@ TEST_F(ServiceTest, RefusesOptionsThatItDoesNotHave) {
               GrpcIs(grpc::StatusCode::UNIMPLEMENTED, HasSubstr("options.priority")));
   EXPECT_THAT(status([](Options o) { o->set_idempotency_key("k"); }),
               GrpcIs(grpc::StatusCode::UNIMPLEMENTED, HasSubstr("options.idempotency_key")));
-  EXPECT_THAT(status([](Options o) { o->set_exact(true); }),
-              GrpcIs(grpc::StatusCode::UNIMPLEMENTED, HasSubstr("options.exact")));
   EXPECT_THAT(status([](Options o) { o->add_edits("e"); }),
               GrpcIs(grpc::StatusCode::UNIMPLEMENTED, HasSubstr("options.edits")));
   EXPECT_THAT(status([](Options o) { o->set_deadline_seconds(-1); }),

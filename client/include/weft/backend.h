@@ -202,6 +202,8 @@ struct RunSettings {
   absl::Duration deadline = absl::InfiniteDuration();
   /// A pass of its own, without other users' rows.
   bool exclusive = false;
+  /// The same bits each time, whoever else is there.
+  bool exact = false;
   /// Of the program's random operators: the same program with the same seed draws the same numbers.
   uint64_t seed = 0;
   Cancellation cancellation;
