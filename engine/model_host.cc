@@ -621,9 +621,11 @@ void ModelHost::RunPass(absl::Span<const std::shared_ptr<batch::Work>> work) {
   for (size_t i = 0; i < jobs.size(); ++i) {
     const run::Run& run = jobs[i]->run();
     if (run.status().ok() && !run.evicted() && !run.finished()) {
-      // Its next step goes before whoever waits to begin.
       jobs[i]->TellSaved();
-      absl::Status queued = scheduler_->Continue(work[i]);
+      // A next token goes before whoever waits to begin: they share its pass. A pass of one's own,
+      // or another trace, waits its turn.
+      const bool next = run.generating() && !jobs[i]->alone();
+      absl::Status queued = next ? scheduler_->Continue(work[i]) : scheduler_->Add(work[i]);
       if (queued.ok()) continue;
       jobs[i]->run().Fail(queued);
     }
