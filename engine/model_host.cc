@@ -516,7 +516,12 @@ absl::StatusOr<Validation> ModelHost::Validate(const graph::Program& program,
   Validation validation;
   const plan::Planned& planned = prepared->planned;
   for (size_t i = 0; i < planned.plan->saves.size(); ++i) {
-    validation.saves.push_back({planned.plan->saves[i].name, planned.check->saves[i]});
+    const plan::PlannedSave& save = planned.plan->saves[i];
+    // Of a list the type of its items, once; of a cache each of its entries.
+    if (save.point.value_or(0) > 0) continue;
+    validation.saves.push_back(
+        {save.entry ? absl::StrCat(save.name, ".", graph::ToString(*save.entry)) : save.name,
+         planned.check->saves[i]});
   }
   validation.warnings = graph::Lint(program);
   validation.estimate = EstimateOf(*prepared);
