@@ -431,7 +431,7 @@ class ModeTest : public ::testing::Test {
   }
   LocalResult RunTiny(const std::string& body) {
     watched_ = {};
-    return model_->RunTiny(absl::StrCat("invoke [1, 2, 3] { ", body, " }"));
+    return model_->Run(absl::StrCat("invoke [1, 2, 3] { ", body, " }"));
   }
 
   Watched watched_;

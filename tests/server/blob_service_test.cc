@@ -18,6 +18,7 @@
 #include "server/audit/audit_log.h"
 #include "server/blobs/blob_store.h"
 #include "server/keys/key_store.h"
+#include "server/limits/limiter.h"
 #include "server/server.h"
 #include "tests/support/fake_engine.h"
 #include "tests/support/status_matchers.h"
