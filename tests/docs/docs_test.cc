@@ -68,6 +68,11 @@ TEST_F(DocsTest, ConnectingRuns) { EXPECT_EQ(Run(docs_client_md), " Paris\n"); }
 
 TEST_F(DocsTest, BlobsExampleRuns) { EXPECT_EQ(Run(docs_blobs_md), "float32[1, 128]\n"); }
 
+TEST_F(DocsTest, InsideModulesRuns) {
+  EXPECT_THAT(Run(docs_inside_md), HasSubstr("scaled_dot_product_attention_0"));
+  EXPECT_THAT(Run(docs_inside_md), HasSubstr(" heads\n"));
+}
+
 TEST_F(DocsTest, ClientsExampleRuns) {
   EXPECT_THAT(Run(client_README_md), HasSubstr("[1, 8, 128]"));
 }
