@@ -180,7 +180,19 @@ TEST_F(CompatibilityTest, ValidateSaysTheSame) {
       EXPECT_EQ(cli::ToJson(status)["code"], expected["error"]["code"]) << name << status;
     } else {
       ASSERT_THAT(status, IsOk()) << name;
-      EXPECT_EQ(response.saves_size(), static_cast<int>(expected["saves"].size())) << name;
+      // Of a list its items' type is told once, of a cache that of each site.
+      std::set<std::string> saves;
+      for (const auto& [save, value] : expected["saves"].items()) {
+        std::string without_item = save.substr(0, save.find('['));
+        const size_t visit = without_item.find('@');
+        if (visit != std::string::npos) {
+          without_item.erase(visit, without_item.find('.', visit) - visit);
+        }
+        saves.insert(without_item);
+      }
+      std::set<std::string> told;
+      for (const v1::SavedShape& save : response.saves()) told.insert(save.name());
+      EXPECT_EQ(told, saves) << name;
     }
   }
 }
