@@ -130,6 +130,8 @@ struct Result {
   graph::HostValue value;
   /// Another event follows at once: a sink that writes may wait for it and write both.
   bool more_follows = false;
+  /// Its tensors stay with whoever runs the program, as blobs, and only their hashes are told.
+  bool keep = false;
   /// Of a save inside `steps`: which step gave it.
   std::optional<uint32_t> step = std::nullopt;
   /// Of a save inside a sweep: which point gave it.

@@ -136,6 +136,7 @@ std::optional<Task> Prepare(const GlobalOptions& global, const RunArguments& arg
     task.settings.deadline = *deadline;
   }
   task.settings.exclusive = arguments.exclusive;
+  task.settings.exact = arguments.exact;
   task.settings.seed = arguments.seed;
 
   absl::StatusOr<std::string> text = ReadSource(arguments.file);

@@ -9,6 +9,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/remote/messages.h"
+#include "engine/graph/content_hash.h"
+#include "engine/graph/value.h"
 
 namespace weft::remote {
 namespace {
@@ -19,6 +21,14 @@ constexpr size_t kHugePage = size_t{2} << 20;
 
 absl::Status Broken(const std::string& what) {
   return absl::DataLossError("the server's results are not well formed: " + what);
+}
+
+/// A tensor that was kept has no bytes here.
+absl::Status CheckBlob(const v1::TensorRef& ref) {
+  if (ref.blob().size() != graph::ContentHash::kBytes) return Broken("a blob without its hash");
+  const std::vector<int64_t> shape(ref.shape().begin(), ref.shape().end());
+  const absl::Status shaped = graph::CheckShape(static_cast<graph::DType>(ref.dtype()), shape);
+  return shaped.ok() ? shaped : Broken(std::string(shaped.message()));
 }
 
 std::shared_ptr<char> Allocate(uint64_t bytes) {
@@ -39,6 +49,7 @@ absl::Status ResultAssembler::AddParts(const v1::Value& value, int depth) {
   switch (value.value_case()) {
     case v1::Value::kTensor: {
       const v1::TensorRef& ref = value.tensor();
+      if (!ref.blob().empty()) return CheckBlob(ref);
       Part part;
       part.number = ref.tensor();
       part.dtype = static_cast<DType>(ref.dtype());
@@ -139,6 +150,11 @@ absl::StatusOr<Value> ResultAssembler::Build(const v1::Value& value, size_t* par
   };
   switch (value.value_case()) {
     case v1::Value::kTensor: {
+      const v1::TensorRef& ref = value.tensor();
+      if (!ref.blob().empty()) {
+        return Value(Blob(graph::ContentHash::ToText(ref.blob()), static_cast<DType>(ref.dtype()),
+                          Shape(ref.shape().begin(), ref.shape().end())));
+      }
       const Part& made = parts_[(*part)++];
       absl::StatusOr<Tensor> tensor =
           Tensor::Wrap(made.dtype, made.shape, made.buffer, made.buffer.get(), made.bytes);

@@ -34,7 +34,8 @@ struct ModelState {
 /// `sites`. Used by the CLI as well.
 std::string PrintTree(const ModelDescription& model, const std::string& path, bool sites,
                       bool operations = false);
-/// The operations of one module, a line each: `linear_0  (float32[B, T, 48]) -> float32[B, T, 144]`.
+/// The operations of one module, a line each: `linear_0  (float32[B, T, 48]) -> float32[B, T,
+/// 144]`.
 std::string PrintOperations(const ModelDescription& model, const std::string& path);
 
 }  // namespace weft::internal

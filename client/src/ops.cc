@@ -36,6 +36,7 @@ Var op(const std::string& name, const std::vector<Arg>& args, const NamedArgs& n
 }
 
 Var constant(const Tensor& value, Location where) { return AsVar(Operand(value, where)); }
+Var constant(const Blob& value, Location where) { return AsVar(Operand(value, where)); }
 
 Var make_list(const std::vector<Arg>& items, Location where) {
   return Make(graph::Structure::Kind::kList, items, {}, where);

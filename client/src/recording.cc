@@ -190,12 +190,23 @@ NodeId Recording::AddConstant(const Tensor& tensor, Location where) {
   return id;
 }
 
+NodeId Recording::AddConstant(const Blob& blob, const std::string& statement, Location where) {
+  absl::StatusOr<graph::Constant> constant = ToGraph(blob);
+  if (constant.ok()) return Add(*std::move(constant), where);
+  Fail(statement, std::string(constant.status().message()), where,
+       "use a blob that Client::Upload or a run's keep() gave");
+  return kNoNode;
+}
+
 NodeId Recording::Use(const Operand& value, const std::string& statement) {
   const Arg::Variant& operand = value.arg().value();
   if (const auto* var = std::get_if<Var>(&operand)) return Use(*var, statement, value.where());
   if (!Open(statement, value.where())) return kNoNode;
   if (const auto* parameter = std::get_if<Param>(&operand)) {
     return UseAsValue(*parameter, statement, value.where());
+  }
+  if (const auto* blob = std::get_if<Blob>(&operand)) {
+    return AddConstant(*blob, statement, value.where());
   }
   return AddConstant(*TensorOf(value.arg()), value.where());
 }
@@ -246,6 +257,10 @@ bool Recording::ToArgument(const Arg& from, const std::string& statement, Locati
   }
   if (const auto* tensor = std::get_if<Tensor>(&value)) {
     to->value = graph::NodeRef{AddConstant(*tensor, where)};
+  } else if (const auto* blob = std::get_if<Blob>(&value)) {
+    const NodeId id = AddConstant(*blob, statement, where);
+    to->value = graph::NodeRef{id};
+    return id != kNoNode;
   } else if (const auto* boolean = std::get_if<bool>(&value)) {
     to->value = *boolean;
   } else if (const auto* integer = std::get_if<int64_t>(&value)) {

@@ -108,8 +108,7 @@ class Recording {
   // Statements (recording_statements.cc).
 
   /// `op`: of an operation inside the module.
-  Var Read(const ModuleRef& module, graph::Point point, Location where,
-           const std::string& op = "");
+  Var Read(const ModuleRef& module, graph::Point point, Location where, const std::string& op = "");
   Var ReadInvoke(const ModelState& model, graph::Point point, Location where);
   Var Op(const std::string& name, const std::vector<Arg>& args, const NamedArgs& named,
          Location where);
@@ -225,6 +224,8 @@ class Recording {
   }
   graph::NodeId AddConstant(const Tensor& tensor, Location where);
   graph::NodeId Append(graph::Node node, Location where, Note note);
+  /// kNoNode, after Fail, for a blob that names nothing.
+  graph::NodeId AddConstant(const Blob& blob, const std::string& statement, Location where);
   Var Poison() const { return Var(serial_, graph::kNoNode); }
 
   /// The steps, branch or sweep around a node, or itself.

@@ -21,7 +21,8 @@ std::optional<Tensor> TensorOf(const Arg& arg);
 
 inline bool IsNumber(const Operand& operand) {
   const Arg::Variant& value = operand.arg().value();
-  return !std::holds_alternative<Var>(value) && !std::holds_alternative<Tensor>(value);
+  return !std::holds_alternative<Var>(value) && !std::holds_alternative<Tensor>(value) &&
+         !std::holds_alternative<Blob>(value);
 }
 
 template <typename Kind>

@@ -88,9 +88,8 @@ bool Recording::ToSite(const ModuleRef& module, graph::Point point, const std::s
     const std::string path = absl::StrJoin(components, ".");
     // A module has all of its inputs where it has one.
     const graph::Point listed = point == graph::Point::kInputs ? graph::Point::kInput : point;
-    const absl::Status status = site->op.empty()
-                                    ? module.model.CheckSite(path, PointName(listed))
-                                    : module.model.CheckOperation(path, site->op);
+    const absl::Status status = site->op.empty() ? module.model.CheckSite(path, PointName(listed))
+                                                 : module.model.CheckOperation(path, site->op);
     if (status.ok()) continue;
     const std::string at = points == 1 ? "" : absl::StrCat(" (at point ", i, " of the sweep)");
     Fail(statement, absl::StrCat(std::string(status.message()), at), where);
@@ -377,7 +376,7 @@ std::shared_ptr<SaveState> Recording::Save(const Var& value, const SaveOptions& 
   if (!good) return state;
   const NodeId id = Use(value, statement, where);
   if (id == kNoNode || !Open(statement, where)) return state;
-  graph::Save save{options.name, id, std::nullopt, false};
+  graph::Save save{options.name, id, std::nullopt, options.keep};
   if (options.dtype) save.dtype = ToGraph(*options.dtype);
   save_nodes_.back() = Add(std::move(save), where);
   return state;

@@ -119,21 +119,35 @@ Var Var::grad(Location where) const {
   return recording == nullptr ? Var() : recording->Gradient(*this, where);
 }
 
+namespace {
+
+std::shared_ptr<internal::SaveState> SaveValue(const Var& value, const SaveOptions& options,
+                                               Location where) {
+  if (Recording* recording = Recording::Current()) return recording->Save(value, options, where);
+  auto state = std::make_shared<internal::SaveState>();
+  state->name = options.name;
+  state->status =
+      absl::FailedPreconditionError(absl::StrCat(options.keep ? "keep" : "save", "() at line ",
+                                                 where.line(), " was called outside of a trace"));
+  return state;
+}
+
+}  // namespace
+
 Saved<Tensor> Var::save(Location where) const { return save(SaveOptions(), where); }
 
 Saved<Tensor> Var::save(const std::string& name, Location where) const {
-  return save(SaveOptions{name, std::nullopt}, where);
+  return save(SaveOptions{.name = name}, where);
+}
+
+Saved<Blob> Var::keep(Location where) const { return keep("", where); }
+
+Saved<Blob> Var::keep(const std::string& name, Location where) const {
+  return Saved<Blob>(SaveValue(*this, {.name = name, .keep = true}, where));
 }
 
 Saved<Tensor> Var::save(const SaveOptions& options, Location where) const {
-  if (Recording* recording = Recording::Current()) {
-    return Saved<Tensor>(recording->Save(*this, options, where));
-  }
-  auto state = std::make_shared<internal::SaveState>();
-  state->name = options.name;
-  state->status = absl::FailedPreconditionError(
-      absl::StrCat("save() at line ", where.line(), " was called outside of a trace"));
-  return Saved<Tensor>(std::move(state));
+  return Saved<Tensor>(SaveValue(*this, options, where));
 }
 
 Var& Var::operator+=(const Operand& other) & {

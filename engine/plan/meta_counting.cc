@@ -68,6 +68,7 @@ Tensor NonzeroStatic(const Tensor& self, int64_t size, int64_t /*fill_value*/) {
 
 Tensor BinaryCrossEntropy(const Tensor& self, const Tensor& target,
                           const std::optional<Tensor>& weight, int64_t reduction) {
+  TORCH_CHECK(reduction >= 0 && reduction <= 2, "`reduction` must be 0, 1 or 2, not ", reduction);
   if (weight.has_value() && weight->defined()) {
     TORCH_CHECK(at::is_expandable_to(weight->sizes(), self.sizes()), "weight of shape ",
                 weight->sizes(), " does not broadcast to ", self.sizes());

@@ -306,8 +306,11 @@ absl::Status CheckLeastSquares(const c10::Stack& stack) {
 }
 
 absl::Status CheckFinite(const c10::Stack& stack) {
-  if (at::isfinite(FirstTensor(stack)).all().item<bool>()) return absl::OkStatus();
-  return absl::InvalidArgumentError("the matrices hold values that are not finite");
+  for (const c10::IValue& value : stack) {
+    if (!value.isTensor() || at::isfinite(value.toTensor()).all().item<bool>()) continue;
+    return absl::InvalidArgumentError("the matrices hold values that are not finite");
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CheckProbabilities(const c10::Stack& stack) {

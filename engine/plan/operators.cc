@@ -278,6 +278,10 @@ absl::Status CatchTorch(absl::FunctionRef<absl::Status()> body) {
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError("out of memory");
   } catch (const std::exception& error) {
+    // A number that the dtype at hand does not have: `value cannot be converted to type int`.
+    if (Contains(error.what(), "cannot be converted to type")) {
+      return absl::InvalidArgumentError(error.what());
+    }
     return absl::InternalError(error.what());
   }
 }

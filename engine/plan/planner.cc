@@ -651,6 +651,11 @@ class Builder {
   }
 
   absl::Status Add(const graph::Constant& constant) {
+    if (constant.tensor.data == nullptr && !constant.blob.empty()) {
+      return graph::StatementError(absl::StatusCode::kNotFound, program_, node_,
+                                   "the bytes of this blob are not here",
+                                   "whoever runs the program finds them before");
+    }
     const c10::IValue meta = at::empty(
         constant.tensor.shape, at::device(at::kMeta).dtype(ToScalarType(constant.tensor.dtype)));
     SetFresh(node_, Emit(LoadConstant{}, meta, Start()));

@@ -112,6 +112,8 @@ class Run {
   /// The pass is over, and what it did counts. `result` is what the root returned, packed;
   /// undefined where nobody's rows came so far. Chooses the next tokens of a generation.
   void EndPass(const at::Tensor& result);
+  /// The next pass is a later step of a generation.
+  bool generating() const { return step_ > 0; }
   /// Nothing is left to do. A run that has ended is not.
   bool finished() const { return finished_; }
 

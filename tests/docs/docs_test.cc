@@ -6,6 +6,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "server/blobs/blob_store.h"
 #include "server/keys/key_store.h"
 #include "server/server.h"
 #include "tests/support/status_matchers.h"
@@ -31,7 +32,10 @@ class DocsTest : public ::testing::Test {
     key_ = keys_->Create({.label = "docs"}).value().secret;
     server::ServerOptions options;
     options.listen = "127.0.0.1:0";
-    server_ = server::Server::Start(options, engine_.get(), keys_.get()).value();
+    blobs_ = blobs::BlobStore::Open(data_.path()).value();
+    server_ =
+        server::Server::Start(options, engine_.get(), keys_.get(), /*audit=*/nullptr, blobs_.get())
+            .value();
   }
 
   /// What a block prints.
@@ -47,6 +51,7 @@ class DocsTest : public ::testing::Test {
   TempFolder data_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<keys::KeyStore> keys_;
+  std::unique_ptr<blobs::BlobStore> blobs_;
   std::string key_;
   std::unique_ptr<server::Server> server_;
 };
@@ -60,6 +65,13 @@ TEST_F(DocsTest, QuickstartsExampleRuns) {
 }
 
 TEST_F(DocsTest, ConnectingRuns) { EXPECT_EQ(Run(docs_client_md), " Paris\n"); }
+
+TEST_F(DocsTest, BlobsExampleRuns) { EXPECT_EQ(Run(docs_blobs_md), "float32[1, 128]\n"); }
+
+TEST_F(DocsTest, InsideModulesRuns) {
+  EXPECT_THAT(Run(docs_inside_md), HasSubstr("scaled_dot_product_attention_0"));
+  EXPECT_THAT(Run(docs_inside_md), HasSubstr(" heads\n"));
+}
 
 TEST_F(DocsTest, ClientsExampleRuns) {
   EXPECT_THAT(Run(client_README_md), HasSubstr("[1, 8, 128]"));

@@ -38,7 +38,7 @@ constexpr char kX42[] = "[87, 28, 19, 17, 26]";
 
 LocalModel& Tiny() { return LocalModel::Tiny(); }
 
-LocalResult Run(const std::string& body, const std::string& input = kParis) {
+LocalResult RunTiny(const std::string& body, const std::string& input = kParis) {
   return Tiny().Run(absl::StrCat("invoke ", input, " {\n", body, "\n}"));
 }
 
@@ -89,7 +89,7 @@ TEST(OperationsTest, ShapesAreThoseOfOneInvoke) {
 // --- reading and writing ------------------------------------------------------------------------
 
 TEST(OperationsTest, ShowWhatTheModulesAroundThemShow) {
-  const LocalResult result = Run(R"(
+  const LocalResult result = RunTiny(R"(
     save linear = read transformer.h.1.attn.c_attn.op(linear_0).output
     save c_attn = read transformer.h.1.attn.c_attn.output
     save gelu = read transformer.h.1.mlp.act.op(gelu_0).input
@@ -115,7 +115,7 @@ TEST(OperationsTest, ShowWhatTheModulesAroundThemShow) {
 }
 
 TEST(OperationsTest, WeightsAreNotAmongTheirInputs) {
-  const LocalResult result = Run("save x = read lm_head.op(linear_0).inputs");
+  const LocalResult result = RunTiny("save x = read lm_head.op(linear_0).inputs");
   ASSERT_THAT(result.status, IsOk());
   ASSERT_EQ(result.saved.size(), 1u);
   EXPECT_EQ(result["x/0/0"].sizes(), at::IntArrayRef({1, 8, 32}));
@@ -124,15 +124,16 @@ TEST(OperationsTest, WeightsAreNotAmongTheirInputs) {
 TEST(OperationsTest, WritingAnOutputIsWritingTheModules) {
   const std::string change = "[:, -1] = tensor(float32, [], [0.5])\n save p = read result";
   const LocalResult inside =
-      Run(absl::StrCat("write transformer.h.1.mlp.c_fc.op(linear_0).output", change));
-  const LocalResult outside = Run(absl::StrCat("write transformer.h.1.mlp.c_fc.output", change));
+      RunTiny(absl::StrCat("write transformer.h.1.mlp.c_fc.op(linear_0).output", change));
+  const LocalResult outside =
+      RunTiny(absl::StrCat("write transformer.h.1.mlp.c_fc.output", change));
   ASSERT_THAT(inside.status, IsOk());
   EXPECT_TRUE(at::equal(inside["p"], outside["p"]));
-  EXPECT_FALSE(at::equal(inside["p"], Run("save p = read result")["p"]));
+  EXPECT_FALSE(at::equal(inside["p"], RunTiny("save p = read result")["p"]));
 }
 
 TEST(OperationsTest, WritingAnInputIsSeenByTheOperationAlone) {
-  const LocalResult result = Run(R"(
+  const LocalResult result = RunTiny(R"(
     %x = read transformer.h.1.op(add_0).input
     write transformer.h.1.op(add_0).input = aten::mul(%x, 2.0)
     save x = %x
@@ -145,7 +146,7 @@ TEST(OperationsTest, WritingAnInputIsSeenByTheOperationAlone) {
 }
 
 TEST(OperationsTest, InputsAreReplacedAsAWhole) {
-  const LocalResult result = Run(R"(
+  const LocalResult result = RunTiny(R"(
     %in = read transformer.h.1.op(add_0).inputs
     %args = (%in[0][1], %in[0][0])
     write transformer.h.1.op(add_0).inputs = (%args, %in[1])
@@ -157,7 +158,7 @@ TEST(OperationsTest, InputsAreReplacedAsAWhole) {
 }
 
 TEST(OperationsTest, AWriteInPlaceOfAnInputIsOne) {
-  const LocalResult result = Run(R"(
+  const LocalResult result = RunTiny(R"(
     %x = read transformer.h.1.mlp.act.op(gelu_0).input
     aten::zero_(%x)
     save y = read transformer.h.1.mlp.act.output)");
@@ -166,7 +167,7 @@ TEST(OperationsTest, AWriteInPlaceOfAnInputIsOne) {
 }
 
 TEST(ModuleInputsTest, AreAStructureAroundTheInput) {
-  const LocalResult result = Run(R"(
+  const LocalResult result = RunTiny(R"(
     %in = read transformer.h.1.inputs
     save in = %in
     save input = read transformer.h.1.input
@@ -185,7 +186,7 @@ TEST(ModuleInputsTest, AreAStructureAroundTheInput) {
 }
 
 TEST(ModuleInputsTest, ChangingAnItemInPlaceWritesTheInput) {
-  const LocalResult result = Run(R"(
+  const LocalResult result = RunTiny(R"(
     %in = read transformer.h.1.inputs
     %x = %in[0][0]
     %x[:, 0] = tensor(float32, [], [3.0])
@@ -195,7 +196,7 @@ TEST(ModuleInputsTest, ChangingAnItemInPlaceWritesTheInput) {
 }
 
 TEST(AttentionPointsTest, ProbabilitiesTimesValuesAreTheHeadsResults) {
-  const LocalResult result = Run(R"(
+  const LocalResult result = RunTiny(R"(
     save probs = read transformer.h.1.attn.probs
     save v = read transformer.h.1.attn.v
     save z = read transformer.h.1.attn.z
@@ -219,7 +220,7 @@ TEST(AttentionPointsTest, OfAllRowsArePaddedWithZeros) {
   EXPECT_TRUE(at::equal(all.narrow(0, 0, 1), result["a"]));
   EXPECT_TRUE(at::equal(all.narrow(0, 1, 1).narrow(2, 5, 3).narrow(3, 5, 3), result["b"]));
   EXPECT_EQ(all.narrow(0, 1, 1).narrow(2, 0, 5).abs().max().item<float>(), 0);
-  const LocalResult alone = Run(
+  const LocalResult alone = RunTiny(
       "write transformer.h.1.attn.z[:, 1] = tensor(float32, [], [0])  save p = read result", kAbc);
   ExpectClose(result["p"], alone["p"]);
 }
@@ -248,7 +249,7 @@ TEST(AttentionPointsTest, OfAGenerationHaveThePastBehindThem) {
   for (int i = 0; i < 5; ++i) {
     absl::StrAppend(&prompt, prompt.empty() ? "[" : ", ", ids[0][i].item<int64_t>());
   }
-  const LocalResult whole = Run("save probs = read transformer.h.1.attn.probs", prompt + "]");
+  const LocalResult whole = RunTiny("save probs = read transformer.h.1.attn.probs", prompt + "]");
   ASSERT_THAT(whole.status, IsOk());
   for (int step = 1; step < 3; ++step) {
     const at::Tensor row = result[absl::StrCat("probs/", step)];
@@ -298,9 +299,9 @@ TEST(InsideTest, OnlyTheInvokeThatAsksIsComputedStepByStep) {
 
 TEST(InsideTest, ARunThatListensInsideLeavesEarly) {
   const uint64_t before = Tiny().hosted().module_calls();
-  ASSERT_THAT(Run("save x = read transformer.h.0.attn.probs").status, IsOk());
+  ASSERT_THAT(RunTiny("save x = read transformer.h.0.attn.probs").status, IsOk());
   const uint64_t inside = Tiny().hosted().module_calls() - before;
-  ASSERT_THAT(Run("save x = read result").status, IsOk());
+  ASSERT_THAT(RunTiny("save x = read result").status, IsOk());
   EXPECT_LT(2 * inside, Tiny().hosted().module_calls() - before - inside);
 }
 
@@ -428,7 +429,7 @@ class ModeTest : public ::testing::Test {
     model_ = std::make_unique<LocalModel>(*std::move(hosted));
     watched_ = {};
   }
-  LocalResult Run(const std::string& body) {
+  LocalResult RunTiny(const std::string& body) {
     watched_ = {};
     return model_->Run(absl::StrCat("invoke [1, 2, 3] { ", body, " }"));
   }
@@ -438,16 +439,16 @@ class ModeTest : public ::testing::Test {
 };
 
 TEST_F(ModeTest, OffInAPassWithoutOperations) {
-  ASSERT_THAT(Run("save x = read child.output").status, IsOk());
+  ASSERT_THAT(RunTiny("save x = read child.output").status, IsOk());
   EXPECT_THAT(watched_.root, ElementsAre(false, false));
   EXPECT_THAT(watched_.child, ElementsAre(false));
 }
 
 TEST_F(ModeTest, OnInTheModuleAlone) {
-  ASSERT_THAT(Run("save x = read .op(mul_0).output").status, IsOk());
+  ASSERT_THAT(RunTiny("save x = read .op(mul_0).output").status, IsOk());
   EXPECT_THAT(watched_.root, ElementsAre(true, true));
   EXPECT_THAT(watched_.child, ElementsAre(false));
-  ASSERT_THAT(Run("save x = read child.op(add_0).output").status, IsOk());
+  ASSERT_THAT(RunTiny("save x = read child.op(add_0).output").status, IsOk());
   EXPECT_THAT(watched_.root, ElementsAre(false, false));
   EXPECT_THAT(watched_.child, ElementsAre(true));
   EXPECT_FALSE(MeetsOperators());
@@ -455,7 +456,7 @@ TEST_F(ModeTest, OnInTheModuleAlone) {
 
 TEST_F(ModeTest, OperatorsOfTheProgramAreNotTheModules) {
   // Were they counted, `add_0` would be one of the program's.
-  const LocalResult result = Run(R"(
+  const LocalResult result = RunTiny(R"(
     %a = read embedding.output
     %b = aten::mul(aten::add(%a, 3.0), 2.0)
     %c = read child.input
@@ -484,7 +485,7 @@ TEST_F(ModeTest, WhatMixesRowsCannotBeRead) {
 TEST_F(ModeTest, ListsOfTensorsAreReadAndWritten) {
   EXPECT_EQ(TypeOf(model_->spec(), "", graph::Point::kOutput, "split_0"),
             "[float32[B, T, 2], float32[B, T, 2]]");
-  const LocalResult result = Run(R"(
+  const LocalResult result = RunTiny(R"(
     %halves = read .op(split_0).output
     save first = %halves[0]
     %cat = read .op(cat_0).inputs
@@ -498,7 +499,7 @@ TEST_F(ModeTest, ListsOfTensorsAreReadAndWritten) {
 }
 
 TEST_F(ModeTest, GradientsGoThroughOperations) {
-  const LocalResult result = Run(R"(
+  const LocalResult result = RunTiny(R"(
     %x = read .op(mul_0).output
     %c = read .op(cat_0).inputs
     %y = read .output

@@ -249,6 +249,63 @@ TEST_P(RowTest, AgreesAndDoesNotShareMemoryOnOddShapes) {
   }
 }
 
+double Elements(const c10::IValue& value) {
+  double elements = 0;
+  for (const at::Tensor& tensor : TensorsOf(value)) elements += static_cast<double>(tensor.numel());
+  return elements;
+}
+
+/// Every call that differs from `sample` in one integer.
+std::vector<std::vector<CallArgument>> WithHostileIntegers(
+    const std::vector<CallArgument>& sample) {
+  constexpr int64_t kHostile[] = {-(int64_t{1} << 48), -1, 0, 1, int64_t{1} << 31,
+                                  int64_t{1} << 48};
+  std::vector<std::vector<CallArgument>> calls;
+  for (size_t i = 0; i < sample.size(); ++i) {
+    for (const int64_t hostile : kHostile) {
+      std::vector<CallArgument> call = sample;
+      if (call[i].value.isInt()) {
+        call[i].value = hostile;
+        calls.push_back(std::move(call));
+      } else if (call[i].value.isIntList() && !call[i].value.toIntVector().empty()) {
+        std::vector<int64_t> values = call[i].value.toIntVector();
+        values.back() = hostile;
+        call[i].value = c10::List<int64_t>(values);
+        calls.push_back(std::move(call));
+      }
+    }
+  }
+  return calls;
+}
+
+TEST_P(RowTest, SurvivesHostileIntegers) {
+  constexpr double kMostElements = 1e6;
+  for (const std::vector<CallArgument>& sample : SamplesOf(row(), {kDTypes[2].dtype})) {
+    for (const std::vector<CallArgument>& hostile : WithHostileIntegers(sample)) {
+      const auto call = ResolveCall(row().qualified(), hostile);
+      if (!call.ok()) continue;
+      const c10::Stack meta_stack = MapAll(call->stack, ToMeta);
+      const auto meta = RunMeta(row(), meta_stack);
+      if (!meta.ok()) {
+        EXPECT_EQ(meta.status().code(), absl::StatusCode::kInvalidArgument) << meta.status();
+        continue;
+      }
+      // Limits refuse what is larger.
+      if (Elements(*meta) > kMostElements ||
+          CostOf(row(), meta_stack, *meta).operations > 100 * kMostElements) {
+        continue;
+      }
+      const auto real =
+          RunSeeded(row(), MapAll(call->stack, [](const at::Tensor& t) { return t.clone(); }));
+      if (real.ok()) {
+        EXPECT_EQ(Elements(*real), Elements(*meta));
+      } else {
+        EXPECT_EQ(real.status().code(), absl::StatusCode::kInvalidArgument) << real.status();
+      }
+    }
+  }
+}
+
 class InPlaceRowTest : public RowTest {};
 
 TEST_P(InPlaceRowTest, EqualsItsTwin) {

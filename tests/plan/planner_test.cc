@@ -95,6 +95,13 @@ TEST(PlannerTest, RefusesByNameWhatIsNotExecuted) {
   }
 }
 
+TEST(PlannerTest, RefusesABlobThatNobodyHasFound) {
+  const std::string text = absl::StrCat("%c = blob(float32, [2], \"", std::string(64, 'a'),
+                                        "\") invoke [1] { save c = %c }");
+  EXPECT_THAT(LocalModel::Tiny().Check(text).status(),
+              StatusIs(absl::StatusCode::kNotFound, HasSubstr("the bytes of this blob")));
+}
+
 TEST(PlannerOrderTest, ReadsMayBeWrittenInAnyOrder) {
   const LocalResult result = RunBody(R"(
     save p = read lm_head.output

@@ -141,10 +141,9 @@ absl::StatusOr<std::unique_ptr<LocalModel::Prepared>> LocalModel::Prepare(
   auto prepared = std::make_unique<Prepared>();
   prepared->program = *std::move(program);
   prepared->plan = *std::move(plan);
-  prepared->run =
-      std::make_unique<run::Run>(prepared->plan, prepared->program, spec(), *hosted_,
-                                 InputsOf(prepared->program, hosted_->pad_left()), options.run,
-                                 absl::InfiniteFuture(), Tokens());
+  prepared->run = std::make_unique<run::Run>(prepared->plan, prepared->program, spec(), *hosted_,
+                                             InputsOf(prepared->program, hosted_->pad_left()),
+                                             options.run, absl::InfiniteFuture(), Tokens());
   prepared->run->set_seed(options.seed);
   return prepared;
 }
@@ -172,9 +171,10 @@ LocalResult LocalModel::ResultOf(run::Run& run) {
     if (save.point) absl::StrAppend(&name, "/", *save.point);
     if (item.step) absl::StrAppend(&name, "/", *item.step);
     if (save.entry) {
-      absl::StrAppend(&name, "/", graph::ToString({.module = save.entry->module,
-                                                   .point = save.entry->point,
-                                                   .visit = item.visit}));
+      absl::StrAppend(
+          &name, "/",
+          graph::ToString(
+              {.module = save.entry->module, .point = save.entry->point, .visit = item.visit}));
     }
     AddLeaves(name, item.value, result.saved);
   }

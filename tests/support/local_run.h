@@ -63,7 +63,8 @@ class LocalModel {
 
   /// Run one program in passes of its own.
   LocalResult Run(const std::string& text, const LocalOptions& options = {});
-  /// Run programs in shared passes, until all are finished. A program that is refused before it runs is not in the pass.
+  /// Run programs in shared passes, until all are finished. A program that is refused before it
+  /// runs is not in the pass.
   std::vector<LocalResult> RunTogether(const std::vector<std::string>& texts,
                                        const LocalOptions& options = {});
   /// Run a program by a plan that was made before, perhaps for another of its kind.

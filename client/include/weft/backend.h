@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "weft/blob.h"
 #include "weft/error.h"
 #include "weft/program.h"
 #include "weft/tensor.h"
@@ -201,6 +202,8 @@ struct RunSettings {
   absl::Duration deadline = absl::InfiniteDuration();
   /// A pass of its own, without other users' rows.
   bool exclusive = false;
+  /// The same bits each time, whoever else is there.
+  bool exact = false;
   /// Of the program's random operators: the same program with the same seed draws the same numbers.
   uint64_t seed = 0;
   Cancellation cancellation;
@@ -231,6 +234,13 @@ class Backend {
   virtual absl::Status Run(const std::string& model, const Program& program,
                            const RunSettings& settings,
                            absl::FunctionRef<void(RunEvent)> on_event) = 0;
+
+  // Blobs. Backends that keep none leave these as they are: kUnimplemented.
+  /// Have a tensor's bytes kept, if they are not yet. kResourceExhausted where there is no room.
+  virtual absl::StatusOr<Blob> UploadBlob(const Tensor& tensor);
+  virtual absl::StatusOr<BlobList> ListBlobs();
+  /// kNotFound; kFailedPrecondition while a run uses it.
+  virtual absl::Status DeleteBlob(const std::string& hash);
 };
 
 /// When a call that came to nothing is made again.
@@ -264,7 +274,8 @@ struct RemoteOptions {
   /// needed all the same.
   std::string cert_file;
   std::string key_file;
-  /// Of every call but runs (which have RunSettings::deadline), in all its attempts.
+  /// Of every call but runs (which have RunSettings::deadline) and uploads (which the server ends
+  /// where they stop), in all its attempts.
   absl::Duration timeout = absl::Seconds(20);
   /// Of one attempt to connect. A server that vanishes later is noticed within two minutes.
   absl::Duration connect_timeout = absl::Seconds(20);

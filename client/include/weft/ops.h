@@ -23,8 +23,9 @@ using NamedArgs = std::vector<std::pair<std::string, Arg>>;
 Var op(const std::string& name, const std::vector<Arg>& args, const NamedArgs& named = {},
        Location where = Location::current());
 
-/// A tensor as a value of the program, where an operand will not do.
+/// A tensor or a blob as a value of the program, where an operand will not do.
 Var constant(const Tensor& value, Location where = Location::current());
+Var constant(const Blob& value, Location where = Location::current());
 
 /// Structures of values, to be saved or passed to a module as one.
 Var make_list(const std::vector<Arg>& items, Location where = Location::current());

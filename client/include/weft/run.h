@@ -20,6 +20,8 @@ struct TraceOptions {
   absl::Duration deadline = absl::InfiniteDuration();
   /// A pass of its own, without other users' rows.
   bool exclusive = false;
+  /// The same bits each time, whoever else is there.
+  bool exact = false;
   /// Of the program's random operators.
   uint64_t seed = 0;
   /// Lets another thread, or on_event, end the run.
@@ -27,7 +29,7 @@ struct TraceOptions {
   /// Called on the tracing thread as events come: queue position, log lines, results.
   std::function<void(const RunEvent&)> on_event;
 
-  RunSettings settings() const { return {deadline, exclusive, seed, cancellation}; }
+  RunSettings settings() const { return {deadline, exclusive, exact, seed, cancellation}; }
 };
 
 /// How a run went. Saves are in the Saved<T> handles too. A plain value, as all structs here are:

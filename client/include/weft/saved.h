@@ -38,6 +38,7 @@ struct IsVector<std::vector<T>> : std::true_type {};
 template <typename T>
 constexpr const char* SaveTypeName() {
   if constexpr (std::is_same_v<T, Tensor>) return "Tensor";
+  if constexpr (std::is_same_v<T, Blob>) return "Blob";
   if constexpr (std::is_same_v<T, bool>) return "bool";
   if constexpr (std::is_same_v<T, int64_t>) return "int64_t";
   if constexpr (std::is_same_v<T, double>) return "double";
@@ -70,9 +71,9 @@ absl::Status ListInto(const SaveState& state, const Value& value, std::vector<T>
 
 /// A value that a trace brings back: empty while it is recorded, filled in when the run ends.
 ///
-/// T is Tensor, bool, int64_t, double, std::string, or Value for anything, structures included; a
-/// Saved converts to a Saved of another T. A save inside `steps` or a sweep gives a list: see
-/// Saved<std::vector<T>>. Copies share the value. Not thread-safe.
+/// T is Tensor, Blob (of what is kept), bool, int64_t, double, std::string, or Value for anything,
+/// structures included; a Saved converts to a Saved of another T. A save inside `steps` or a sweep
+/// gives a list: see Saved<std::vector<T>>. Copies share the value. Not thread-safe.
 template <typename T = Tensor>
 class Saved {
  public:

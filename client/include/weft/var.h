@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "weft/blob.h"
 #include "weft/location.h"
 #include "weft/param.h"
 #include "weft/saved.h"
@@ -102,6 +103,8 @@ struct SaveOptions {
   std::string name = {};
   /// Convert floating-point tensors to it before they are sent.
   std::optional<DType> dtype = {};
+  /// The value stays on the server, as a blob: Var::keep.
+  bool keep = false;
 };
 
 /// Dimensions or sizes: one, or a list in braces.
@@ -210,6 +213,10 @@ class Var {
   Saved<Tensor> save(Location where = Location::current()) const;
   Saved<Tensor> save(const std::string& name, Location where = Location::current()) const;
   Saved<Tensor> save(const SaveOptions& options, Location where = Location::current()) const;
+  /// The same, but the value stays on the server: a Blob for later traces (Saved<Value> where it is
+  /// a structure, with a Blob for each tensor).
+  Saved<Blob> keep(Location where = Location::current()) const;
+  Saved<Blob> keep(const std::string& name, Location where = Location::current()) const;
 
   // Operators in place on a variable make a new version of it and of the site it was read from;
   // on a temporary they write it back.
@@ -257,13 +264,13 @@ class Var {
   uint32_t node_ = 0;       // 0 in a recording: a statement that could not be recorded
 };
 
-/// An argument of an operator or module: a value, a number, a tensor of constants, a string, a
-/// dtype, none, a sweep's parameter, or a list of arguments.
+/// An argument of an operator or module: a value, a number, a tensor of constants, a blob, a
+/// string, a dtype, none, a sweep's parameter, or a list of arguments.
 class Arg {
  public:
   using List = std::vector<Arg>;
-  using Variant =
-      std::variant<NoneType, Var, bool, int64_t, double, std::string, DType, Tensor, List, Param>;
+  using Variant = std::variant<NoneType, Var, bool, int64_t, double, std::string, DType, Tensor,
+                               List, Param, Blob>;
 
   // All implicit: arguments are written as they are.
   Arg(NoneType none) : value_(none) {}        // NOLINT
@@ -286,6 +293,7 @@ class Arg {
   Arg(std::string value) : value_(std::move(value)) {}            // NOLINT
   Arg(DType value) : value_(value) {}                             // NOLINT
   Arg(Tensor value) : value_(std::move(value)) {}                 // NOLINT
+  Arg(Blob value) : value_(std::move(value)) {}                   // NOLINT
   Arg(std::initializer_list<Arg> items) : value_(List(items)) {}  // NOLINT
   template <typename T>
   Arg(const std::vector<T>& items) : value_(List(items.begin(), items.end())) {}  // NOLINT
@@ -296,8 +304,8 @@ class Arg {
   Variant value_;
 };
 
-/// One side of an operator: a value, a number, a tensor of constants, or a sweep's parameter, with
-/// the line on which it was written.
+/// One side of an operator: a value, a number, a tensor of constants, a blob, or a sweep's
+/// parameter, with the line on which it was written.
 class Operand {
  public:
   Operand(const Var& value, Location where = Location::current())  // NOLINT
@@ -305,6 +313,8 @@ class Operand {
   Operand(const Param& value, Location where = Location::current())  // NOLINT
       : arg_(value), where_(where) {}
   Operand(const Tensor& value, Location where = Location::current())  // NOLINT
+      : arg_(value), where_(where) {}
+  Operand(const Blob& value, Location where = Location::current())  // NOLINT
       : arg_(value), where_(where) {}
   template <typename T>
   requires std::is_arithmetic_v<T> Operand(T value, Location where = Location::current())
