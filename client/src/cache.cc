@@ -113,26 +113,6 @@ SavedCache SavedCache::Root() const {
   return root;
 }
 
-Saved<Tensor> SavedCache::input(uint32_t visit) const {
-  const Saved<Value> inputs = Get("inputs", visit);
-  auto found = std::make_shared<internal::SaveState>(*inputs.state());
-  if (!found->status.ok()) return Saved<Tensor>(std::move(found));
-  // ((first, ...), {name: ...})
-  const std::vector<Value>* both = internal::FindItems(found->value);
-  const std::vector<Value>* positional =
-      both == nullptr || both->empty() ? nullptr : internal::FindItems((*both)[0]);
-  const auto* named =
-      both == nullptr || both->size() < 2 ? nullptr : (*both)[1].FindAs<Value::Dict>();
-  Value first;
-  if (positional != nullptr && !positional->empty()) {
-    first = (*positional)[0];
-  } else if (named != nullptr && !named->entries.empty()) {
-    first = named->entries[0].second;
-  }
-  found->value = std::move(first);
-  return Saved<Tensor>(std::move(found));
-}
-
 std::vector<std::string> SavedCache::keys() const {
   std::vector<std::string> keys;
   const absl::StatusOr<const Value::Dict*> dict = Find();

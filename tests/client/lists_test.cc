@@ -197,26 +197,25 @@ TEST_F(ListsTest, ACacheIsNavigatedByPath) {
   const absl::Status missing = acts["h"][1].output().status();
   EXPECT_EQ(missing.code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(missing.message(), "\"h.1\" was not cached; what was: h.0.mlp, h.0, lm_head");
-  EXPECT_THAT(std::string(acts["h.0"].inputs().status().message()), HasSubstr("include_inputs"));
+  EXPECT_THAT(std::string(acts["h.0"].input().status().message()), HasSubstr("include_inputs"));
   EXPECT_EQ(run->saves.at("acts")["h.0.mlp@1.output"].tensor().item(), 3);
 }
 
 TEST_F(ListsTest, ACacheHoldsWhatModulesWereCalledWith) {
-  backend_->events = {
-      event::Result{
-          "cache0",
-          Value(Value::Tuple{{Value(Value::Tuple{{Value(tensor(7.0))}}), Value(Value::Dict{})}}),
-          std::nullopt, std::nullopt, event::CacheEntry{"h.0", "inputs", 0}},
-      event::Completed{}};
-  SavedCache cache;
+  backend_->events = {Entry("h.0", 7, 0, "input"), Entry("h.0", 8), Entry("h.0", 9, 1, "input"),
+                      Entry("h.0", 10, 1), event::Completed{}};
+  SavedCache acts;
   ASSERT_TRUE(model_
                   .Trace("hi",
                          [&](Tracer& trace) {
-                           cache = trace.cache({model_["h.0"]}, {.include_inputs = true});
+                           acts = trace.cache({model_["h.0"]},
+                                              {.name = "acts", .include_inputs = true});
                          })
                   .ok());
-  EXPECT_EQ(cache["h.0"].input()->item(), 7);
-  EXPECT_EQ(cache["h.0"].inputs()->size(), 2u);
+  EXPECT_EQ(acts["h.0"].input(1)->item(), 9);
+  SavedList<> inputs = acts["h.0"].input();
+  EXPECT_THAT(Numbers(*inputs), ElementsAre(7, 9));
+  EXPECT_EQ(acts["h.0"].visits(), 2u);
 }
 
 TEST_F(ListsTest, AnErrorSaysInWhichTraceOfASessionItIs) {

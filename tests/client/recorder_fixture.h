@@ -5,7 +5,9 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
+#include "engine/graph/program.h"
 #include "tests/client/fake_backend.h"
 
 namespace weft::client_test {
@@ -23,10 +25,14 @@ class RecorderTest : public ::testing::Test {
   std::string Text(const absl::StatusOr<Program>& program) {
     return program.ok() ? program->text() : "ERROR " + std::string(program.status().message());
   }
-  /// `text`, a whole program of the text form, as the printer prints it.
+  /// `text`, a whole program of the text form, as the printer prints it without names of values,
+  /// which recorded ones have not.
   static std::string Printed(const std::string& text) {
     absl::StatusOr<Program> program = Program::Parse(text);
-    return program.ok() ? program->text() : "ERROR " + std::string(program.status().message());
+    if (!program.ok()) return "ERROR " + std::string(program.status().message());
+    graph::Program unnamed = program->graph();
+    for (graph::Node& node : unnamed.nodes) node.name.clear();
+    return Program(std::move(unnamed)).text();
   }
   /// The same for the statements of one invoke.
   static std::string PrintedInvoke(const std::string& statements) {

@@ -34,11 +34,11 @@ TEST_F(SweepTest, FillsInPathsIndicesBoundsAndOperands) {
               sweep %p0 in [0, 1], %p1 in [0.5, 2.0] {
                 invoke "hi" {
                   %h = read h.$p0.mlp.output
-                  %a = %h[:, $p0]
-                  %b = aten::mul(%a, $p1)
+                  %a = %h[:, %p0]
+                  %b = aten::mul(%a, %p1)
                   %h[:, $p0] = %b
-                  %c = %h[$p0:]
-                  %d = aten::mul(%c, $p1)
+                  %c = %h[%p0:]
+                  %d = aten::mul(%c, %p1)
                   save x = %d
                   write h.$p0.output = %h
                 }
@@ -202,7 +202,7 @@ TEST_F(SweepTest, CachesModules) {
             })),
             PrintedInvoke(R"(
               cache [h.0, lm_head] as acts dtype=float16 inputs
-              cache as cache0)"));
+              cache as cache1)"));
   EXPECT_THAT(Text(model_.Record(
                   [&](Tracer& trace) { trace.Invoke("hi", [&] { trace.cache({"nowhere"}); }); })),
               HasSubstr("no module \"nowhere\""));

@@ -9,6 +9,7 @@
 namespace weft::client_test {
 namespace {
 
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 
 class TokensTest : public RecorderTest {
@@ -88,7 +89,8 @@ TEST_F(TokensTest, WritesRealTokensToTheSite) {
                 Var h = model_["h.0"].output();
                 h.token(0) *= 2.0;
               }),
-              ::testing::ContainsRegex(R"(%2\[%[0-9]+, %[0-9]+\] = %)"));
+              ContainsRegex(R"(
+  %[0-9]+\[%[0-9]+, %[0-9]+\] = %)"));
 }
 
 TEST_F(TokensTest, WhatIsWrittenToATokensRowReachesTheSite) {
@@ -97,11 +99,12 @@ TEST_F(TokensTest, WhatIsWrittenToATokensRowReachesTheSite) {
                 Var row = model_["h.0"].output().token(0);
                 row[{Slice(), 3}] = 0.0;
               }),
-              ::testing::ContainsRegex(R"(%[0-9]+\[:, 3\] = %[0-9]+
+              ContainsRegex(R"(%[0-9]+\[:, 3\] = %[0-9]+
   write h\.0\.output\[%[0-9]+, %[0-9]+\] = %)"));
   EXPECT_THAT(Padded([&] {
                 Var row = model_["h.0"].output().token(0);
-                row.view({-1}) += 1;
+                Var flat = row.view({-1});
+                flat += 1;
               }),
               HasSubstr("write h.0.output[%"));
 }
@@ -132,8 +135,8 @@ TEST_F(TokensTest, SweepsOverTokens) {
       });
     }));
   };
-  EXPECT_THAT(swept("hi", Range(-2, 2)), HasSubstr("[:, $p0]"));
-  EXPECT_THAT(swept({"one", "longer"}, Range(2)), HasSubstr("aten::add(%2, $p0)"));
+  EXPECT_THAT(swept("hi", Range(-2, 2)), HasSubstr("[:, %p0]"));
+  EXPECT_THAT(swept({"one", "longer"}, Range(2)), ContainsRegex(R"(aten::add\(%[0-9]+, %p0\))"));
   EXPECT_THAT(swept({"one", "longer"}, Range(-2, 2)), HasSubstr("counts from one side"));
 }
 

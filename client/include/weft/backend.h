@@ -146,7 +146,7 @@ struct Receiving {
 /// One visit of one module in a cache.
 struct CacheEntry {
   std::string module;
-  std::string point;   // `output`, `inputs`
+  std::string point;   // `output`, `input`
   uint32_t visit = 0;  // over all steps
   /// `h.0.output`, and of later visits `h.0@1.output`.
   std::string ToString() const;

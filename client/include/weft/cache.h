@@ -47,11 +47,9 @@ class SavedCache {
   Saved<Tensor> output() const { return Get("output", std::nullopt); }
   /// Of visit `visit`, counted over all steps.
   Saved<Tensor> output(uint32_t visit) const { return Get("output", visit); }
-  /// What the module was called with: `((input,), {})`. Only with CacheOptions::include_inputs.
-  Saved<Value> inputs() const { return Get("inputs", std::nullopt); }
-  Saved<Value> inputs(uint32_t visit) const { return Get("inputs", visit); }
-  /// The first of them.
-  Saved<Tensor> input(uint32_t visit = 0) const;
+  /// The first tensor that the module was called with. Only with CacheOptions::include_inputs.
+  Saved<Tensor> input() const { return Get("input", std::nullopt); }
+  Saved<Tensor> input(uint32_t visit) const { return Get("input", visit); }
 
   /// Modules at this path and below that were cached, in the order in which they first ran.
   std::vector<std::string> keys() const;
