@@ -1,6 +1,5 @@
 #include "weft/model.h"
 
-#include <ostream>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -38,76 +37,6 @@ absl::StatusOr<Recorded> RecordInvoke(const std::shared_ptr<const internal::Mode
 }
 
 }  // namespace
-
-Module Module::Child(const std::string& name) const {
-  return Module(model_, path_.empty() ? name : absl::StrCat(path_, ".", name));
-}
-
-Module Module::operator[](const std::string& name) const { return Child(name); }
-Module Module::operator[](const char* name) const { return Child(name); }
-
-Module Module::Item(int64_t index) const {
-  return Child(std::to_string(index < 0 ? index + size() : index));
-}
-
-int64_t Module::size() const {
-  const std::string prefix = path_.empty() ? "" : path_ + ".";
-  int64_t children = 0;
-  for (const ModuleDescription& module : model_->description.modules) {
-    const std::string& path = module.path;
-    if (path.size() > prefix.size() && path.compare(0, prefix.size(), prefix) == 0 &&
-        path.find('.', prefix.size()) == std::string::npos) {
-      ++children;
-    }
-  }
-  return children;
-}
-
-Module Module::visit(uint32_t visit) const {
-  Module module = *this;
-  module.visit_ = visit;
-  return module;
-}
-
-Var Module::output(Location where) const {
-  Recording* recording = Recording::Current();
-  if (recording == nullptr) return Var();
-  return recording->Read(*model_, path_, graph::Point::kOutput, visit_, where);
-}
-
-Var Module::input(Location where) const {
-  Recording* recording = Recording::Current();
-  if (recording == nullptr) return Var();
-  return recording->Read(*model_, path_, graph::Point::kInput, visit_, where);
-}
-
-void Module::skip(const Operand& value) const {
-  if (Recording* recording = Recording::Current()) {
-    recording->Skip(*model_, path_, visit_, value);
-  }
-}
-
-Var Module::operator()(const Operand& argument) const {
-  return call({argument.arg()}, {}, argument.where());
-}
-
-Var Module::call(const std::vector<Arg>& arguments, const NamedArgs& named, Location where) const {
-  Recording* recording = Recording::Current();
-  if (recording == nullptr) return Var();
-  return recording->Call(*model_, path_, arguments, named, where);
-}
-
-Var Module::param(const std::string& name, Location where) const {
-  Recording* recording = Recording::Current();
-  if (recording == nullptr) return Var();
-  return recording->Parameter(*model_, Child(name).path_, where);
-}
-
-std::string Module::tree() const {
-  return internal::PrintTree(model_->description, path_, /*sites=*/false);
-}
-
-std::ostream& operator<<(std::ostream& out, const Module& module) { return out << module.tree(); }
 
 void Tracer::Invoke(const Input& input, absl::FunctionRef<void()> body, Location where) {
   InvokeScope scope(recording_, &input, where);
@@ -153,17 +82,21 @@ absl::StatusOr<ValidationReport> LanguageModel::Validate(const Input& input,
                                                          absl::FunctionRef<void()> body,
                                                          const TraceOptions& options,
                                                          Location where) const {
-  const absl::StatusOr<Recorded> recorded = RecordInvoke(model_, input, body, where);
-  if (!recorded.ok()) return recorded.status();
-  return model_->backend->Validate(name(), recorded->program, options.settings());
+  return ValidateRecorded(RecordInvoke(model_, input, body, where), options);
 }
 
 absl::StatusOr<ValidationReport> LanguageModel::Validate(absl::FunctionRef<void(Tracer&)> body,
                                                          const TraceOptions& options,
                                                          Location where) const {
-  const absl::StatusOr<Recorded> recorded = RecordInvokes(body, where);
+  return ValidateRecorded(RecordInvokes(body, where), options);
+}
+
+absl::StatusOr<ValidationReport> LanguageModel::ValidateRecorded(
+    const absl::StatusOr<internal::Recorded>& recorded, const TraceOptions& options) const {
   if (!recorded.ok()) return recorded.status();
-  return model_->backend->Validate(name(), recorded->program, options.settings());
+  const absl::StatusOr<Program> program = model_->WithEdits(recorded->program);
+  if (!program.ok()) return program.status();
+  return model_->backend->Validate(name(), *program, options.settings());
 }
 
 absl::StatusOr<Program> LanguageModel::Record(const Input& input, absl::FunctionRef<void()> body,
@@ -194,6 +127,11 @@ absl::StatusOr<RunResult> LanguageModel::Run(const Program& program,
 absl::StatusOr<RunResult> LanguageModel::RunInto(
     const Program& program, const std::vector<std::shared_ptr<SaveState>>& saves,
     const TraceOptions& options) const {
+  const absl::StatusOr<Program> edited = model_->WithEdits(program);
+  if (!edited.ok()) {
+    for (const std::shared_ptr<SaveState>& save : saves) save->status = edited.status();
+    return edited.status();
+  }
   std::map<std::string, SaveState*> waiting;
   for (const std::shared_ptr<SaveState>& save : saves) {
     save->status = absl::UnavailableError(absl::StrCat("save ", save->name, " has not come yet"));
@@ -230,7 +168,7 @@ absl::StatusOr<RunResult> LanguageModel::RunInto(
     }
   };
   const absl::Status status =
-      model_->backend->Run(name(), program, options.settings(), [&](RunEvent event) {
+      model_->backend->Run(name(), *edited, options.settings(), [&](RunEvent event) {
         take(event);
         if (options.on_event) options.on_event(event);
       });

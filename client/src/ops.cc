@@ -589,6 +589,10 @@ Var Var::flatten(int64_t start_dim, int64_t end_dim, Location where) const {
   return op("aten::flatten", {*this, start_dim, end_dim}, {}, where);
 }
 
+Var Var::unflatten(int64_t dim, const Dims& sizes, Location where) const {
+  return op("aten::unflatten", {*this, dim, sizes.values()}, {}, where);
+}
+
 Var Var::contiguous(Location where) const { return op("aten::contiguous", {*this}, {}, where); }
 
 Var Var::select(int64_t dim, int64_t index, Location where) const {

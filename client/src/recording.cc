@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/src/convert.h"
+#include "engine/graph/hoist.h"
 
 namespace weft::internal {
 namespace {
@@ -114,6 +115,11 @@ std::optional<Tensor> TensorOf(const Arg& arg) {
 
 }  // namespace
 
+bool MutatesFirst(const std::string& name) {
+  const std::string base = name.substr(0, name.find('.'));
+  return base.size() > 2 && base.back() == '_' && base[base.size() - 2] != '_';
+}
+
 Recording::Recording(std::shared_ptr<const ModelState> model, Location where)
     : model_(std::move(model)), serial_(NextSerial()), below_(top) {
   top = this;
@@ -167,6 +173,7 @@ NodeId Recording::Add(Kind kind, Location where, NodeId parent, Note note) {
   node.source = SourceOf(where);
   node.kind = std::move(kind);
   program_.nodes.push_back(std::move(node));
+  note.attached_call = open_call_;
   notes_.push_back(note);
   return static_cast<NodeId>(program_.nodes.size());
 }
@@ -188,7 +195,7 @@ NodeId Recording::Use(const Var& value, const std::string& statement, Location w
          "save it there, and use the saved tensor here");
     return kNoNode;
   }
-  return value.node_;
+  return Current(value.node_);
 }
 
 NodeId Recording::AddConstant(const Tensor& tensor, Location where) {
@@ -323,7 +330,13 @@ Var Recording::Op(const std::string& name, const std::vector<Arg>& args, const N
                   Location where) {
   graph::Operator op{name, {}};
   if (!ToArguments(args, named, name, where, &op.arguments)) return Poison();
-  return AddValue(std::move(op), where);
+  const auto* changed = MutatesFirst(name) && !op.arguments.empty()
+                            ? std::get_if<graph::NodeRef>(&op.arguments[0].value)
+                            : nullptr;
+  const NodeId target = changed == nullptr ? kNoNode : changed->id;
+  const Var made = AddValue(std::move(op), where);
+  if (target != kNoNode) AfterChange(target, made.node_, name, where);
+  return made;
 }
 
 Var Recording::Constant(const Operand& value) { return Var(serial_, Use(value, "constant")); }
@@ -358,6 +371,11 @@ Var Recording::Index(const Var& target, const Indices& indices, bool target_is_t
     return Poison();
   }
   return AddValue(std::move(index), indices.where(), {.target_is_temporary = target_is_temporary});
+}
+
+Var Recording::Refuse(const std::string& statement, const std::string& message, Location where) {
+  if (Open(statement, where)) Fail(statement, message, where);
+  return Poison();
 }
 
 Var Recording::Item(const Var& tuple, int64_t item, Location where) {
@@ -410,6 +428,7 @@ void Recording::Assign(const Var& target, const Operand& value) {
   const std::string statement = "assignment";
   NodeId base = Use(target, statement, where);
   if (base == kNoNode || !Open(statement, where)) return;
+  if (AssignAttached(base, value, statement)) return;
 
   std::vector<graph::IndexTerm> terms;
   bool base_is_temporary = true;
@@ -449,7 +468,8 @@ void Recording::Assign(const Var& target, const Operand& value) {
   }
   const auto* read = std::get_if<graph::Read>(&program_.at(base).kind);
   if (read == nullptr || !base_is_temporary) {
-    Add(graph::Assign{base, std::move(terms), from}, where, parent_);
+    const NodeId assigned = Add(graph::Assign{base, std::move(terms), from}, where, parent_);
+    AfterChange(base, assigned, statement, where);
     return;
   }
   notes_[base - 1].droppable = true;
@@ -598,6 +618,7 @@ absl::StatusOr<Recorded> Recording::Finish() {
   }
   NameSaves();
   Compact();
+  graph::HoistConstants(&program_);
   return Recorded{Program(std::move(program_)), std::move(saves_)};
 }
 

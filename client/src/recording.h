@@ -7,8 +7,10 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "client/src/attached_part.h"
 #include "client/src/model_state.h"
 #include "engine/graph/error.h"
 #include "engine/graph/program.h"
@@ -30,7 +32,12 @@ struct Recorded {
 struct Note {
   bool droppable = false;            // left out if nothing uses it
   bool target_is_temporary = false;  // an index on something that no variable names
+  int attached_call = -1;            // the innermost call of an attached module around it
+  bool superseded = false;           // written again, from a new value of an attached module
 };
+
+/// True for operators in place, `aten::add_`, `aten::mul_.Tensor`, but not `aten::__and__`.
+bool MutatesFirst(const std::string& name);
 
 /// Where the statements of a trace are written down while its lambda runs.
 ///
@@ -78,6 +85,15 @@ class Recording {
   Var Gradient(const Var& value, Location where);
   void Stop(Location where);
 
+  /// Make the recording fail.
+  Var Refuse(const std::string& statement, const std::string& message, Location where);
+
+  // Attached modules (recording_attached.cc). `part` is null where there is no such part.
+  Var CallAttached(const AttachedPart* part, const Operand& x);
+  /// What it returned, or took, in its last call in this invoke.
+  Var AttachedOutput(const AttachedPart* part, Location where);
+  Var AttachedInput(const AttachedPart* part, Location where);
+
   /// End recording: the program, or the first error. Takes it off the stack.
   absl::StatusOr<Recorded> Finish();
 
@@ -105,6 +121,43 @@ class Recording {
   Var AddValue(Kind kind, Location where, Note note = {});
   graph::NodeId AddConstant(const Tensor& tensor, Location where);
   Var Poison() const { return Var(serial_, graph::kNoNode); }
+
+  /// One call of an attached module or a part of one.
+  struct AttachedCall {
+    const AttachedPart* part = nullptr;
+    int outer = -1;  // the call that it stands in
+    graph::NodeId invoke = graph::kNoNode;
+    graph::NodeId input = graph::kNoNode, output = graph::kNoNode;
+  };
+  /// The last call of `part` in the open invoke; -1 after Fail.
+  int FindCall(const AttachedPart* part, const std::string& statement, Location where);
+  /// True for a call within `call`, or itself.
+  bool IsWithin(int inner, int call) const;
+  /// What `id` means now: values of attached modules may have been replaced.
+  graph::NodeId Current(graph::NodeId id) const;
+  graph::NodeId Clone(graph::NodeId value, Location where);
+  /// The call that returned `output`; -1 if none did.
+  int CallOf(graph::NodeId output) const;
+  /// True if `target` is a value of an attached module, which now is `value`.
+  bool AssignAttached(graph::NodeId target, const Operand& value, const std::string& statement);
+  /// After `changed` was changed in place by the nodes from `end` on: if it is a value of an
+  /// attached module, record anew what follows from it.
+  void AfterChange(graph::NodeId changed, graph::NodeId end, const std::string& statement,
+                   Location where);
+  /// The input or output of a call, which was `from`, is `to`.
+  struct Change {
+    int call = -1;
+    bool input = false;
+    graph::NodeId from = graph::kNoNode, to = graph::kNoNode;
+    graph::NodeId end = graph::kNoNode;  // of the statements that came before
+  };
+  /// Record anew what the module made from its changed input, or what was made from its changed
+  /// output: the statements before the change.
+  void Replay(const Change& change, const std::string& statement, Location where);
+  /// True if what stands in call `user_call` gets the changed value.
+  bool SeesChange(const Change& change, int user_call) const;
+  /// Mark a statement as recorded anew. False for a write of a site that was written again since.
+  bool Supersede(graph::NodeId id);
   void NameSaves();
   /// Leave out droppable nodes that nothing uses, and number the rest anew.
   void Compact();
@@ -119,6 +172,10 @@ class Recording {
   graph::NodeId invoke_ = graph::kNoNode;
   graph::NodeId parent_ = graph::kNoNode;                      // the open region, or invoke_
   absl::flat_hash_map<const void*, graph::NodeId> constants_;  // of the open invoke, by bytes
+  std::vector<AttachedCall> attached_calls_;
+  int open_call_ = -1;
+  absl::flat_hash_map<graph::NodeId, int> input_copies_;  // of attached calls' inputs
+  absl::flat_hash_map<graph::NodeId, graph::NodeId> replaced_;
   std::vector<std::shared_ptr<SaveState>> saves_;
   std::vector<graph::NodeId> save_nodes_;
   absl::flat_hash_map<std::string, Location> save_names_;

@@ -283,6 +283,8 @@ class Var {
   Var squeeze(int64_t dim, Location where = Location::current()) const;
   Var flatten(int64_t start_dim = 0, int64_t end_dim = -1,
               Location where = Location::current()) const;
+  /// Dimension `dim` as several: a view. One of `sizes` may be -1.
+  Var unflatten(int64_t dim, const Dims& sizes, Location where = Location::current()) const;
   Var contiguous(Location where = Location::current()) const;
   Var select(int64_t dim, int64_t index, Location where = Location::current()) const;
   Var narrow(int64_t dim, int64_t start, int64_t length,
