@@ -27,8 +27,14 @@ bool IsView(const std::string& name) {
   });
 }
 
-/// True for what is recorded anew when a value that it uses is replaced. Saves and logs are not:
-/// what they were given stays.
+/// True for what keeps the value that it was given.
+bool Keeps(const graph::Node& node) {
+  return std::holds_alternative<graph::Save>(node.kind) ||
+         std::holds_alternative<graph::Log>(node.kind) ||
+         std::holds_alternative<graph::GradRead>(node.kind);
+}
+
+/// True for what can be recorded anew when a value that it uses is replaced.
 bool IsReplayed(const graph::Node& node) {
   return std::holds_alternative<graph::Operator>(node.kind) ||
          std::holds_alternative<graph::Index>(node.kind) ||
@@ -227,7 +233,7 @@ void Recording::Replay(const Change& change, const std::string& statement, Locat
   absl::flat_hash_map<NodeId, NodeId> moved;
   absl::flat_hash_set<NodeId> aliases = {change.from};  // views of it
   for (NodeId id = 1; id < change.end; ++id) {
-    if (notes_[id - 1].superseded || !IsReplayed(program_.at(id))) continue;
+    if (notes_[id - 1].superseded || Keeps(program_.at(id))) continue;
     // What changed the value before stays part of it, or is gone with it.
     const NodeId mutated = MutatedBy(program_.at(id));
     if (aliases.contains(mutated)) continue;
@@ -245,14 +251,14 @@ void Recording::Replay(const Change& change, const std::string& statement, Locat
     graph::Node again = program_.at(id);
     const Note renewed = {.target_is_temporary = notes_[id - 1].target_is_temporary,
                           .attached_call = notes_[id - 1].attached_call};
-    if (again.parent != parent_ || (mutated != kNoNode && !moved.contains(mutated)) ||
-        !Supersede(id)) {
+    if (!IsReplayed(again) || again.parent != parent_ ||
+        (mutated != kNoNode && !moved.contains(mutated)) || !Supersede(id)) {
       return Fail(
           statement,
           absl::StrCat("a value of an attached module is changed too late: what it gave was "
                        "used at line ",
                        again.source.line,
-                       " to change another value, a site that was written again, or in "
+                       " to change another value, for a site that was written again, or for "
                        "another region"),
           where, "change it right after the call");
     }

@@ -329,8 +329,11 @@ absl::StatusOr<Program> Merger::Run() {
 absl::Status CheckEdit(const std::string& name, const Program& program,
                        const ProgramLimits& limits) {
   if (absl::Status status = CheckShape(name, program); !status.ok()) return status;
-  // As a program, with somebody whose rows it sees.
+  // As a program, with somebody whose rows it sees, and steps if it speaks of them.
   Program applied = program;
+  if (std::any_of(program.nodes.begin(), program.nodes.end(), Is<Steps>)) {
+    std::get<Trace>(applied.nodes[0].kind).generate = GenerateOptions{.max_new_tokens = 1};
+  }
   Node rows;
   rows.parent = 1;
   rows.kind = Invoke{Invoke::Tokens{{{0}}}};
