@@ -327,6 +327,10 @@ absl::StatusOr<std::vector<std::vector<int64_t>>> ModelHost::RowsOf(const graph:
   std::vector<std::vector<int64_t>> rows;
   if (const auto* tokens = std::get_if<graph::Invoke::Tokens>(&invoke.input)) {
     rows = tokens->rows;
+  } else if (!std::holds_alternative<graph::Invoke::Prompts>(invoke.input)) {
+    return refuse(absl::StatusCode::kUnimplemented,
+                  "chats and tensor inputs are in the contract but not executed by this version",
+                  "");
   } else {
     const auto& prompts = std::get<graph::Invoke::Prompts>(invoke.input);
     const size_t longest_text = info_->summary.max_tokens * kLongestToken;

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/src/convert.h"
 #include "engine/graph/hoist.h"
+#include "engine/graph/uses.h"
 
 namespace weft::internal {
 namespace {
@@ -52,56 +53,6 @@ bool IsIdentifier(const std::string& name) {
 
 bool IsItem(const graph::IndexTerm& term) {
   return std::holds_alternative<int64_t>(term) || std::holds_alternative<std::string>(term);
-}
-
-template <typename F>
-void ForEachRef(std::vector<graph::Argument>* arguments, F visit) {
-  for (graph::Argument& argument : *arguments) {
-    if (auto* ref = std::get_if<graph::NodeRef>(&argument.value)) visit(&ref->id);
-    if (auto* list = std::get_if<graph::Argument::List>(&argument.value)) ForEachRef(list, visit);
-  }
-}
-
-template <typename F>
-void ForEachRef(std::vector<graph::IndexTerm>* terms, F visit) {
-  for (graph::IndexTerm& term : *terms) {
-    if (auto* ref = std::get_if<graph::NodeRef>(&term)) visit(&ref->id);
-  }
-}
-
-/// Call `visit` with a pointer to each id of a value that `node` uses.
-template <typename F>
-void ForEachUse(graph::Node* node, F visit) {
-  if (auto* op = std::get_if<graph::Operator>(&node->kind)) ForEachRef(&op->arguments, visit);
-  if (auto* structure = std::get_if<graph::Structure>(&node->kind)) {
-    ForEachRef(&structure->items, visit);
-  }
-  if (auto* call = std::get_if<graph::Call>(&node->kind)) ForEachRef(&call->arguments, visit);
-  if (auto* index = std::get_if<graph::Index>(&node->kind)) {
-    visit(&index->target);
-    ForEachRef(&index->terms, visit);
-  }
-  if (auto* write = std::get_if<graph::Write>(&node->kind)) {
-    ForEachRef(&write->index, visit);
-    visit(&write->value);
-  }
-  if (auto* assign = std::get_if<graph::Assign>(&node->kind)) {
-    visit(&assign->target);
-    ForEachRef(&assign->index, visit);
-    visit(&assign->value);
-  }
-  if (auto* skip = std::get_if<graph::Skip>(&node->kind)) visit(&skip->value);
-  if (auto* save = std::get_if<graph::Save>(&node->kind)) visit(&save->value);
-  if (auto* log = std::get_if<graph::Log>(&node->kind)) visit(&log->value);
-  if (auto* backward = std::get_if<graph::Backward>(&node->kind)) {
-    visit(&backward->loss);
-    if (backward->gradient != kNoNode) visit(&backward->gradient);
-  }
-  if (auto* read = std::get_if<graph::GradRead>(&node->kind)) visit(&read->value);
-  if (auto* write = std::get_if<graph::GradWrite>(&node->kind)) {
-    visit(&write->value);
-    visit(&write->gradient);
-  }
 }
 
 /// A number as torch.tensor makes one.
@@ -579,13 +530,13 @@ void Recording::Compact() {
   std::vector<graph::Node>& nodes = program_.nodes;
   std::vector<uint32_t> uses(nodes.size() + 1, 0);
   for (graph::Node& node : nodes) {
-    ForEachUse(&node, [&](NodeId* id) { ++uses[*id]; });
+    graph::ForEachUse(node, [&](NodeId id) { ++uses[id]; });
   }
   std::vector<bool> dropped(nodes.size() + 1, false);
   for (NodeId id = static_cast<NodeId>(nodes.size()); id > 0; --id) {
     if (!notes_[id - 1].droppable || uses[id] > 0) continue;
     dropped[id] = true;
-    ForEachUse(&nodes[id - 1], [&](NodeId* used) { --uses[*used]; });
+    graph::ForEachUse(nodes[id - 1], [&](NodeId used) { --uses[used]; });
   }
   std::vector<NodeId> renumbered(nodes.size() + 1, kNoNode);
   std::vector<graph::Node> kept;
@@ -594,7 +545,7 @@ void Recording::Compact() {
     if (dropped[id]) continue;
     graph::Node node = std::move(nodes[id - 1]);
     node.parent = renumbered[node.parent];
-    ForEachUse(&node, [&](NodeId* used) { *used = renumbered[*used]; });
+    graph::ForEachUse(node, [&](NodeId& used) { used = renumbered[used]; });
     kept.push_back(std::move(node));
     renumbered[id] = static_cast<NodeId>(kept.size());
   }

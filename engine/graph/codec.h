@@ -40,8 +40,9 @@ absl::Status CheckWire(const char* data, size_t size, const google::protobuf::De
 absl::Status ParseChecked(const char* data, size_t size, google::protobuf::Message* message,
                           const WireBudget& budget = {});
 
-/// Message to memory. Kinds and fields that are EXPERIMENTAL and not executed are refused by name
-/// (kUnimplemented, naming the statement). Does not include Check of lint.h.
+/// Message to memory. What has no meaning as a message is refused by name (kInvalidArgument, naming
+/// the node): nodes without a kind, unknown enum values, blobs without a hash. Does not include
+/// Check of lint.h.
 absl::StatusOr<Program> DecodeProgram(const v1::Program& message);
 void EncodeProgram(const Program& program, v1::Program* message);
 

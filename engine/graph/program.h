@@ -19,6 +19,8 @@ inline constexpr NodeId kNoNode = 0;
 inline constexpr int kMaxDepth = 16;
 /// Lists inside arguments nest at most this deep.
 inline constexpr int kMaxListDepth = 2;
+/// Bytes of the SHA-256 that names a blob.
+inline constexpr size_t kBlobHashSize = 32;
 
 enum class Point : uint8_t {
   kOutput = 1,
@@ -159,8 +161,8 @@ struct Invoke {
 };
 struct Constant {
   HostTensor tensor;
-  /// The SHA-256 (32 bytes) of a blob whose bytes these are; empty where they are here. Until the
-  /// blob is found, `tensor` has dtype and shape alone.
+  /// The SHA-256 (kBlobHashSize bytes) of a blob whose bytes these are; empty where they are here.
+  /// Until the blob is found, `tensor` has dtype and shape alone.
   std::string blob;
 };
 struct Read {
@@ -274,8 +276,8 @@ struct Node {
   std::string name;  // of the value, without '%'; may be empty
   SourceLocation source;
   std::variant<Trace, Sweep, Invoke, Constant, Read, Operator, Index, Structure, Call, Parameter,
-               Write, Assign, Skip, Save, Log, Stop, Cache, Backward, GradRead, GradWrite, Steps, If,
-               Branch, Carry, Yield, RegionResult>
+               Write, Assign, Skip, Save, Log, Stop, Cache, Backward, GradRead, GradWrite, Steps,
+               If, Branch, Carry, Yield, RegionResult>
       kind;
 };
 
@@ -299,5 +301,7 @@ struct Program {
 
 /// True if a node of this kind yields a value.
 bool YieldsValue(const Node& node);
+/// True if other nodes may stand inside a node of this kind.
+bool IsContainer(const Node& node);
 
 }  // namespace weft::graph

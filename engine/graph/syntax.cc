@@ -157,6 +157,13 @@ void AppendQuoted(absl::string_view text, size_t max_bytes, std::string* out) {
   out->push_back('"');
 }
 
+std::string ToUtf8(const std::string& text) {
+  if (IsUtf8(text)) return text;
+  std::string quoted;
+  AppendQuoted(text, text.size(), &quoted);
+  return quoted.substr(1, quoted.size() - 2);
+}
+
 void AppendDouble(double value, std::string* out) { AppendShortest(value, out); }
 void AppendFloat(float value, std::string* out) { AppendShortest(value, out); }
 

@@ -37,6 +37,9 @@ void AppendUtf8(uint32_t code_point, std::string* out);
 /// Invalid UTF-8 comes out as U+FFFD.
 void AppendQuoted(absl::string_view text, size_t max_bytes, std::string* out);
 
+/// Text of ours that may hold a stranger's bytes, as a proto3 string must be.
+std::string ToUtf8(const std::string& text);
+
 /// Append a number so that it is read back exactly, and as floating point.
 void AppendDouble(double value, std::string* out);
 void AppendFloat(float value, std::string* out);

@@ -1,10 +1,13 @@
+#include <algorithm>
 #include <bit>
-#include <cmath>
-#include <cstring>
 #include <limits>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "engine/graph/element_text.h"
 #include "engine/graph/syntax.h"
 #include "engine/graph/text.h"
 
@@ -18,84 +21,6 @@ constexpr int64_t kMaxElements = 8;
 constexpr size_t kMaxTokens = 16;
 /// How deep unnamed operands are written in place, as a person would have.
 constexpr int kMaxInline = 2;
-
-template <typename T>
-T LoadElement(const char* data, int64_t index) {
-  T value;
-  std::memcpy(&value, data + index * static_cast<int64_t>(sizeof(T)), sizeof(T));
-  return value;
-}
-
-/// Bits of a NaN that `nan` does not stand for are written as such.
-template <typename Bits>
-void AppendBits(Bits bits, std::string* out) {
-  absl::StrAppend(out, "0x", absl::Hex(bits));
-}
-
-void AppendElement(const HostTensor& tensor, int64_t i, std::string* out) {
-  const auto append_f32 = [out](uint32_t bits) {
-    const auto value = std::bit_cast<float>(bits);
-    std::isnan(value) && bits != 0x7FC00000 ? AppendBits(bits, out) : AppendFloat(value, out);
-  };
-  const auto append_f64 = [out](uint64_t bits) {
-    const auto value = std::bit_cast<double>(bits);
-    std::isnan(value) && bits != 0x7FF8000000000000 ? AppendBits(bits, out)
-                                                    : AppendDouble(value, out);
-  };
-  const char* data = tensor.data;
-  switch (tensor.dtype) {
-    case DType::kBool:
-      out->append(data[i] != 0 ? "true" : "false");
-      break;
-    case DType::kU8:
-      absl::StrAppend(out, static_cast<int>(LoadElement<uint8_t>(data, i)));
-      break;
-    case DType::kI8:
-      absl::StrAppend(out, static_cast<int>(LoadElement<int8_t>(data, i)));
-      break;
-    case DType::kI16:
-      absl::StrAppend(out, LoadElement<int16_t>(data, i));
-      break;
-    case DType::kI32:
-      absl::StrAppend(out, LoadElement<int32_t>(data, i));
-      break;
-    case DType::kI64:
-      absl::StrAppend(out, LoadElement<int64_t>(data, i));
-      break;
-    case DType::kF16: {
-      const auto bits = LoadElement<uint16_t>(data, i);
-      const float value = HalfToFloat(bits);
-      std::isnan(value) && bits != 0x7E00 ? AppendBits(bits, out) : AppendFloat(value, out);
-      break;
-    }
-    case DType::kBF16: {
-      const auto bits = LoadElement<uint16_t>(data, i);
-      const float value = BFloat16ToFloat(bits);
-      std::isnan(value) && bits != 0x7FC0 ? AppendBits(bits, out) : AppendFloat(value, out);
-      break;
-    }
-    case DType::kF32:
-      append_f32(LoadElement<uint32_t>(data, i));
-      break;
-    case DType::kF64:
-      append_f64(LoadElement<uint64_t>(data, i));
-      break;
-    case DType::kC64:
-      out->push_back('(');
-      append_f32(LoadElement<uint32_t>(data, 2 * i));
-      out->append(", ");
-      append_f32(LoadElement<uint32_t>(data, 2 * i + 1));
-      out->push_back(')');
-      break;
-    case DType::kC128:
-      out->push_back('(');
-      append_f64(LoadElement<uint64_t>(data, 2 * i));
-      out->append(", ");
-      append_f64(LoadElement<uint64_t>(data, 2 * i + 1));
-      out->push_back(')');
-      break;
-  }
-}
 
 /// Prints nodes of one program. Reads nothing outside the program even where Check would refuse it,
 /// since refusals are printed with it.
@@ -116,6 +41,11 @@ class Printer {
   void PrintNode(NodeId id, bool numbered);
 
  private:
+  /// Of a container that is being printed.
+  struct Open {
+    NodeId id;
+    bool empty = true;  // nothing inside yet
+  };
   void Append(absl::string_view text) { out_.append(text.data(), text.size()); }
   void Quoted(absl::string_view text) { AppendQuoted(text, options_.max_quoted, &out_); }
   void Path(const std::string& path) { IsPath(path) ? Append(path) : Quoted(path); }
@@ -123,30 +53,125 @@ class Printer {
     if (!module.empty()) Path(module);
     if (visit != 0) absl::StrAppend(&out_, "@", visit);
   }
-  void SiteText(const Site& site) {
-    if (!OfInvoke(site.point)) ModuleVisit(site.module, site.visit);
-    Site rest = site;
-    rest.module.clear();
-    rest.visit = 0;
-    Append(ToString(rest));
-  }
+  void SiteText(const Site& site);
+  /// `l` of a sweep's %l; something of its kind where there is no such parameter.
+  std::string UseName(const SweepUse& use) const;
+  void SliceText(const Slice& slice);
   void Reference(NodeId id, int inlined);
+  /// `begin` and `end` around `list`'s items, of which `print` prints one. Long ones are cut where
+  /// statements are.
+  template <typename Items, typename Print>
+  void List(const Items& list, const char* begin, const char* end, const Print& print);
+  /// Values one after the other, without brackets.
+  void References(const std::vector<NodeId>& list) {
+    List(list, "", "", [this](NodeId id) { Reference(id, options_.max_inline); });
+  }
+  void Strings(const std::vector<std::string>& list) {
+    List(list, "[", "]", [this](const std::string& text) { Quoted(text); });
+  }
   void Terms(const std::vector<IndexTerm>& terms);
   void ArgumentValue(const Argument& argument, int inlined);
   void Arguments(const std::vector<Argument>& arguments, int inlined);
   void StructureText(const Structure& structure, int inlined);
   void TensorText(const HostTensor& tensor);
+  void BlobText(const Constant& constant);
   /// `0.5` for what the parser makes a constant of by itself; false for other tensors.
   bool LiteralText(const HostTensor& tensor);
+  void TraceText(const Trace& trace);
+  void SweepText(const Sweep& sweep);
   void InvokeText(const Invoke& invoke);
-  void Row(const std::vector<int64_t>& row);
+  void CacheText(const Cache& cache);
+  void StepsText(NodeId id, const Steps& steps);
+  void Row(const std::vector<int64_t>& row) {
+    List(row, "[", "]", [this](int64_t number) { absl::StrAppend(&out_, number); });
+  }
+  void Name(const std::string& name) { IsName(name) ? Append(name) : Quoted(name); }
+  /// `%x = ` before what node `id` is.
+  void NameOf(NodeId id, bool numbered);
+  /// `%a, %b = ` before a region whose results those are.
+  void ResultsOf(NodeId id);
   /// What stands right of the `=`, or a whole statement that yields nothing.
   void Body(NodeId id, int inlined);
+  void Indent();
+  void Enter(NodeId id);
+  void Leave();
 
   const Program& program_;
   const Options options_;
   std::string out_;
+  std::vector<Open> open_;
+  absl::flat_hash_map<NodeId, std::vector<NodeId>> results_;  // of regions
 };
+
+std::string Printer::UseName(const SweepUse& use) const {
+  if (use.sweep != kNoNode && use.sweep <= program_.nodes.size()) {
+    const auto* sweep = std::get_if<Sweep>(&program_.at(use.sweep).kind);
+    if (sweep != nullptr && use.parameter < sweep->parameters.size() &&
+        IsName(sweep->parameters[use.parameter].name)) {
+      return sweep->parameters[use.parameter].name;
+    }
+  }
+  return absl::StrCat("parameter_", use.parameter, "_of_", use.sweep);
+}
+
+void Printer::SiteText(const Site& site) {
+  Site rest = site;
+  rest.module.clear();
+  rest.visit = 0;
+  rest.parameters.clear();
+  if (OfInvoke(site.point)) {
+    Append(ToString(rest));
+    return;
+  }
+  if (site.parameters.empty()) {
+    ModuleVisit(site.module, site.visit);
+  } else {
+    uint32_t component = 0;
+    auto parameter = site.parameters.begin();
+    for (absl::string_view part : absl::StrSplit(site.module, '.')) {
+      if (component > 0) Append(".");
+      if (parameter != site.parameters.end() && parameter->component == component) {
+        absl::StrAppend(&out_, "$", UseName(parameter->use));
+        ++parameter;
+      } else {
+        IsPath(part) ? Append(part) : Quoted(part);
+      }
+      ++component;
+    }
+    ModuleVisit("", site.visit);
+  }
+  if (!IsName(rest.op) && !rest.op.empty()) {
+    Append(".op(");
+    Quoted(rest.op);
+    Append(")");
+    rest.op.clear();
+  }
+  Append(ToString(rest));
+}
+
+void Printer::SliceText(const Slice& slice) {
+  if (slice.start) absl::StrAppend(&out_, *slice.start);
+  if (slice.start_parameter) absl::StrAppend(&out_, "%", UseName(*slice.start_parameter));
+  Append(":");
+  if (slice.stop) absl::StrAppend(&out_, *slice.stop);
+  if (slice.stop_parameter) absl::StrAppend(&out_, "%", UseName(*slice.stop_parameter));
+  if (slice.step) absl::StrAppend(&out_, ":", *slice.step);
+}
+
+template <typename Items, typename Print>
+void Printer::List(const Items& list, const char* begin, const char* end, const Print& print) {
+  Append(begin);
+  size_t printed = 0;
+  for (const auto& item : list) {
+    if (printed > 0) Append(", ");
+    if (printed++ >= options_.max_tokens) {
+      Append("...");
+      break;
+    }
+    print(item);
+  }
+  Append(end);
+}
 
 void Printer::Reference(NodeId id, int inlined) {
   if (id == kNoNode || id > program_.nodes.size()) {
@@ -154,9 +179,11 @@ void Printer::Reference(NodeId id, int inlined) {
     return;
   }
   const Node& node = program_.at(id);
+  const bool in_place = YieldsValue(node) && !std::holds_alternative<Carry>(node.kind) &&
+                        !std::holds_alternative<RegionResult>(node.kind);
   if (IsName(node.name)) {
     absl::StrAppend(&out_, "%", node.name);
-  } else if (inlined < options_.max_inline && YieldsValue(node) && out_.size() < kMaxStatement) {
+  } else if (inlined < options_.max_inline && in_place && out_.size() < kMaxStatement) {
     Body(id, inlined + 1);
   } else {
     absl::StrAppend(&out_, "%", id);
@@ -167,17 +194,14 @@ void Printer::Terms(const std::vector<IndexTerm>& terms) {
   struct TermPrinter {
     Printer* printer;
     void operator()(int64_t integer) const { absl::StrAppend(&printer->out_, integer); }
-    void operator()(const Slice& slice) const {
-      std::string* out = &printer->out_;
-      if (slice.start) absl::StrAppend(out, *slice.start);
-      out->push_back(':');
-      if (slice.stop) absl::StrAppend(out, *slice.stop);
-      if (slice.step) absl::StrAppend(out, ":", *slice.step);
-    }
+    void operator()(const Slice& slice) const { printer->SliceText(slice); }
     void operator()(Ellipsis) const { printer->Append("..."); }
     void operator()(NewAxis) const { printer->Append("none"); }
     void operator()(NodeRef ref) const { printer->Reference(ref.id, printer->options_.max_inline); }
     void operator()(const std::string& key) const { printer->Quoted(key); }
+    void operator()(SweepUse use) const {
+      absl::StrAppend(&printer->out_, "%", printer->UseName(use));
+    }
   };
   Append("[");
   bool first = true;
@@ -204,6 +228,9 @@ void Printer::ArgumentValue(const Argument& argument, int inlined) {
       printer->Append("[");
       printer->Arguments(list, inlined);
       printer->Append("]");
+    }
+    void operator()(SweepUse use) const {
+      absl::StrAppend(&printer->out_, "%", printer->UseName(use));
     }
   };
   std::visit(ValuePrinter{this, inlined}, argument.value);
@@ -268,6 +295,13 @@ void Printer::TensorText(const HostTensor& tensor) {
   Append("])");
 }
 
+void Printer::BlobText(const Constant& constant) {
+  absl::StrAppend(&out_, "blob(", ToString(constant.tensor.dtype), ", ");
+  Row(constant.tensor.shape);
+  absl::StrAppend(&out_, ", \"", absl::BytesToHexString(constant.blob.substr(0, kBlobHashSize)),
+                  "\")");
+}
+
 bool Printer::LiteralText(const HostTensor& tensor) {
   const bool literal =
       tensor.shape.empty() &&
@@ -277,71 +311,170 @@ bool Printer::LiteralText(const HostTensor& tensor) {
   return true;
 }
 
-void Printer::Row(const std::vector<int64_t>& row) {
-  Append("[");
-  for (size_t i = 0; i < row.size(); ++i) {
-    if (i > 0) Append(", ");
+void Printer::TraceText(const Trace& trace) {
+  Append(trace.generate ? "generate" : "trace");
+  if (!trace.label.empty()) {
+    Append(" ");
+    Quoted(trace.label);
+  }
+  if (!trace.root.empty()) {
+    Append(" root=");
+    Path(trace.root);
+  }
+  if (trace.tuple_outputs) Append(" tuple_outputs=true");
+  if (!trace.generate) return;
+  const GenerateOptions& options = *trace.generate;
+  const auto count = [this](const char* name, uint32_t value) {
+    if (value != 0) absl::StrAppend(&out_, " ", name, "=", value);
+  };
+  const auto number = [this](const char* name, double value) {
+    if (std::bit_cast<uint64_t>(value) == 0) return;
+    absl::StrAppend(&out_, " ", name, "=");
+    AppendDouble(value, &out_);
+  };
+  count("max_new_tokens", options.max_new_tokens);
+  count("min_new_tokens", options.min_new_tokens);
+  if (options.do_sample) Append(" do_sample=true");
+  number("temperature", options.temperature);
+  number("top_p", options.top_p);
+  count("top_k", options.top_k);
+  number("min_p", options.min_p);
+  number("repetition_penalty", options.repetition_penalty);
+  if (!options.eos_token_ids.empty()) {
+    Append(" eos_token_ids=");
+    Row(options.eos_token_ids);
+  }
+  if (!options.stop_strings.empty()) {
+    Append(" stop_strings=");
+    Strings(options.stop_strings);
+  }
+}
+
+void Printer::SweepText(const Sweep& sweep) {
+  struct ValuesPrinter {
+    Printer* printer;
+    void operator()(const std::vector<int64_t>& ints) const {
+      bool range = ints.size() > 1;
+      for (size_t i = 1; i < ints.size() && range; ++i) {
+        range = ints[i - 1] != std::numeric_limits<int64_t>::max() && ints[i] == ints[i - 1] + 1;
+      }
+      if (range && ints.back() != std::numeric_limits<int64_t>::max()) {
+        absl::StrAppend(&printer->out_, "[", ints[0], ":", ints.back() + 1, "]");
+      } else {
+        printer->Row(ints);
+      }
+    }
+    void operator()(const std::vector<double>& floats) const {
+      printer->List(floats, "[", "]",
+                    [this](double number) { AppendDouble(number, &printer->out_); });
+    }
+    void operator()(const std::vector<std::string>& strings) const { printer->Strings(strings); }
+    void operator()(const std::vector<NodeRef>& nodes) const {
+      printer->List(nodes, "[", "]", [this](NodeRef ref) {
+        printer->Reference(ref.id, printer->options_.max_inline);
+      });
+    }
+  };
+  Append("sweep ");
+  List(sweep.parameters, "", "", [this](const SweepParameter& parameter) {
+    Append("%");
+    Name(parameter.name);
+    Append(" in ");
+    std::visit(ValuesPrinter{this}, parameter.values);
+  });
+}
+
+void Printer::InvokeText(const Invoke& invoke) {
+  struct InputPrinter {
+    Printer* printer;
+    void operator()(const Invoke::Prompts& prompts) const {
+      printer->Append(" ");
+      if (prompts.texts.size() == 1) {
+        printer->Quoted(prompts.texts[0]);
+      } else {
+        printer->Strings(prompts.texts);
+      }
+      if (prompts.no_special_tokens) printer->Append(" no_special_tokens");
+    }
+    void operator()(const Invoke::Tokens& tokens) const {
+      printer->Append(" ");
+      if (tokens.rows.size() == 1) {
+        printer->Row(tokens.rows[0]);
+        return;
+      }
+      printer->List(tokens.rows, "[", "]",
+                    [this](const std::vector<int64_t>& row) { printer->Row(row); });
+    }
+    void operator()(Invoke::AllRows) const {}
+    void operator()(const Invoke::Tensors& tensors) const {
+      printer->List(tensors.inputs, " (", ")", [this](const NamedInput& input) {
+        if (!input.name.empty()) {
+          printer->Name(input.name);
+          printer->Append("=");
+        }
+        printer->Reference(input.node, printer->options_.max_inline);
+      });
+    }
+    void operator()(const Invoke::Chat& chat) const {
+      printer->List(chat.messages, " chat [", "]", [this](const ChatMessage& said) {
+        printer->Quoted(said.role);
+        printer->Append(": ");
+        printer->Quoted(said.content);
+      });
+      if (chat.add_generation_prompt) printer->Append(" generation_prompt");
+    }
+  };
+  Append("invoke");
+  std::visit(InputPrinter{this}, invoke.input);
+}
+
+void Printer::CacheText(const Cache& cache) {
+  Append("cache ");
+  if (!cache.modules.empty()) {
+    List(cache.modules, "[", "] ", [this](const std::string& module) { Path(module); });
+  }
+  Append("as ");
+  Name(cache.name);
+  if (cache.dtype) absl::StrAppend(&out_, " dtype=", ToString(*cache.dtype));
+  if (cache.include_inputs) Append(" inputs");
+}
+
+void Printer::StepsText(NodeId id, const Steps& steps) {
+  Append("steps ");
+  if (steps.list.empty()) {
+    Append("[");
+    SliceText(steps.range);
+    Append("]");
+  } else {
+    Row(steps.list);
+  }
+  // The carries are the region's first nodes.
+  for (uint32_t i = 0; i < steps.initial.size(); ++i) {
+    Append(i == 0 ? " carry " : ", ");
     if (i >= options_.max_tokens) {
       Append("...");
       break;
     }
-    absl::StrAppend(&out_, row[i]);
-  }
-  Append("]");
-}
-
-void Printer::InvokeText(const Invoke& invoke) {
-  Append("invoke");
-  if (const auto* prompts = std::get_if<Invoke::Prompts>(&invoke.input)) {
-    Append(" ");
-    if (prompts->texts.size() == 1) {
-      Quoted(prompts->texts[0]);
-    } else {
-      Append("[");
-      for (size_t i = 0; i < prompts->texts.size(); ++i) {
-        if (i > 0) Append(", ");
-        if (i >= options_.max_tokens) {
-          Append("...");
-          break;
-        }
-        Quoted(prompts->texts[i]);
-      }
-      Append("]");
-    }
-    if (prompts->no_special_tokens) Append(" no_special_tokens");
-  } else if (const auto* tokens = std::get_if<Invoke::Tokens>(&invoke.input)) {
-    Append(" ");
-    if (tokens->rows.size() == 1) {
-      Row(tokens->rows[0]);
-    } else {
-      Append("[");
-      for (size_t i = 0; i < tokens->rows.size(); ++i) {
-        if (i > 0) Append(", ");
-        if (i >= options_.max_tokens) {
-          Append("...");
-          break;
-        }
-        Row(tokens->rows[i]);
-      }
-      Append("]");
-    }
+    const NodeId carry = id + 1 + i;
+    const bool found =
+        carry <= program_.nodes.size() && std::holds_alternative<Carry>(program_.at(carry).kind);
+    found ? Reference(carry, options_.max_inline) : Append("%?");
+    Append(" = ");
+    Reference(steps.initial[i], options_.max_inline);
   }
 }
 
 void Printer::Body(NodeId id, int inlined) {
   struct BodyPrinter {
     Printer* printer;
+    NodeId id;
     int inlined;
 
-    void operator()(const Trace& trace) const {
-      printer->Append("trace");
-      if (!trace.label.empty()) {
-        printer->Append(" ");
-        printer->Quoted(trace.label);
-      }
-    }
+    void operator()(const Trace& trace) const { printer->TraceText(trace); }
+    void operator()(const Sweep& sweep) const { printer->SweepText(sweep); }
     void operator()(const Invoke& invoke) const { printer->InvokeText(invoke); }
     void operator()(const Constant& constant) const {
+      if (!constant.blob.empty()) return printer->BlobText(constant);
       if (inlined > 0 && printer->LiteralText(constant.tensor)) return;
       printer->TensorText(constant.tensor);
     }
@@ -363,7 +496,7 @@ void Printer::Body(NodeId id, int inlined) {
       printer->StructureText(structure, inlined);
     }
     void operator()(const Call& call) const {
-      printer->Append("call ");
+      printer->Append(call.watched ? "call watched " : "call ");
       printer->Path(call.module);
       printer->Append("(");
       printer->Arguments(call.arguments, inlined);
@@ -394,9 +527,11 @@ void Printer::Body(NodeId id, int inlined) {
     }
     void operator()(const Save& save) const {
       printer->Append("save ");
-      IsName(save.name) ? printer->Append(save.name) : printer->Quoted(save.name);
+      printer->Name(save.name);
       printer->Append(" = ");
       printer->Reference(save.value, inlined);
+      if (save.dtype) absl::StrAppend(&printer->out_, " as ", ToString(*save.dtype));
+      if (save.keep) printer->Append(" keep");
     }
     void operator()(const Log& log) const {
       printer->Append("log ");
@@ -407,6 +542,7 @@ void Printer::Body(NodeId id, int inlined) {
       printer->Reference(log.value, inlined);
     }
     void operator()(const Stop&) const { printer->Append("stop"); }
+    void operator()(const Cache& cache) const { printer->CacheText(cache); }
     void operator()(const Backward& backward) const {
       printer->Append("backward ");
       printer->Reference(backward.loss, inlined);
@@ -424,68 +560,130 @@ void Printer::Body(NodeId id, int inlined) {
       printer->Append(" = ");
       printer->Reference(write.gradient, inlined);
     }
+    void operator()(const Steps& steps) const { printer->StepsText(id, steps); }
+    void operator()(const If& choice) const {
+      printer->Append("if ");
+      printer->Reference(choice.condition, inlined);
+    }
+    void operator()(const Branch& branch) const {
+      printer->Append(branch.otherwise ? "else" : "then");
+    }
+    void operator()(const Carry& carry) const {
+      absl::StrAppend(&printer->out_, "carry ", carry.index);
+    }
+    void operator()(const Yield& yield) const {
+      printer->Append("yield ");
+      printer->References(yield.values);
+    }
+    void operator()(const RegionResult& result) const {
+      absl::StrAppend(&printer->out_, "result ", result.index, " of ");
+      const bool known = result.region != kNoNode && result.region < id;
+      const auto* kind = known ? &printer->program_.at(result.region).kind : nullptr;
+      if (kind != nullptr &&
+          (std::holds_alternative<Steps>(*kind) || std::holds_alternative<If>(*kind))) {
+        printer->Body(result.region, printer->options_.max_inline);
+      } else {
+        absl::StrAppend(&printer->out_, "node ", result.region);
+      }
+    }
   };
-  std::visit(BodyPrinter{this, inlined}, program_.at(id).kind);
+  std::visit(BodyPrinter{this, id, inlined}, program_.at(id).kind);
+}
+
+void Printer::NameOf(NodeId id, bool numbered) {
+  const Node& node = program_.at(id);
+  if (!YieldsValue(node)) return;
+  if (IsName(node.name)) {
+    absl::StrAppend(&out_, "%", node.name, " = ");
+  } else if (numbered) {
+    absl::StrAppend(&out_, "%", id, " = ");
+  }
+}
+
+void Printer::ResultsOf(NodeId id) {
+  const auto found = results_.find(id);
+  if (found == results_.end()) return;
+  References(found->second);
+  Append(" = ");
 }
 
 void Printer::PrintNode(NodeId id, bool numbered) {
-  const Node& node = program_.at(id);
-  if (YieldsValue(node)) {
-    if (IsName(node.name)) {
-      absl::StrAppend(&out_, "%", node.name, " = ");
-    } else if (numbered) {
-      absl::StrAppend(&out_, "%", id, " = ");
-    }
-  }
+  NameOf(id, numbered);
   Body(id, 0);
 }
 
+void Printer::Indent() {
+  size_t depth = 0;
+  for (const Open& open : open_) {
+    // An `if` has no braces of its own: its branches have.
+    if (!std::holds_alternative<If>(program_.at(open.id).kind)) ++depth;
+  }
+  out_.append(2 * depth, ' ');
+}
+
+void Printer::Enter(NodeId id) {
+  open_.push_back({id});
+  if (!std::holds_alternative<If>(program_.at(id).kind)) Append(" {");
+}
+
+void Printer::Leave() {
+  const Open closed = open_.back();
+  open_.pop_back();
+  const auto& kind = program_.at(closed.id).kind;
+  if (std::holds_alternative<If>(kind)) {
+    Append("\n");
+    return;
+  }
+  if (closed.empty) {
+    Append(" }");
+  } else {
+    Indent();
+    Append("}");
+  }
+  // After a branch an `else` may follow on the same line.
+  if (!std::holds_alternative<Branch>(kind)) Append("\n");
+}
+
 void Printer::PrintAll() {
-  bool open = false;    // an invoke's brace
-  bool region = false;  // that of a region in it
-  bool empty = false;   // nothing inside the innermost yet
-  const auto close_region = [&] {
-    if (region) Append(empty ? " }\n" : "  }\n");
-    region = false;
-    empty = false;
-  };
-  const auto close = [&] {
-    if (region) close_region();
-    if (open) Append(empty ? " }\n" : "}\n");
-    open = false;
-  };
+  for (NodeId id = 1; id <= program_.nodes.size(); ++id) {
+    const auto* result = std::get_if<RegionResult>(&program_.at(id).kind);
+    if (result != nullptr) results_[result->region].push_back(id);
+  }
   for (NodeId id = 1; id <= program_.nodes.size(); ++id) {
     const Node& node = program_.at(id);
+    while (!open_.empty() && open_.back().id != node.parent) Leave();
     if (const auto* trace = std::get_if<Trace>(&node.kind)) {
-      close();
-      if (trace->label.empty()) continue;
-      PrintNode(id, true);
+      const bool plain =
+          trace->label.empty() && trace->root.empty() && !trace->generate && !trace->tuple_outputs;
+      if (id == 1 && plain) continue;
+      Body(id, 0);
       Append("\n");
       continue;
     }
-    if (std::holds_alternative<Invoke>(node.kind)) {
-      close();
-      PrintNode(id, true);
-      Append(" {");
-      open = empty = true;
+    // These are part of their region's head.
+    if (std::holds_alternative<Carry>(node.kind) ||
+        std::holds_alternative<RegionResult>(node.kind)) {
       continue;
     }
-    const bool inside = program_.InvokeOf(id) != kNoNode;
-    if (!inside) close();
-    const bool in_region = program_.BackwardOf(id) != kNoNode;
-    if (region && !in_region) close_region();
-    if (open && empty) Append("\n");
-    empty = false;
-    if (inside) Append(in_region ? "    " : "  ");
+    if (const auto* branch = std::get_if<Branch>(&node.kind)) {
+      if (branch->otherwise) Append(" else");
+      Enter(id);
+      continue;
+    }
+    if (!open_.empty() && open_.back().empty) {
+      Append("\n");
+      open_.back().empty = false;
+    }
+    Indent();
+    ResultsOf(id);
     PrintNode(id, true);
-    if (std::holds_alternative<Backward>(node.kind)) {
-      Append(" {");
-      region = empty = true;
+    if (IsContainer(node)) {
+      Enter(id);
     } else {
       Append("\n");
     }
   }
-  close();
+  while (!open_.empty()) Leave();
 }
 
 }  // namespace
@@ -504,8 +702,7 @@ std::string PrintStatement(const Program& program, NodeId node) {
                             .max_inline = kMaxInline});
   printer.PrintNode(node, /*numbered=*/false);
   std::string text = printer.TakeText();
-  const auto& kind = program.at(node).kind;
-  if (std::holds_alternative<Invoke>(kind) || std::holds_alternative<Backward>(kind)) {
+  if (IsContainer(program.at(node)) && !std::holds_alternative<Trace>(program.at(node).kind)) {
     text += " { }";
   }
   if (text.size() > kMaxStatement) {

@@ -30,6 +30,17 @@ const DTypeRow* FindRow(DType dtype) {
   return nullptr;
 }
 
+/// The number of elements, the largest number if there are more.
+int64_t Product(const std::vector<int64_t>& shape) {
+  int64_t product = 1;
+  bool overflow = false;
+  for (int64_t size : shape) {
+    if (size == 0) return 0;
+    overflow |= __builtin_mul_overflow(product, size, &product);
+  }
+  return overflow ? std::numeric_limits<int64_t>::max() : product;
+}
+
 std::string ShapeText(const std::vector<int64_t>& shape) {
   return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
 }
@@ -45,6 +56,7 @@ std::string DimensionText(const Dimension& dimension) {
   };
   add(dimension.batch, "B");
   add(dimension.tokens, "T");
+  add(dimension.past, "P");
   add(dimension.constant, "");
   return text.empty() ? "0" : text;
 }
@@ -70,37 +82,36 @@ absl::StatusOr<DType> ParseDType(const std::string& name) {
   return absl::InvalidArgumentError(absl::StrCat("`", name, "` is not a dtype; there are ", names));
 }
 
-int64_t HostTensor::numel() const {
-  int64_t product = 1;
-  bool overflow = false;
-  for (int64_t size : shape) {
-    if (size == 0) return 0;
-    overflow |= __builtin_mul_overflow(product, size, &product);
-  }
-  return overflow ? std::numeric_limits<int64_t>::max() : product;
-}
+int64_t HostTensor::numel() const { return Product(shape); }
 
-absl::Status CheckTensor(const HostTensor& tensor) {
-  const DTypeRow* row = FindRow(tensor.dtype);
+absl::Status CheckShape(DType dtype, const std::vector<int64_t>& shape) {
+  const DTypeRow* row = FindRow(dtype);
   if (row == nullptr) {
     return absl::InvalidArgumentError(
-        absl::StrCat("a tensor has the unknown dtype ", static_cast<int>(tensor.dtype)));
+        absl::StrCat("a tensor has the unknown dtype ", static_cast<int>(dtype)));
   }
-  if (tensor.shape.size() > kMaxRank) {
+  if (shape.size() > kMaxRank) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "a tensor has ", tensor.shape.size(), " dimensions; at most ", kMaxRank, " are allowed"));
+        "a tensor has ", shape.size(), " dimensions; at most ", kMaxRank, " are allowed"));
   }
-  for (int64_t size : tensor.shape) {
+  for (int64_t size : shape) {
     if (size < 0) {
       return absl::InvalidArgumentError(
-          absl::StrCat("a tensor's shape ", ShapeText(tensor.shape), " has a negative size"));
+          absl::StrCat("a tensor's shape ", ShapeText(shape), " has a negative size"));
     }
   }
   int64_t bytes = 0;
-  if (__builtin_mul_overflow(tensor.numel(), row->size, &bytes)) {
+  if (__builtin_mul_overflow(Product(shape), row->size, &bytes)) {
     return absl::InvalidArgumentError(
-        absl::StrCat("a tensor's shape ", ShapeText(tensor.shape), " is too large to count"));
+        absl::StrCat("a tensor's shape ", ShapeText(shape), " is too large to count"));
   }
+  return absl::OkStatus();
+}
+
+absl::Status CheckTensor(const HostTensor& tensor) {
+  if (absl::Status status = CheckShape(tensor.dtype, tensor.shape); !status.ok()) return status;
+  const DTypeRow* row = FindRow(tensor.dtype);
+  const int64_t bytes = tensor.numel() * row->size;
   if (static_cast<uint64_t>(bytes) != tensor.bytes) {
     return absl::InvalidArgumentError(absl::StrCat("a ", row->name, " tensor of shape ",
                                                    ShapeText(tensor.shape), " takes ", bytes,

@@ -52,6 +52,9 @@ struct HostTensor {
   static absl::StatusOr<HostTensor> Make(DType dtype, std::vector<int64_t> shape,
                                          std::string bytes);
 };
+/// kInvalidArgument if the dtype is unknown, or the shape is negative, has too many dimensions or
+/// is too large to count.
+absl::Status CheckShape(DType dtype, const std::vector<int64_t>& shape);
 /// kInvalidArgument if the shape is negative or too large to count, the bytes do not fit it, or a
 /// bool is neither 0 nor 1. Holds for every tensor that HostTensor::Make gave.
 absl::Status CheckTensor(const HostTensor& tensor);

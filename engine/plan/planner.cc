@@ -409,6 +409,10 @@ class Builder {
   // --- sites ----------------------------------------------------------------------------------
 
   absl::StatusOr<int> FindSite(const graph::Site& site) {
+    if (!site.op.empty()) return NotExecuted("site.op");
+    if (graph::OfAttention(site.point) || site.point == Point::kInputs) {
+      return NotExecuted(graph::ToString(graph::Site{.point = site.point}));
+    }
     const int module = model_.FindModule(site.module);
     if (module < 0) {
       return graph::StatementError(absl::StatusCode::kNotFound, program_, node_,
@@ -495,13 +499,21 @@ class Builder {
     if (trace.tuple_outputs) return NotExecuted("trace.tuple_outputs");
     return absl::OkStatus();
   }
-  absl::Status Add(const graph::Invoke&) { return absl::OkStatus(); }
+  absl::Status Add(const graph::Invoke& invoke) {
+    if (std::holds_alternative<graph::Invoke::Tensors>(invoke.input)) {
+      return NotExecuted("invoke.tensors");
+    }
+    if (std::holds_alternative<graph::Invoke::Chat>(invoke.input))
+      return NotExecuted("invoke.chat");
+    return absl::OkStatus();
+  }
   absl::Status Add(const graph::Stop&) {
     stops_ = true;
     return absl::OkStatus();
   }
 
   absl::Status Add(const graph::Constant& constant) {
+    if (!constant.blob.empty()) return NotExecuted("constant.blob");
     const c10::IValue meta = at::empty(
         constant.tensor.shape, at::device(at::kMeta).dtype(ToScalarType(constant.tensor.dtype)));
     SetFresh(node_, Emit(LoadConstant{}, meta, When()));
@@ -1044,6 +1056,7 @@ class Builder {
   }
 
   absl::Status Add(const graph::Call& call) {
+    if (call.watched) return NotExecuted("call.watched");
     const int module = model_.FindModule(call.module);
     if (module < 0) {
       return graph::StatementError(absl::StatusCode::kNotFound, program_, node_,
@@ -1260,6 +1273,8 @@ class Builder {
   }
 
   absl::Status Add(const graph::Save& save) {
+    if (save.dtype) return NotExecuted("save.dtype");
+    if (save.keep) return NotExecuted("save.keep");
     absl::StatusOr<Slot> value = Current(static_cast<int>(save.value));
     if (!value.ok()) return value.status();
     const int index = static_cast<int>(plan_.saves.size());

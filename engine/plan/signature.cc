@@ -1,4 +1,7 @@
 #include <cstring>
+#include <optional>
+#include <string>
+#include <vector>
 
 #include "engine/plan/planner.h"
 
@@ -32,6 +35,36 @@ class Appender {
     Text(site.module);
     Byte(static_cast<uint8_t>(site.point));
     Number(site.visit);
+    Text(site.op);
+    Number(site.parameters.size());
+    for (const graph::PathParameter& parameter : site.parameters) {
+      Number(parameter.component);
+      Use(parameter.use);
+    }
+  }
+  void Use(const graph::SweepUse& use) {
+    Number(use.sweep);
+    Number(use.parameter);
+  }
+  void Float(double number) {
+    uint64_t bits;
+    std::memcpy(&bits, &number, sizeof(bits));
+    Number(bits);
+  }
+  void Integers(const std::vector<int64_t>& numbers) {
+    Number(numbers.size());
+    for (int64_t number : numbers) Number(static_cast<uint64_t>(number));
+  }
+  void Texts(const std::vector<std::string>& texts) {
+    Number(texts.size());
+    for (const std::string& text : texts) Text(text);
+  }
+  void Nodes(const std::vector<graph::NodeId>& nodes) {
+    Number(nodes.size());
+    for (graph::NodeId node : nodes) Number(node);
+  }
+  void MaybeDType(const std::optional<graph::DType>& dtype) {
+    Byte(dtype ? static_cast<uint8_t>(*dtype) : 0);
   }
 
   void Value(const graph::Argument& argument, bool top) {
@@ -44,16 +77,16 @@ class Appender {
     }
     // The value of a float of its own is not part of the key: the plan reads it from the program.
     if (const auto* number = std::get_if<double>(&argument.value); number != nullptr && !top) {
-      uint64_t bits;
-      std::memcpy(&bits, number, sizeof(bits));
-      Number(bits);
+      Float(*number);
     }
     if (const auto* text = std::get_if<std::string>(&argument.value)) Text(*text);
     if (const auto* dtype = std::get_if<graph::DType>(&argument.value)) {
       Byte(static_cast<uint8_t>(*dtype));
     }
-    if (const auto* list = std::get_if<graph::Argument::List>(&argument.value))
+    if (const auto* list = std::get_if<graph::Argument::List>(&argument.value)) {
       Values(*list, false);
+    }
+    if (const auto* use = std::get_if<graph::SweepUse>(&argument.value)) Use(*use);
   }
   void Values(const std::vector<graph::Argument>& values, bool top) {
     Number(values.size());
@@ -64,30 +97,79 @@ class Appender {
     Byte(bound.has_value() ? 1 : 0);
     if (bound) Number(static_cast<uint64_t>(*bound));
   }
+  void Slice(const graph::Slice& slice) {
+    Bound(slice.start);
+    Bound(slice.stop);
+    Bound(slice.step);
+    for (const auto& use : {slice.start_parameter, slice.stop_parameter}) {
+      Byte(use ? 1 : 0);
+      if (use) Use(*use);
+    }
+  }
   void Terms(const std::vector<graph::IndexTerm>& terms) {
     Number(terms.size());
     for (const graph::IndexTerm& term : terms) {
       Byte(static_cast<uint8_t>(term.index()));
       if (const auto* index = std::get_if<int64_t>(&term)) Number(static_cast<uint64_t>(*index));
-      if (const auto* slice = std::get_if<graph::Slice>(&term)) {
-        Bound(slice->start);
-        Bound(slice->stop);
-        Bound(slice->step);
-      }
+      if (const auto* slice = std::get_if<graph::Slice>(&term)) Slice(*slice);
+      if (const auto* use = std::get_if<graph::SweepUse>(&term)) Use(*use);
       if (const auto* ref = std::get_if<graph::NodeRef>(&term)) Number(ref->id);
       if (const auto* key = std::get_if<std::string>(&term)) Text(*key);
     }
   }
 
-  void Kind(const graph::Trace&) {}
+  void Kind(const graph::Trace& trace) {
+    Text(trace.root);
+    Byte(trace.tuple_outputs ? 1 : 0);
+    Byte(trace.generate ? 1 : 0);
+    if (!trace.generate) return;
+    const graph::GenerateOptions& options = *trace.generate;
+    for (uint32_t number : {options.max_new_tokens, options.min_new_tokens, options.top_k}) {
+      Number(number);
+    }
+    Byte(options.do_sample ? 1 : 0);
+    for (double number :
+         {options.temperature, options.top_p, options.min_p, options.repetition_penalty}) {
+      Float(number);
+    }
+    Integers(options.eos_token_ids);
+    Texts(options.stop_strings);
+  }
+  void Kind(const graph::Sweep& sweep) {
+    Number(sweep.parameters.size());
+    for (const graph::SweepParameter& parameter : sweep.parameters) {
+      Byte(static_cast<uint8_t>(parameter.values.index()));
+      std::visit([this](const auto& values) { Swept(values); }, parameter.values);
+    }
+  }
+  void Swept(const std::vector<int64_t>& values) { Integers(values); }
+  void Swept(const std::vector<double>& values) {
+    Number(values.size());
+    for (double value : values) Float(value);
+  }
+  void Swept(const std::vector<std::string>& values) { Texts(values); }
+  void Swept(const std::vector<graph::NodeRef>& values) {
+    Number(values.size());
+    for (graph::NodeRef value : values) Number(value.id);
+  }
   void Kind(const graph::Stop&) {}
+  /// What is read there is not part of a plan: prompts, tokens and chats are the same.
   void Kind(const graph::Invoke& invoke) {
+    if (const auto* tensors = std::get_if<graph::Invoke::Tensors>(&invoke.input)) {
+      Byte(2);
+      Number(tensors->inputs.size());
+      for (const graph::NamedInput& input : tensors->inputs) {
+        Text(input.name);
+        Number(input.node);
+      }
+      return;
+    }
     Byte(std::holds_alternative<graph::Invoke::AllRows>(invoke.input) ? 1 : 0);
   }
   void Kind(const graph::Constant& constant) {
     Byte(static_cast<uint8_t>(constant.tensor.dtype));
-    Number(constant.tensor.shape.size());
-    for (int64_t size : constant.tensor.shape) Number(static_cast<uint64_t>(size));
+    Integers(constant.tensor.shape);
+    Byte(constant.blob.empty() ? 0 : 1);
   }
   void Kind(const graph::Read& read) { Site(read.site); }
   void Kind(const graph::Operator& op) {
@@ -106,6 +188,7 @@ class Appender {
   void Kind(const graph::Call& call) {
     Text(call.module);
     Values(call.arguments, false);
+    Byte(call.watched ? 1 : 0);
   }
   void Kind(const graph::Parameter& parameter) { Text(parameter.path); }
   void Kind(const graph::Write& write) {
@@ -126,6 +209,8 @@ class Appender {
   void Kind(const graph::Save& save) {
     Text(save.name);
     Number(save.value);
+    MaybeDType(save.dtype);
+    Byte(save.keep ? 1 : 0);
   }
   void Kind(const graph::Log& log) {
     Text(log.label);
@@ -139,6 +224,25 @@ class Appender {
   void Kind(const graph::GradWrite& write) {
     Number(write.value);
     Number(write.gradient);
+  }
+  void Kind(const graph::Cache& cache) {
+    Text(cache.name);
+    Texts(cache.modules);
+    MaybeDType(cache.dtype);
+    Byte(cache.include_inputs ? 1 : 0);
+  }
+  void Kind(const graph::Steps& steps) {
+    Slice(steps.range);
+    Integers(steps.list);
+    Nodes(steps.initial);
+  }
+  void Kind(const graph::If& choice) { Number(choice.condition); }
+  void Kind(const graph::Branch& branch) { Byte(branch.otherwise ? 1 : 0); }
+  void Kind(const graph::Carry& carry) { Number(carry.index); }
+  void Kind(const graph::Yield& yield) { Nodes(yield.values); }
+  void Kind(const graph::RegionResult& result) {
+    Number(result.region);
+    Number(result.index);
   }
 
   std::string& out_;

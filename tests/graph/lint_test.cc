@@ -41,7 +41,7 @@ TEST(CheckTest, AcceptsValuesOfOtherInvokes) {
 
 TEST(CheckTest, RefusesAnEmptyProgram) {
   EXPECT_THAT(Check(Program()), StatusIs(kInvalid, HasSubstr("the program is empty")));
-  EXPECT_THAT(CheckText(""), StatusIs(kInvalid, HasSubstr("the program has no invoke")));
+  EXPECT_THAT(CheckText(""), StatusIs(kInvalid, HasSubstr("the trace has no invoke")));
 }
 
 TEST(CheckTest, RefusesAProgramThatDoesNotBeginWithItsTrace) {
@@ -50,11 +50,25 @@ TEST(CheckTest, RefusesAProgramThatDoesNotBeginWithItsTrace) {
   EXPECT_THAT(Check(program), StatusIs(kInvalid, HasSubstr("begins with its trace")));
 }
 
-TEST(CheckTest, RefusesASecondTraceByName) {
+TEST(CheckTest, EachTraceNeedsAnInvoke) {
   Program program = Sample();
   program.nodes.push_back({.kind = Trace()});
-  EXPECT_THAT(Check(program), StatusIs(absl::StatusCode::kUnimplemented,
-                                       HasSubstr("more than one trace is in the contract")));
+  EXPECT_THAT(Check(program), StatusIs(kInvalid, HasSubstr("the trace has no invoke")));
+  EXPECT_THAT(
+      CheckText("trace \"a\" trace \"b\" invoke [1] { }"),
+      StatusIs(kInvalid, HasSubstr("the trace has no invoke\n  at program:1: trace \"a\"")));
+}
+
+TEST(CheckTest, LaterTracesUseValuesOfEarlierOnes) {
+  EXPECT_THAT(CheckText("%c = 1.0 invoke [1] { %h = read a.output } "
+                        "trace invoke [1] { save x = aten::add(%h, %c) }"),
+              IsOk());
+}
+
+TEST(CheckTest, RefusesATraceInsideAnotherNode) {
+  Program program = Sample();
+  program.nodes[4].kind = Trace();
+  EXPECT_THAT(Check(program), StatusIs(kInvalid, HasSubstr("a trace stands inside another node")));
 }
 
 TEST(CheckTest, RefusesParentsThatAreNotContainersBefore) {
@@ -243,6 +257,18 @@ TEST(CheckTest, TakesLinearTime) {
   EXPECT_THAT(Check(program, {.nodes = 1000000}), IsOk());
 }
 
+TEST(CheckTest, TakesLinearTimeWithRegions) {
+  Program program = Parse("generate max_new_tokens=2 invoke [1] { %a = read a.output }");
+  for (int i = 0; i < 100000; ++i) {
+    const auto steps = static_cast<NodeId>(program.nodes.size() + 1);
+    program.nodes.push_back({.parent = 2, .kind = Steps{.initial = {3}}});
+    program.nodes.push_back({.parent = steps, .kind = Carry{0}});
+    program.nodes.push_back({.parent = steps, .kind = Yield{{steps + 1}}});
+    program.nodes.push_back({.parent = 2, .kind = RegionResult{steps, 0}});
+  }
+  EXPECT_THAT(Check(program, {.nodes = 1000000}), IsOk());
+}
+
 auto Warning(const std::string& message, const std::string& statement) {
   return AllOf(Field(&Error::message, HasSubstr(message)),
                Field(&Error::statement, HasSubstr(statement)));
@@ -268,6 +294,38 @@ TEST(LintTest, FindsReadsThatAWriteOvertakes) {
               ElementsAre(Warning("does not see it", "%a = read a.output")));
   EXPECT_THAT(Lint(Parse("invoke [1] { %a = read a.output save x = %a write a.output[0] = 0.0 }")),
               IsEmpty());
+}
+
+TEST(LintTest, ReadsAndWritesOfOtherStepsAreApart) {
+  EXPECT_THAT(Lint(Parse("generate max_new_tokens=3 invoke [1] { %a = read a.output "
+                         "steps [1:] { write a.output[0] = 0.0 } save x = %a }")),
+              IsEmpty());
+}
+
+TEST(LintTest, FindsWhatNoStepReads) {
+  EXPECT_THAT(Lint(Parse("generate max_new_tokens=3 invoke [1] { %z = read a.output "
+                         "%r, %s = steps [:] carry %a = %z, %b = %z { yield %a, %a } "
+                         "save x = %s }")),
+              ElementsAre(Warning("no step reads this carry", "%b = carry 1")));
+}
+
+TEST(LintTest, FindsResultsThatNothingUses) {
+  EXPECT_THAT(Lint(Parse("invoke [1] { %c = read a.output save x = %c "
+                         "%r, %s = if %c { yield %c, %c } else { yield %c, %c } }")),
+              ElementsAre(Warning("nothing uses this value", "%s = result 1 of if %c")));
+}
+
+TEST(LintTest, FindsParametersThatNothingUses) {
+  EXPECT_THAT(Lint(Parse("sweep %a in [1], %b in [1], %c in [1], %d in [1], %e in [1], %f in [1] { "
+                         "invoke [1] { %h = read h.$a.output %x = aten::f(%h[%b:, %c], [%d]) "
+                         "%h[:%e] = %x save x = %h } }")),
+              ElementsAre(Warning("nothing uses the parameter %f", "sweep %a in [1]")));
+}
+
+TEST(LintTest, FindsSweepsThatSaveNothing) {
+  EXPECT_THAT(Lint(Parse("sweep %l in [1] { invoke [1] { %h = read h.$l.output log %h } } "
+                         "invoke [1] { cache as x }")),
+              ElementsAre(Warning("nothing is saved in this sweep", "sweep %l in [1]")));
 }
 
 TEST(LintTest, FindsProgramsThatSaveNothing) {

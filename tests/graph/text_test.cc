@@ -24,7 +24,6 @@ using ::weft::testing::IsOk;
 using ::weft::testing::StatusIs;
 
 constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
-constexpr auto kUnimplemented = absl::StatusCode::kUnimplemented;
 
 absl::Status ParseStatus(const std::string& text) { return ParseProgram(text).status(); }
 /// The statements stand inside an invoke that has %h.
@@ -209,12 +208,16 @@ TEST(TextTest, PathsMayLookLikeKeywordsAndPoints) {
 }
 
 TEST(TextTest, NamespacesOfOperatorsMayBeWordsOfTheLanguage) {
-  for (const char* word : {"read", "call", "param", "tensor", "inf", "nan", "true", "none",
-                           "float32", "write", "save", "log", "stop", "steps", "grad", "invoke"}) {
+  for (const char* word :
+       {"read",  "call",  "param", "tensor", "inf",    "nan",   "true",   "none", "float32",
+        "write", "save",  "log",   "stop",   "steps",  "grad",  "invoke", "if",   "else",
+        "yield", "cache", "as",    "keep",   "inputs", "dtype", "blob"}) {
     const std::string call = absl::StrCat(word, "::", word, "(%h)");
-    EXPECT_THAT(
-        ParseStatus(Inside(absl::StrCat(call, " %x = ", call, " %y = aten::f(", call, ")"))),
-        IsOk());
+    EXPECT_THAT(ParseStatus(Inside(absl::StrCat(call, " %x = ", call, " %y = aten::f(", call,
+                                                ") save s = %h ", call, " cache as c ", call,
+                                                " if %h { } ", call))),
+                IsOk())
+        << word;
   }
 }
 
@@ -246,6 +249,141 @@ std::string TextOf(const Refusal& refusal) {
   return refusal.text[0] == '!' ? std::string(refusal.text + 1) : Inside(refusal.text);
 }
 
+TEST(TextTest, PrintsEveryKindOfTraceAndInvoke) {
+  const std::string text = R"(trace "a" root=transformer tuple_outputs=true
+%c = blob(float32, [2, 3], "00ff010203040506070809000102030405060708090001020304050607080900")
+invoke (%c, mask=%c) { }
+invoke chat ["user": "Hi", "assistant": "Hello"] generation_prompt { }
+generate "b" max_new_tokens=8 min_new_tokens=2 do_sample=true temperature=0.5 top_p=0.9 top_k=40 min_p=0.05 repetition_penalty=1.1 eos_token_ids=[1, 2] stop_strings=["\n", "."]
+invoke chat ["user": ""] { }
+trace
+invoke [1] { }
+generate max_new_tokens=1
+invoke [1] { }
+)";
+  EXPECT_EQ(Reprint(text), text);
+}
+
+TEST(TextTest, PrintsEveryKindOfSite) {
+  const std::string text = R"(invoke [1] {
+  %a = read h.0.inputs
+  %b = read h.0.attn.q
+  %c = read h.0.attn@1.k
+  %d = read h.0.attn.v
+  %e = read h.0.attn.scores
+  %f = read h.0.attn.probs
+  %g = read h.0.attn.z
+  %h = read h.0.attn.op(linear_0).output
+  %i = read .op(linear_0).inputs
+  write h.0@2.op(mul_1).input[0] = %i
+  %j = read op.q.output
+  %k = call watched h.0(%j)
+  %l = call watched(%j)
+  %m = call watched watched(%j)
+}
+)";
+  EXPECT_EQ(Reprint(text), text);
+}
+
+TEST(TextTest, PrintsSweepsWithEveryUseOfTheirParameters) {
+  const std::string text = R"(%a = tensor(float32, [], [1.0])
+%b = tensor(float32, [], [2.0])
+sweep %l in [0:3], %v in [1.5, 2.0, nan], %s in ["attn", "mlp", "ln-1"], %t in [%a, %b, %a], %i in [3, 1, -1] {
+  invoke "x" {
+    %h = read transformer.h.$l.output
+    %w = aten::mul(%h[0], %v, scale=[%t, [%i]], name=%s)
+    %x = %h[:, %l]
+    %y = %h[%l:, :%i, %l:%i:2]
+    write transformer.h.$l.$s@1.output[%l, 0] = %x
+    %z = [%v, %w, %y]
+    save out = %z
+  }
+  invoke { }
+}
+sweep %l in [9223372036854775806, 9223372036854775807] {
+  invoke [1] { }
+}
+)";
+  std::string expected = text;
+  expected.replace(expected.find("    %w = aten::mul(%h[0], "), 26,
+                   "    %7 = %h[0]\n    %w = aten::mul(%7, ");
+  EXPECT_EQ(Reprint(text), expected);
+  EXPECT_THAT(Reprint("sweep %l in [10:0:-4], %m in [:3], %n in [1, 2.5, 3] { invoke [1] { } }"),
+              HasSubstr("sweep %l in [10, 6, 2], %m in [0:3], %n in [1.0, 2.5, 3.0] {"));
+}
+
+TEST(TextTest, PrintsEveryKindOfRegion) {
+  const std::string text = R"(generate max_new_tokens=9
+invoke [1] {
+  %zero = tensor(float32, [], [0.0])
+  steps [0:5] { }
+  steps [3] {
+    %h = read a.output
+    save step = %h as float16 keep
+  }
+  steps [0, 2, 4] { }
+  %acc, %n = steps [::2] carry %a = %zero, %b = %zero {
+    %r = if %a {
+      yield %b
+    } else {
+      %s = if %b {
+        yield %a
+      } else {
+        yield %b
+      }
+      yield %s
+    }
+    yield %r, %a
+  }
+  if %acc { }
+  if %n { } else {
+    stop
+  }
+  cache as all
+  cache [a, b.0] as some dtype=bfloat16 inputs
+  save sum = %acc keep
+}
+)";
+  EXPECT_EQ(Reprint(text), text);
+}
+
+TEST(TextTest, ExpressionsOfARegionsHeadComeBeforeIt) {
+  EXPECT_EQ(Reprint(Inside("%1, %2 = steps [:1] carry %a = 0, %b = aten::neg(%h), { "
+                           "yield aten::add(%a, 1), %b } if aten::gt(%1, 2) { log 3.0 }")),
+            R"(invoke [1, 2] {
+  %h = read a.output
+  %4 = tensor(int64, [], [0])
+  %5 = aten::neg(%h)
+  %11, %12 = steps [:1] carry %a = %4, %b = %5 {
+    %9 = aten::add(%a, 1)
+    yield %9, %b
+  }
+  %13 = aten::gt(%11, 2)
+  if %13 {
+    %16 = tensor(float32, [], [3.0])
+    log %16
+  }
+}
+)");
+}
+
+TEST(TextTest, ParametersOfASweepMayBeNamedAgainAfterIt) {
+  EXPECT_THAT(ParseStatus("sweep %l in [1] { invoke [1] { } } sweep %l in [2] { invoke [1] { } } "
+                          "invoke [1] { %l = read a.output save x = %l }"),
+              IsOk());
+}
+
+TEST(TextTest, RangesMayReachAsFarAsIntegersDo) {
+  const absl::StatusOr<Program> program = ParseProgram(
+      "sweep %l in [-9223372036854775808:9223372036854775807:9223372036854775807], "
+      "%m in [9223372036854775807:-9223372036854775808:-9223372036854775808] { invoke [1] { } }");
+  ASSERT_THAT(program, IsOk());
+  const auto& sweep = std::get<Sweep>(program->at(2).kind);
+  EXPECT_EQ(std::get<0>(sweep.parameters[0].values),
+            (std::vector<int64_t>{INT64_MIN, -1, INT64_MAX - 1}));
+  EXPECT_EQ(std::get<0>(sweep.parameters[1].values), (std::vector<int64_t>{INT64_MAX, -1}));
+}
+
 class WrongSyntaxTest : public ::testing::TestWithParam<Refusal> {};
 
 TEST_P(WrongSyntaxTest, SayingWhatWasExpected) {
@@ -257,13 +395,81 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         Refusal{"StatementOutsideAnInvoke", "!%x = read a.output",
                 "outside an invoke; only constants"},
-        Refusal{"UnknownHeader", "!hello", "expected `invoke`, or a constant"},
+        Refusal{"UnknownHeader", "!hello",
+                "expected `invoke`, `sweep`, a header (`trace`, `generate`), or a constant"},
         Refusal{"OpenInvoke", "!invoke [1] {",
                 "expected a statement or `}`, but the text ends here"},
         Refusal{"NoInput", "!invoke 3 { }",
-                "expected a prompt, a list of prompts, token ids, or `{`"},
+                "expected a prompt, a list of prompts, token ids, `chat`, tensors in `(`, or `{`"},
         Refusal{"EmptyInput", "!invoke [] { }", "at least one prompt or token"},
         Refusal{"MixedInput", "!invoke [1, \"a\"] { }", "expected an integer"},
+        Refusal{"LateHeader", "!%c = 1.0\ngenerate max_new_tokens=3 invoke [1] { }",
+                "a trace's header stands before its constants"},
+        Refusal{"UnknownOption", "!generate max_tokens=3",
+                "a generation has no option `max_tokens`"},
+        Refusal{"OptionOfAGeneration", "!trace top_k=3", "a trace has no option `top_k`"},
+        Refusal{"SecondOption", "!generate top_k=3 top_k=4", "`top_k` is given twice"},
+        Refusal{"NegativeOption", "!generate top_k=-1", "from 0 to 4294967295"},
+        Refusal{"FloatOption", "!generate top_k=1.5", "expected an integer"},
+        Refusal{"TextOption", "!generate do_sample=1", "expected `true` or `false`"},
+        Refusal{"SweepOfStatements", "!sweep %l in [1] { %h = read a.output }",
+                "a sweep encloses invokes"},
+        Refusal{"OpenSweep", "!sweep %l in [1] { invoke [1] { }", "expected `invoke` or `}`"},
+        Refusal{"SweepInAnInvoke", "sweep %l in [1] { }", "`sweep` cannot stand inside an invoke"},
+        Refusal{"SweepOfANumber", "!sweep %1 in [1] { }", "expected a name of letters"},
+        Refusal{"SweepWithoutValues", "!sweep %l in [] { }", "needs at least one value"},
+        Refusal{"SweepOfMixedValues", "!sweep %l in [1, \"a\"] { }", "expected a number"},
+        Refusal{"EmptyRange", "!sweep %l in [3:3] { }", "this range is empty"},
+        Refusal{"StandingRange", "!sweep %l in [3:9:0] { }", "a range's step is not 0"},
+        Refusal{"LongRange", "!sweep %l in [-9223372036854775808:9223372036854775807] { }",
+                "more than 65536 values"},
+        Refusal{"LongRanges", "!sweep %a in [0:40000], %b in [40000:0:-1] { }",
+                "more than 65536 values"},
+        Refusal{"SecondParameter", "!sweep %l in [1], %l in [2] { }", "%l is already defined"},
+        Refusal{"ParameterOfAValue", "!%l = 1 sweep %l in [1] { }", "%l is already defined"},
+        Refusal{"ValueOfAParameter", "!sweep %l in [1] { invoke [1] { %l = read ids } }",
+                "%l is already defined"},
+        Refusal{"ParameterAsAValue", "!sweep %l in [1] { invoke [1] { save x = %l } }",
+                "%l is a parameter of the sweep"},
+        Refusal{"ParameterAfterItsSweep",
+                "!sweep %l in [1] { invoke [1] { } } invoke [1] { aten::f(%l) }",
+                "%l is not defined"},
+        Refusal{"ComponentWithoutSweep", "%x = read h.$l.output",
+                "`$l` is not a parameter of a sweep around this"},
+        Refusal{"PartOfAComponent", "!sweep %l in [1] { invoke [1] { read h.a$l.output } }",
+                "expected a module's path"},
+        Refusal{"SweptSkip", "!sweep %l in [1] { invoke [1] { skip h.$l = 1 } }",
+                "only in the path of a site"},
+        Refusal{"SweptCall", "!sweep %l in [1] { invoke [1] { call h.$l(1) } }",
+                "only in the path of a site"},
+        Refusal{"TensorsThatAreNumbers", "!invoke (1) { }", "expected a value such as %x"},
+        Refusal{"OpenTensors", "!%c = 1 invoke (%c { }", "expected `,` or `)`"},
+        Refusal{"ChatWithoutRoles", "!invoke chat [\"Hi\"] { }", "expected `:`"},
+        Refusal{"BlobWithoutHash", "%x = blob(float32, [2], \"abc\")",
+                "a blob is named by its SHA-256"},
+        Refusal{"BlobOfOtherDigits",
+                "%x = blob(float32, [2], "
+                "\"zz00000000000000000000000000000000000000000000000000000000000000\")",
+                "64 hexadecimal digits"},
+        Refusal{"UnknownPoint", "%x = read a.keys", "expected a site"},
+        Refusal{"OperationWithoutPoint", "%x = read a.op(mul_0)", "of the operation"},
+        Refusal{"OperationWithoutName", "%x = read a.op().output", "an operation of the module"},
+        Refusal{"SaveOfUnknownDType", "save x = %h as float", "`float` is not a dtype"},
+        Refusal{"CacheWithoutName", "cache [a]", "expected `as`"},
+        Refusal{"CacheOfNothing", "cache [] as x", "`cache as NAME`"},
+        Refusal{"StepsWithoutSelection", "steps { }", "expected `[`"},
+        Refusal{"StepsOfValues", "steps [%h] { }", "by a range a:b or by numbers"},
+        Refusal{"StepsOfRanges", "steps [0:1, 3:4] { }", "by a range a:b or by numbers"},
+        Refusal{"OpenSteps", "steps [0] {", "the text ends here"},
+        Refusal{"CarryWithoutValue", "steps [:] carry %a { }", "expected `=`"},
+        Refusal{"CarryOfAName", "steps [:] carry %h = %h { }", "%h is already defined"},
+        Refusal{"IfWithoutBranch", "if %h else { }", "expected `{`"},
+        Refusal{"ElseWithoutIf", "else { }", "expected a statement"},
+        Refusal{"YieldOfNothing", "yield }", "expected a value"},
+        Refusal{"ManyNamesOfOneValue", "%a, %b = read b.output",
+                "`steps` or `if`, which alone yield more than one value"},
+        Refusal{"ResultOfAName", "%h = if %h { yield %h } else { yield %h }",
+                "%h is already defined"},
         Refusal{"NestedInvoke", "invoke [1] { }", "`invoke` cannot stand inside an invoke"},
         Refusal{"OpenText", "!invoke \"abc\n", "no closing quote"},
         Refusal{"UnknownEscape", "!invoke \"\\q\" { }", "unknown escape"},
@@ -313,33 +519,6 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"SaveOfNumberName", "save 3 = %h", "expected a name for the saved value"}),
     [](const auto& info) { return std::string(info.param.name); });
 
-class LaterSyntaxTest : public ::testing::TestWithParam<Refusal> {};
-
-TEST_P(LaterSyntaxTest, IsRefusedByName) {
-  EXPECT_THAT(ParseStatus(TextOf(GetParam())),
-              StatusIs(kUnimplemented, AllOf(HasSubstr(absl::StrCat("`", GetParam().message,
-                                                                    "` is in the contract but not "
-                                                                    "executed by this version")),
-                                             HasSubstr("program:"))));
-}
-
-INSTANTIATE_TEST_SUITE_P(
-    TextTest, LaterSyntaxTest,
-    ::testing::Values(Refusal{"Steps", "steps [0:5] { }", "steps"},
-                      Refusal{"If", "if %h { } else { }", "if"},
-                      Refusal{"Cache", "cache [a] as x", "cache"},
-                      Refusal{"Yield", "yield %h", "yield"},
-                      Refusal{"Sweep", "!sweep %l in [0:12] { }", "sweep"},
-                      Refusal{"Generate", "!generate max_new_tokens=8", "generate"},
-                      Refusal{"SecondTrace", "!invoke [1] { }\ntrace \"b\"", "more than one trace"},
-                      Refusal{"SweptSite", "%x = read h.$l.output", "sweep"},
-                      Refusal{"Inputs", "%x = read a.inputs", ".inputs"},
-                      Refusal{"OperatorSite", "%x = read a.op(mul_0).output", ".op"},
-                      Refusal{"Query", "%x = read a.q", ".q"},
-                      Refusal{"Probabilities", "%x = read a.probs", ".probs"},
-                      Refusal{"WatchedCall", "%x = call watched a(%h)", "watched"}),
-    [](const auto& info) { return std::string(info.param.name); });
-
 TEST(TextTest, TheSeedsOfTheFuzzProgramsArePrograms) {
   int seeds = 0;
   for (const char* name : {"parse_text", "validate"}) {
@@ -365,6 +544,13 @@ TEST(TextTest, NestingIsBounded) {
               StatusIs(kInvalid, HasSubstr("nest deeper than")));
   EXPECT_THAT(ParseStatus(Inside("%x = " + std::string(100000, '['))),
               StatusIs(kInvalid, HasSubstr("nest deeper than")));
+}
+
+TEST(TextTest, NestingOfRegionsIsBounded) {
+  std::string deep;
+  for (int i = 0; i < 100000; ++i) deep += "if %h {";
+  EXPECT_THAT(ParseStatus(Inside(deep)),
+              StatusIs(kInvalid, HasSubstr("regions nest deeper than 16")));
 }
 
 TEST(TextTest, ErrorsShowPartOfALongLine) {
@@ -402,9 +588,46 @@ TEST(TextTest, StatementsAreShortAndReadAsWritten) {
   EXPECT_EQ(PrintStatement(*program, 99), "");
 }
 
+TEST(TextTest, StatementsOfRegionsAreTheirHeads) {
+  const absl::StatusOr<Program> program = ParseProgram(R"(
+    generate "g" max_new_tokens=2
+    sweep %l in [1, 5, 2, 8, 3, 9, 4, 7, 6, 11, 10, 13, 12, 15, 14, 17, 16, 19] {
+      invoke [1] {
+        %h = read h.$l.output
+        %s, %t = steps [:%l] carry %a = %h, %b = %h { yield %b, %a }
+        if %s[0] { } else { }
+      }
+    })");
+  ASSERT_THAT(program, IsOk());
+  EXPECT_EQ(PrintStatement(*program, 1), "generate \"g\" max_new_tokens=2");
+  EXPECT_EQ(PrintStatement(*program, 2),
+            "sweep %l in [1, 5, 2, 8, 3, 9, 4, 7, 6, 11, 10, 13, 12, 15, 14, 17, ...] { }");
+  EXPECT_EQ(PrintStatement(*program, 4), "%h = read h.$l.output");
+  EXPECT_EQ(PrintStatement(*program, 5), "steps [:%l] carry %a = %h, %b = %h { }");
+  EXPECT_EQ(PrintStatement(*program, 6), "%a = carry 0");
+  EXPECT_EQ(PrintStatement(*program, 8), "yield %b, %a");
+  EXPECT_EQ(PrintStatement(*program, 10), "%t = result 1 of steps [:%l] carry %a = %h, %b = %h");
+  EXPECT_EQ(PrintStatement(*program, 12), "if %s[0] { }");
+  EXPECT_EQ(PrintStatement(*program, 14), "else { }");
+}
+
 TEST(TextTest, StatementsOfUncheckedProgramsArePrinted) {
   Program program;
-  program.nodes.resize(3);
+  program.nodes.resize(12);
+  program.nodes[3].kind = RegionResult{99, 1};
+  program.nodes[4].kind = RegionResult{5, 1};
+  program.nodes[5].kind = Steps{.initial = {9, 99}};
+  program.nodes[6].kind = Read{{.module = "a.$", .op = "b c", .parameters = {{1, {7, 3}}}}};
+  program.nodes[7].kind = Sweep{{{"x y", std::vector<NodeRef>{{0}}}}};
+  program.nodes[8].kind =
+      Operator{"aten::f", {{.value = SweepUse{8, 0}}, {.value = SweepUse{8, 9}}}};
+  program.nodes[9].kind = Invoke{Invoke::Tensors{{{"a b", 99}}}};
+  program.nodes[10].kind = Yield{{0, 99}};
+  program.nodes[11].kind = Branch{};
+  for (NodeId id = 4; id <= 12; ++id) {
+    EXPECT_THAT(PrintStatement(program, id), Not(HasSubstr("\n"))) << id;
+    (void)PrintProgram(program);
+  }
   program.nodes[0].kind = Operator{"bad\nname", {{.value = NodeRef{7}}, {.value = NodeRef{1}}}};
   program.nodes[1].kind = Read{{.module = "a b\xff"}};
   program.nodes[2].kind = Save{"x y", 0};

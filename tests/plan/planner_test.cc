@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -72,6 +73,32 @@ int TimeOf(const std::string& module, graph::Point point = graph::Point::kOutput
 }
 
 // --- sites and their order ----------------------------------------------------------------------
+
+TEST(PlannerTest, RefusesByNameWhatIsNotExecuted) {
+  const std::pair<const char*, const char*> programs[] = {
+      {"generate max_new_tokens=2 invoke [1] { }", "generate"},
+      {"invoke [1] { } trace invoke [1] { }", "a second trace"},
+      {"trace root=transformer invoke [1] { }", "trace.root"},
+      {"trace tuple_outputs=true invoke [1] { }", "trace.tuple_outputs"},
+      {"sweep %l in [0] { invoke [1] { } }", "sweep"},
+      {"%c = 1 invoke (%c) { }", "invoke.tensors"},
+      {"invoke chat [\"user\": \"a\"] { }", "invoke.chat"},
+      {"invoke [1] { read transformer.inputs }", ".inputs"},
+      {"invoke [1] { read transformer.h.0.attn.probs }", ".probs"},
+      {"invoke [1] { read transformer.h.0.attn.op(linear_0).output }", "site.op"},
+      {"invoke [1] { %h = read ids call watched transformer.ln_f(%h) }", "call.watched"},
+      {"invoke [1] { save x = read ids as float16 }", "save.dtype"},
+      {"invoke [1] { save x = read ids keep }", "save.keep"},
+      {"invoke [1] { cache as x }", "cache"},
+      {"invoke [1] { if read ids { } }", "if"},
+  };
+  for (const auto& [text, name] : programs) {
+    EXPECT_THAT(LocalModel::Tiny().Check(text).status(),
+                StatusIs(absl::StatusCode::kUnimplemented,
+                         HasSubstr(absl::StrCat("`", name, "` is in the contract but not"))))
+        << text;
+  }
+}
 
 TEST(PlannerOrderTest, ReadsMayBeWrittenInAnyOrder) {
   const LocalResult result = RunBody(R"(

@@ -1,5 +1,6 @@
 #include "tests/support/program_equality.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -11,15 +12,19 @@ namespace {
 
 bool Same(const std::vector<Argument>& a, const std::vector<Argument>& b);
 
+/// By their bits, all NaNs alike.
+bool Same(double a, double b) {
+  if (std::isnan(a) && std::isnan(b)) return true;
+  return std::bit_cast<uint64_t>(a) == std::bit_cast<uint64_t>(b);
+}
+
 bool Same(const Argument& a, const Argument& b) {
   if (a.name != b.name || a.value.index() != b.value.index()) return false;
   if (const auto* list = std::get_if<Argument::List>(&a.value)) {
     return Same(*list, std::get<Argument::List>(b.value));
   }
   if (const auto* number = std::get_if<double>(&a.value)) {
-    const double other = std::get<double>(b.value);
-    if (std::isnan(*number) && std::isnan(other)) return true;
-    return std::bit_cast<uint64_t>(*number) == std::bit_cast<uint64_t>(other);
+    return Same(*number, std::get<double>(b.value));
   }
   if (const auto* ref = std::get_if<NodeRef>(&a.value)) return *ref == std::get<NodeRef>(b.value);
   if (const auto* value = std::get_if<bool>(&a.value)) return *value == std::get<bool>(b.value);
@@ -30,6 +35,7 @@ bool Same(const Argument& a, const Argument& b) {
     return *value == std::get<std::string>(b.value);
   }
   if (const auto* value = std::get_if<DType>(&a.value)) return *value == std::get<DType>(b.value);
+  if (const auto* use = std::get_if<SweepUse>(&a.value)) return *use == std::get<SweepUse>(b.value);
   return true;
 }
 
@@ -41,15 +47,25 @@ bool Same(const std::vector<Argument>& a, const std::vector<Argument>& b) {
   return true;
 }
 
+bool Same(const Slice& a, const Slice& b) {
+  return a.start == b.start && a.stop == b.stop && a.step == b.step &&
+         a.start_parameter == b.start_parameter && a.stop_parameter == b.stop_parameter;
+}
+
+bool Same(const std::vector<double>& a, const std::vector<double>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](double x, double y) { return Same(x, y); });
+}
+
 bool Same(const std::vector<IndexTerm>& a, const std::vector<IndexTerm>& b) {
   if (a.size() != b.size()) return false;
   for (size_t i = 0; i < a.size(); ++i) {
     if (a[i].index() != b[i].index()) return false;
     if (const auto* slice = std::get_if<Slice>(&a[i])) {
-      const Slice& other = std::get<Slice>(b[i]);
-      if (slice->start != other.start || slice->stop != other.stop || slice->step != other.step) {
-        return false;
-      }
+      if (!Same(*slice, std::get<Slice>(b[i]))) return false;
+    }
+    if (const auto* use = std::get_if<SweepUse>(&a[i])) {
+      if (*use != std::get<SweepUse>(b[i])) return false;
     }
     if (const auto* integer = std::get_if<int64_t>(&a[i])) {
       if (*integer != std::get<int64_t>(b[i])) return false;
@@ -64,7 +80,31 @@ bool Same(const std::vector<IndexTerm>& a, const std::vector<IndexTerm>& b) {
   return true;
 }
 
-bool SameKind(const Trace& a, const Trace& b) { return a.label == b.label; }
+bool Same(const GenerateOptions& a, const GenerateOptions& b) {
+  return a.max_new_tokens == b.max_new_tokens && a.min_new_tokens == b.min_new_tokens &&
+         a.do_sample == b.do_sample && Same(a.temperature, b.temperature) &&
+         Same(a.top_p, b.top_p) && a.top_k == b.top_k && Same(a.min_p, b.min_p) &&
+         Same(a.repetition_penalty, b.repetition_penalty) && a.eos_token_ids == b.eos_token_ids &&
+         a.stop_strings == b.stop_strings;
+}
+bool SameKind(const Trace& a, const Trace& b) {
+  return a.label == b.label && a.root == b.root && a.tuple_outputs == b.tuple_outputs &&
+         a.generate.has_value() == b.generate.has_value() &&
+         (!a.generate || Same(*a.generate, *b.generate));
+}
+bool SameKind(const Sweep& a, const Sweep& b) {
+  if (a.parameters.size() != b.parameters.size()) return false;
+  for (size_t i = 0; i < a.parameters.size(); ++i) {
+    const auto& left = a.parameters[i];
+    const auto& right = b.parameters[i];
+    if (left.name != right.name || left.values.index() != right.values.index()) return false;
+    const auto* floats = std::get_if<std::vector<double>>(&left.values);
+    const bool same = floats != nullptr ? Same(*floats, std::get<std::vector<double>>(right.values))
+                                        : left.values == right.values;
+    if (!same) return false;
+  }
+  return true;
+}
 bool SameKind(const Invoke& a, const Invoke& b) {
   if (a.input.index() != b.input.index()) return false;
   if (const auto* prompts = std::get_if<Invoke::Prompts>(&a.input)) {
@@ -74,10 +114,25 @@ bool SameKind(const Invoke& a, const Invoke& b) {
   if (const auto* tokens = std::get_if<Invoke::Tokens>(&a.input)) {
     return tokens->rows == std::get<Invoke::Tokens>(b.input).rows;
   }
+  if (const auto* tensors = std::get_if<Invoke::Tensors>(&a.input)) {
+    const auto& others = std::get<Invoke::Tensors>(b.input).inputs;
+    return std::equal(tensors->inputs.begin(), tensors->inputs.end(), others.begin(), others.end(),
+                      [](const NamedInput& x, const NamedInput& y) {
+                        return x.name == y.name && x.node == y.node;
+                      });
+  }
+  if (const auto* chat = std::get_if<Invoke::Chat>(&a.input)) {
+    const auto& other = std::get<Invoke::Chat>(b.input);
+    return chat->add_generation_prompt == other.add_generation_prompt &&
+           std::equal(chat->messages.begin(), chat->messages.end(), other.messages.begin(),
+                      other.messages.end(), [](const ChatMessage& x, const ChatMessage& y) {
+                        return x.role == y.role && x.content == y.content;
+                      });
+  }
   return true;
 }
 bool SameKind(const Constant& a, const Constant& b) {
-  return a.tensor.dtype == b.tensor.dtype && a.tensor.shape == b.tensor.shape &&
+  return a.blob == b.blob && a.tensor.dtype == b.tensor.dtype && a.tensor.shape == b.tensor.shape &&
          a.tensor.bytes == b.tensor.bytes &&
          (a.tensor.bytes == 0 || std::memcmp(a.tensor.data, b.tensor.data, a.tensor.bytes) == 0);
 }
@@ -92,7 +147,7 @@ bool SameKind(const Structure& a, const Structure& b) {
   return a.kind == b.kind && Same(a.items, b.items);
 }
 bool SameKind(const Call& a, const Call& b) {
-  return a.module == b.module && Same(a.arguments, b.arguments);
+  return a.module == b.module && Same(a.arguments, b.arguments) && a.watched == b.watched;
 }
 bool SameKind(const Parameter& a, const Parameter& b) { return a.path == b.path; }
 bool SameKind(const Write& a, const Write& b) {
@@ -104,7 +159,13 @@ bool SameKind(const Assign& a, const Assign& b) {
 bool SameKind(const Skip& a, const Skip& b) {
   return a.module == b.module && a.visit == b.visit && a.value == b.value;
 }
-bool SameKind(const Save& a, const Save& b) { return a.name == b.name && a.value == b.value; }
+bool SameKind(const Save& a, const Save& b) {
+  return a.name == b.name && a.value == b.value && a.dtype == b.dtype && a.keep == b.keep;
+}
+bool SameKind(const Cache& a, const Cache& b) {
+  return a.name == b.name && a.modules == b.modules && a.dtype == b.dtype &&
+         a.include_inputs == b.include_inputs;
+}
 bool SameKind(const Log& a, const Log& b) { return a.label == b.label && a.value == b.value; }
 bool SameKind(const Stop&, const Stop&) { return true; }
 bool SameKind(const Backward& a, const Backward& b) {
@@ -113,6 +174,16 @@ bool SameKind(const Backward& a, const Backward& b) {
 bool SameKind(const GradRead& a, const GradRead& b) { return a.value == b.value; }
 bool SameKind(const GradWrite& a, const GradWrite& b) {
   return a.value == b.value && a.gradient == b.gradient;
+}
+bool SameKind(const Steps& a, const Steps& b) {
+  return Same(a.range, b.range) && a.list == b.list && a.initial == b.initial;
+}
+bool SameKind(const If& a, const If& b) { return a.condition == b.condition; }
+bool SameKind(const Branch& a, const Branch& b) { return a.otherwise == b.otherwise; }
+bool SameKind(const Carry& a, const Carry& b) { return a.index == b.index; }
+bool SameKind(const Yield& a, const Yield& b) { return a.values == b.values; }
+bool SameKind(const RegionResult& a, const RegionResult& b) {
+  return a.region == b.region && a.index == b.index;
 }
 
 }  // namespace
