@@ -234,8 +234,10 @@ absl::StatusOr<Program> ModelState::WithEdits(const Program& program) const {
 
 graph::ProgramLimits UnlimitedProgram() {
   constexpr uint32_t kMost = std::numeric_limits<uint32_t>::max();
-  return {
-      .nodes = kMost, .constant_bytes = std::numeric_limits<uint64_t>::max(), .arguments = kMost};
+  return {.nodes = kMost,
+          .constant_bytes = std::numeric_limits<uint64_t>::max(),
+          .arguments = kMost,
+          .list_items = kMost};
 }
 
 std::string PrintTree(const ModelDescription& model, const std::string& path, bool sites) {

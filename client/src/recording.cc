@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/src/convert.h"
+#include "engine/graph/changes.h"
 #include "engine/graph/hoist.h"
 #include "engine/graph/uses.h"
 
@@ -65,11 +66,6 @@ std::optional<Tensor> TensorOf(const Arg& arg) {
 }
 
 }  // namespace
-
-bool MutatesFirst(const std::string& name) {
-  const std::string base = name.substr(0, name.find('.'));
-  return base.size() > 2 && base.back() == '_' && base[base.size() - 2] != '_';
-}
 
 Recording::Recording(std::shared_ptr<const ModelState> model, Location where)
     : model_(std::move(model)), serial_(NextSerial()), below_(top) {
@@ -281,7 +277,7 @@ Var Recording::Op(const std::string& name, const std::vector<Arg>& args, const N
                   Location where) {
   graph::Operator op{name, {}};
   if (!ToArguments(args, named, name, where, &op.arguments)) return Poison();
-  const auto* changed = MutatesFirst(name) && !op.arguments.empty()
+  const auto* changed = graph::IsInPlace(name) && !op.arguments.empty()
                             ? std::get_if<graph::NodeRef>(&op.arguments[0].value)
                             : nullptr;
   const NodeId target = changed == nullptr ? kNoNode : changed->id;

@@ -36,9 +36,6 @@ struct Note {
   bool superseded = false;           // written again, from a new value of an attached module
 };
 
-/// True for operators in place, `aten::add_`, `aten::mul_.Tensor`, but not `aten::__and__`.
-bool MutatesFirst(const std::string& name);
-
 /// Where the statements of a trace are written down while its lambda runs.
 ///
 /// Making one puts it on top of this thread's stack of recordings, and everything that is done to a

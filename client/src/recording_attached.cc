@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "client/src/recording.h"
+#include "engine/graph/changes.h"
 #include "engine/graph/uses.h"
 
 namespace weft::internal {
@@ -64,7 +65,7 @@ NodeId ViewedBy(const graph::Node& node) {
 NodeId MutatedBy(const graph::Node& node) {
   if (const auto* assign = std::get_if<graph::Assign>(&node.kind)) return assign->target;
   const auto* op = std::get_if<graph::Operator>(&node.kind);
-  if (op == nullptr || op->arguments.empty() || !MutatesFirst(op->name)) return kNoNode;
+  if (op == nullptr || op->arguments.empty() || !graph::IsInPlace(op->name)) return kNoNode;
   const auto* target = std::get_if<graph::NodeRef>(&op->arguments[0].value);
   return target == nullptr ? kNoNode : target->id;
 }

@@ -9,6 +9,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
+#include "engine/graph/changes.h"
 #include "engine/graph/error.h"
 #include "engine/graph/renumber.h"
 #include "engine/graph/text.h"
@@ -110,6 +111,7 @@ class Merger {
 
   const Program& program_;
   const absl::Span<const Edit> edits_;
+  std::vector<std::vector<bool>> changed_;  // of each edit: its values that change in place
   const ProgramLimits limits_;
   Program out_;
   absl::flat_hash_set<std::string> names_;
@@ -133,9 +135,9 @@ std::string Merger::FreshName(const std::string& name) {
 }
 
 absl::Status Merger::CheckSaves() {
-  absl::flat_hash_map<std::string, std::string> taken;  // by whom
+  absl::flat_hash_map<std::string, const Edit*> taken;  // by whom; nullptr: the program
   for (const Node& node : program_.nodes) {
-    if (const std::string* saved = SavedName(node)) taken.emplace(*saved, "the program");
+    if (const std::string* saved = SavedName(node)) taken.emplace(*saved, nullptr);
   }
   for (const Edit& edit : edits_) {
     size_t invokes = 0;
@@ -154,12 +156,15 @@ absl::Status Merger::CheckSaves() {
                                       " invokes, and a name is saved once"),
                          "apply an edit that saves to programs of one invoke");
       }
-      const auto [other, added] = taken.emplace(*saved, absl::StrCat("edit `", edit.name, "`"));
-      if (!added) {
-        return EditError(
-            edit.name, *edit.program, id,
-            absl::StrCat("the name `", *saved, "` is saved by ", other->second, " as well"),
-            "give each save a name of its own");
+      // Both branches of an `if` may save it.
+      const auto [other, added] = taken.emplace(*saved, &edit);
+      if (!added && other->second != &edit) {
+        const std::string by = other->second == nullptr
+                                   ? "the program"
+                                   : absl::StrCat("edit `", other->second->name, "`");
+        return EditError(edit.name, *edit.program, id,
+                         absl::StrCat("the name `", *saved, "` is saved by ", by, " as well"),
+                         "give each save a name of its own");
       }
     }
   }
@@ -203,7 +208,7 @@ absl::Status Merger::BeginTrace(const Trace& trace) {
     }
     constants_[i].assign(edit.program->nodes.size() + 1, kNoNode);
     for (NodeId id = 1; id <= edit.program->nodes.size(); ++id) {
-      if (!Is<Constant>(edit.program->at(id))) continue;
+      if (!Is<Constant>(edit.program->at(id)) || changed_[i][id]) continue;
       Node node = edit.program->at(id);
       node.parent = trace_id_;
       node.name = FreshName(node.name);
@@ -226,11 +231,11 @@ absl::Status Merger::CopyEdit(size_t which, NodeId invoke) {
 
   for (NodeId id = 1; id <= from.nodes.size(); ++id) {
     const Node& node = from.at(id);
-    if (Is<Trace>(node) || Is<Constant>(node)) continue;
-    if (Is<Invoke>(node)) {
+    if (Is<Trace>(node) || Is<Invoke>(node)) {
       to[id] = invoke;
       continue;
     }
+    if (to[id] != kNoNode) continue;  // a constant that stands at the head of the trace
     if (left_out[node.parent]) {
       if (const std::string* saved = SavedName(node)) {
         return EditError(edit.name, from, id,
@@ -296,6 +301,7 @@ absl::StatusOr<Program> Merger::Run() {
   for (const Node& node : program_.nodes) {
     if (!node.name.empty()) names_.insert(node.name);
   }
+  for (const Edit& edit : edits_) changed_.push_back(MayBeChanged(*edit.program));
   std::vector<NodeId> to(program_.nodes.size() + 1, kNoNode);
   for (NodeId id = 1; id <= program_.nodes.size(); ++id) {
     Node node = program_.at(id);

@@ -25,10 +25,11 @@ absl::Status CheckEdit(const std::string& name, const Program& program,
 /// `program` with the statements of `edits`, in order, at the head of each invoke that has rows of
 /// its own, in each trace that calls the module that the edit's trace names as its root.
 ///
-/// An edit's constants stand in a trace once. Its statements are of step 0, or of the steps that
-/// its `steps` regions name; a trace that is no generation has one step, so there a region that
-/// selects it is written out (its saves are lists of one all the same), and one that does not is
-/// left out. Values are renamed where their name is taken; sources become `edit NAME, FILE`.
+/// An edit's constants stand in a trace once, but for those that are changed in place. Its
+/// statements are of step 0, or of the steps that its `steps` regions name; a trace that is no
+/// generation has one step, so there a region that selects it is written out (its saves are lists
+/// of one all the same), and one that does not is left out. Values are renamed where their name is
+/// taken; sources become `edit NAME, FILE`.
 ///
 /// kInvalidArgument: an edit or the program does not pass its check; an edit saves where more than
 /// one invoke would save, in a step that a plain trace does not have, or under a name that is

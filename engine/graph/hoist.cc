@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "engine/graph/changes.h"
 #include "engine/graph/renumber.h"
 
 namespace weft::graph {
@@ -20,9 +21,10 @@ using Key = std::tuple<NodeId, const char*, DType, std::vector<int64_t>>;
 
 void HoistConstants(Program* program) {
   absl::flat_hash_map<Key, std::vector<NodeId>> places;
+  const std::vector<bool> changed = MayBeChanged(*program);
   for (NodeId id = 1; id <= program->nodes.size(); ++id) {
     const auto* constant = std::get_if<Constant>(&program->at(id).kind);
-    if (constant == nullptr || constant->tensor.bytes < kSmallest) continue;
+    if (constant == nullptr || constant->tensor.bytes < kSmallest || changed[id]) continue;
     const HostTensor& tensor = constant->tensor;
     places[Key(program->TraceOf(id), tensor.data, tensor.dtype, tensor.shape)].push_back(id);
   }

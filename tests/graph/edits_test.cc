@@ -77,6 +77,16 @@ TEST(EditsTest, StatementsStandFirstInEachInvokeAndConstantsOnce) {
                 })"));
 }
 
+TEST(EditsTest, AConstantThatIsChangedInPlaceIsEachInvokesOwn) {
+  EXPECT_EQ(
+      Applied("invoke [1] { } invoke [2] { }",
+              {"%c = 1.0 %d = 2.0 invoke { aten::add_(%c, %d)  write h.0.output[...] = %c }"}),
+      Printed(R"(
+                %d = 2.0
+                invoke [1] { %c = 1.0  aten::add_(%c, %d)  write h.0.output[...] = %c }
+                invoke [2] { %c_2 = 1.0  aten::add_(%c_2, %d)  write h.0.output[...] = %c_2 })"));
+}
+
 TEST(EditsTest, StackInOrder) {
   EXPECT_EQ(Applied("invoke [1] { %a = read h.1.output  save a = %a }",
                     {"invoke { %a = read h.0.output  write h.0.mlp.output = %a }",
