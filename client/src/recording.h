@@ -121,7 +121,7 @@ class Recording {
 
   /// One call of an attached module or a part of one.
   struct AttachedCall {
-    const AttachedPart* part = nullptr;
+    std::shared_ptr<const AttachedPart> part;
     int outer = -1;  // the call that it stands in
     graph::NodeId invoke = graph::kNoNode;
     graph::NodeId input = graph::kNoNode, output = graph::kNoNode;

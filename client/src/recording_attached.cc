@@ -80,7 +80,7 @@ Var Recording::CallAttached(const AttachedPart* part, const Operand& x) {
   const NodeId input = Use(x, statement);
   if (input == kNoNode) return Poison();
   const int call = static_cast<int>(attached_calls_.size());
-  attached_calls_.push_back({part, open_call_, invoke_, input, kNoNode});
+  attached_calls_.push_back({part->shared_from_this(), open_call_, invoke_, input, kNoNode});
   open_call_ = call;
   const Var made = part->body(AttachedModule(part->shared_from_this()), Var(serial_, input));
   NodeId output = Use(made, statement, x.where());
@@ -108,7 +108,7 @@ int Recording::FindCall(const AttachedPart* part, const std::string& statement, 
   }
   for (int call = static_cast<int>(attached_calls_.size()) - 1; call >= 0; --call) {
     const AttachedCall& made = attached_calls_[call];
-    if (made.part == part && made.invoke == invoke_ && made.output != kNoNode) return call;
+    if (made.part.get() == part && made.invoke == invoke_ && made.output != kNoNode) return call;
   }
   Fail(statement, absl::StrCat("this ", part->type, " was not called in this invoke"), where,
        "call it before, in the same lambda; its values are there from then on");
@@ -210,7 +210,9 @@ bool Recording::Supersede(NodeId id) {
   const graph::Node& node = program_.at(id);
   Note& note = notes_[id - 1];
   note.superseded = true;
-  note.droppable = true;  // where nothing asks for the first one any more
+  // Left out where nothing asks for the first one any more. What changes a value in place is part
+  // of what was saved of it.
+  note.droppable = MutatedBy(node) == kNoNode;
   const auto* write = std::get_if<graph::Write>(&node.kind);
   if (write == nullptr) return true;
   for (auto later = id + 1; later <= program_.nodes.size(); ++later) {
@@ -235,14 +237,17 @@ void Recording::Replay(const Change& change, const std::string& statement, Locat
   absl::flat_hash_set<NodeId> aliases = {change.from};  // views of it
   for (NodeId id = 1; id < change.end; ++id) {
     if (notes_[id - 1].superseded || Keeps(program_.at(id))) continue;
-    // What changed the value before stays part of it, or is gone with it.
+    const bool direct = SeesChange(change, notes_[id - 1].attached_call);
+    const bool own = direct && notes_[id - 1].attached_call >= 0;
+    // What changed the value before stays part of it, or is gone with it; but the module's own
+    // changes are made to a new value as well.
     const NodeId mutated = MutatedBy(program_.at(id));
-    if (aliases.contains(mutated)) continue;
+    const bool changes_it = aliases.contains(mutated);
+    if (changes_it && (in_place || !own)) continue;
     if (aliases.contains(ViewedBy(program_.at(id)))) {
       aliases.insert(id);
       if (in_place) continue;
     }
-    const bool direct = SeesChange(change, notes_[id - 1].attached_call);
     bool affected = false;
     graph::ForEachUse(program_.at(id), [&](const NodeId& used) {
       affected |= moved.contains(used) ||
@@ -253,7 +258,7 @@ void Recording::Replay(const Change& change, const std::string& statement, Locat
     const Note renewed = {.target_is_temporary = notes_[id - 1].target_is_temporary,
                           .attached_call = notes_[id - 1].attached_call};
     if (!IsReplayed(again) || again.parent != parent_ ||
-        (mutated != kNoNode && !moved.contains(mutated)) || !Supersede(id)) {
+        (mutated != kNoNode && !changes_it && !moved.contains(mutated)) || !Supersede(id)) {
       return Fail(
           statement,
           absl::StrCat("a value of an attached module is changed too late: what it gave was "

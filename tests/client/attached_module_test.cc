@@ -162,6 +162,29 @@ TEST_F(AttachedModuleTest, WhatWasWrittenToASiteIsWrittenAnew) {
               write h.0.output = %6)"));
 }
 
+TEST_F(AttachedModuleTest, WhatItDoesInPlaceItDoesToANewValueToo) {
+  const AttachedModule doubling =
+      AttachedModule::Compose("Doubling", {{"acts", AttachedModule::Activation("relu")}},
+                              [](const AttachedModule& self, const Var& x) {
+                                Var acts = self["acts"](x);
+                                acts *= 2;
+                                return acts + 1;
+                              });
+  EXPECT_EQ(Text([&] {
+              Var y = doubling(model_["h.0"].output());
+              doubling["acts"].output() = 5;
+              y.save("y");
+            }),
+            Printed(R"(
+              %1 = read h.0.output
+              %2 = aten::relu(%1)
+              aten::mul_(%2, 2)
+              %3 = aten::full_like(%2, 5)
+              aten::mul_(%3, 2)
+              %4 = aten::add(%3, 1)
+              save y = %4)"));
+}
+
 TEST_F(AttachedModuleTest, ItsInputIsItsOwn) {
   EXPECT_EQ(Text([&] {
               Var h = model_["h.0"].output();
