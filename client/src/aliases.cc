@@ -37,6 +37,19 @@ std::string Shown(const std::string& path) {
   return path.empty() ? "the model" : absl::StrCat("`", path, "`");
 }
 
+std::vector<std::string> Components(const std::string& path) {
+  if (path.empty()) return {};
+  return absl::StrSplit(path, '.');
+}
+
+/// The child `name` of `parent`; of `$`, which a sweep fills in, the first child.
+std::string ExampleChild(const ModuleTree& tree, const std::string& parent,
+                         const std::string& name) {
+  const ModuleTree::Node* node = tree.Find(parent);
+  if (name != "$" || node == nullptr || node->children.empty()) return JoinPath(parent, name);
+  return node->children[0];
+}
+
 bool MatchesPattern(const std::vector<std::string>& pattern, const std::string& path) {
   const std::vector<std::string> components = absl::StrSplit(path, '.');
   return std::equal(
@@ -233,16 +246,26 @@ const std::string* Aliases::Find(const std::string& parent, const std::string& n
 
 std::string Aliases::Resolve(const ModuleTree& tree, const std::string& base,
                              const std::string& path) const {
+  // Where a sweep fills in a component, names are those of the first module that it may be.
   std::string resolved = base;
+  std::string example;
+  for (const std::string& component : Components(base)) {
+    example = ExampleChild(tree, example, component);
+  }
   size_t at = 0;
   while (at < path.size()) {
     const size_t dot = std::min(path.find('.', at), path.size());
     const std::string component = path.substr(at, dot - at);
-    const std::string child = JoinPath(resolved, component);
+    const std::string child = ExampleChild(tree, example, component);
+    const std::string* target = tree.Find(child) == nullptr ? Find(example, component) : nullptr;
     if (tree.Find(child) != nullptr) {
-      resolved = child;
-    } else if (const std::string* target = Find(resolved, component)) {
-      resolved = *target;
+      resolved = JoinPath(resolved, component);
+      example = child;
+    } else if (target != nullptr && resolved == example) {
+      resolved = example = *target;
+    } else if (target != nullptr && absl::StartsWith(*target, example + ".")) {
+      resolved += target->substr(example.size());
+      example = *target;
     } else {
       return JoinPath(resolved, path.substr(at));
     }

@@ -24,7 +24,8 @@ class Aliases {
                                       const Rename& rename);
 
   /// The model's own path of `path`, which is written as seen from `base`. What does not resolve is
-  /// appended as it is: its use says what there is instead.
+  /// appended as it is: its use says what there is instead. `$` is a component that a sweep fills
+  /// in.
   std::string Resolve(const ModuleTree& tree, const std::string& base,
                       const std::string& path) const;
 

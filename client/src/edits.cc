@@ -10,7 +10,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "client/src/model_state.h"
-#include "client/src/recording.h"
+#include "client/src/trace_recorder.h"
 #include "engine/graph/syntax.h"
 #include "engine/graph/text.h"
 #include "weft/model.h"
@@ -20,38 +20,45 @@ namespace {
 
 using internal::ModelState;
 using internal::Recorded;
-using internal::Recording;
 using internal::StoredEdit;
 
 // A line of its own before each edit of a file; comments mean nothing to the parser.
 constexpr char kEditLine[] = "# edit ";
 
-absl::StatusOr<std::shared_ptr<const ModelState>> WithEdit(
-    const std::shared_ptr<const ModelState>& model, absl::FunctionRef<void()> body,
-    const EditOptions& options, Location where) {
-  StoredEdit edit{options.name.empty() ? absl::StrCat(model->edits.size() + 1) : options.name,
-                  Program(graph::Program())};
-  if (edit.name.find('\n') != std::string::npos) {
-    return absl::InvalidArgumentError("an edit's name has no line ends");
-  }
-  Recording recording(model, where);
-  recording.BeginInvoke(nullptr, where);
-  body();
-  recording.EndInvoke();
-  absl::StatusOr<Recorded> recorded = recording.Finish();
+/// The program of an edit that is recorded. It may speak of steps, as in a generation.
+absl::StatusOr<Program> RecordEdit(const std::shared_ptr<const ModelState>& model,
+                                   absl::FunctionRef<void(Tracer&)> body, Location where) {
+  GenerateOptions generate;
+  generate.max_new_tokens = 1;
+  const absl::StatusOr<Recorded> recorded = TraceRecorder::Record(
+      model, {"", "", generate}, nullptr,
+      [&](Tracer& trace) { trace.InvokeAll([&] { body(trace); }, where); }, where);
   if (!recorded.ok()) return recorded.status();
   for (const auto& save : recorded->saves) {
     save->status = absl::FailedPreconditionError(
         absl::StrCat("save ", save->name,
-                     " belongs to an edit: each run that applies it has the "
-                     "value in RunResult::saves"));
+                     " belongs to an edit: each run that applies it has the value in "
+                     "RunResult::saves"));
   }
-  edit.program = std::move(recorded->program);
-  absl::Status status =
-      graph::CheckEdit(edit.name, edit.program.graph(), internal::UnlimitedProgram());
+  graph::Program program = recorded->program.graph();
+  std::get<graph::Trace>(program.nodes[0].kind).generate.reset();
+  return Program(std::move(program));
+}
+
+absl::StatusOr<std::shared_ptr<const ModelState>> WithEdit(
+    const std::shared_ptr<const ModelState>& model, absl::FunctionRef<void(Tracer&)> body,
+    const EditOptions& options, Location where) {
+  const std::string name =
+      options.name.empty() ? absl::StrCat(model->edits.size() + 1) : options.name;
+  if (name.find('\n') != std::string::npos) {
+    return absl::InvalidArgumentError("an edit's name has no line ends");
+  }
+  absl::StatusOr<Program> program = RecordEdit(model, body, where);
+  if (!program.ok()) return program.status();
+  absl::Status status = graph::CheckEdit(name, program->graph(), internal::UnlimitedProgram());
   if (!status.ok()) return status;
   auto state = std::make_shared<ModelState>(*model);
-  state->edits.push_back(std::move(edit));
+  state->edits.push_back({name, *std::move(program)});
   return state;
 }
 
@@ -106,7 +113,7 @@ absl::StatusOr<std::vector<StoredEdit>> ParseEdits(const std::string& text,
 
 }  // namespace
 
-absl::StatusOr<LanguageModel> LanguageModel::Edit(absl::FunctionRef<void()> body,
+absl::StatusOr<LanguageModel> LanguageModel::Edit(absl::FunctionRef<void(Tracer&)> body,
                                                   const EditOptions& options,
                                                   Location where) const {
   auto state = WithEdit(model_, body, options, where);
@@ -114,12 +121,23 @@ absl::StatusOr<LanguageModel> LanguageModel::Edit(absl::FunctionRef<void()> body
   return LanguageModel(*std::move(state));
 }
 
-absl::Status LanguageModel::EditInPlace(absl::FunctionRef<void()> body, const EditOptions& options,
-                                        Location where) {
+absl::StatusOr<LanguageModel> LanguageModel::Edit(absl::FunctionRef<void()> body,
+                                                  const EditOptions& options,
+                                                  Location where) const {
+  return Edit([&body](Tracer&) { body(); }, options, where);
+}
+
+absl::Status LanguageModel::EditInPlace(absl::FunctionRef<void(Tracer&)> body,
+                                        const EditOptions& options, Location where) {
   auto state = WithEdit(model_, body, options, where);
   if (!state.ok()) return state.status();
   model_ = *std::move(state);
   return absl::OkStatus();
+}
+
+absl::Status LanguageModel::EditInPlace(absl::FunctionRef<void()> body, const EditOptions& options,
+                                        Location where) {
+  return EditInPlace([&body](Tracer&) { body(); }, options, where);
 }
 
 void LanguageModel::ClearEdits() {

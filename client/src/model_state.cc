@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "client/src/attached_part.h"
 #include "engine/graph/edits.h"
 #include "engine/graph/syntax.h"
@@ -169,6 +170,19 @@ absl::Status ModelState::CheckSite(const std::string& path, const std::string& p
                                                  "; it has ", absl::StrJoin(names, ", ")));
 }
 
+absl::Status ModelState::CheckOperation(const std::string& path, const std::string& op) const {
+  if (absl::Status status = CheckModule(path); !status.ok()) return status;
+  std::vector<std::string> names;
+  for (const SiteDescription& site : description.operations) {
+    if (site.module != path) continue;
+    if (site.op == op) return absl::OkStatus();
+    if (names.empty() || names.back() != site.op) names.push_back(site.op);
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("module ", Quoted(path), " has no operation ", Quoted(op),
+                   names.empty() ? "; it has none of its own" : "; it has ", ListOf(names)));
+}
+
 absl::Status ModelState::CheckParameter(const std::string& path) const {
   if (index_->parameters.contains(path)) return absl::OkStatus();
   std::vector<std::string> names;
@@ -240,22 +254,66 @@ graph::ProgramLimits UnlimitedProgram() {
           .list_items = kMost};
 }
 
-std::string PrintTree(const ModelDescription& model, const std::string& path, bool sites) {
+namespace {
+
+/// `((a, none), {})`, what an operation takes, as `(a, none)`.
+std::string Positional(const std::string& inputs) {
+  std::string text = inputs;
+  if (absl::StartsWith(text, "((") && absl::EndsWith(text, ", {})")) {
+    text = text.substr(1, text.size() - 6);
+    if (absl::EndsWith(text, ",)")) text.erase(text.size() - 2, 1);
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string PrintOperations(const ModelDescription& model, const std::string& path) {
+  struct Line {
+    std::string name, inputs, output, note;
+  };
+  std::vector<Line> lines;
+  size_t widest = 0;
+  for (const SiteDescription& site : model.operations) {
+    if (site.module != path) continue;
+    const std::string name =
+        site.visit == 0 ? site.op : absl::StrCat("@", site.visit, " ", site.op);
+    if (lines.empty() || lines.back().name != name) lines.push_back({name, "", "", ""});
+    (site.point == "output" ? lines.back().output : lines.back().inputs) =
+        site.point == "output" ? site.type : Positional(site.type);
+    widest = std::max(widest, name.size());
+  }
+  std::string text;
+  for (const Line& line : lines) {
+    absl::StrAppend(&text, line.name, std::string(widest - line.name.size() + 2, ' '));
+    if (line.inputs.empty() && line.output.empty()) {
+      absl::StrAppend(&text, "not readable\n");
+      continue;
+    }
+    absl::StrAppend(&text, line.inputs.empty() ? "(not readable)" : line.inputs, " -> ",
+                    line.output.empty() ? "not readable" : line.output, "\n");
+  }
+  return text;
+}
+
+std::string PrintTree(const ModelDescription& model, const std::string& path, bool sites,
+                      bool operations) {
   TreeStyle style;
   absl::flat_hash_map<std::string, std::string> notes;
-  if (sites) {
-    for (const SiteDescription& site : model.sites) {
-      std::string& note = notes[site.module];
-      absl::StrAppend(&note, note.empty() ? "  # " : "  ",
-                      site.visit == 0 ? "" : absl::StrCat("@", site.visit), ".", site.point, " ",
-                      site.type, site.writable ? "" : " (read only)");
-    }
-    style.note = [&notes](const std::string& module) {
-      const auto found = notes.find(module);
-      return found == notes.end() ? std::string() : found->second;
-    };
-    style.compress_lists = false;
+  for (const SiteDescription& site : model.sites) {
+    std::string& note = notes[site.module];
+    absl::StrAppend(&note, note.empty() ? "  # " : "  ",
+                    site.visit == 0 ? "" : absl::StrCat("@", site.visit), ".", site.point, " ",
+                    site.type, site.writable ? "" : " (read only)");
   }
+  if (sites) style.note = [&notes](const std::string& module) { return notes[module]; };
+  if (operations) {
+    style.comments = [&model](const std::string& module) {
+      const std::string text = PrintOperations(model, module);
+      return std::vector<std::string>(absl::StrSplit(text, '\n', absl::SkipEmpty()));
+    };
+  }
+  style.compress_lists = !sites && !operations;
   return PrintModules(ModuleTree(model.modules), path, style);
 }
 

@@ -39,6 +39,8 @@ struct ModelState {
   absl::Status CheckModule(const std::string& path) const;
   /// The same for a site; a module that the model never calls has none.
   absl::Status CheckSite(const std::string& path, const std::string& point) const;
+  /// The same for an operation inside a module.
+  absl::Status CheckOperation(const std::string& path, const std::string& op) const;
   absl::Status CheckParameter(const std::string& path) const;
 
   /// The model's own path of `path` as written from the module `base`, other names resolved. What
@@ -76,7 +78,11 @@ struct ModelState {
 
 /// The tree below `path`, indented as PyTorch prints modules; with sites and their shapes if
 /// `sites`. Used by the CLI as well.
-std::string PrintTree(const ModelDescription& model, const std::string& path, bool sites);
+std::string PrintTree(const ModelDescription& model, const std::string& path, bool sites,
+                      bool operations = false);
+/// The operations of one module, a line each: `linear_0  (float32[B, T, 48]) -> float32[B, T,
+/// 144]`.
+std::string PrintOperations(const ModelDescription& model, const std::string& path);
 /// For checks of what is still here: how large a program may be is the server's to say.
 graph::ProgramLimits UnlimitedProgram();
 

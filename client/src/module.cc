@@ -52,8 +52,19 @@ bool MatchesKey(const internal::ModelState& model, const std::string& key,
 }  // namespace
 
 Module Module::Child(const std::string& name) const {
-  return Module(model_, model_->Resolve(path_, name));
+  Module child(model_, model_->Resolve(path_, name));
+  child.parameters_ = parameters_;
+  return child;
 }
+
+Module Module::operator[](const Param& parameter) const {
+  Module child = Child("$");
+  const auto component = std::count(child.path_.begin(), child.path_.end(), '.');
+  child.parameters_.emplace_back(static_cast<uint32_t>(component), parameter);
+  return child;
+}
+
+internal::ModuleRef Module::Ref() const { return {*model_, path_, visit_, parameters_}; }
 
 Module Module::operator[](const std::string& name) const { return Child(name); }
 Module Module::operator[](const char* name) const { return Child(name); }
@@ -94,7 +105,7 @@ Var Module::output(Location where) const {
   if (const AttachedPart* part = model_->FindAttached(path_)) {
     return recording->AttachedOutput(part, where);
   }
-  return recording->Read(*model_, path_, graph::Point::kOutput, visit_, where);
+  return recording->Read(Ref(), graph::Point::kOutput, where);
 }
 
 Var Module::input(Location where) const {
@@ -103,7 +114,7 @@ Var Module::input(Location where) const {
   if (const AttachedPart* part = model_->FindAttached(path_)) {
     return recording->AttachedInput(part, where);
   }
-  return recording->Read(*model_, path_, graph::Point::kInput, visit_, where);
+  return recording->Read(Ref(), graph::Point::kInput, where);
 }
 
 Var Module::site(const std::string& name, Location where) const {
@@ -117,12 +128,16 @@ Var Module::site(const std::string& name, Location where) const {
   const Module module = Child(internal::ParentPath(name));
   if (*point == graph::Point::kOutput) return module.output(where);
   if (*point == graph::Point::kInput) return module.input(where);
-  return recording->Read(*model_, module.path_, *point, visit_, where);
+  if (!graph::OfInvoke(*point)) return recording->Read(module.Ref(), *point, where);
+  if (name != internal::LastComponent(name) || !path_.empty()) {
+    return recording->Refuse("read " + name, "this belongs to the invoke, not to a module", where);
+  }
+  return recording->ReadInvoke(*model_, *point, where);
 }
 
 void Module::skip(const Operand& value) const {
   if (Recording* recording = Recording::Current()) {
-    recording->Skip(*model_, path_, visit_, value);
+    recording->Skip(Ref(), value);
   }
 }
 
@@ -138,13 +153,13 @@ Var Module::operator()(const Operand& argument) const {
 Var Module::call(const std::vector<Arg>& arguments, const NamedArgs& named, Location where) const {
   Recording* recording = Recording::Current();
   if (recording == nullptr) return Var();
-  return recording->Call(*model_, path_, arguments, named, where);
+  return recording->Call(Ref(), arguments, named, where);
 }
 
 Var Module::param(const std::string& name, Location where) const {
   Recording* recording = Recording::Current();
   if (recording == nullptr) return Var();
-  return recording->Parameter(*model_, Child(name).path_, where);
+  return recording->Parameter(Child(name).Ref(), where);
 }
 
 std::string Module::name() const { return internal::LastComponent(path_); }

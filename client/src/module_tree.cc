@@ -18,8 +18,15 @@ class Printer {
     const std::string note = style_.note ? style_.note(node.path) : "";
     const std::vector<std::string> lines =
         style_.lines ? style_.lines(node.path) : std::vector<std::string>();
-    if (node.children.empty() && lines.empty()) return absl::StrCat(text, ")", note);
+    const std::vector<std::string> comments =
+        style_.comments ? style_.comments(node.path) : std::vector<std::string>();
+    if (node.children.empty() && lines.empty()) {
+      absl::StrAppend(&text, ")", note);
+      for (const std::string& comment : comments) absl::StrAppend(&text, "\n# ", comment);
+      return text;
+    }
     absl::StrAppend(&text, note, "\n");
+    for (const std::string& comment : comments) absl::StrAppend(&text, "  # ", comment, "\n");
     for (const std::string& line : lines) absl::StrAppend(&text, "  ", line, "\n");
 
     const bool compress = style_.compress_lists && node.type == "ModuleList";

@@ -47,6 +47,8 @@ struct TreeStyle {
   std::function<std::string(const std::string& path)> label;
   /// What stands behind a module's first line, such as its sites.
   std::function<std::string(const std::string& path)> note;
+  /// Remarks, a line each.
+  std::function<std::vector<std::string>(const std::string& path)> comments;
   /// Lines between a module's first line and its children: names that it has for modules below.
   std::function<std::vector<std::string>(const std::string& path)> lines;
   /// Equal neighbours in a list are one line, `(0-3): 4 x GPT2Block`.

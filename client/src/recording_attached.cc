@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "client/src/recording.h"
+#include "client/src/recording_internal.h"
 #include "engine/graph/changes.h"
 #include "engine/graph/uses.h"
 
@@ -15,18 +16,6 @@ namespace {
 
 using graph::kNoNode;
 using graph::NodeId;
-
-/// Of an operator that gives a view of its first argument: a change of one is a change of the
-/// other.
-bool IsView(const std::string& name) {
-  static constexpr const char* kViews[] = {"select",  "narrow",    "slice",     "view",
-                                           "permute", "transpose", "unsqueeze", "squeeze",
-                                           "t",       "unflatten", "expand"};
-  return std::any_of(std::begin(kViews), std::end(kViews), [&](const char* view) {
-    return name == absl::StrCat("aten::", view) ||
-           absl::StartsWith(name, absl::StrCat("aten::", view, "."));
-  });
-}
 
 /// True for what keeps the value that it was given.
 bool Keeps(const graph::Node& node) {
@@ -80,7 +69,7 @@ Var Recording::CallAttached(const AttachedPart* part, const Operand& x) {
   const NodeId input = Use(x, statement);
   if (input == kNoNode) return Poison();
   const int call = static_cast<int>(attached_calls_.size());
-  attached_calls_.push_back({part->shared_from_this(), open_call_, invoke_, input, kNoNode});
+  attached_calls_.push_back({part->shared_from_this(), open_call_, OpenInvoke(), input, kNoNode});
   open_call_ = call;
   const Var made = part->body(AttachedModule(part->shared_from_this()), Var(serial_, input));
   NodeId output = Use(made, statement, x.where());
@@ -97,7 +86,12 @@ NodeId Recording::Clone(NodeId value, Location where) {
   graph::Operator clone{"aten::clone", {}};
   clone.arguments.emplace_back();
   clone.arguments.back().value = graph::NodeRef{value};
-  return Add(std::move(clone), where, parent_);
+  return Add(std::move(clone), where);
+}
+
+NodeId Recording::OpenInvoke() {
+  const Frame* invoke = Find(Region::kInvoke);
+  return invoke == nullptr ? kNoNode : invoke->node;
 }
 
 int Recording::FindCall(const AttachedPart* part, const std::string& statement, Location where) {
@@ -108,7 +102,8 @@ int Recording::FindCall(const AttachedPart* part, const std::string& statement, 
   }
   for (int call = static_cast<int>(attached_calls_.size()) - 1; call >= 0; --call) {
     const AttachedCall& made = attached_calls_[call];
-    if (made.part.get() == part && made.invoke == invoke_ && made.output != kNoNode) return call;
+    if (made.part.get() == part && made.invoke == OpenInvoke() && made.output != kNoNode)
+      return call;
   }
   Fail(statement, absl::StrCat("this ", part->type, " was not called in this invoke"), where,
        "call it before, in the same lambda; its values are there from then on");
@@ -160,7 +155,7 @@ bool Recording::AssignAttached(NodeId target, const Operand& value, const std::s
   NodeId to = Use(value, statement);
   if (to == kNoNode) return true;
   const Arg::Variant& operand = value.arg().value();
-  if (std::holds_alternative<Var>(operand) || std::holds_alternative<Tensor>(operand)) {
+  if (!IsNumber(value) || std::holds_alternative<Param>(operand)) {
     // A value of its own, so that replacing it again replaces nothing else.
     to = Clone(to, value.where());
   } else {
@@ -172,7 +167,7 @@ bool Recording::AssignAttached(NodeId target, const Operand& value, const std::s
     if (const auto* floating = std::get_if<double>(&operand)) fill.arguments[1].value = *floating;
     if (const auto* boolean = std::get_if<bool>(&operand)) fill.arguments[1].value = *boolean;
     notes_[to - 1].droppable = true;
-    to = Add(std::move(fill), value.where(), parent_);
+    to = Add(std::move(fill), value.where());
   }
   Replay({.call = call,
           .input = is_input,
@@ -228,7 +223,9 @@ bool Recording::Supersede(NodeId id) {
 }
 
 void Recording::Replay(const Change& change, const std::string& statement, Location where) {
-  if (attached_calls_[change.call].invoke != invoke_ || parent_ == kNoNode) {
+  if (failed_) return;
+  const NodeId invoke = OpenInvoke();
+  if (attached_calls_[change.call].invoke != invoke) {
     return Fail(statement, "a value of an attached module of another invoke is changed", where,
                 "change it in the lambda in which the module was called");
   }
@@ -253,11 +250,12 @@ void Recording::Replay(const Change& change, const std::string& statement, Locat
       affected |= moved.contains(used) ||
                   (direct && (in_place ? aliases.contains(used) : used == change.from));
     });
-    if (!affected || program_.InvokeOf(id) != invoke_) continue;
+    if (!affected || program_.InvokeOf(id) != invoke) continue;
     graph::Node again = program_.at(id);
     const Note renewed = {.target_is_temporary = notes_[id - 1].target_is_temporary,
+                          .writes_back = notes_[id - 1].writes_back,
                           .attached_call = notes_[id - 1].attached_call};
-    if (!IsReplayed(again) || again.parent != parent_ ||
+    if (!IsReplayed(again) || again.parent != frames_.back().node ||
         (mutated != kNoNode && !changes_it && !moved.contains(mutated)) || !Supersede(id)) {
       return Fail(
           statement,
@@ -275,9 +273,7 @@ void Recording::Replay(const Change& change, const std::string& statement, Locat
         used = change.to;
       }
     });
-    program_.nodes.push_back(std::move(again));
-    notes_.push_back(renewed);
-    moved[id] = static_cast<NodeId>(program_.nodes.size());
+    moved[id] = Append(std::move(again), WhereOf(id), renewed);
   }
   if (!in_place && !change.input) moved[change.from] = change.to;
   for (int i = 0; i < static_cast<int>(attached_calls_.size()); ++i) {

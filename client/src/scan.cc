@@ -63,6 +63,11 @@ absl::StatusOr<ScanResult> LanguageModel::Scan(absl::FunctionRef<void(Tracer&)> 
   return ToScan(Validate(body, options, where));
 }
 
+absl::StatusOr<ScanResult> LanguageModel::Scan(absl::FunctionRef<void(weft::Session&)> body,
+                                               const TraceOptions& options, Location where) const {
+  return ToScan(Validate(body, options, where));
+}
+
 absl::StatusOr<Tensor> LanguageModel::operator()(const Input& input, const TraceOptions& options,
                                                  Location where) const {
   Saved<Tensor> logits;

@@ -102,12 +102,24 @@ class CompatibilityTest : public ServiceTest {
     return request;
   }
 
+  /// `name`, `name[POINT][STEP]` of an item of a list, `name.SITE` of an entry of a cache.
+  static std::string KeyOf(const event::Result& result) {
+    std::string key = result.name;
+    if (result.point) absl::StrAppend(&key, "[", *result.point, "]");
+    if (result.step) absl::StrAppend(&key, "[", *result.step, "]");
+    if (result.entry) {
+      absl::StrAppend(&key, ".", result.entry->module, "@", result.entry->visit, ".",
+                      result.entry->point);
+    }
+    return key;
+  }
+
   absl::Status Run(const v1::RunRequest& request, json* given) {
     *given = {{"saves", json::object()}, {"missing", json::object()}, {"log", json::array()}};
     const auto context = Context();
     const auto take = [&](const RunEvent& event) {
       if (const auto* result = std::get_if<event::Result>(&event)) {
-        (*given)["saves"][result->name] = cli::ToJson(result->value, /*with_data=*/true);
+        (*given)["saves"][KeyOf(*result)] = cli::ToJson(result->value, /*with_data=*/true);
       } else if (const auto* missing = std::get_if<event::Missing>(&event)) {
         (*given)["missing"][missing->name] = cli::ToJson(missing->reason)["code"];
       } else if (const auto* log = std::get_if<event::Log>(&event)) {
@@ -207,7 +219,7 @@ v1::RunRequest LaterRequest(const std::string& client_version,
 
 TEST_F(CompatibilityTest, ANewerClientIsToldBothVersions) {
   v1::RunRequest later_kind = LaterRequest("99.0.0", "");
-  later_kind.mutable_program()->add_nodes()->mutable_sweep();
+  later_kind.mutable_program()->mutable_nodes(0)->mutable_trace()->set_tuple_outputs(true);
   for (const v1::RunRequest& request : {LaterRequest("99.0.0"), later_kind}) {
     const auto both =
         AllOf(HasSubstr("99.0.0"), HasSubstr(kVersion), HasSubstr("upgrade the server"));

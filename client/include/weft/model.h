@@ -1,115 +1,33 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
-#include <initializer_list>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <typeindex>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
 #include "weft/attached_module.h"
 #include "weft/backend.h"
+#include "weft/input.h"
 #include "weft/location.h"
 #include "weft/model_options.h"
 #include "weft/module.h"
 #include "weft/ops.h"
 #include "weft/program.h"
+#include "weft/run.h"
+#include "weft/session.h"
+#include "weft/source.h"
+#include "weft/tracer.h"
 #include "weft/var.h"
 
 namespace weft {
 namespace internal {
 struct ModelState;
-struct Recorded;
 }  // namespace internal
-
-/// The input of an invoke: a prompt, several prompts (padded by the server), or rows of token ids.
-class Input {
- public:
-  using Texts = std::vector<std::string>;
-  using Rows = std::vector<std::vector<int64_t>>;
-
-  Input(const char* prompt) : value_(Texts{prompt}) {}             // NOLINT: inputs are
-  Input(std::string prompt) : value_(Texts{std::move(prompt)}) {}  // NOLINT: written as
-  Input(Texts prompts) : value_(std::move(prompts)) {}             // NOLINT: they are
-  Input(std::initializer_list<std::string_view> prompts)           // NOLINT
-      : value_(Texts(prompts.begin(), prompts.end())) {}
-  Input(std::initializer_list<int64_t> ids) : value_(Rows{ids}) {}                 // NOLINT
-  Input(std::vector<int64_t> ids) : value_(Rows{std::move(ids)}) {}                // NOLINT
-  Input(std::initializer_list<std::vector<int64_t>> rows) : value_(Rows(rows)) {}  // NOLINT
-  Input(Rows rows) : value_(std::move(rows)) {}                                    // NOLINT
-
-  const std::variant<Texts, Rows>& value() const { return value_; }
-
- private:
-  std::variant<Texts, Rows> value_;
-};
-
-/// Records a trace of several invokes: all in one forward pass, each seeing its own rows. Not
-/// thread-safe: for the thread that records.
-class Tracer {
- public:
-  Tracer(const Tracer&) = delete;
-  Tracer& operator=(const Tracer&) = delete;
-
-  /// Statements recorded by `body` see the rows of `input`. A value of an earlier invoke may be
-  /// used in a later one.
-  void Invoke(const Input& input, absl::FunctionRef<void()> body,
-              Location where = Location::current());
-  /// Statements that see all rows of the trace's other invokes, padded to the longest.
-  void InvokeAll(absl::FunctionRef<void()> body, Location where = Location::current());
-
- private:
-  friend class LanguageModel;
-  explicit Tracer(internal::Recording* recording) : recording_(recording) {}
-  internal::Recording* recording_;
-};
-
-/// How to run a trace: RunSettings, and whom to tell.
-struct TraceOptions {
-  /// The run ends with kDeadlineExceeded after this time.
-  absl::Duration deadline = absl::InfiniteDuration();
-  /// A pass of its own, without other users' rows.
-  bool exclusive = false;
-  /// Of the program's random operators.
-  uint64_t seed = 0;
-  /// Lets another thread, or on_event, end the run.
-  Cancellation cancellation;
-  /// Called on the tracing thread as events come: queue position, log lines, results.
-  std::function<void(const RunEvent&)> on_event;
-
-  RunSettings settings() const { return {deadline, exclusive, seed, cancellation}; }
-};
-
-/// How a run went. Saves are in the Saved<T> handles too. A plain value, as all structs here are:
-/// read it from any thread, change it from one.
-struct RunResult {
-  struct LogEntry {
-    std::string label, text;
-  };
-
-  std::map<std::string, Value> saves;
-  /// Saves without a value, and why.
-  std::map<std::string, absl::Status> missing;
-  std::vector<LogEntry> log;
-  std::vector<ErrorDetails> warnings;
-  RunCost cost;
-  std::string job_id;
-  /// Of the model that ran.
-  std::string fingerprint;
-
-  /// A save by name: kNotFound, or why it has no value.
-  absl::StatusOr<Value> Get(const std::string& name) const;
-};
 
 /// What a trace would bring back and take, without running it.
 struct ScanResult {
@@ -153,6 +71,9 @@ class LanguageModel : public Module {
   absl::StatusOr<RunResult> Trace(const Input& input, absl::FunctionRef<void()> body,
                                   const TraceOptions& options = {},
                                   Location where = Location::current()) const;
+  absl::StatusOr<RunResult> Trace(const Input& input, absl::FunctionRef<void(Tracer&)> body,
+                                  const TraceOptions& options = {},
+                                  Location where = Location::current()) const;
   /// The same with several invokes:
   ///
   ///   model.Trace([&](weft::Tracer& trace) {
@@ -163,6 +84,27 @@ class LanguageModel : public Module {
                                   const TraceOptions& options = {},
                                   Location where = Location::current()) const;
 
+  /// Generate tokens, and record what happens meanwhile: see Tracer::steps. `result()` are then the
+  /// ids, [batch, prompt and new tokens].
+  absl::StatusOr<RunResult> Generate(const Input& input, const GenerateOptions& generate,
+                                     absl::FunctionRef<void()> body,
+                                     const TraceOptions& options = {},
+                                     Location where = Location::current()) const;
+  absl::StatusOr<RunResult> Generate(const Input& input, const GenerateOptions& generate,
+                                     absl::FunctionRef<void(Tracer&)> body,
+                                     const TraceOptions& options = {},
+                                     Location where = Location::current()) const;
+  /// The same with several invokes.
+  absl::StatusOr<RunResult> Generate(const GenerateOptions& generate,
+                                     absl::FunctionRef<void(Tracer&)> body,
+                                     const TraceOptions& options = {},
+                                     Location where = Location::current()) const;
+
+  /// Several traces, in one job: see weft::Session.
+  absl::StatusOr<RunResult> Session(absl::FunctionRef<void(weft::Session&)> body,
+                                    const TraceOptions& options = {},
+                                    Location where = Location::current()) const;
+
   /// Record as Trace does, and check and price the program without running it.
   absl::StatusOr<ValidationReport> Validate(const Input& input, absl::FunctionRef<void()> body,
                                             const TraceOptions& options = {},
@@ -170,11 +112,17 @@ class LanguageModel : public Module {
   absl::StatusOr<ValidationReport> Validate(absl::FunctionRef<void(Tracer&)> body,
                                             const TraceOptions& options = {},
                                             Location where = Location::current()) const;
+  /// Of any traces, generations too.
+  absl::StatusOr<ValidationReport> Validate(absl::FunctionRef<void(weft::Session&)> body,
+                                            const TraceOptions& options = {},
+                                            Location where = Location::current()) const;
 
   /// Record only.
   absl::StatusOr<Program> Record(const Input& input, absl::FunctionRef<void()> body,
                                  Location where = Location::current()) const;
   absl::StatusOr<Program> Record(absl::FunctionRef<void(Tracer&)> body,
+                                 Location where = Location::current()) const;
+  absl::StatusOr<Program> Record(absl::FunctionRef<void(weft::Session&)> body,
                                  Location where = Location::current()) const;
 
   /// Record as Trace does, and say what it would bring back and what it would take.
@@ -185,8 +133,12 @@ class LanguageModel : public Module {
                                   const TraceOptions& options = {},
                                   Location where = Location::current()) const;
 
-  using Module::operator();
-  /// Call the model without a trace: what it returns, the logits. Edits apply.
+  absl::StatusOr<ScanResult> Scan(absl::FunctionRef<void(weft::Session&)> body,
+                                  const TraceOptions& options = {},
+                                  Location where = Location::current()) const;
+
+  /// Call the model without a trace: what it returns, the logits. Edits apply. (Inside a trace,
+  /// `call` calls the model out of band.)
   absl::StatusOr<Tensor> operator()(const Input& input, const TraceOptions& options = {},
                                     Location where = Location::current()) const;
 
@@ -200,9 +152,14 @@ class LanguageModel : public Module {
   absl::StatusOr<LanguageModel> Edit(absl::FunctionRef<void()> body,
                                      const EditOptions& options = {},
                                      Location where = Location::current()) const;
+  absl::StatusOr<LanguageModel> Edit(absl::FunctionRef<void(Tracer&)> body,
+                                     const EditOptions& options = {},
+                                     Location where = Location::current()) const;
   /// The same for this handle itself; copies made before and Modules taken from it stay as they
   /// are.
   absl::Status EditInPlace(absl::FunctionRef<void()> body, const EditOptions& options = {},
+                           Location where = Location::current());
+  absl::Status EditInPlace(absl::FunctionRef<void(Tracer&)> body, const EditOptions& options = {},
                            Location where = Location::current());
   void ClearEdits();
   /// The names of the stored edits, in order.
@@ -232,7 +189,7 @@ class LanguageModel : public Module {
   absl::StatusOr<RunResult> Run(const Program& program, const TraceOptions& options = {}) const;
 
   // Of the invoke that is being recorded.
-  /// What the model returned: the logits, [batch, tokens, vocabulary].
+  /// What the model returned: the logits, [batch, tokens, vocabulary]; of a generation the ids.
   Var result(Location where = Location::current()) const;
   /// [batch, tokens] int64.
   Var ids(Location where = Location::current()) const;
@@ -253,16 +210,7 @@ class LanguageModel : public Module {
  private:
   friend class Client;
   void RegisterKeys(std::type_index wrapper, const std::vector<std::string>& keys);
-  absl::StatusOr<ValidationReport> ValidateRecorded(
-      const absl::StatusOr<internal::Recorded>& recorded, const TraceOptions& options) const;
   explicit LanguageModel(std::shared_ptr<const internal::ModelState> model);
-  absl::StatusOr<internal::Recorded> RecordInvokes(absl::FunctionRef<void(Tracer&)> body,
-                                                   Location where) const;
-  absl::StatusOr<RunResult> RunRecorded(const absl::StatusOr<internal::Recorded>& recorded,
-                                        const TraceOptions& options) const;
-  absl::StatusOr<RunResult> RunInto(const Program& program,
-                                    const std::vector<std::shared_ptr<internal::SaveState>>& saves,
-                                    const TraceOptions& options) const;
   Var OfInvoke(uint8_t point, Location where) const;
 };
 

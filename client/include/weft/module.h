@@ -14,15 +14,21 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "weft/backend.h"
+#include "weft/input.h"
 #include "weft/location.h"
 #include "weft/ops.h"
+#include "weft/run.h"
+#include "weft/source.h"
+#include "weft/tracer.h"
 #include "weft/var.h"
 
 namespace weft {
 namespace internal {
 struct ModelState;
+struct ModuleRef;
 /// The modules that a class of a user is for: keys by class.
 using WrapperKeys = std::map<std::type_index, std::vector<std::string>>;
 }  // namespace internal
@@ -39,6 +45,8 @@ class Module {
   Module operator[](const char* name) const;
   /// A child of a list of modules; negative indices count from the end.
   Module operator[](std::integral auto index) const { return Item(static_cast<int64_t>(index)); }
+  /// The child that a sweep fills in: its parameter's whole numbers or names.
+  Module operator[](const Param& parameter) const;
   /// Children of a list, as Python slices it: `model["layers"][Slice(2, -1)]`.
   std::vector<Module> operator[](const Slice& slice) const;
   /// The module in its `visit`th passage within a step, from 0, where a model passes it repeatedly.
@@ -48,6 +56,18 @@ class Module {
   Var output(Location where = Location::current()) const;
   /// The module's first tensor argument.
   Var input(Location where = Location::current()) const;
+  /// `((input,), {})`: all of its arguments, positional ones and named ones.
+  Var inputs(Location where = Location::current()) const;
+  // Inside a module that does attention, by head: [batch, heads, tokens, head_dim]; scores (scaled,
+  // masked) and probs are [batch, heads, tokens, tokens]; z is what comes out of each head.
+  Var q(Location where = Location::current()) const;
+  Var k(Location where = Location::current()) const;
+  Var v(Location where = Location::current()) const;
+  Var scores(Location where = Location::current()) const;
+  Var probs(Location where = Location::current()) const;
+  Var z(Location where = Location::current()) const;
+  /// The operations inside its forward, to print, read and replace.
+  Source source() const;
   /// A value by its whole name, as seen from here: `model.site("layers.0.mlp.output")`. It can be
   /// assigned to, like output().
   Var site(const std::string& name, Location where = Location::current()) const;
@@ -60,6 +80,15 @@ class Module {
   /// A parameter or buffer as in the checkpoint: `model["lm_head"].param("weight")`. Needs the
   /// scope `weights`.
   Var param(const std::string& name, Location where = Location::current()) const;
+
+  /// Call this module alone with `input`, tensors, and record what happens in it; see
+  /// LanguageModel::Trace.
+  absl::StatusOr<RunResult> Trace(const Input& input, absl::FunctionRef<void()> body,
+                                  const TraceOptions& options = {},
+                                  Location where = Location::current()) const;
+  absl::StatusOr<RunResult> Trace(const Input& input, absl::FunctionRef<void(Tracer&)> body,
+                                  const TraceOptions& options = {},
+                                  Location where = Location::current()) const;
 
   /// `transformer.h.1.mlp`, the model's own names; empty for the model itself.
   const std::string& path() const { return path_; }
@@ -105,6 +134,9 @@ class Module {
   std::string tree() const;
   friend std::ostream& operator<<(std::ostream& out, const Module& module);
 
+  /// For this library's own use.
+  const std::shared_ptr<const internal::ModelState>& model() const { return model_; }
+
   /// Goes through children.
   class Iterator {
    public:
@@ -139,10 +171,14 @@ class Module {
       : model_(std::move(model)), path_(std::move(path)) {}
   Module Child(const std::string& name) const;
   Module Item(int64_t index) const;
+  internal::ModuleRef Ref() const;
+  Var Point(uint8_t point, Location where) const;
 
   std::shared_ptr<const internal::ModelState> model_;
   std::string path_;
   uint32_t visit_ = 0;
+  /// Components of the path that a sweep fills in; they are `$` in it.
+  std::vector<std::pair<uint32_t, Param>> parameters_;
 
  private:
   template <typename T>
