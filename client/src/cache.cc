@@ -35,6 +35,7 @@ Key ParseKey(const std::string& text) {
 SavedCache SavedCache::operator[](const std::string& name) const {
   SavedCache below = *this;
   below.path_ = path_.empty() ? name : absl::StrCat(path_, ".", name);
+  if (state_ != nullptr && state_->resolve) below.path_ = state_->resolve(below.path_);
   return below;
 }
 

@@ -1,7 +1,5 @@
 #include "weft/model.h"
 
-#include <algorithm>
-#include <ostream>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -20,8 +18,9 @@ absl::StatusOr<ValidationReport> ValidateRecorded(const internal::ModelState& mo
                                                   const absl::StatusOr<Recorded>& recorded,
                                                   const TraceOptions& options) {
   if (!recorded.ok()) return recorded.status();
-  return model.backend->Validate(model.description.summary.name, recorded->program,
-                                 options.settings());
+  const absl::StatusOr<Program> edited = model.WithEdits(recorded->program);
+  if (!edited.ok()) return edited.status();
+  return model.backend->Validate(model.description.summary.name, *edited, options.settings());
 }
 
 absl::StatusOr<Program> ProgramOf(const absl::StatusOr<Recorded>& recorded) {
@@ -30,87 +29,6 @@ absl::StatusOr<Program> ProgramOf(const absl::StatusOr<Recorded>& recorded) {
 }
 
 }  // namespace
-
-Module Module::Child(const std::string& name) const {
-  Module child(model_, path_.empty() ? name : absl::StrCat(path_, ".", name));
-  child.parameters_ = parameters_;
-  return child;
-}
-
-Module Module::operator[](const std::string& name) const { return Child(name); }
-Module Module::operator[](const char* name) const { return Child(name); }
-
-Module Module::Item(int64_t index) const {
-  return Child(std::to_string(index < 0 ? index + size() : index));
-}
-
-Module Module::operator[](const Param& parameter) const {
-  Module child = Child("$");
-  const auto component = std::count(child.path_.begin(), child.path_.end(), '.');
-  child.parameters_.emplace_back(static_cast<uint32_t>(component), parameter);
-  return child;
-}
-
-internal::ModuleRef Module::Ref() const { return {*model_, path_, visit_, parameters_}; }
-
-int64_t Module::size() const {
-  const std::string prefix = path_.empty() ? "" : path_ + ".";
-  int64_t children = 0;
-  for (const ModuleDescription& module : model_->description.modules) {
-    const std::string& path = module.path;
-    if (path.size() > prefix.size() && path.compare(0, prefix.size(), prefix) == 0 &&
-        path.find('.', prefix.size()) == std::string::npos) {
-      ++children;
-    }
-  }
-  return children;
-}
-
-Module Module::visit(uint32_t visit) const {
-  Module module = *this;
-  module.visit_ = visit;
-  return module;
-}
-
-Var Module::output(Location where) const {
-  Recording* recording = Recording::Current();
-  if (recording == nullptr) return Var();
-  return recording->Read(Ref(), graph::Point::kOutput, where);
-}
-
-Var Module::input(Location where) const {
-  Recording* recording = Recording::Current();
-  if (recording == nullptr) return Var();
-  return recording->Read(Ref(), graph::Point::kInput, where);
-}
-
-void Module::skip(const Operand& value) const {
-  if (Recording* recording = Recording::Current()) {
-    recording->Skip(Ref(), value);
-  }
-}
-
-Var Module::operator()(const Operand& argument) const {
-  return call({argument.arg()}, {}, argument.where());
-}
-
-Var Module::call(const std::vector<Arg>& arguments, const NamedArgs& named, Location where) const {
-  Recording* recording = Recording::Current();
-  if (recording == nullptr) return Var();
-  return recording->Call(Ref(), arguments, named, where);
-}
-
-Var Module::param(const std::string& name, Location where) const {
-  Recording* recording = Recording::Current();
-  if (recording == nullptr) return Var();
-  return recording->Parameter(Child(name).Ref(), where);
-}
-
-std::string Module::tree() const {
-  return internal::PrintTree(model_->description, path_, /*sites=*/false);
-}
-
-std::ostream& operator<<(std::ostream& out, const Module& module) { return out << module.tree(); }
 
 LanguageModel::LanguageModel(std::shared_ptr<const internal::ModelState> model)
     : Module(std::move(model), "") {}

@@ -49,6 +49,16 @@ std::optional<Tensor> TensorOf(const Arg& arg) {
   return std::nullopt;
 }
 
+bool IsView(const std::string& op) {
+  static constexpr const char* kViews[] = {
+      "aten::view",    "aten::select",  "aten::narrow", "aten::slice",     "aten::transpose",
+      "aten::permute", "aten::squeeze", "aten::t",      "aten::unsqueeze", "aten::split",
+      "aten::chunk",   "aten::unbind",  "aten::detach", "aten::alias",     "aten::unflatten"};
+  const std::string base = op.substr(0, op.find('.'));
+  return std::any_of(std::begin(kViews), std::end(kViews),
+                     [&base](const char* view) { return base == view; });
+}
+
 Recording::Recording(std::shared_ptr<const ModelState> model, Location where)
     : model_(std::move(model)), serial_(NextSerial()), below_(top), where_(where) {
   children_.emplace_back();
@@ -81,6 +91,11 @@ void Recording::Fail(const std::string& statement, const std::string& message, L
   error_.hint = hint;
 }
 
+Var Recording::Refuse(const std::string& statement, const std::string& message, Location where) {
+  if (Open(statement, where)) Fail(statement, message, where);
+  return Poison();
+}
+
 bool Recording::Open(const std::string& statement, Location where) {
   if (failed_) return false;
   if (Find(Region::kInvoke) == nullptr) {
@@ -110,6 +125,7 @@ NodeId Recording::Append(graph::Node node, Location where, Note note) {
   node.source = SourceOf(where);
   const NodeId parent = node.parent;
   program_.nodes.push_back(std::move(node));
+  if (note.attached_call < 0) note.attached_call = open_call_;
   notes_.push_back(note);
   places_.push_back(where);
   children_.emplace_back();
@@ -167,6 +183,7 @@ NodeId Recording::Use(const Var& value, const std::string& statement, Location w
     if (!InScope(carries_[carry].value, statement, where)) return kNoNode;
     node = Resolve(carry, where);
   }
+  node = Current(node);
   if (node == kNoNode || !InScope(node, statement, where)) return kNoNode;
   return node;
 }

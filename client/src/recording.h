@@ -9,9 +9,11 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "client/src/attached_part.h"
 #include "client/src/model_state.h"
 #include "engine/graph/error.h"
 #include "engine/graph/program.h"
@@ -55,6 +57,8 @@ struct Note {
   bool target_is_temporary = false;  // an index on something that no variable names
   /// A copy of part of its target that stands for that part: what is written to it is written back.
   bool writes_back = false;
+  int attached_call = -1;   // the innermost call of an attached module around it
+  bool superseded = false;  // written again, from a new value of an attached module
 };
 
 /// Where the statements of a program are written down while its lambdas run.
@@ -136,6 +140,15 @@ class Recording {
   void Log(const Var& value, const std::string& label, Location where);
   Var Gradient(const Var& value, Location where);
   void Stop(Location where);
+
+  /// Make the recording fail.
+  Var Refuse(const std::string& statement, const std::string& message, Location where);
+
+  // Attached modules (recording_attached.cc). `part` is null where there is no such part.
+  Var CallAttached(const AttachedPart* part, const Operand& x);
+  /// What it returned, or took, in its last call in this invoke.
+  Var AttachedOutput(const AttachedPart* part, Location where);
+  Var AttachedInput(const AttachedPart* part, Location where);
 
   /// End recording: the program, or the first error. Takes it off the stack.
   absl::StatusOr<Recorded> Finish();
@@ -251,6 +264,45 @@ class Recording {
   void Set(uint32_t carry, graph::NodeId value, Location where);
   bool IsCarry(const Var& value) const;
 
+  /// One call of an attached module or a part of one.
+  struct AttachedCall {
+    std::shared_ptr<const AttachedPart> part;
+    int outer = -1;  // the call that it stands in
+    graph::NodeId invoke = graph::kNoNode;
+    graph::NodeId input = graph::kNoNode, output = graph::kNoNode;
+  };
+  /// The input or output of a call, which was `from`, is `to`.
+  struct Change {
+    int call = -1;
+    bool input = false;
+    graph::NodeId from = graph::kNoNode, to = graph::kNoNode;
+    graph::NodeId end = graph::kNoNode;  // of the statements that came before
+  };
+  /// The open invoke; kNoNode outside of any.
+  graph::NodeId OpenInvoke();
+  /// The last call of `part` in the open invoke; -1 after Fail.
+  int FindCall(const AttachedPart* part, const std::string& statement, Location where);
+  /// True for a call within `call`, or itself.
+  bool IsWithin(int inner, int call) const;
+  /// What `id` means now: values of attached modules may have been replaced.
+  graph::NodeId Current(graph::NodeId id) const;
+  graph::NodeId Clone(graph::NodeId value, Location where);
+  /// The call that returned `output`; -1 if none did.
+  int CallOf(graph::NodeId output) const;
+  /// True if `target` is a value of an attached module, which now is `value`.
+  bool AssignAttached(graph::NodeId target, const Operand& value, const std::string& statement);
+  /// After `changed` was changed in place by the nodes from `end` on: if it is a value of an
+  /// attached module, record anew what follows from it.
+  void AfterChange(graph::NodeId changed, graph::NodeId end, const std::string& statement,
+                   Location where);
+  /// Record anew what the module made from its changed input, or what was made from its changed
+  /// output: the statements before the change.
+  void Replay(const Change& change, const std::string& statement, Location where);
+  /// True if what stands in call `user_call` gets the changed value.
+  bool SeesChange(const Change& change, int user_call) const;
+  /// Mark a statement as recorded anew. False for a write of a site that was written again since.
+  bool Supersede(graph::NodeId id);
+
   void NameSaves();
   /// Put children behind their parents, leave out droppable nodes that nothing uses, and number the
   /// rest anew.
@@ -269,6 +321,10 @@ class Recording {
   std::vector<Frame> frames_;
   std::optional<Place> place_;
   std::vector<Variable> carries_;
+  std::vector<AttachedCall> attached_calls_;
+  int open_call_ = -1;
+  absl::flat_hash_map<graph::NodeId, int> input_copies_;  // of attached calls' inputs
+  absl::flat_hash_map<graph::NodeId, graph::NodeId> replaced_;
   std::vector<std::shared_ptr<SaveState>> saves_;
   std::vector<graph::NodeId> save_nodes_;
   absl::flat_hash_map<std::string, std::vector<size_t>> save_names_;  // places in saves_

@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/src/recording.h"
 #include "client/src/recording_internal.h"
+#include "engine/graph/hoist.h"
 #include "engine/graph/renumber.h"
 #include "engine/graph/uses.h"
 
@@ -101,6 +102,7 @@ absl::StatusOr<Recorded> Recording::Finish() {
   }
   NameSaves();
   Arrange();
+  graph::HoistConstants(&program_);
   return Recorded{Program(std::move(program_)), std::move(saves_)};
 }
 

@@ -25,6 +25,9 @@ inline bool IsNumber(const Operand& operand) {
          !std::holds_alternative<Blob>(value);
 }
 
+/// Operators that give a part of their first argument, which shares its elements.
+bool IsView(const std::string& op);
+
 template <typename Kind>
 graph::NodeId Recording::Add(Kind kind, Location where, graph::NodeId parent, Note note) {
   graph::Node node;

@@ -7,6 +7,7 @@
 #include "client/src/convert.h"
 #include "client/src/recording.h"
 #include "client/src/recording_internal.h"
+#include "engine/graph/changes.h"
 
 namespace weft::internal {
 namespace {
@@ -32,23 +33,6 @@ bool HasTensors(const std::vector<graph::IndexTerm>& terms) {
   return std::any_of(terms.begin(), terms.end(), [](const graph::IndexTerm& term) {
     return std::holds_alternative<graph::NodeRef>(term);
   });
-}
-
-/// Whether an operator changes its first argument: `aten::add_`, but not `aten::__and__`.
-bool IsInPlace(const std::string& name) {
-  const std::string base = name.substr(0, name.find('.'));
-  return base.size() > 1 && base.back() == '_' && base[base.size() - 2] != '_';
-}
-
-/// Operators that give a part of their first argument, which shares its elements.
-bool IsView(const std::string& name) {
-  static constexpr const char* kViews[] = {
-      "aten::view",    "aten::select",  "aten::narrow", "aten::slice",     "aten::transpose",
-      "aten::permute", "aten::squeeze", "aten::t",      "aten::unsqueeze", "aten::split",
-      "aten::chunk",   "aten::unbind",  "aten::detach", "aten::alias"};
-  const std::string base = name.substr(0, name.find('.'));
-  return std::any_of(std::begin(kViews), std::end(kViews),
-                     [&base](const char* view) { return base == view; });
 }
 
 /// What a module's path is at `point`; nothing if its parameter is no name and no whole number.
@@ -118,13 +102,16 @@ Var Recording::Op(const std::string& name, const std::vector<Arg>& args, const N
   graph::Operator op{name, {}};
   if (!ToArguments(args, named, name, where, &op.arguments)) return Poison();
   const graph::NodeRef* changed = nullptr;
-  if (IsInPlace(name) && !op.arguments.empty()) {
+  if (graph::IsInPlace(name) && !op.arguments.empty()) {
     changed = std::get_if<graph::NodeRef>(&op.arguments[0].value);
   }
   const NodeId first = changed == nullptr ? kNoNode : changed->id;
   if (first != kNoNode && !CheckChange(first, name, where)) return Poison();
   const Var result = AddValue(std::move(op), where);
-  if (first != kNoNode) WriteBack(first, where);
+  if (first != kNoNode) {
+    AfterChange(first, result.node_, name, where);
+    WriteBack(first, where);
+  }
   return result;
 }
 
@@ -213,6 +200,7 @@ void Recording::Assign(const Var& target, const Operand& value) {
   const std::string statement = "assignment";
   const NodeId to = Use(target, statement, where);
   if (to == kNoNode || !Open(statement, where)) return;
+  if (AssignAttached(to, value, statement)) return;
   const auto& kind = program_.at(to).kind;
   if (!std::holds_alternative<graph::Index>(kind) && !std::holds_alternative<graph::Read>(kind) &&
       !std::holds_alternative<graph::GradRead>(kind)) {
@@ -258,7 +246,8 @@ void Recording::AssignTo(NodeId target, NodeId value, bool number, Location wher
     return;
   }
   if (!writes) {
-    Add(graph::Assign{base, std::move(terms), value}, where);
+    const NodeId assigned = Add(graph::Assign{base, std::move(terms), value}, where);
+    AfterChange(base, assigned, "assignment", where);
     WriteBack(base, where);
     return;
   }
@@ -301,7 +290,7 @@ void Recording::WriteBack(NodeId changed, Location where) {
       continue;
     }
     const auto* op = std::get_if<graph::Operator>(&kind);
-    if (op == nullptr || op->arguments.empty() || !(IsView(op->name) || IsInPlace(op->name)))
+    if (op == nullptr || op->arguments.empty() || !(IsView(op->name) || graph::IsInPlace(op->name)))
       return;
     const auto* first = std::get_if<graph::NodeRef>(&op->arguments[0].value);
     changed = first == nullptr ? kNoNode : first->id;
@@ -399,12 +388,15 @@ std::shared_ptr<SaveState> Recording::Cache(const std::vector<ModuleName>& modul
   cache.name = options.name;
   cache.include_inputs = options.include_inputs;
   if (options.dtype) cache.dtype = ToGraph(*options.dtype);
+  // Its modules are asked for by any of their names.
+  state->resolve = [model = model_](const std::string& path) { return model->Resolve("", path); };
   for (const ModuleName& module : modules) {
-    if (absl::Status status = model_->CheckSite(module.path(), "output"); !status.ok()) {
+    const std::string path = model_->Resolve("", module.path());
+    if (absl::Status status = model_->CheckSite(path, "output"); !status.ok()) {
       Fail(statement, std::string(status.message()), where);
       return state;
     }
-    cache.modules.push_back(module.path());
+    cache.modules.push_back(path);
   }
   save_nodes_.back() = Add(std::move(cache), where);
   return state;

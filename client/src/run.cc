@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/src/convert.h"
+#include "client/src/model_state.h"
 #include "client/src/result_collector.h"
 #include "client/src/trace_recorder.h"
 #include "engine/graph/error.h"
@@ -90,18 +91,24 @@ absl::Status InTrace(const graph::Program& program, const absl::Status& status) 
 absl::StatusOr<RunResult> RunProgram(const ModelState& model, const Program& program,
                                      const std::vector<std::shared_ptr<SaveState>>& saves,
                                      const TraceOptions& options) {
+  const absl::StatusOr<Program> edited = model.WithEdits(program);
+  if (!edited.ok()) {
+    for (const std::shared_ptr<SaveState>& save : saves) save->status = edited.status();
+    return edited.status();
+  }
+  const graph::Program& sent = edited->graph();
   for (const std::shared_ptr<SaveState>& save : saves) {
     save->status = absl::UnavailableError(absl::StrCat("save ", save->name, " has not come yet"));
   }
-  ResultCollector collector(program.graph());
+  ResultCollector collector(sent);
   const absl::Status status =
-      InTrace(program.graph(), model.backend->Run(model.description.summary.name, program,
-                                                  options.settings(), [&](RunEvent event) {
-                                                    collector.Take(event);
-                                                    if (options.on_event) options.on_event(event);
-                                                  }));
+      InTrace(sent, model.backend->Run(model.description.summary.name, *edited, options.settings(),
+                                       [&](RunEvent event) {
+                                         collector.Take(event);
+                                         if (options.on_event) options.on_event(event);
+                                       }));
   RunResult result = collector.Finish(status.ok());
-  for (const auto& save : saves) FillIn(program.graph(), result, status, save.get());
+  for (const auto& save : saves) FillIn(sent, result, status, save.get());
   if (!status.ok()) return status;
   return result;
 }

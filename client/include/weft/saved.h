@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <type_traits>
@@ -23,6 +24,8 @@ struct SaveState {
   /// Of a save in a single step, named by its number: the list that comes has one item, and that is
   /// the value.
   bool one_step = false;
+  /// Of a cache: a module's own path by any of its names.
+  std::function<std::string(const std::string&)> resolve;
 };
 
 absl::Status UnassignedSave();
