@@ -1,6 +1,7 @@
 #include "engine/graph/edits.h"
 
 #include <algorithm>
+#include <limits>
 #include <optional>
 #include <utility>
 #include <variant>
@@ -345,7 +346,7 @@ absl::Status CheckEdit(const std::string& name, const Program& program,
   rows.kind = Invoke{Invoke::Tokens{{{0}}}};
   applied.nodes.push_back(std::move(rows));
   ProgramLimits with_rows = limits;
-  ++with_rows.nodes;
+  if (with_rows.nodes < std::numeric_limits<uint32_t>::max()) ++with_rows.nodes;
   const absl::Status status = Check(applied, with_rows);
   if (status.ok()) return status;
   Error error = FromStatus(status);

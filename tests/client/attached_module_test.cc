@@ -52,7 +52,7 @@ TEST_F(AttachedModuleTest, RecordsItsOperators) {
               %1 = read h.0.output
               %2 = tensor(float32, [1, 2], [1.0, 2.0])
               %3 = tensor(float32, [1], [3.0])
-              %4 = aten::linear(%1, %2, %3)
+              %4 = aten::linear(%1, %2, bias=%3)
               save y = %4)"));
 }
 

@@ -36,7 +36,7 @@ TEST_F(SweepTest, FillsInPathsIndicesBoundsAndOperands) {
                   %h = read h.$p0.mlp.output
                   %a = %h[:, %p0]
                   %b = aten::mul(%a, %p1)
-                  %h[:, $p0] = %b
+                  %h[:, %p0] = %b
                   %c = %h[%p0:]
                   %d = aten::mul(%c, %p1)
                   save x = %d

@@ -68,7 +68,7 @@ TEST_F(ViewTest, WritesAPartBack) {
               %5 = aten::unflatten(%4, -1, [2, 2])
               %6 = aten::clone(%5)
               %6[:, :, 1] = %3
-              %8 = aten::flatten(%6, -2, -1)
+              %8 = aten::flatten(%6, start_dim=-2)
               write transformer.h.1.attn.c_proj.input = %8)"));
 }
 
@@ -81,7 +81,7 @@ TEST_F(ViewTest, WritesAllOfItBack) {
               %5 = aten::unflatten(%4, -1, [2, 2])
               %6 = aten::clone(%5)
               %6[...] = %3
-              %8 = aten::flatten(%6, -2, -1)
+              %8 = aten::flatten(%6, start_dim=-2)
               write transformer.h.1.attn.c_proj.input = %8)"));
 }
 

@@ -280,7 +280,7 @@ TEST_F(ExperimentsTest, ACacheHasWhatTheModelGoesOnWith) {
     const Tensor before = Alone(model, {5, 11, 17}, "transformer.h.1");
     const Tensor after = *acts["transformer"]["h"][1].output(0);
     EXPECT_NEAR(after.span<float>()[3], 2 * before.span<float>()[3], 1e-4);
-    EXPECT_EQ(acts["transformer.h.1"].input()->shape(), before.shape());
+    EXPECT_EQ(acts["transformer.h.1"].input(0)->shape(), before.shape());
     EXPECT_THAT(std::string(acts["transformer.h.0"].output().status().message()),
                 HasSubstr("was not cached"));
   });
