@@ -648,7 +648,8 @@ TEST(PlannerIndexTest, AMaskBesidesIntegersAndSlices) {
     %columns = aten::ge(aten::arange(32), 30)
     %h[0, 1, %columns] = tensor(float32, [], [5.0])
     %both = aten::gt(%h[0, 2:], 0.5)
-    %h[0, 2:][%both] = tensor(float32, [], [0.25])
+    %rest = %h[0, 2:]
+    %rest[%both] = tensor(float32, [], [0.25])
     %tokens = tensor(bool, [4], [true, false, false, false])
     %h[:, %tokens, :2] = tensor(float32, [2], [6.0, 7.0])
     save h = %h)");
