@@ -1,17 +1,21 @@
 #!/usr/bin/env python3
 """Make gpt2-tiny/attention.safetensors: interventions on and gradients of the inside of attention.
 
-They are made with hooks on transformers' GPT-2 with eager attention, which calls attn_dropout on the
-probabilities, c_attn for q, k and v, and c_proj on what comes out of the heads. Needs torch,
-transformers and safetensors; the folder gpt2-tiny, made by make_gpt2.py, is read. Each tensor is
-named as the test's program saves it, after the names of its case and of its prompts.
+They are made with hooks on transformers' GPT-2 with eager attention: on c_attn for q, k and v, on
+c_proj for what comes out of the heads, and for the probabilities on the dropout that eager attention
+applies to them. Needs torch, transformers and safetensors; the folder gpt2-tiny, made by
+make_gpt2.py, is read. Each tensor is named as the test's program saves it, after the names of its
+case and of its prompts.
 """
 
+from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 import torch
 from safetensors.torch import save_file
 from transformers import GPT2LMHeadModel
+from transformers.models.gpt2 import modeling_gpt2
 
 TINY = Path(__file__).resolve().parent / "gpt2-tiny"
 PAD = 96
@@ -38,6 +42,21 @@ def by_head(joined):
 
 def head(index):
     return slice(index * HEAD_DIM, (index + 1) * HEAD_DIM)
+
+
+@contextmanager
+def hook_on_probs(layer, hook):
+    """Give the probabilities of one layer to `hook`, and go on with what it returns."""
+    original = modeling_gpt2.eager_attention_forward
+
+    def attend(module, *args, **kwargs):
+        if module.layer_idx != layer:
+            return original(module, *args, **kwargs)
+        with mock.patch("torch.nn.functional.dropout", lambda probs, **_: hook(probs)):
+            return original(module, *args, **kwargs)
+
+    with mock.patch.object(modeling_gpt2, "eager_attention_forward", attend):
+        yield
 
 
 def main():
@@ -69,7 +88,9 @@ def main():
         return result.detach().contiguous()
 
     def no_probs(probs):
+        probs = probs.clone()
         probs[:, 3] = 0
+        return probs
 
     def no_z(z):
         z[..., head(2)] = 0
@@ -86,7 +107,9 @@ def main():
     for name, prompts in PROMPTS.items():
         inputs = padded(prompts)
         attention = layers[1].attn
-        golden[f"probs.{name}.p"] = logits(inputs, attention.attn_dropout, no_probs)
+        with hook_on_probs(1, no_probs):
+            changed = model(**inputs, use_cache=False).logits
+        golden[f"probs.{name}.p"] = changed.detach().contiguous()
         golden[f"z.{name}.p"] = logits(inputs, attention.c_proj, no_z, before=True)
         golden[f"q.{name}.p"] = logits(inputs, attention.c_attn, half_q)
         golden[f"k.{name}.p"] = logits(inputs, attention.c_attn, no_k)
@@ -108,12 +131,17 @@ def main():
 
         handles = [
             attention.c_attn.register_forward_hook(keep("qkv")),
-            attention.attn_dropout.register_forward_hook(keep("probs")),
             attention.c_proj.register_forward_pre_hook(keep_input("z")),
             layers[1].ln_2.register_forward_pre_hook(keep_input("add")),
             layers[1].mlp.act.register_forward_hook(keep("act")),
         ]
-        loss = model(**inputs, use_cache=False).logits[:, -1, 5].sum()
+
+        def keep_probs(probs, kept=kept):
+            kept["probs"] = probs
+            return probs
+
+        with hook_on_probs(1, keep_probs):
+            loss = model(**inputs, use_cache=False).logits[:, -1, 5].sum()
         for handle in handles:
             handle.remove()
         grads = dict(zip(kept, torch.autograd.grad(loss, list(kept.values())), strict=True))
