@@ -7,7 +7,7 @@ include(GNUInstallDirs)
 
 set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/weft")
 # The library's parts; users link weft::client.
-install(TARGETS weft_client weft_graph weft_proto weft_proto_grpc
+install(TARGETS weft_client weft_content_hash weft_graph weft_proto weft_proto_grpc
   EXPORT weft
   ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT client)
 install(EXPORT weft
@@ -19,7 +19,7 @@ install(TARGETS weft RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}" COMPONENT cli
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/client/include/weft"
   DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
   COMPONENT client
-  FILES_MATCHING PATTERN "*.h" PATTERN local.h EXCLUDE)
+  FILES_MATCHING PATTERN "*.h" PATTERN "*.inc" PATTERN local.h EXCLUDE)
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/proto/weft"
   DESTINATION "${CMAKE_INSTALL_DATADIR}/weft/proto"
   COMPONENT client

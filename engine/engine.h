@@ -118,22 +118,28 @@ struct LogLine {
   graph::NodeId node = graph::kNoNode;
   std::string label, text;
 };
-/// One visit of one module in a cache, counted over all steps.
+/// One visit of one module in a cache.
 struct CacheEntry {
   std::string module;
   graph::Point point = graph::Point::kOutput;
-  uint32_t visit = 0;
+  uint32_t visit = 0;  // over all steps
 };
+/// A saved value, or one item of a list of them.
 struct Result {
   std::string name;
   graph::HostValue value;
   /// Another event follows at once: a sink that writes may wait for it and write both.
   bool more_follows = false;
-  /// Of a list: which step or point of a sweep gave this item.
-  std::optional<uint32_t> step, point;
-  /// Of a cache: what this is the value of.
-  std::optional<CacheEntry> entry;
+  /// Its tensors stay with whoever runs the program, as blobs, and only their hashes are told.
+  bool keep = false;
+  /// Of a save inside `steps`: which step gave it.
+  std::optional<uint32_t> step = std::nullopt;
+  /// Of a save inside a sweep: which point gave it.
+  std::optional<uint32_t> point = std::nullopt;
+  /// Of a cache: whose value it is.
+  std::optional<CacheEntry> entry = std::nullopt;
 };
+/// A name without a value, or a list without some of its items, and why.
 struct Missing {
   std::string name;
   graph::Error reason;
@@ -163,7 +169,7 @@ struct RunOptions {
   /// Equal to the bit, whoever else is there: a pass of its own as well, so that kernels see the
   /// same rows each time.
   bool exact = false;
-  uint64_t seed = 0;
+  uint64_t seed = 0;  // of the program's random operators: equal ones give equal numbers
   Access access;
   /// Called by Submit with the plan's estimate (tokens, result_bytes, peak_bytes) before anything
   /// is queued: an error refuses the run. Empty: every run is taken.

@@ -99,6 +99,7 @@ HostedJob::HostedJob(std::string id, ModelHost& host, graph::Program program, pl
       queued_at_(absl::Now()),
       host_(&host),
       sink_(std::move(sink)) {
+  run_.set_seed(options.seed);
   cost_.tokens = planned_.check->rows;
   cost_.peak_bytes = planned_.check->peak_bytes;
 }
@@ -166,7 +167,7 @@ void HostedJob::TellSaved() {
   }
   for (run::SavedItem& item : run_.TakeSaved()) {
     const plan::PlannedSave& save = planned_.plan->saves[item.save];
-    Result result{save.name, run::ToHostValue(item.value), /*more_follows=*/true};
+    Result result{save.name, run::ToHostValue(item.value), /*more_follows=*/true, save.keep};
     result.step = item.step;
     result.point = save.point;
     if (save.entry) result.entry = CacheEntry{save.entry->module, save.entry->point, item.visit};
@@ -515,7 +516,12 @@ absl::StatusOr<Validation> ModelHost::Validate(const graph::Program& program,
   Validation validation;
   const plan::Planned& planned = prepared->planned;
   for (size_t i = 0; i < planned.plan->saves.size(); ++i) {
-    validation.saves.push_back({planned.plan->saves[i].name, planned.check->saves[i]});
+    const plan::PlannedSave& save = planned.plan->saves[i];
+    // Of a list the type of its items, once; of a cache each of its entries.
+    if (save.point.value_or(0) > 0) continue;
+    validation.saves.push_back(
+        {save.entry ? absl::StrCat(save.name, ".", graph::ToString(*save.entry)) : save.name,
+         planned.check->saves[i]});
   }
   validation.warnings = graph::Lint(program);
   validation.estimate = EstimateOf(*prepared);
@@ -620,9 +626,11 @@ void ModelHost::RunPass(absl::Span<const std::shared_ptr<batch::Work>> work) {
   for (size_t i = 0; i < jobs.size(); ++i) {
     const run::Run& run = jobs[i]->run();
     if (run.status().ok() && !run.evicted() && !run.finished()) {
-      // Its next step goes before whoever waits to begin.
       jobs[i]->TellSaved();
-      absl::Status queued = scheduler_->Continue(work[i]);
+      // A next token goes before whoever waits to begin: they share its pass. A pass of one's own,
+      // or another trace, waits its turn.
+      const bool next = run.generating() && !jobs[i]->alone();
+      absl::Status queued = next ? scheduler_->Continue(work[i]) : scheduler_->Add(work[i]);
       if (queued.ok()) continue;
       jobs[i]->run().Fail(queued);
     }

@@ -3,20 +3,26 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <thread>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "engine/engine.h"
 #include "server/audit/audit_log.h"
+#include "server/blobs/blob_store.h"
 #include "server/config/config.h"
 #include "server/config/reload.h"
 #include "server/keys/key_store.h"
@@ -87,6 +93,48 @@ class Signals {
   bool reload_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
+// A folder for as long as the process, where there is none for its state. A crash leaves it.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() = default;
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+
+  // Of mode 0700.
+  absl::StatusOr<std::string> Make() {
+    std::error_code error;
+    std::string path = (std::filesystem::temp_directory_path(error) / "weftd-XXXXXX").string();
+    if (error || mkdtemp(path.data()) == nullptr) {
+      return absl::ErrnoToStatus(
+          error ? error.value() : errno,
+          absl::StrCat("cannot make the folder '", path, "' for blobs; say where with --data"));
+    }
+    path_ = path;
+    return path;
+  }
+
+ private:
+  std::string path_;
+};
+
+absl::StatusOr<std::unique_ptr<blobs::BlobStore>> OpenBlobs(const Config& config,
+                                                            TemporaryFolder* temporary) {
+  std::string folder = config.data();
+  if (folder.empty()) {
+    absl::StatusOr<std::string> made = temporary->Make();
+    if (!made.ok()) return made.status();
+    folder = *std::move(made);
+  }
+  absl::StatusOr<std::unique_ptr<blobs::BlobStore>> store =
+      blobs::BlobStore::Open(folder, {.limits = MakeServerOptions(config).blobs});
+  if (store.ok()) (*store)->StartCollecting();
+  return store;
+}
+
 // Read the configuration that `argv` names again, and take it over if all of it is good.
 void ReadAgain(int argc, char** argv, Config* running, Engine* engine, Server* server) {
   const ParsedConfig parsed = ParseConfig(argc, argv);
@@ -130,6 +178,10 @@ absl::Status Serve(int argc, char** argv, Config config, Signals* signals) {
     spdlog::warn("--no-keys: whoever reaches {} may do everything", config.listen());
   }
 
+  TemporaryFolder temporary;
+  absl::StatusOr<std::unique_ptr<blobs::BlobStore>> blobs = OpenBlobs(config, &temporary);
+  if (!blobs.ok()) return blobs.status();
+
   EngineOptions engine_options = MakeEngineOptions(config);
   ServerOptions server_options = MakeServerOptions(config);
   std::unique_ptr<metrics::Endpoint> endpoint;
@@ -153,7 +205,7 @@ absl::Status Serve(int argc, char** argv, Config config, Signals* signals) {
 
   signals->Serve();
   absl::StatusOr<std::unique_ptr<Server>> server =
-      Server::Start(server_options, engine->get(), keys.get(), audit.get());
+      Server::Start(server_options, engine->get(), keys.get(), audit.get(), blobs->get());
   if (!server.ok()) return server.status();
   std::printf("listening on %s\n", (*server)->address().c_str());
   std::fflush(stdout);

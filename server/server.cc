@@ -33,6 +33,8 @@ constexpr int kMetadataBytes = 16 * 1024;
 constexpr int kStreamsPerConnection = 256;
 constexpr int kPoolThreads = 2;
 constexpr size_t kPoolWaiting = 64;
+// Each upload waits with one message, each run with what it is charged for.
+constexpr size_t kBlobPoolWaiting = 1 << 20;
 // For the last events of runs that were ended.
 constexpr absl::Duration kFlush = absl::Seconds(2);
 
@@ -174,8 +176,8 @@ absl::Status CheckListen(const std::string& listen, bool open) {
 Server::Server() = default;
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, Engine* engine,
-                                                      keys::KeyStore* keys,
-                                                      audit::AuditLog* audit) {
+                                                      keys::KeyStore* keys, audit::AuditLog* audit,
+                                                      blobs::BlobStore* blobs) {
   const bool open = options.insecure || options.tls.on();
   if (absl::Status checked = CheckListen(options.listen, open); !checked.ok()) return checked;
   if (const TlsFindings found = CheckTls(options.tls, absl::Now()); !found.errors.empty()) {
@@ -194,14 +196,18 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   }
   server->registry_ = std::make_shared<RunRegistry>(RegistryOptions(options), std::move(check_key));
   server->pool_ = std::make_unique<WorkerPool>(kPoolThreads, kPoolWaiting);
+  server->blob_pool_ = std::make_unique<WorkerPool>(kPoolThreads, kBlobPoolWaiting);
+  server->blobs_ = blobs;
   WeftService::Options service;
   service.request_bytes = options.request_bytes;
   service.features = options.features;
+  if (blobs != nullptr) service.features.push_back("blobs");
   std::vector<Gate::Listener> listeners;
   if (audit != nullptr) listeners.push_back(AuditListener(audit));
   server->gate_ = std::make_unique<Gate>(keys, options.metrics, std::move(listeners));
-  server->service_ = std::make_unique<WeftService>(engine, server->gate_.get(), service,
-                                                   server->registry_, server->pool_.get());
+  server->service_ = std::make_unique<WeftService>(
+      engine, server->gate_.get(), service, server->registry_, server->pool_.get(),
+      RunStream::Keeper{blobs, server->blob_pool_.get()});
   server->admin_ =
       std::make_unique<AdminService>(server->gate_.get(), keys, audit, options.request_bytes,
                                      server->registry_, server->pool_.get());
@@ -255,9 +261,15 @@ void Server::WatchModels(const ServerOptions& options, Engine* engine,
   grpc::HealthCheckServiceInterface* const health = server_->GetHealthCheckService();
   const std::string service = v1::Weft::service_full_name();
   if (options.metrics != nullptr) {
-    std::function<uint64_t()> dropped;
-    if (audit != nullptr) dropped = [audit] { return audit->dropped(); };
-    options.metrics->Observe(engine, std::move(dropped));
+    metrics::Sources sources{.engine = engine};
+    if (audit != nullptr) sources.dropped_audit_entries = [audit] { return audit->dropped(); };
+    if (blobs_ != nullptr) {
+      sources.blobs = [blobs = blobs_] {
+        const blobs::BlobStore::Usage usage = blobs->usage();
+        return metrics::Sources::Blobs{usage.bytes, usage.blobs};
+      };
+    }
+    options.metrics->Observe(std::move(sources));
   }
   SetLimits(options);
   health->SetServingStatus(service, true);
@@ -276,6 +288,7 @@ void Server::WatchModels(const ServerOptions& options, Engine* engine,
 
 void Server::SetLimits(const ServerOptions& options) {
   registry_->SetOptions(RegistryOptions(options));
+  if (blobs_ != nullptr) blobs_->SetLimits(options.blobs);
   if (registry_->metrics() == nullptr) return;
   registry_->metrics()->pending_result_bytes_limit.Set(
       static_cast<double>(options.max_pending_bytes));
@@ -298,9 +311,10 @@ void Server::Shutdown(absl::Time deadline) {
     // Other calls get a moment, then all are cancelled; returns when every callback has.
     server_->Shutdown(absl::ToChronoTime(absl::Now() + absl::Milliseconds(200)));
     server_ = nullptr;
-    if (registry_->metrics() != nullptr) registry_->metrics()->Observe(nullptr, nullptr);
+    if (registry_->metrics() != nullptr) registry_->metrics()->Observe({});
   }
   pool_ = nullptr;
+  blob_pool_ = nullptr;
   registry_->StopWatching();
   if (watcher_.joinable()) watcher_.join();
 }

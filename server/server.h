@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "engine/engine.h"
 #include "server/audit/audit_log.h"
+#include "server/blobs/blob_store.h"
 #include "server/canary.h"
 #include "server/keys/key_store.h"
 #include "server/metrics/metrics.h"
@@ -41,7 +42,9 @@ struct ServerOptions {
   uint32_t max_runs = 1024;
   uint64_t max_pending_bytes = uint64_t{4} << 30;
   uint64_t max_log_bytes = uint64_t{1} << 20;
+  /// Also of clients that upload.
   absl::Duration slow_reader_timeout = absl::Seconds(60);
+  blobs::BlobStore::Limits blobs;
   /// Kinds beyond the base contract that the engine executes.
   std::vector<std::string> features;
   Canary::Options canary;
@@ -68,11 +71,12 @@ absl::Status CheckListen(const std::string& listen, bool open);
 class Server {
  public:
   /// Listen and serve. Without `keys` (null) every caller may do everything; without `audit`
-  /// nothing is written down. All must outlive the server. Errors are CheckListen's, and
-  /// kInvalidArgument for CheckTls's.
+  /// nothing is written down; without `blobs` there are no uploads, and nothing is kept. All must
+  /// outlive the server. Errors are CheckListen's, and kInvalidArgument for CheckTls's.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options, Engine* engine,
                                                        keys::KeyStore* keys,
-                                                       audit::AuditLog* audit = nullptr);
+                                                       audit::AuditLog* audit = nullptr,
+                                                       blobs::BlobStore* blobs = nullptr);
   /// Shutdown at once.
   ~Server();
 
@@ -80,8 +84,8 @@ class Server {
   /// HOST:PORT with the port that was taken.
   const std::string& address() const { return address_; }
 
-  /// Take max_runs, max_pending_bytes and slow_reader_timeout from `options`, for what comes from
-  /// now on.
+  /// Take max_runs, max_pending_bytes, slow_reader_timeout and the blobs' limits from `options`,
+  /// for what comes from now on.
   void SetLimits(const ServerOptions& options);
 
   /// Refuse new runs with kUnavailable, wait for those that stream until `deadline`, end the rest,
@@ -93,7 +97,10 @@ class Server {
   void WatchModels(const ServerOptions& options, Engine* engine, const audit::AuditLog* audit);
 
   std::shared_ptr<RunRegistry> registry_;
+  blobs::BlobStore* blobs_ = nullptr;
   std::unique_ptr<WorkerPool> pool_;
+  /// Writes blobs: apart from the other, since disks take their time.
+  std::unique_ptr<WorkerPool> blob_pool_;
   std::unique_ptr<Gate> gate_;
   std::unique_ptr<WeftService> service_;
   std::unique_ptr<AdminService> admin_;

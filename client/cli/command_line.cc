@@ -14,6 +14,7 @@
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
+#include "client/cli/blobs.h"
 #include "client/cli/commands.h"
 #include "client/cli/login.h"
 #include "engine/graph/version.h"
@@ -119,6 +120,27 @@ void AddKeys(CLI::App* app, KeysArguments* arguments,
       ->capture_default_str();
 }
 
+void AddBlobs(
+    CLI::App* app, BlobsArguments* arguments,
+    const std::function<void(int (*)(const GlobalOptions&, const BlobsArguments&))>& choose) {
+  CLI::App* blobs = app->add_subcommand(
+      "blobs", "Tensors that the key keeps on the server, by the hash of their bytes");
+  blobs->require_subcommand(1);
+  CLI::App* command = blobs->add_subcommand("list", "List them, the next to expire first");
+  command->add_flag("--json", arguments->json, "Print JSON");
+  command->callback([choose] { choose(ListBlobs); });
+  command = blobs->add_subcommand(
+      "upload", "Upload the tensors of a safetensors file, and print what names each in a program");
+  command->add_option("FILE", arguments->file, "The file")->required();
+  command->add_option("NAME", arguments->names, "Only these of its tensors");
+  command->add_flag("--json", arguments->json, "Print JSON");
+  command->callback([choose] { choose(UploadBlobs); });
+  command = blobs->add_subcommand("delete", "Delete them");
+  command->add_option("SHA256", arguments->hashes, "64 hexadecimal digits, from the list")
+      ->required();
+  command->callback([choose] { choose(DeleteBlobs); });
+}
+
 /// Go on as weft-local, which lies beside this program. Returns only if there is none.
 int BecomeLocal(char** argv) {
   std::error_code error;
@@ -174,6 +196,7 @@ int Main(int argc, char** argv, LocalBackendMaker make_local) {
   command->add_option("--deadline", run.deadline,
                       "End the run after this time: 5 or 5s, 500ms, 2m");
   command->add_flag("--exclusive", run.exclusive, "Share no forward pass with other users");
+  command->add_flag("--exact", run.exact, "The same bits each time, whoever else is there");
   command->callback([&] { action = [&] { return Run(global, run); }; });
 
   RunArguments validate;
@@ -225,6 +248,11 @@ int Main(int argc, char** argv, LocalBackendMaker make_local) {
   KeysArguments keys;
   AddKeys(&app, &keys,
           [&](KeysAction what) { action = [&, what] { return ManageKeys(global, what, keys); }; });
+
+  BlobsArguments blobs;
+  AddBlobs(&app, &blobs, [&](int (*what)(const GlobalOptions&, const BlobsArguments&)) {
+    action = [&, what] { return what(global, blobs); };
+  });
 
   try {
     app.parse(argc, argv);

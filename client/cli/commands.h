@@ -46,6 +46,7 @@ struct RunArguments {
   std::string out;
   bool json = false;
   bool exclusive = false;
+  bool exact = false;
   uint64_t seed = 0;
   std::string deadline;  // `5`, `5s`, `500ms`; empty for none
 };

@@ -22,17 +22,6 @@ json TimeOrNull(absl::Time time) {
   return absl::FormatTime(absl::RFC3339_sec, time, absl::UTCTimeZone());
 }
 
-/// `3 GiB`, `1000 bytes`: exact, in the largest unit that is.
-std::string Bytes(uint64_t bytes) {
-  constexpr const char* kUnits[] = {" bytes", " KiB", " MiB", " GiB", " TiB"};
-  size_t unit = 0;
-  while (bytes != 0 && bytes % 1024 == 0 && unit + 1 < std::size(kUnits)) {
-    bytes /= 1024;
-    ++unit;
-  }
-  return absl::StrCat(bytes, kUnits[unit]);
-}
-
 /// What came with one's own terminal's control bytes must not reach it.
 std::string Printable(std::string text) {
   std::replace_if(
@@ -44,6 +33,16 @@ std::string Printable(std::string text) {
 std::string OrDash(const std::string& text) { return text.empty() ? "-" : Printable(text); }
 
 }  // namespace
+
+std::string Bytes(uint64_t bytes) {
+  constexpr const char* kUnits[] = {" bytes", " KiB", " MiB", " GiB", " TiB"};
+  size_t unit = 0;
+  while (bytes != 0 && bytes % 1024 == 0 && unit + 1 < std::size(kUnits)) {
+    bytes /= 1024;
+    ++unit;
+  }
+  return absl::StrCat(bytes, kUnits[unit]);
+}
 
 std::string StateOf(const keys::Key& key, absl::Time now) {
   if (key.revoked != absl::InfiniteFuture()) return absl::StrCat("revoked ", Date(key.revoked));

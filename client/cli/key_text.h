@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -12,6 +13,8 @@
 
 namespace weft::cli {
 
+/// `3 GiB`, `1000 bytes`: exact, in the largest unit that is.
+std::string Bytes(uint64_t bytes);
 /// `good`, `good until 2026-01-31`, `expired ...`, `revoked ...`.
 std::string StateOf(const keys::Key& key, absl::Time now);
 /// `60 requests a minute`, `1 GiB of results a run`: what is bounded, none if nothing is.

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <complex>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <utility>
 #include <vector>
@@ -81,11 +82,9 @@ json Elements(const Tensor& tensor) {
 }
 
 /// The format's names, by the numbers of DType.
-const char* SafetensorsDType(DType dtype) {
-  static constexpr const char* kNames[] = {"",    "BOOL", "U8",  "I8",  "I16", "I32", "I64",
-                                           "F16", "BF16", "F32", "F64", "C64", "C128"};
-  return kNames[static_cast<int>(dtype)];
-}
+constexpr const char* kSafetensorsDTypes[] = {"",    "BOOL", "U8",  "I8",  "I16", "I32", "I64",
+                                              "F16", "BF16", "F32", "F64", "C64", "C128"};
+const char* SafetensorsDType(DType dtype) { return kSafetensorsDTypes[static_cast<int>(dtype)]; }
 
 std::string CodeName(absl::StatusCode code) { return absl::StatusCodeToString(code); }
 
@@ -117,12 +116,24 @@ std::string Describe(const std::string& name, const Value& value) {
   return text;
 }
 
+absl::StatusOr<DType> DTypeOf(const std::string& safetensors_name) {
+  for (size_t i = 1; i < std::size(kSafetensorsDTypes); ++i) {
+    if (safetensors_name == kSafetensorsDTypes[i]) return static_cast<DType>(i);
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("tensors of the dtype ", safetensors_name, " cannot be used in programs"));
+}
+
 json ToJson(const Value& value, bool with_data) {
   json object = {{"type", value.Kind()}};
   if (const auto* tensor = value.FindAs<Tensor>()) {
     object["dtype"] = ToString(tensor->dtype());
     object["shape"] = static_cast<const std::vector<int64_t>&>(tensor->shape());
     if (with_data) object["data"] = Elements(*tensor);
+  } else if (const auto* blob = value.FindAs<Blob>()) {
+    object["dtype"] = ToString(blob->dtype());
+    object["shape"] = static_cast<const std::vector<int64_t>&>(blob->shape());
+    object["sha256"] = blob->hash();
   } else if (const auto* list = value.FindAs<Value::List>()) {
     object["items"] = json::array();
     for (const Value& item : list->items) object["items"].push_back(ToJson(item, with_data));

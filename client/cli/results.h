@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "weft/client.h"
 
 // What a run gave, for people, scripts and files.
@@ -23,6 +24,9 @@ nlohmann::json ToJson(const ErrorDetails& error);
 nlohmann::json ToJson(const RunCost& cost);
 nlohmann::json ToJson(const RunResult& result, bool with_data);
 nlohmann::json ToJson(const ValidationReport& report);
+
+/// The dtype of safetensors' name for it; kInvalidArgument for those that no tensor here has.
+absl::StatusOr<DType> DTypeOf(const std::string& safetensors_name);
 
 /// Write the tensors of all saves to a safetensors file, items of structures as `name.0`,
 /// `name.key`; everything else goes into its metadata as JSON.

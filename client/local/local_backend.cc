@@ -1,4 +1,5 @@
 #include <deque>
+#include <limits>
 #include <memory>
 #include <string>
 #include <utility>
@@ -7,6 +8,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "client/local/local_blobs.h"
 #include "client/src/convert.h"
 #include "engine/engine.h"
 #include "engine/graph/error.h"
@@ -37,6 +39,11 @@ std::vector<ErrorDetails> Convert(const std::vector<graph::Error>& errors) {
   std::vector<ErrorDetails> details;
   for (const graph::Error& error : errors) details.push_back(internal::FromGraph(error));
   return details;
+}
+
+std::optional<event::CacheEntry> Convert(const std::optional<CacheEntry>& entry) {
+  if (!entry) return std::nullopt;
+  return event::CacheEntry{entry->module, internal::PointName(entry->point), entry->visit};
 }
 
 /// Hands the engine's events, which come on its threads, to the thread that waits for the run.
@@ -145,8 +152,9 @@ class LocalBackend final : public Backend {
 
   absl::StatusOr<ValidationReport> Validate(const std::string& model, const Program& program,
                                             const RunSettings& settings) override {
-    absl::StatusOr<Validation> validation =
-        engine_->Validate(model, program.graph(), Options(settings));
+    graph::Program found = program.graph();
+    if (absl::Status status = blobs_.Find(&found); !status.ok()) return status;
+    absl::StatusOr<Validation> validation = engine_->Validate(model, found, Options(settings));
     if (!validation.ok()) return validation.status();
     ValidationReport report;
     for (const Validation::SavedShape& save : validation->saves) {
@@ -160,10 +168,12 @@ class LocalBackend final : public Backend {
 
   absl::Status Run(const std::string& model, const Program& program, const RunSettings& settings,
                    absl::FunctionRef<void(RunEvent)> on_event) override {
+    graph::Program found = program.graph();
+    if (absl::Status status = blobs_.Find(&found); !status.ok()) return status;
     // The engine may still call its sink when this returns early.
     auto mailbox = std::make_shared<Mailbox>();
     absl::StatusOr<std::shared_ptr<Job>> job =
-        engine_->Submit(model, program.graph(), Options(settings),
+        engine_->Submit(model, std::move(found), Options(settings),
                         [mailbox](Event event) { mailbox->Put(std::move(event)); });
     if (!job.ok()) return job.status();
     JobScope scope(*job);
@@ -185,9 +195,11 @@ class LocalBackend final : public Backend {
                        on_event(event::Log{log.label, log.text});
                      },
                      [&](Result& result) {
-                       absl::StatusOr<Value> value = internal::FromGraph(result.value);
+                       absl::StatusOr<Value> value =
+                           result.keep ? Keep(result.value) : internal::FromGraph(result.value);
                        if (value.ok()) {
-                         on_event(event::Result{result.name, *std::move(value)});
+                         on_event(event::Result{result.name, *std::move(value), result.step,
+                                                result.point, Convert(result.entry)});
                        } else {
                          on_event(event::Missing{result.name, value.status()});
                        }
@@ -209,17 +221,35 @@ class LocalBackend final : public Backend {
     return end;
   }
 
+  absl::StatusOr<Blob> UploadBlob(const Tensor& tensor) override {
+    return blobs_.Keep(internal::ToGraph(tensor));
+  }
+  absl::StatusOr<BlobList> ListBlobs() override { return blobs_.List(); }
+  absl::Status DeleteBlob(const std::string& hash) override { return blobs_.Delete(hash); }
+
  private:
+  /// The value with blobs for its tensors.
+  absl::StatusOr<Value> Keep(const graph::HostValue& value) {
+    return internal::FromGraph(value,
+                               [this](const graph::HostTensor& tensor) -> absl::StatusOr<Value> {
+                                 absl::StatusOr<Blob> blob = blobs_.Keep(tensor);
+                                 if (!blob.ok()) return blob.status();
+                                 return Value(*std::move(blob));
+                               });
+  }
+
   static RunOptions Options(const RunSettings& settings) {
     RunOptions options;
     options.deadline = absl::Now() + settings.deadline;
     options.exclusive = settings.exclusive;
+    options.exact = settings.exact;
     options.seed = settings.seed;
     options.access.weights = true;
     return options;
   }
 
   const std::unique_ptr<Engine> engine_;
+  LocalBlobs blobs_;
 };
 
 }  // namespace
@@ -227,6 +257,8 @@ class LocalBackend final : public Backend {
 absl::StatusOr<std::shared_ptr<Backend>> MakeLocalBackend(const LocalOptions& options) {
   EngineOptions engine_options;
   engine_options.threads = options.threads;
+  // Of a request, of which there is none.
+  engine_options.limits.constant_bytes = std::numeric_limits<uint64_t>::max();
   absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Create(engine_options);
   if (!engine.ok()) return engine.status();
   for (const auto& [name, folder] : options.models) {

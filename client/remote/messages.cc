@@ -162,6 +162,18 @@ RunCost FromMessage(const v1::Cost& message) {
   return cost;
 }
 
+event::Result PlaceOf(const v1::Result& message) {
+  event::Result place;
+  place.name = message.name();
+  if (message.has_step()) place.step = message.step();
+  if (message.has_point()) place.point = message.point();
+  if (message.has_entry()) {
+    const v1::CacheEntry& entry = message.entry();
+    place.entry = {entry.module(), PointName(entry.point()), entry.visit()};
+  }
+  return place;
+}
+
 event::Accepted FromMessage(const v1::Accepted& message) {
   event::Accepted accepted{message.job_id(), message.model_fingerprint(), {}};
   for (const v1::Error& warning : message.warnings()) {

@@ -12,11 +12,13 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "client/remote/constants.h"
 #include "client/remote/messages.h"
 #include "client/remote/retry.h"
 #include "client/remote/run_call.h"
 #include "client/remote/tls.h"
-#include "engine/graph/codec.h"
+#include "client/src/convert.h"
+#include "engine/graph/content_hash.h"
 #include "engine/graph/version.h"
 #include "weft/backend.h"
 #include "weft/v1/weft.grpc.pb.h"
@@ -31,6 +33,8 @@ constexpr absl::Duration kKeepaliveTime = absl::Seconds(60);
 constexpr absl::Duration kKeepaliveTimeout = absl::Seconds(20);
 // To ask for the server's version, when something went wrong already.
 constexpr absl::Duration kVersionTimeout = absl::Seconds(5);
+// Of a blob, in one message: what a server takes at most.
+constexpr size_t kUploadChunkBytes = size_t{1} << 20;
 
 int ToMilliseconds(absl::Duration duration) {
   return static_cast<int>(
@@ -130,37 +134,54 @@ class RemoteBackend final : public Backend {
   absl::StatusOr<ValidationReport> Validate(const std::string& model, const Program& program,
                                             const RunSettings& settings) override {
     v1::ValidateResponse response;
-    if (absl::Status status =
-            Call(&v1::Weft::Stub::Validate, MakeRequest(model, program, settings), &response);
-        !status.ok()) {
-      return status;
-    }
+    v1::RunRequest request = MakeRequest(model, settings);
+    const absl::Status status = WithConstants(program, settings, &request, [&] {
+      return Call(&v1::Weft::Stub::Validate, request, &response);
+    });
+    if (!status.ok()) return status;
     return FromMessage(response);
   }
 
   absl::Status Run(const std::string& model, const Program& program, const RunSettings& settings,
                    absl::FunctionRef<void(RunEvent)> on_event) override {
     const absl::Time deadline = absl::Now() + settings.deadline;
-    v1::RunRequest request = MakeRequest(model, program, settings);
-    Backoff backoff(options_.retry, deadline);
-    while (true) {
-      bool not_begun = false;
-      const absl::Status status =
-          RunOnce(request, deadline, settings.cancellation, on_event, &not_begun);
-      if (!not_begun) return status;
-      const absl::Time now = absl::Now();
-      const std::optional<absl::Duration> delay = backoff.Next(status, now);
-      if (!delay) return status;
-      on_event(event::Waiting{status, *delay});
-      if (!Sleep(*delay, settings.cancellation)) {
-        return absl::CancelledError("the run was cancelled before it began");
-      }
-      if (deadline != absl::InfiniteFuture()) {
-        // What is left of it: above 0, as the back-off stays within the deadline.
-        const absl::Duration left = std::max(deadline - absl::Now(), absl::Milliseconds(1));
-        request.mutable_options()->set_deadline_seconds(absl::ToDoubleSeconds(left));
-      }
+    v1::RunRequest request = MakeRequest(model, settings);
+    return WithConstants(program, settings, &request, [&] {
+      return RunAttempts(&request, deadline, settings.cancellation, on_event);
+    });
+  }
+
+  absl::StatusOr<Blob> UploadBlob(const Tensor& tensor) override {
+    const graph::HostTensor host = internal::ToGraph(tensor);
+    absl::StatusOr<std::string> hash = graph::ContentHash::Of(host.data, host.bytes);
+    if (!hash.ok()) return hash.status();
+    absl::StatusOr<absl::Time> expires =
+        Upload(host, *hash, absl::InfiniteFuture(), Cancellation());
+    if (!expires.ok()) return expires.status();
+    return Blob(graph::ContentHash::ToText(*hash), tensor.dtype(), tensor.shape());
+  }
+
+  absl::StatusOr<BlobList> ListBlobs() override {
+    v1::ListBlobsResponse response;
+    absl::Status status = Call(&v1::Weft::Stub::ListBlobs, v1::ListBlobsRequest(), &response);
+    if (!status.ok()) return status;
+    BlobList list;
+    for (const v1::Blob& blob : response.blobs()) {
+      list.blobs.push_back({graph::ContentHash::ToText(blob.sha256()), blob.bytes(),
+                            absl::FromUnixSeconds(blob.expires_unix_seconds())});
     }
+    list.quota_bytes = response.quota_bytes();
+    return list;
+  }
+
+  absl::Status DeleteBlob(const std::string& hash) override {
+    absl::StatusOr<std::string> sha256 = graph::ContentHash::FromText(hash);
+    if (!sha256.ok()) return sha256.status();
+    constants_.Forget({*sha256});
+    v1::DeleteBlobRequest request;
+    request.set_sha256(*sha256);
+    v1::DeleteBlobResponse response;
+    return Call(&v1::Weft::Stub::DeleteBlob, request, &response);
   }
 
  private:
@@ -191,18 +212,110 @@ class RemoteBackend final : public Backend {
     return grpc::CreateCustomChannel(target, *credentials, arguments);
   }
 
-  static v1::RunRequest MakeRequest(const std::string& model, const Program& program,
-                                    const RunSettings& settings) {
+  static v1::RunRequest MakeRequest(const std::string& model, const RunSettings& settings) {
     v1::RunRequest request;
     request.set_model(model);
-    graph::EncodeProgram(program.graph(), request.mutable_program());
     if (settings.deadline != absl::InfiniteDuration()) {
       request.mutable_options()->set_deadline_seconds(absl::ToDoubleSeconds(settings.deadline));
     }
     request.mutable_options()->set_exclusive(settings.exclusive);
+    request.mutable_options()->set_exact(settings.exact);
     request.mutable_options()->set_seed(settings.seed);
     request.set_client_version(kVersion);
     return request;
+  }
+
+  /// Put `program` into `request`, its large constants uploaded, and `send` it; once more if the
+  /// server had removed one of them.
+  absl::Status WithConstants(const Program& program, const RunSettings& settings,
+                             v1::RunRequest* request, absl::FunctionRef<absl::Status()> send) {
+    const absl::Time deadline = absl::Now() + settings.deadline;
+    const auto upload = [&](const graph::HostTensor& tensor, const std::string& hash) {
+      return Upload(tensor, hash, deadline, settings.cancellation);
+    };
+    bool again = false;
+    while (true) {
+      std::vector<std::string> uploaded;
+      absl::Status status = constants_.Encode(program.graph(), upload, request, &uploaded);
+      if (!status.ok()) return status;
+      if (!uploaded.empty() && deadline != absl::InfiniteFuture()) SetLeft(deadline, request);
+      status = send();
+      if (again || uploaded.empty() || !LacksBlob(status, program.graph())) return status;
+      again = true;
+      constants_.Forget(uploaded);
+      request->clear_program();
+    }
+  }
+
+  /// Whether `status` says that a constant that is inline in `program` was not found.
+  static bool LacksBlob(const absl::Status& status, const graph::Program& program) {
+    if (!absl::IsNotFound(status)) return false;
+    const std::optional<ErrorDetails> error = GetError(status);
+    if (!error.has_value() || error->node == 0 || error->node > program.nodes.size()) return false;
+    const auto* constant = std::get_if<graph::Constant>(&program.at(error->node).kind);
+    return constant != nullptr && constant->blob.empty();
+  }
+
+  /// What is left until `deadline` is the run's. It is above 0.
+  static void SetLeft(absl::Time deadline, v1::RunRequest* request) {
+    const absl::Duration left = std::max(deadline - absl::Now(), absl::Milliseconds(1));
+    request->mutable_options()->set_deadline_seconds(absl::ToDoubleSeconds(left));
+  }
+
+  absl::Status RunAttempts(v1::RunRequest* request, absl::Time deadline,
+                           const Cancellation& cancellation,
+                           absl::FunctionRef<void(RunEvent)> on_event) {
+    Backoff backoff(options_.retry, deadline);
+    while (true) {
+      bool not_begun = false;
+      const absl::Status status = RunOnce(*request, deadline, cancellation, on_event, &not_begun);
+      if (!not_begun) return status;
+      const absl::Time now = absl::Now();
+      const std::optional<absl::Duration> delay = backoff.Next(status, now);
+      if (!delay) return status;
+      on_event(event::Waiting{status, *delay});
+      if (!Sleep(*delay, cancellation)) {
+        return absl::CancelledError("the run was cancelled before it began");
+      }
+      if (deadline != absl::InfiniteFuture()) SetLeft(deadline, request);
+    }
+  }
+
+  /// Until when the server keeps the bytes.
+  absl::StatusOr<absl::Time> Upload(const graph::HostTensor& tensor, const std::string& hash,
+                                    absl::Time deadline, const Cancellation& cancellation) const {
+    Backoff backoff(options_.retry, deadline);
+    while (true) {
+      grpc::ClientContext context;
+      if (absl::Status status = Prepare(deadline, &context); !status.ok()) return status;
+      const std::shared_ptr<void> cancel =
+          cancellation.OnCancel([&context] { context.TryCancel(); });
+      v1::UploadResponse response;
+      const absl::Status status = Named(SendBlob(tensor, hash, &context, &response));
+      if (status.ok()) return absl::FromUnixSeconds(response.blob().expires_unix_seconds());
+      const std::optional<absl::Duration> delay = backoff.Next(status, absl::Now());
+      if (!delay) return status;
+      if (options_.retry.on_wait) options_.retry.on_wait({status, *delay});
+      if (!Sleep(*delay, cancellation)) return absl::CancelledError("the upload was cancelled");
+    }
+  }
+
+  grpc::Status SendBlob(const graph::HostTensor& tensor, const std::string& hash,
+                        grpc::ClientContext* context, v1::UploadResponse* response) const {
+    const std::unique_ptr<grpc::ClientWriter<v1::UploadRequest>> writer =
+        stub_->Upload(context, response);
+    v1::UploadRequest message;
+    message.set_sha256(hash);
+    message.set_bytes(tensor.bytes);
+    // A write that fails is a server that needs no more, or has refused: its status says which.
+    bool more = writer->Write(message);
+    message.Clear();
+    for (size_t at = 0; more && at < tensor.bytes; at += kUploadChunkBytes) {
+      message.set_data(tensor.data + at, std::min(kUploadChunkBytes, tensor.bytes - at));
+      more = writer->Write(message);
+    }
+    if (more) writer->WritesDone();
+    return writer->Finish();
   }
 
   absl::Status RunOnce(const v1::RunRequest& request, absl::Time deadline,
@@ -276,6 +389,7 @@ class RemoteBackend final : public Backend {
   absl::Status setup_;  // what is wrong with the options
   const std::shared_ptr<grpc::Channel> channel_;
   const std::unique_ptr<v1::Weft::Stub> stub_;
+  Constants constants_;
 };
 
 }  // namespace

@@ -8,6 +8,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "client/remote/messages.h"
+#include "engine/graph/content_hash.h"
+#include "engine/graph/value.h"
 
 namespace weft::remote {
 namespace {
@@ -18,6 +21,14 @@ constexpr size_t kHugePage = size_t{2} << 20;
 
 absl::Status Broken(const std::string& what) {
   return absl::DataLossError("the server's results are not well formed: " + what);
+}
+
+/// A tensor that was kept has no bytes here.
+absl::Status CheckBlob(const v1::TensorRef& ref) {
+  if (ref.blob().size() != graph::ContentHash::kBytes) return Broken("a blob without its hash");
+  const std::vector<int64_t> shape(ref.shape().begin(), ref.shape().end());
+  const absl::Status shaped = graph::CheckShape(static_cast<graph::DType>(ref.dtype()), shape);
+  return shaped.ok() ? shaped : Broken(std::string(shaped.message()));
 }
 
 std::shared_ptr<char> Allocate(uint64_t bytes) {
@@ -38,6 +49,7 @@ absl::Status ResultAssembler::AddParts(const v1::Value& value, int depth) {
   switch (value.value_case()) {
     case v1::Value::kTensor: {
       const v1::TensorRef& ref = value.tensor();
+      if (!ref.blob().empty()) return CheckBlob(ref);
       Part part;
       part.number = ref.tensor();
       part.dtype = static_cast<DType>(ref.dtype());
@@ -93,7 +105,7 @@ void ResultAssembler::SkipFull() {
 absl::Status ResultAssembler::Begin(const v1::Result& result) {
   if (begun_) return Broken("a result begins before the one before it has ended");
   begun_ = true;
-  name_ = result.name();
+  place_ = PlaceOf(result);
   value_ = result.value();
   bytes_ = received_ = 0;
   parts_.clear();
@@ -138,6 +150,11 @@ absl::StatusOr<Value> ResultAssembler::Build(const v1::Value& value, size_t* par
   };
   switch (value.value_case()) {
     case v1::Value::kTensor: {
+      const v1::TensorRef& ref = value.tensor();
+      if (!ref.blob().empty()) {
+        return Value(Blob(graph::ContentHash::ToText(ref.blob()), static_cast<DType>(ref.dtype()),
+                          Shape(ref.shape().begin(), ref.shape().end())));
+      }
       const Part& made = parts_[(*part)++];
       absl::StatusOr<Tensor> tensor =
           Tensor::Wrap(made.dtype, made.shape, made.buffer, made.buffer.get(), made.bytes);
@@ -179,13 +196,15 @@ absl::StatusOr<Value> ResultAssembler::Build(const v1::Value& value, size_t* par
   return Broken("a value of a kind that this client does not know");
 }
 
-absl::StatusOr<Value> ResultAssembler::Take() {
+absl::StatusOr<event::Result> ResultAssembler::Take() {
   size_t part = 0;
   absl::StatusOr<Value> value = Build(value_, &part);
   begun_ = false;
   parts_.clear();
   part_ = 0;
-  return value;
+  if (!value.ok()) return value.status();
+  place_.value = *std::move(value);
+  return std::move(place_);
 }
 
 }  // namespace weft::remote

@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "engine/graph/content_hash.h"
+
 namespace weft::internal {
 namespace {
 
@@ -25,6 +27,16 @@ graph::HostTensor ToGraph(const Tensor& tensor) {
   return converted;
 }
 
+absl::StatusOr<graph::Constant> ToGraph(const Blob& blob) {
+  graph::Constant constant;
+  absl::StatusOr<std::string> hash = graph::ContentHash::FromText(blob.hash());
+  if (!hash.ok()) return hash.status();
+  constant.blob = *std::move(hash);
+  constant.tensor.dtype = ToGraph(blob.dtype());
+  constant.tensor.shape = blob.shape();
+  return constant;
+}
+
 absl::StatusOr<Tensor> FromGraph(const graph::HostTensor& tensor) {
   const auto dtype = static_cast<DType>(tensor.dtype);
   if (reinterpret_cast<uintptr_t>(tensor.data) % 16 == 0 || tensor.bytes == 0) {
@@ -37,22 +49,21 @@ absl::StatusOr<Tensor> FromGraph(const graph::HostTensor& tensor) {
   return Tensor::Wrap(dtype, tensor.shape, std::move(copy), data, tensor.bytes);
 }
 
-absl::StatusOr<Value> FromGraph(const graph::HostValue& value) {
-  const auto items = [](const graph::HostValue::Items& from) -> absl::StatusOr<std::vector<Value>> {
+absl::StatusOr<Value> FromGraph(
+    const graph::HostValue& value,
+    absl::FunctionRef<absl::StatusOr<Value>(const graph::HostTensor&)> convert) {
+  const auto items =
+      [convert](const graph::HostValue::Items& from) -> absl::StatusOr<std::vector<Value>> {
     std::vector<Value> to;
     for (const graph::HostValue& item : from) {
-      absl::StatusOr<Value> converted = FromGraph(item);
+      absl::StatusOr<Value> converted = FromGraph(item, convert);
       if (!converted.ok()) return converted.status();
       to.push_back(*std::move(converted));
     }
     return to;
   };
   using Host = graph::HostValue;
-  if (const auto* tensor = std::get_if<graph::HostTensor>(&value.value)) {
-    absl::StatusOr<Tensor> converted = FromGraph(*tensor);
-    if (!converted.ok()) return converted.status();
-    return Value(*std::move(converted));
-  }
+  if (const auto* tensor = std::get_if<graph::HostTensor>(&value.value)) return convert(*tensor);
   if (const auto* list = std::get_if<Host::List>(&value.value)) {
     auto converted = items(list->items);
     if (!converted.ok()) return converted.status();
@@ -66,7 +77,7 @@ absl::StatusOr<Value> FromGraph(const graph::HostValue& value) {
   if (const auto* dict = std::get_if<Host::Dict>(&value.value)) {
     Value::Dict converted;
     for (const auto& [key, item] : dict->entries) {
-      absl::StatusOr<Value> entry = FromGraph(item);
+      absl::StatusOr<Value> entry = FromGraph(item, convert);
       if (!entry.ok()) return entry.status();
       converted.entries.emplace_back(key, *std::move(entry));
     }
@@ -77,6 +88,14 @@ absl::StatusOr<Value> FromGraph(const graph::HostValue& value) {
   if (const auto* floating = std::get_if<double>(&value.value)) return Value(*floating);
   if (const auto* text = std::get_if<std::string>(&value.value)) return Value(*text);
   return Value();
+}
+
+absl::StatusOr<Value> FromGraph(const graph::HostValue& value) {
+  return FromGraph(value, [](const graph::HostTensor& tensor) -> absl::StatusOr<Value> {
+    absl::StatusOr<Tensor> converted = FromGraph(tensor);
+    if (!converted.ok()) return converted.status();
+    return Value(*std::move(converted));
+  });
 }
 
 ErrorDetails FromGraph(const graph::Error& error) {

@@ -13,7 +13,8 @@ using internal::Recording;
 Var Operation::Read(uint8_t point, Location where) const {
   Recording* recording = Recording::Current();
   if (recording == nullptr) return Var();
-  return recording->Read(*model_, path_, static_cast<graph::Point>(point), visit_, where, name_);
+  return recording->Read({*model_, path_, visit_, parameters_}, static_cast<graph::Point>(point),
+                         where, name_);
 }
 
 Var Operation::output(Location where) const {
@@ -27,7 +28,7 @@ Var Operation::inputs(Location where) const {
 }
 
 Operation Source::operator[](const std::string& name) const {
-  return Operation(model_, path_, visit_, name);
+  return Operation(model_, path_, visit_, parameters_, name);
 }
 
 std::vector<std::string> Source::names() const {
@@ -43,12 +44,12 @@ std::string Source::text() const { return internal::PrintOperations(model_->desc
 
 std::ostream& operator<<(std::ostream& out, const Source& source) { return out << source.text(); }
 
-Source Module::source() const { return Source(model_, path_, visit_); }
+Source Module::source() const { return Source(model_, path_, visit_, parameters_); }
 
 Var Module::Point(uint8_t point, Location where) const {
   Recording* recording = Recording::Current();
   if (recording == nullptr) return Var();
-  return recording->Read(*model_, path_, static_cast<graph::Point>(point), visit_, where);
+  return recording->Read(Ref(), static_cast<graph::Point>(point), where);
 }
 
 Var Module::inputs(Location where) const {

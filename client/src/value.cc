@@ -89,8 +89,8 @@ const Tensor& Value::tensor() const {
 }
 
 std::string Value::Kind() const {
-  static constexpr const char* kKinds[] = {"none",   "tensor", "bool",  "int", "float",
-                                           "string", "list",   "tuple", "dict"};
+  static constexpr const char* kKinds[] = {"none",   "tensor", "bool",  "int",  "float",
+                                           "string", "list",   "tuple", "dict", "blob"};
   return kKinds[value_.index()];
 }
 
@@ -98,6 +98,7 @@ std::string Value::Type() const {
   return std::visit(
       Overloaded{
           [](const Tensor& tensor) { return tensor.Type(); },
+          [](const Blob& blob) { return absl::StrCat("blob ", blob.Type()); },
           [](const List& list) { return absl::StrCat("[", Joined(list.items, &Value::Type), "]"); },
           [](const Tuple& tuple) { return InParentheses(tuple.items, &Value::Type); },
           [](const Dict& dict) { return InBraces(dict, &Value::Type); },
@@ -111,6 +112,7 @@ std::string Value::ToString() const {
       Overloaded{
           [](std::monostate) { return std::string("None"); },
           [](const Tensor& tensor) { return tensor.ToString(); },
+          [](const Blob& blob) { return blob.ToString(); },
           [](bool value) { return std::string(value ? "True" : "False"); },
           [](int64_t value) { return absl::StrCat(value); },
           [](double value) { return absl::StrCat(value); },

@@ -245,10 +245,13 @@ class Checker {
       }
     }
     if (call.mask_dims > 0) {
-      const at::IntArrayRef mask = stack[0].toTensor().sizes().slice(0, call.mask_dims);
-      if (absl::Status fits = MaskFits(mask, stack[call.shape_of].toTensor().sizes()); !fits.ok()) {
-        return fits;
-      }
+      // Broadcast from the last dimension on.
+      const at::IntArrayRef mask = stack[0].toTensor().sizes();
+      const at::IntArrayRef tensor = stack[call.shape_of].toTensor().sizes();
+      absl::Status fits =
+          MaskFits(mask.slice(0, call.mask_dims),
+                   tensor.slice(tensor.size() - std::min(mask.size(), tensor.size())));
+      if (!fits.ok()) return fits;
     }
     const CallCost cost = CostOf(*call.row, stack, *result);
     operations_ += cost.operations;

@@ -40,8 +40,8 @@ struct BoundCall {
   graph::NodeId node = graph::kNoNode;
   /// The argument whose shape the result must have (of a change in place), or -1.
   int shape_of = -1;
-  /// Of an assignment by a mask (argument 0): how many dimensions it has, which must be the first
-  /// ones of argument `shape_of`.
+  /// Of an assignment by a mask (argument 0): how many dimensions it has, its first ones, which
+  /// must be of the size of those of argument `shape_of` that they meet.
   int64_t mask_dims = 0;
 };
 

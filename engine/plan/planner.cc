@@ -89,7 +89,7 @@ struct SlotInfo {
 };
 
 bool IsStructure(const c10::IValue& value) {
-  return value.isTuple() || value.isGenericDict() || (value.isList() && !value.isIntList());
+  return value.isTuple() || value.isGenericDict() || value.isList();
 }
 
 /// Everything needed to turn one program into instructions. Used once.
@@ -651,6 +651,11 @@ class Builder {
   }
 
   absl::Status Add(const graph::Constant& constant) {
+    if (constant.tensor.data == nullptr && !constant.blob.empty()) {
+      return graph::StatementError(absl::StatusCode::kNotFound, program_, node_,
+                                   "the bytes of this blob are not here",
+                                   "whoever runs the program finds them before");
+    }
     const c10::IValue meta = at::empty(
         constant.tensor.shape, at::device(at::kMeta).dtype(ToScalarType(constant.tensor.dtype)));
     SetFresh(node_, Emit(LoadConstant{}, meta, Start()));
@@ -880,7 +885,7 @@ class Builder {
   struct Indexed {
     int name = -1;
     std::vector<Slot> indices;  // per dimension, kNoSlot for a whole one; empty if there are none
-    bool mask = false;          // the one index is a mask of booleans
+    bool mask = false;          // the one tensor, the last of `indices`, is a mask of booleans
   };
 
   absl::StatusOr<Indexed> FollowIndex(int target, const std::vector<graph::IndexTerm>& written) {
@@ -971,7 +976,9 @@ class Builder {
       if (const auto* index = std::get_if<int64_t>(&term)) {
         call = Internal("aten::select.int", {c10::IValue(), dim, *index}, {});
       } else if (const auto* slice = std::get_if<graph::Slice>(&term)) {
-        if (slice->step.value_or(1) <= 0) return Refuse("the step of a slice must be positive");
+        if (slice->step.value_or(1) <= 0) {
+          return Refuse("the step of a slice must be positive", "turn it round with aten::flip");
+        }
         if (!slice->start && !slice->stop && slice->step.value_or(1) == 1) {
           ++dim;
           continue;
@@ -990,13 +997,15 @@ class Builder {
         absl::StatusOr<Slot> indices = Current(id);
         if (!indices.ok()) return indices.status();
         const at::Tensor meta = MetaAt(*indices).toTensor();
-        if (meta.scalar_type() == at::kBool) {
-          if (terms.size() != 1) return Refuse("a mask must be the whole index");
-          out.mask = true;
+        const bool mask = meta.scalar_type() == at::kBool;
+        if (out.mask || (mask && !out.indices.empty())) {
+          return Refuse("a mask stands beside no other tensor in an index",
+                        "combine masks with aten::logical_and, or use aten::where");
         }
+        out.mask = mask;
         out.indices.resize(dim, kNoSlot);
         out.indices.push_back(*indices);
-        dim += 1;
+        dim += mask ? meta.dim() : 1;
         continue;
       }
       if (!call.ok()) return call.status();
@@ -1026,7 +1035,8 @@ class Builder {
     if (!found.ok()) return found.status();
     if (found->mask) {
       return Refuse("how many elements a mask selects depends on data",
-                    "use aten::where or aten::masked_fill, or assign: `%x[%mask] = %v`");
+                    "use aten::where or aten::masked_fill, take a given number of places with "
+                    "aten::nonzero_static, or assign: `%x[%mask] = %v`");
     }
     if (found->indices.empty()) {
       MakeAlias(node_, found->name);
@@ -1059,10 +1069,22 @@ class Builder {
     if (found->mask) {
       absl::StatusOr<Slot> converted = EmitConvert(*source, before.scalar_type());
       if (!converted.ok()) return converted.status();
-      Slot mask = found->indices.front();
+      Slot mask = found->indices.back();
       const at::Tensor mask_meta = MetaAt(mask).toTensor();
-      if (absl::Status fits = MaskFits(mask_meta.sizes(), before.sizes()); !fits.ok()) return fits;
-      for (int64_t dim = mask_meta.dim(); dim < before.dim(); ++dim) {
+      const auto first = static_cast<int64_t>(found->indices.size()) - 1;
+      absl::Status fits = MaskFits(mask_meta.sizes(), before.sizes().slice(first));
+      if (!fits.ok()) return fits;
+      const int64_t behind = before.dim() - first - mask_meta.dim();
+      // The elements that a mask of several dimensions selects lie in one.
+      const at::IntArrayRef given = MetaAt(*source).toTensor().sizes();
+      if (mask_meta.dim() > 1 && static_cast<int64_t>(given.size()) > behind &&
+          given != before.sizes() && MetaAt(*source).toTensor().numel() != 1) {
+        return Refuse(
+            absl::StrCat("a value of shape ", c10::str(given), " is assigned to what a mask of ",
+                         mask_meta.dim(), " dimensions selects"),
+            "give one number, or the shape of what is indexed");
+      }
+      for (int64_t dim = 0; dim < behind; ++dim) {
         absl::StatusOr<BoundCall> unsqueeze =
             Internal("aten::unsqueeze", {c10::IValue(), int64_t{-1}}, {{0, mask}});
         if (!unsqueeze.ok()) return unsqueeze.status();
@@ -1800,6 +1822,7 @@ class Builder {
     carried_ = initial;
     yielded_ = initial;
     if (selection->Has(0)) status = BuildInside();
+    if (!selection->Has(0) && region < 0) NameSaves(node);
     if (status.ok()) status = SetCarries(carries, initial);
     if (status.ok() && region >= 0) {
       stage_ = later;
@@ -1814,6 +1837,14 @@ class Builder {
     stage_ = first;
     results_[node] = std::move(carries);
     return status;
+  }
+
+  /// Of steps that never come what is saved there is missing, and has a name all the same.
+  void NameSaves(NodeId region) {
+    for (node_ = region + 1; node_ < ends_[region]; ++node_) {
+      if (const auto* save = std::get_if<graph::Save>(&At().kind)) SaveOf(save->name);
+    }
+    node_ = region;
   }
 
   absl::Status SetCarries(const std::vector<Slot>& carries, const std::vector<Slot>& initial) {

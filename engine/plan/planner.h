@@ -109,9 +109,11 @@ c10::Stack BindCall(const BoundCall& call, const graph::Program& program, const 
   for (const BoundCall::Fill& fill : call.fills) {
     if (const Slot* slot = std::get_if<Slot>(&fill.from)) {
       const c10::IValue& value = frame(*slot);
-      // A list that the program made holds values of any kind; an operator's is of tensors.
-      stack[fill.argument] =
-          value.isList() ? ConvertTo(value, call.row->schema().arguments()[fill.argument]) : value;
+      // A list that the program made holds values of any kind, an operator's is of tensors; a
+      // number may stand for a float.
+      stack[fill.argument] = value.isTensor()
+                                 ? value
+                                 : ConvertTo(value, call.row->schema().arguments()[fill.argument]);
       continue;
     }
     const auto& slots = std::get<std::vector<Slot>>(fill.from);

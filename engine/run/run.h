@@ -89,6 +89,9 @@ class Run {
       absl::Time deadline, const TokenOptions& tokens);
 
   const plan::Plan& plan() const { return plan_; }
+  /// What random operators draw from, together with the step and their statement: equal seeds give
+  /// equal numbers, whoever else is in the pass. Before the first pass.
+  void set_seed(uint64_t seed) { seed_ = seed; }
   /// Of this pass: one per invoke that has rows of its own, in written order.
   std::vector<Segment>& segments() { return segments_; }
   /// Where it listens in this pass.
@@ -109,6 +112,8 @@ class Run {
   /// The pass is over, and what it did counts. `result` is what the root returned, packed;
   /// undefined where nobody's rows came so far. Chooses the next tokens of a generation.
   void EndPass(const at::Tensor& result);
+  /// The next pass is a later step of a generation.
+  bool generating() const { return step_ > 0; }
   /// Nothing is left to do. A run that has ended is not.
   bool finished() const { return finished_; }
 
@@ -195,6 +200,7 @@ class Run {
   const RunLimits limits_;
   const absl::Time deadline_;
   const TokenOptions tokens_;
+  uint64_t seed_ = 0;
 
   MemoryAccount memory_;
 

@@ -32,6 +32,9 @@ ServerOptions MakeServerOptions(const Config& config) {
   options.max_runs = config.max_runs();
   options.max_pending_bytes = *ParseBytes(config.max_pending_bytes());
   options.slow_reader_timeout = absl::Seconds(config.slow_reader_timeout());
+  options.blobs.total_bytes = *ParseBytes(config.max_blob_bytes());
+  options.blobs.key_bytes = *ParseBytes(config.max_key_blob_bytes());
+  options.blobs.time_to_live = absl::Hours(24) * config.blob_days();
   options.canary.period = absl::Seconds(config.canary_seconds());
   options.canary.timeout = absl::Seconds(config.canary_timeout_seconds());
   return options;

@@ -22,7 +22,7 @@ absl::Status Refuse(const std::string& limit, const std::string& message,
   error.message = message;
   error.retry_after_seconds = absl::ToDoubleSeconds(retry_after);
   absl::Status status = graph::ToStatus(error);
-  status.SetPayload(kLimitTypeUrl, absl::Cord(limit));
+  if (!limit.empty()) status.SetPayload(kLimitTypeUrl, absl::Cord(limit));
   return status;
 }
 
@@ -32,8 +32,8 @@ std::string InSeconds(absl::Duration wait) {
 
 }  // namespace
 
-void RunSlot::Release() {
-  if (Limiter* limiter = std::exchange(limiter_, nullptr)) limiter->EndRun(key_id_);
+void Slot::Release() {
+  if (Limiter* limiter = std::exchange(limiter_, nullptr)) limiter->End(key_id_, kind_);
 }
 
 absl::Status Limiter::TakeRequest(const keys::Key& key) {
@@ -61,7 +61,7 @@ absl::StatusOr<RunSlot> Limiter::StartRun(const keys::Key& key) {
     uint32_t& runs = states_[key.id].runs;
     if (runs < limit) {
       ++runs;
-      return RunSlot(this, key.id);
+      return RunSlot(this, key.id, Slot::Kind::kRun);
     }
   }
   return Refuse("concurrent_runs",
@@ -94,9 +94,35 @@ absl::Status Limiter::TakeTokens(const keys::Key& key, uint64_t tokens) {
                 absl::StatusCode::kResourceExhausted, wait);
 }
 
-void Limiter::EndRun(const std::string& key_id) {
+absl::StatusOr<UploadSlot> Limiter::StartUpload(const keys::Key& key) {
+  bool own;
+  {
+    absl::MutexLock lock(&mutex_);
+    uint32_t& uploads = states_[key.id].uploads;
+    own = uploads >= kUploadsOfAKey;
+    if (!own && uploads_ < kUploadsOfAll) {
+      ++uploads;
+      ++uploads_;
+      return UploadSlot(this, key.id, Slot::Kind::kUpload);
+    }
+  }
+  return Refuse("",
+                own ? absl::StrCat(keys::Describe(key), " has ", kUploadsOfAKey,
+                                   " uploads at once already; try again when one has ended")
+                    : absl::StrCat("the server has ", kUploadsOfAll,
+                                   " uploads at once already; try again when one has ended"),
+                absl::StatusCode::kResourceExhausted, kUntilARunEnds);
+}
+
+void Limiter::End(const std::string& key_id, Slot::Kind kind) {
   absl::MutexLock lock(&mutex_);
-  --states_[key_id].runs;
+  State& state = states_[key_id];
+  if (kind == Slot::Kind::kRun) {
+    --state.runs;
+  } else {
+    --state.uploads;
+    --uploads_;
+  }
 }
 
 absl::Status CheckResultBytes(const keys::Key& key, uint64_t bytes) {
@@ -124,6 +150,26 @@ absl::Status RunTooLong(const keys::Key& key) {
       absl::StrCat("the run took longer than the ", key.limits.run_seconds, " s that ",
                    keys::Describe(key), " may run (its limit run_seconds): split the program"),
       absl::StatusCode::kDeadlineExceeded);
+}
+
+absl::Status BlobsFull(const keys::Key& key, uint64_t quota, uint64_t bytes,
+                       absl::Duration retry_after) {
+  const std::string may =
+      absl::StrCat("a blob of ", bytes, " bytes does not fit: ", keys::Describe(key), " may have ",
+                   quota, " bytes of blobs (its limit blob_bytes)");
+  if (retry_after == absl::ZeroDuration()) return Refuse("blob_bytes", may);
+  return Refuse("blob_bytes",
+                absl::StrCat(may, ", each of which counts as at least 64 KiB; delete some, or ",
+                             InSeconds(retry_after), ", when some will have expired"),
+                absl::StatusCode::kResourceExhausted, retry_after);
+}
+
+absl::Status ServerBlobsFull(uint64_t most, uint64_t bytes, absl::Duration retry_after) {
+  return Refuse("",
+                absl::StrCat("a blob of ", bytes, " bytes does not fit: all keys' blobs may have ",
+                             most, " bytes on this server (--max-blob-bytes); ",
+                             InSeconds(retry_after), ", when some will have expired"),
+                absl::StatusCode::kResourceExhausted, retry_after);
 }
 
 std::string NameOf(const absl::Status& status) {

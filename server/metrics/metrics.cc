@@ -165,7 +165,9 @@ const char* CodeName(absl::StatusCode code) {
 }
 
 Metrics::Metrics()
-    : active_calls(
+    : blobs_(MakeCounters(&registry_, "weft_blobs_stored_total",
+                          "Blobs that came in: uploaded, existed already, or kept by a run.")),
+      active_calls(
           MakeGauges(&registry_, "weft_active_calls", "Calls of weft.v1 in progress.").Add({})),
       active_runs(
           MakeGauges(&registry_, "weft_active_runs", "Runs that wait, run or are being read.")
@@ -182,6 +184,12 @@ Metrics::Metrics()
       dropped_run_log_lines(MakeCounters(&registry_, "weft_run_log_lines_dropped_total",
                                          "Lines of `log` that did not fit before a slow reader.")
                                 .Add({})),
+      blobs_uploaded(blobs_.Add({{"result", "uploaded"}})),
+      blobs_existed(blobs_.Add({{"result", "existed"}})),
+      blobs_kept(blobs_.Add({{"result", "kept"}})),
+      blob_upload_bytes(MakeCounters(&registry_, "weft_blob_upload_bytes_total",
+                                     "Bytes of uploads, of those too that came to nothing.")
+                            .Add({})),
       requests_(MakeCounters(&registry_, "weft_requests_total", "Calls of weft.v1 that ended.")),
       request_seconds_(MakeHistograms(&registry_, "weft_request_duration_seconds",
                                       "Time of a call from its arrival to its end.")),
@@ -211,13 +219,12 @@ Metrics::Metrics()
   for (const char* reason : kReasons) refusals_.Add({{"reason", reason}});
 }
 
-void Metrics::Observe(const Engine* engine, std::function<uint64_t()> dropped_audit_entries) {
+void Metrics::Observe(Sources sources) {
   absl::MutexLock lock(&sources_mutex_);
-  engine_ = engine;
-  dropped_audit_entries_ = std::move(dropped_audit_entries);
-  if (engine == nullptr) return;
+  sources_ = std::move(sources);
+  if (sources_.engine == nullptr) return;
   // So that every series is there before its first event.
-  for (const ModelSummary& summary : engine->ListModels()) OfModel(summary.name);
+  for (const ModelSummary& summary : sources_.engine->ListModels()) OfModel(summary.name);
 }
 
 void Metrics::CountCall(const std::string& method, absl::StatusCode code, double seconds) {
@@ -282,9 +289,18 @@ std::vector<MetricFamily> Metrics::Collect() const {
   absl::MutexLock lock(&sources_mutex_);
   Reading dropped("weft_audit_entries_dropped_total", MetricType::Counter,
                   "Entries of the audit log that were lost.");
-  dropped.Add({}, dropped_audit_entries_ ? static_cast<double>(dropped_audit_entries_()) : 0);
+  const auto& lost = sources_.dropped_audit_entries;
+  dropped.Add({}, lost ? static_cast<double>(lost()) : 0);
   dropped.MoveTo(&families);
-  if (engine_ != nullptr) ReadModels(*engine_, &families);
+  const Sources::Blobs blobs = sources_.blobs ? sources_.blobs() : Sources::Blobs();
+  Reading bytes("weft_blob_bytes", MetricType::Gauge,
+                "Bytes of all blobs, each counted as at least 64 KiB.");
+  bytes.Add({}, static_cast<double>(blobs.bytes));
+  bytes.MoveTo(&families);
+  Reading count("weft_blobs", MetricType::Gauge, "Blobs that are kept.");
+  count.Add({}, static_cast<double>(blobs.blobs));
+  count.MoveTo(&families);
+  if (sources_.engine != nullptr) ReadModels(*sources_.engine, &families);
   return families;
 }
 

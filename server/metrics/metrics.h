@@ -49,6 +49,17 @@ struct ModelMetrics {
   Gauge& serving;
 };
 
+/// What is read when somebody asks; empty functions are read as nothing.
+struct Sources {
+  const Engine* engine = nullptr;
+  std::function<uint64_t()> dropped_audit_entries;
+  struct Blobs {
+    uint64_t bytes = 0;
+    uint64_t blobs = 0;
+  };
+  std::function<Blobs()> blobs;
+};
+
 /// Everything that the server counts, and what is read when somebody asks. docs/metrics.md has the
 /// meaning of each.
 ///
@@ -58,14 +69,13 @@ struct ModelMetrics {
 class Metrics final : public prometheus::Collectable {
  private:
   prometheus::Registry registry_;  // before all that it holds
+  prometheus::Family<Counter>& blobs_;
 
  public:
   Metrics();
 
-  /// From now on read this engine's models, and how many entries of the audit log were lost; null:
-  /// no longer. Returns when nobody reads what was observed before.
-  void Observe(const Engine* engine, std::function<uint64_t()> dropped_audit_entries)
-      ABSL_LOCKS_EXCLUDED(sources_mutex_);
+  /// From now on read these. Returns when nobody reads what was observed before.
+  void Observe(Sources sources) ABSL_LOCKS_EXCLUDED(sources_mutex_);
 
   /// A call of weft.v1 has ended.
   void CountCall(const std::string& method, absl::StatusCode code, double seconds);
@@ -85,6 +95,10 @@ class Metrics final : public prometheus::Collectable {
   Gauge& pending_result_bytes_limit;
   Counter& slow_readers;
   Counter& dropped_run_log_lines;
+  Counter& blobs_uploaded;
+  Counter& blobs_existed;
+  Counter& blobs_kept;
+  Counter& blob_upload_bytes;
 
   std::vector<prometheus::MetricFamily> Collect() const override;
 
@@ -108,8 +122,7 @@ class Metrics final : public prometheus::Collectable {
   absl::flat_hash_map<std::string, std::unique_ptr<const ModelMetrics>> models_
       ABSL_GUARDED_BY(models_mutex_);
   mutable absl::Mutex sources_mutex_;
-  const Engine* engine_ ABSL_GUARDED_BY(sources_mutex_) = nullptr;
-  std::function<uint64_t()> dropped_audit_entries_ ABSL_GUARDED_BY(sources_mutex_);
+  Sources sources_ ABSL_GUARDED_BY(sources_mutex_);
 };
 
 }  // namespace weft::metrics

@@ -93,6 +93,24 @@ class ValueEncoder {
   std::vector<graph::HostTensor>* tensors_;
 };
 
+/// Sets the hashes of the tensors in `message`, from `next` on. No deeper than what was encoded.
+void SetBlobsFrom(const std::vector<std::string>& hashes, size_t* next, v1::Value* message) {
+  if (message->has_tensor()) {
+    message->mutable_tensor()->clear_tensor();
+    message->mutable_tensor()->set_blob(hashes[(*next)++]);
+  }
+  v1::ValueList* const items = message->has_list()    ? message->mutable_list()
+                               : message->has_tuple() ? message->mutable_tuple()
+                                                      : nullptr;
+  if (items != nullptr) {
+    for (v1::Value& item : *items->mutable_items()) SetBlobsFrom(hashes, next, &item);
+  }
+  if (!message->has_dict()) return;
+  for (v1::ValueEntry& entry : *message->mutable_dict()->mutable_entries()) {
+    SetBlobsFrom(hashes, next, entry.mutable_value());
+  }
+}
+
 absl::Status EncodeShapeAt(const graph::Pattern& pattern, int depth, v1::Value* message);
 
 absl::Status EncodeShapes(const std::vector<graph::Pattern>& items, int depth,
@@ -160,6 +178,23 @@ absl::Status EncodeShapeAt(const graph::Pattern& pattern, int depth, v1::Value* 
 absl::Status EncodeValue(const graph::HostValue& value, uint32_t first_tensor, v1::Value* message,
                          std::vector<graph::HostTensor>* tensors) {
   return ValueEncoder(first_tensor, tensors).Encode(value, 0, message);
+}
+
+void SetBlobs(const std::vector<std::string>& hashes, v1::Value* message) {
+  size_t next = 0;
+  SetBlobsFrom(hashes, &next, message);
+}
+
+void EncodeResultPlace(const Result& result, v1::Result* message) {
+  message->set_name(result.name);
+  if (result.step) message->set_step(*result.step);
+  if (result.point) message->set_point(*result.point);
+  if (result.entry) {
+    v1::CacheEntry* entry = message->mutable_entry();
+    entry->set_module(result.entry->module);
+    entry->set_point(static_cast<v1::Site::Point>(result.entry->point));
+    entry->set_visit(result.entry->visit);
+  }
 }
 
 absl::Status EncodeShape(const graph::Pattern& pattern, v1::Value* message) {

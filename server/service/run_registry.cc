@@ -31,12 +31,15 @@ absl::Status RunRegistry::Add(std::shared_ptr<ActiveRun> run) {
   if (!accepting_) {
     return absl::UnavailableError("the server is shutting down and takes no new runs; try later");
   }
-  if (runs_.size() >= options_.max_runs) {
+  const bool is_run = run->is_run();
+  if (is_run && run_count_ >= options_.max_runs) {
     return absl::ResourceExhaustedError(absl::StrCat("the server has ", options_.max_runs,
                                                      " runs already (--max-runs); try later"));
   }
   const ActiveRun* key = run.get();
   runs_.emplace(key, std::move(run));
+  if (!is_run) return absl::OkStatus();
+  ++run_count_;
   if (metrics_ != nullptr) metrics_->active_runs.Increment();
   return absl::OkStatus();
 }
@@ -48,6 +51,8 @@ void RunRegistry::Remove(const ActiveRun* run) {
   if (found == runs_.end()) return;
   removed = std::move(found->second);
   runs_.erase(found);
+  if (!removed->is_run()) return;
+  --run_count_;
   if (metrics_ != nullptr) metrics_->active_runs.Decrement();
 }
 

@@ -17,12 +17,14 @@
 
 namespace weft::server {
 
-/// A run as the registry sees it.
+/// A run, or an upload, as the registry sees it.
 class ActiveRun {
  public:
   virtual ~ActiveRun() = default;
   /// Whose it is; empty on a server without keys. Stays as it is.
   virtual const std::string& key_id() const = 0;
+  /// Whether it is one of the runs that are bounded and counted. Stays as it is.
+  virtual bool is_run() const { return true; }
   /// End with `status`, cancelling the job.
   virtual void End(const absl::Status& status) = 0;
   /// End it if its time or its reader's is over.
@@ -31,8 +33,8 @@ class ActiveRun {
   virtual void Flush() = 0;
 };
 
-/// The runs that a server streams at this moment, and what they share: how many there may be, how
-/// many bytes may wait for readers, and a thread that watches. Thread-safe.
+/// The runs and uploads that a server streams at this moment, and what they share: how many there
+/// may be, how many bytes may wait for readers, and a thread that watches. Thread-safe.
 class RunRegistry {
  public:
   struct Options {
@@ -94,6 +96,7 @@ class RunRegistry {
   mutable absl::Mutex mutex_;
   Options options_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<const ActiveRun*, std::shared_ptr<ActiveRun>> runs_ ABSL_GUARDED_BY(mutex_);
+  uint32_t run_count_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<std::shared_ptr<Job>> to_cancel_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::shared_ptr<ActiveRun>> to_flush_ ABSL_GUARDED_BY(mutex_);
   uint64_t pending_bytes_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -9,6 +9,7 @@
 #include "absl/time/clock.h"
 #include "engine/graph/codec.h"
 #include "server/service/messages.h"
+#include "server/service/program_blobs.h"
 #include "server/service/status.h"
 #include "server/service/wire.h"
 
@@ -25,18 +26,19 @@ constexpr uint64_t kFullMessageBytes = 64 * 1024;
 absl::StatusOr<std::shared_ptr<RunStream>> RunStream::Open(grpc::CallbackServerContext* context,
                                                            std::shared_ptr<RunRegistry> registry,
                                                            Gate* gate, Call call,
-                                                           limits::RunSlot slot) {
+                                                           limits::RunSlot slot, Keeper keeper) {
   std::shared_ptr<RunStream> stream(
-      new RunStream(context, registry, gate, std::move(call), std::move(slot)));
+      new RunStream(context, registry, gate, std::move(call), std::move(slot), keeper));
   if (absl::Status added = registry->Add(stream); !added.ok()) return added;
   return stream;
 }
 
 RunStream::RunStream(grpc::CallbackServerContext* context, std::shared_ptr<RunRegistry> registry,
-                     Gate* gate, Call call, limits::RunSlot slot)
+                     Gate* gate, Call call, limits::RunSlot slot, Keeper keeper)
     : registry_(std::move(registry)),
       gate_(gate),
       key_(call.key),
+      keeper_(keeper),
       call_(std::move(call)),
       slot_(std::move(slot)),
       progress_(registry_->metrics()),
@@ -111,7 +113,9 @@ absl::Status RunStream::Enqueue(const Event& event) {
     EnqueueLog(*line);
     return absl::OkStatus();
   }
-  if (const auto* result = std::get_if<Result>(&event)) return EnqueueResult(*result);
+  if (const auto* result = std::get_if<Result>(&event)) {
+    return result->keep ? EnqueueKept(*result) : EnqueueResult(*result);
+  }
   if (const auto* failed = std::get_if<Failed>(&event)) {
     EndWith(graph::ToStatus(failed->error));
     return absl::OkStatus();
@@ -157,26 +161,14 @@ absl::Status RunStream::Enqueue(const Event& event) {
 
 absl::Status RunStream::EnqueueResult(const Result& result) {
   v1::RunEvent message;
-  message.mutable_result()->set_name(result.name);
+  EncodeResultPlace(result, message.mutable_result());
   std::vector<graph::HostTensor> tensors;
   absl::Status encoded =
       EncodeValue(result.value, tensors_, message.mutable_result()->mutable_value(), &tensors);
   if (!encoded.ok()) return encoded;
   uint64_t bytes = 0;
   for (const graph::HostTensor& tensor : tensors) bytes += tensor.bytes;
-  // The plan's estimate was checked before; this is what it came to.
-  if (absl::Status allowed = limits::CheckResultBytes(key_, call_.result_bytes + bytes);
-      !allowed.ok()) {
-    return allowed;
-  }
-  if (!registry_->TryTakeBytes(key_.id, bytes)) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "the result '", result.name, "' has ", bytes, " bytes, and with what waits for readers ",
-        "already (", registry_->pending_bytes(), " bytes) that is over the server's bound of ",
-        registry_->options().max_pending_bytes,
-        " (--max-pending-bytes): save less, or try when other runs have been read"));
-  }
-  call_.result_bytes += bytes;
+  if (absl::Status taken = TakeResultBytes(result.name, bytes); !taken.ok()) return taken;
   EnqueueEvent(&message);
   for (graph::HostTensor& tensor : tensors) {
     const uint32_t id = tensors_++;
@@ -190,6 +182,77 @@ absl::Status RunStream::EnqueueResult(const Result& result) {
     queue_.push_back(std::move(out));
   }
   return absl::OkStatus();
+}
+
+absl::Status RunStream::TakeResultBytes(const std::string& name, uint64_t bytes) {
+  // The plan's estimate was checked before; this is what it came to.
+  if (absl::Status allowed = limits::CheckResultBytes(key_, call_.result_bytes + bytes);
+      !allowed.ok()) {
+    return allowed;
+  }
+  if (!registry_->TryTakeBytes(key_.id, bytes)) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "the result '", name, "' has ", bytes, " bytes, and with what waits for readers ",
+        "already (", registry_->pending_bytes(), " bytes) that is over the server's bound of ",
+        registry_->options().max_pending_bytes,
+        " (--max-pending-bytes): save less, or try when other runs have been read"));
+  }
+  call_.result_bytes += bytes;
+  return absl::OkStatus();
+}
+
+absl::Status RunStream::EnqueueKept(const Result& result) {
+  uint64_t bytes = 0;
+  v1::Value unused;
+  std::vector<graph::HostTensor> tensors;
+  absl::Status encoded = EncodeValue(result.value, 0, &unused, &tensors);
+  if (!encoded.ok()) return encoded;
+  for (const graph::HostTensor& tensor : tensors) bytes += tensor.bytes;
+  if (absl::Status taken = TakeResultBytes(result.name, bytes); !taken.ok()) return taken;
+  // It looks for its place when this has put it into the queue, as both hold the lock for that.
+  const bool posted = keeper_.pool->Post([stream = shared_from_this(), sequence = sequence_ + 1,
+                                          result] { stream->Keep(sequence, result); });
+  if (!posted) {
+    registry_->GiveBytes(key_.id, bytes);
+    return Busy();
+  }
+  Outgoing out;
+  out.sequence = ++sequence_;
+  out.waits = true;
+  out.charge = bytes;
+  queue_.push_back(std::move(out));
+  return absl::OkStatus();
+}
+
+void RunStream::Keep(uint64_t sequence, const Result& result) {
+  v1::RunEvent message;
+  message.set_sequence(sequence);
+  const absl::Status kept = CatchAll("keeping a value", [&] {
+    absl::StatusOr<v1::Value> value = KeepValue(key_, keeper_.store, result.value);
+    if (!value.ok()) return value.status();
+    message.mutable_result()->set_name(result.name);
+    *message.mutable_result()->mutable_value() = *std::move(value);
+    return absl::OkStatus();
+  });
+  if (kept.ok() && registry_->metrics() != nullptr) registry_->metrics()->blobs_kept.Increment();
+  if (!kept.ok()) {
+    message.mutable_missing()->set_name(result.name);
+    graph::EncodeError(graph::FromStatus(kept), message.mutable_missing()->mutable_reason());
+  }
+  uint64_t charge = 0;
+  {
+    absl::MutexLock lock(&mutex_);
+    const auto waits = [sequence](const Outgoing& out) {
+      return out.waits && out.sequence == sequence;
+    };
+    const auto found = std::find_if(queue_.begin(), queue_.end(), waits);
+    if (found == queue_.end()) return;  // nobody is there any more
+    found->event = SerializeEvent(message);
+    found->waits = false;
+    charge = std::exchange(found->charge, 0);
+  }
+  registry_->GiveBytes(key_.id, charge);
+  Advance();
 }
 
 void RunStream::EnqueueLog(const LogLine& line) {
@@ -276,7 +339,7 @@ void RunStream::GiveBack(const std::deque<Outgoing>& dropped) {
 void RunStream::NextMessage() {
   std::vector<grpc::Slice> message;
   uint64_t bytes = 0;
-  while (!queue_.empty() && bytes < kFullMessageBytes) {
+  while (HasNext() && bytes < kFullMessageBytes) {
     Outgoing& front = queue_.front();
     if (!front.tensor.has_value()) {
       bytes += front.event.size();
@@ -312,7 +375,7 @@ void RunStream::Advance() {
   {
     absl::MutexLock lock(&mutex_);
     if (writing_ || finished_) return;
-    if (!queue_.empty()) {
+    if (HasNext()) {
       NextMessage();
       write = writing_ = true;
       write_started_ = absl::Now();

@@ -17,10 +17,12 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "engine/engine.h"
+#include "server/blobs/blob_store.h"
 #include "server/limits/limiter.h"
 #include "server/metrics/run_progress.h"
 #include "server/service/call.h"
 #include "server/service/run_registry.h"
+#include "server/service/worker_pool.h"
 #include "weft/v1/weft.pb.h"
 
 namespace weft::server {
@@ -30,8 +32,10 @@ namespace weft::server {
 ///
 /// Events wait as they come, and what waits leaves as one message: results are references to their
 /// tensors, cut into chunks only when they are written. What waits is counted in the registry, log
-/// text is bounded for each stream, and a reader that takes nothing is cut off. A client that goes
-/// away cancels the job. A run that fails sends `failed` and ends with the same status.
+/// text is bounded for each stream, and a reader that takes nothing is cut off. Values that the key
+/// keeps are written to the store by the pool, while what comes after them waits; one that finds no
+/// room there is missing, with the reason. A client that goes away cancels the job. A run that
+/// fails sends `failed` and ends with the same status.
 ///
 /// It belongs to itself between Open and gRPC's OnDone, and to the sink that the engine holds.
 /// Thread-safe.
@@ -39,12 +43,17 @@ class RunStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
                         public ActiveRun,
                         public std::enable_shared_from_this<RunStream> {
  public:
+  /// Where values are kept, and who writes them. Without a store nothing is kept.
+  struct Keeper {
+    blobs::BlobStore* store = nullptr;
+    WorkerPool* pool = nullptr;
+  };
   /// A stream in `registry`, or why it takes no more. `context` is gRPC's, alive until OnDone;
-  /// `gate`, which hears of the call's end, as well.
+  /// `gate`, which hears of the call's end, and the keeper as well.
   static absl::StatusOr<std::shared_ptr<RunStream>> Open(grpc::CallbackServerContext* context,
                                                          std::shared_ptr<RunRegistry> registry,
                                                          Gate* gate, Call call,
-                                                         limits::RunSlot slot);
+                                                         limits::RunSlot slot, Keeper keeper);
 
   /// A sink for Engine::Submit.
   EventSink Sink();
@@ -64,6 +73,7 @@ class RunStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
     uint64_t sequence = 0;  // of a tensor: of its next chunk
     grpc::Slice event;
     bool is_place = false;  // in the engine's queue
+    bool waits = false;     // for the store: what follows waits too
     std::optional<graph::HostTensor> tensor;
     uint32_t tensor_id = 0;
     uint64_t offset = 0;
@@ -77,7 +87,7 @@ class RunStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   };
 
   RunStream(grpc::CallbackServerContext* context, std::shared_ptr<RunRegistry> registry, Gate* gate,
-            Call call, limits::RunSlot slot);
+            Call call, limits::RunSlot slot, Keeper keeper);
 
   void OnWriteDone(bool ok) override;
   void OnCancel() override;
@@ -87,6 +97,12 @@ class RunStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   // An error ends the run.
   absl::Status Enqueue(const Event& event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status EnqueueResult(const Result& result) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status EnqueueKept(const Result& result) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Charge for a result's bytes.
+  absl::Status TakeResultBytes(const std::string& name, uint64_t bytes)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // On the pool: write what waits as `sequence` to the store.
+  void Keep(uint64_t sequence, const Result& result);
   void EnqueueLog(const LogLine& line) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Outgoing& EnqueueEvent(v1::RunEvent* event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ReportDroppedLogs() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -94,6 +110,10 @@ class RunStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   // Stop taking and sending, and hand out what is left.
   void Abandon(grpc::Status status, Leftovers* leftovers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::shared_ptr<Job> TakeJob() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether something may be written.
+  bool HasNext() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return !queue_.empty() && !queue_.front().waits;
+  }
   // Put what waits in in_flight_, up to a message's fill.
   void NextMessage() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // gRPC is about to have the status.
@@ -107,6 +127,7 @@ class RunStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   const std::shared_ptr<RunRegistry> registry_;
   Gate* const gate_;
   const keys::Key key_;
+  const Keeper keeper_;
 
   absl::Mutex mutex_;
   std::deque<Outgoing> queue_ ABSL_GUARDED_BY(mutex_);

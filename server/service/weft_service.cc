@@ -8,12 +8,15 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "engine/graph/codec.h"
+#include "engine/graph/content_hash.h"
 #include "engine/graph/text.h"
 #include "server/limits/limiter.h"
 #include "server/service/admin_messages.h"
 #include "server/service/client_version.h"
 #include "server/service/messages.h"
+#include "server/service/program_blobs.h"
 #include "server/service/status.h"
+#include "server/service/upload_stream.h"
 #include "server/service/wire.h"
 
 namespace weft::server {
@@ -24,11 +27,17 @@ constexpr int64_t kShownElements = 64;
 
 constexpr char kAnyScope[] = "";
 constexpr char kRunMethod[] = "weft.v1.Weft/Run";
+constexpr char kUploadMethod[] = "weft.v1.Weft/Upload";
 
 using WriteRefusal = Refusal<grpc::ServerWriteReactor<grpc::ByteBuffer>>;
+using ReadRefusal = Refusal<grpc::ServerReadReactor<grpc::ByteBuffer>>;
 
 absl::Status NotYet(const char* method) {
   return absl::UnimplementedError(absl::StrCat(method, " is not available on this server yet"));
+}
+
+absl::Status NoBlobs() {
+  return absl::UnimplementedError("this server keeps no blobs: send constants with the program");
 }
 
 absl::Time CallDeadline(const grpc::CallbackServerContext& context) {
@@ -45,7 +54,6 @@ absl::StatusOr<RunOptions> DecodeOptions(const v1::RunOptions& options, const ke
   };
   if (options.priority() != 0) return refuse("priority");
   if (!options.idempotency_key().empty()) return refuse("idempotency_key");
-  if (options.exact()) return refuse("exact");
   if (options.edits_size() != 0) return refuse("edits");
   const double seconds = options.deadline_seconds();
   if (!std::isfinite(seconds) || seconds < 0) {
@@ -58,6 +66,7 @@ absl::StatusOr<RunOptions> DecodeOptions(const v1::RunOptions& options, const ke
     decoded.deadline = std::min(decoded.deadline, absl::Now() + absl::Seconds(seconds));
   }
   decoded.exclusive = options.exclusive();
+  decoded.exact = options.exact();
   decoded.seed = options.seed();
   decoded.access.weights = keys::HasScope(key, keys::kWeightsScope);
   return decoded;
@@ -77,12 +86,14 @@ absl::Status CheckGeneration(const keys::Key& key, const v1::Program& program) {
 }  // namespace
 
 WeftService::WeftService(Engine* engine, Gate* gate, Options options,
-                         std::shared_ptr<RunRegistry> registry, WorkerPool* pool)
+                         std::shared_ptr<RunRegistry> registry, WorkerPool* pool,
+                         RunStream::Keeper keeper)
     : engine_(engine),
       gate_(gate),
       options_(std::move(options)),
       registry_(std::move(registry)),
       pool_(pool),
+      keeper_(keeper),
       unary_(gate, pool, options_.request_bytes) {}
 
 template <class Reactor>
@@ -109,7 +120,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* WeftService::Run(grpc::CallbackServe
     absl::StatusOr<limits::RunSlot> slot = gate_->limiter().StartRun(call.key);
     if (!slot.ok()) return slot.status();
     absl::StatusOr<std::shared_ptr<RunStream>> opened =
-        RunStream::Open(context, registry_, gate_, call, *std::move(slot));
+        RunStream::Open(context, registry_, gate_, call, *std::move(slot), keeper_);
     if (!opened.ok()) return opened.status();
     stream = *std::move(opened);
     return absl::OkStatus();
@@ -152,13 +163,18 @@ absl::Status WeftService::StartRun(const keys::Key& key, const grpc::ByteBuffer&
   if (absl::Status allowed = CheckGeneration(key, request.program()); !allowed.ok()) {
     return allowed;
   }
-  options->admit = [this, &key](const Cost& estimate) {
-    absl::Status allowed = limits::CheckResultBytes(key, estimate.result_bytes);
-    return allowed.ok() ? gate_->limiter().TakeTokens(key, estimate.tokens) : allowed;
-  };
   absl::StatusOr<graph::Program> program = graph::DecodeProgram(request.program());
   if (!program.ok()) return program.status();
   request.clear_program();
+  absl::StatusOr<UsedBlobs> blobs = FindBlobs(key, keeper_.store, &*program);
+  if (!blobs.ok()) return blobs.status();
+  options->admit = [this, &key, &blobs](const Cost& estimate) {
+    absl::Status allowed = limits::CheckResultBytes(key, estimate.result_bytes);
+    if (allowed.ok()) allowed = gate_->limiter().TakeTokens(key, estimate.tokens);
+    // Now that it will run: the model's thread is not to wait for the disk.
+    for (size_t i = 0; i < blobs->size() && allowed.ok(); ++i) allowed = (*blobs)[i]->Load();
+    return allowed;
+  };
   absl::StatusOr<std::shared_ptr<Job>> job =
       engine_->Submit(request.model(), *std::move(program), *options, stream->Sink());
   if (!job.ok()) return job.status();
@@ -184,6 +200,8 @@ grpc::ServerUnaryReactor* WeftService::Validate(grpc::CallbackServerContext* con
         if (!allowed.ok()) return allowed;
         absl::StatusOr<graph::Program> program = graph::DecodeProgram(message.program());
         if (!program.ok()) return program.status();
+        absl::StatusOr<UsedBlobs> blobs = FindBlobs(call->key, keeper_.store, &*program);
+        if (!blobs.ok()) return blobs.status();
         absl::StatusOr<Validation> validation =
             engine_->Validate(message.model(), *program, *options);
         if (!validation.ok()) return validation.status();
@@ -344,8 +362,57 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* WeftService::Fetch(grpc::CallbackSer
 }
 
 grpc::ServerReadReactor<grpc::ByteBuffer>* WeftService::Upload(grpc::CallbackServerContext* context,
-                                                               grpc::ByteBuffer*) {
-  return NotAvailable<grpc::ServerReadReactor<grpc::ByteBuffer>>("weft.v1.Weft/Upload", context);
+                                                               grpc::ByteBuffer* response) {
+  Call call;
+  std::shared_ptr<UploadStream> stream;
+  const absl::Status admitted = CatchAll(kUploadMethod, [&] {
+    call = gate_->Begin(kUploadMethod, context);
+    absl::Status allowed = gate_->Admit(*context, keys::kTraceScope, &call);
+    if (!allowed.ok()) return allowed;
+    if (keeper_.store == nullptr) return NoBlobs();
+    absl::StatusOr<limits::UploadSlot> slot = gate_->limiter().StartUpload(call.key);
+    if (!slot.ok()) return slot.status();
+    absl::StatusOr<std::shared_ptr<UploadStream>> opened = UploadStream::Open(
+        registry_, gate_, call, *std::move(slot), keeper_.store, keeper_.pool, response);
+    if (!opened.ok()) return opened.status();
+    stream = *std::move(opened);
+    return absl::OkStatus();
+  });
+  if (admitted.ok()) return stream.get();
+  auto* const refusal = new ReadRefusal();
+  gate_->Refuse(call, admitted, [refusal](const grpc::Status& end) { refusal->Finish(end); });
+  return refusal;
+}
+
+grpc::ServerUnaryReactor* WeftService::ListBlobs(grpc::CallbackServerContext* context,
+                                                 const grpc::ByteBuffer* request,
+                                                 grpc::ByteBuffer* response) {
+  return unary_.Answer<v1::ListBlobsRequest, v1::ListBlobsResponse>(
+      "weft.v1.Weft/ListBlobs", keys::kTraceScope, context, request, response,
+      [this](Call* call, const v1::ListBlobsRequest&,
+             v1::ListBlobsResponse* answer) -> absl::Status {
+        if (keeper_.store == nullptr) return NoBlobs();
+        absl::StatusOr<std::vector<blobs::Blob>> blobs = keeper_.store->List(call->key);
+        if (!blobs.ok()) return blobs.status();
+        for (const blobs::Blob& blob : *blobs) EncodeBlob(blob, answer->add_blobs());
+        answer->set_quota_bytes(keeper_.store->QuotaOf(call->key));
+        return absl::OkStatus();
+      });
+}
+
+grpc::ServerUnaryReactor* WeftService::DeleteBlob(grpc::CallbackServerContext* context,
+                                                  const grpc::ByteBuffer* request,
+                                                  grpc::ByteBuffer* response) {
+  return unary_.Answer<v1::DeleteBlobRequest, v1::DeleteBlobResponse>(
+      "weft.v1.Weft/DeleteBlob", keys::kTraceScope, context, request, response,
+      [this](Call* call, const v1::DeleteBlobRequest& message,
+             v1::DeleteBlobResponse*) -> absl::Status {
+        if (keeper_.store == nullptr) return NoBlobs();
+        if (message.sha256().size() == graph::ContentHash::kBytes) {
+          call->subject = graph::ContentHash::ToText(message.sha256());
+        }
+        return keeper_.store->Delete(call->key, message.sha256());
+      });
 }
 
 }  // namespace weft::server

@@ -26,14 +26,16 @@ namespace weft::server {
 using RawWeft = v1::Weft::WithRawCallbackMethod_Run<v1::Weft::WithRawCallbackMethod_Validate<
     v1::Weft::WithRawCallbackMethod_Submit<v1::Weft::WithRawCallbackMethod_Watch<
         v1::Weft::WithRawCallbackMethod_Fetch<v1::Weft::WithRawCallbackMethod_Cancel<
-            v1::Weft::WithRawCallbackMethod_Upload<v1::Weft::WithRawCallbackMethod_GetServerInfo<
-                v1::Weft::WithRawCallbackMethod_WhoAmI<
-                    v1::Weft::WithRawCallbackMethod_ListOperators<
-                        v1::Weft::WithRawCallbackMethod_ListModels<
-                            v1::Weft::WithRawCallbackMethod_GetModel<
-                                v1::Weft::WithRawCallbackMethod_Tokenize<
-                                    v1::Weft::WithRawCallbackMethod_Detokenize<
-                                        v1::Weft::Service>>>>>>>>>>>>>>;
+            v1::Weft::WithRawCallbackMethod_Upload<v1::Weft::WithRawCallbackMethod_ListBlobs<
+                v1::Weft::WithRawCallbackMethod_DeleteBlob<
+                    v1::Weft::WithRawCallbackMethod_GetServerInfo<
+                        v1::Weft::WithRawCallbackMethod_WhoAmI<
+                            v1::Weft::WithRawCallbackMethod_ListOperators<
+                                v1::Weft::WithRawCallbackMethod_ListModels<
+                                    v1::Weft::WithRawCallbackMethod_GetModel<
+                                        v1::Weft::WithRawCallbackMethod_Tokenize<
+                                            v1::Weft::WithRawCallbackMethod_Detokenize<
+                                                v1::Weft::Service>>>>>>>>>>>>>>>>;
 
 /// The service weft.v1.Weft: who calls, what they may do, and bytes in and out. What it does is the
 /// engine's. Thread-safe.
@@ -44,9 +46,9 @@ class WeftService final : public RawWeft {
     /// Kinds beyond the base contract that this server executes.
     std::vector<std::string> features;
   };
-  /// All must outlive the service and its calls.
+  /// All must outlive the service and its calls. `keeper` has the store of blobs, if there is one.
   WeftService(Engine* engine, Gate* gate, Options options, std::shared_ptr<RunRegistry> registry,
-              WorkerPool* pool);
+              WorkerPool* pool, RunStream::Keeper keeper);
 
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Run(grpc::CallbackServerContext* context,
                                                   const grpc::ByteBuffer* request) override;
@@ -65,6 +67,12 @@ class WeftService final : public RawWeft {
                                    grpc::ByteBuffer* response) override;
   grpc::ServerReadReactor<grpc::ByteBuffer>* Upload(grpc::CallbackServerContext* context,
                                                     grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* ListBlobs(grpc::CallbackServerContext* context,
+                                      const grpc::ByteBuffer* request,
+                                      grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* DeleteBlob(grpc::CallbackServerContext* context,
+                                       const grpc::ByteBuffer* request,
+                                       grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* GetServerInfo(grpc::CallbackServerContext* context,
                                           const grpc::ByteBuffer* request,
                                           grpc::ByteBuffer* response) override;
@@ -100,6 +108,7 @@ class WeftService final : public RawWeft {
   const Options options_;
   const std::shared_ptr<RunRegistry> registry_;
   WorkerPool* const pool_;
+  const RunStream::Keeper keeper_;
   const UnaryCalls unary_;
 };
 

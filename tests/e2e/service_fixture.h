@@ -11,6 +11,7 @@
 #include "absl/synchronization/mutex.h"
 #include "engine/engine.h"
 #include "gtest/gtest.h"
+#include "server/blobs/blob_store.h"
 #include "server/keys/key_store.h"
 #include "server/server.h"
 #include "tests/support/status_matchers.h"
@@ -95,9 +96,15 @@ class ServiceTest : public ::testing::Test {
       ASSERT_THAT(keys, IsOk());
       keys_ = *std::move(keys);
     }
+    if (blobs_ == nullptr) {
+      auto blobs = blobs::BlobStore::Open(data_.path());
+      ASSERT_THAT(blobs, IsOk());
+      blobs_ = *std::move(blobs);
+    }
     server::ServerOptions server_options;
     server_options.listen = "127.0.0.1:0";
-    auto server = server::Server::Start(server_options, engine_.get(), keys_.get());
+    auto server = server::Server::Start(server_options, engine_.get(), keys_.get(),
+                                        /*audit=*/nullptr, blobs_.get());
     ASSERT_THAT(server, IsOk());
     server_ = *std::move(server);
   }
@@ -163,6 +170,7 @@ class ServiceTest : public ::testing::Test {
   TempFolder data_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<keys::KeyStore> keys_;
+  std::unique_ptr<blobs::BlobStore> blobs_;
   std::unique_ptr<server::Server> server_;
 };
 

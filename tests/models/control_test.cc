@@ -154,11 +154,11 @@ TEST_F(ControlTest, ASweepIsItsPointsOneByOneInOnePass) {
   const int tokens[] = {2, 0, 1};
   const char* factors[] = {"0.5", "1.0", "2.0"};
   for (int point = 0; point < 3; ++point) {
-    const LocalResult one = model_.Run(absl::StrCat(
-        "invoke [87, 28, 19] { %clean = read transformer.h.0.output }\n",
-        "invoke [64, 65, 66] { write transformer.h.", point, ".output[:, ", tokens[point],
-        "] = aten::mul(%clean[:, ", tokens[point], "], ", factors[point],
-        ")\n save p = read result }"));
+    const LocalResult one =
+        model_.Run(absl::StrCat("invoke [87, 28, 19] { %clean = read transformer.h.0.output }\n",
+                                "invoke [64, 65, 66] { write transformer.h.", point, ".output[:, ",
+                                tokens[point], "] = aten::mul(%clean[:, ", tokens[point], "], ",
+                                factors[point], ")\n save p = read result }"));
     ASSERT_THAT(one.status, IsOk());
     ExpectClose(sweep[absl::StrCat("p/", point)], one["p"]);
   }

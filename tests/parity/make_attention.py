@@ -1,16 +1,14 @@
 #!/usr/bin/env python3
 """Make gpt2-tiny/attention.safetensors: interventions on and gradients of the inside of attention.
 
-They are made with hooks on transformers' GPT-2 with eager attention: on c_attn for q, k and v, on
-c_proj for what comes out of the heads, and for the probabilities on the dropout that eager attention
-applies to them. Needs torch, transformers and safetensors; the folder gpt2-tiny, made by
-make_gpt2.py, is read. Each tensor is named as the test's program saves it, after the names of its
-case and of its prompts.
+They are made with hooks on transformers' GPT-2 with eager attention, which calls dropout on the
+probabilities, c_attn for q, k and v, and c_proj on what comes out of the heads. Needs torch,
+transformers and safetensors; the folder gpt2-tiny, made by make_gpt2.py, is read. Each tensor is
+named as the test's program saves it, after the names of its case and of its prompts.
 """
 
-from contextlib import contextmanager
+import contextlib
 from pathlib import Path
-from unittest import mock
 
 import torch
 from safetensors.torch import save_file
@@ -44,19 +42,30 @@ def head(index):
     return slice(index * HEAD_DIM, (index + 1) * HEAD_DIM)
 
 
-@contextmanager
-def hook_on_probs(layer, hook):
-    """Give the probabilities of one layer to `hook`, and go on with what it returns."""
-    original = modeling_gpt2.eager_attention_forward
+@contextlib.contextmanager
+def at_probs(layer, visit):
+    """Call `visit` with the probabilities of a layer's attention; what it returns goes on."""
+    eager, dropout = modeling_gpt2.eager_attention_forward, torch.nn.functional.dropout
+    inside = []
 
-    def attend(module, *args, **kwargs):
-        if module.layer_idx != layer:
-            return original(module, *args, **kwargs)
-        with mock.patch("torch.nn.functional.dropout", lambda probs, **_: hook(probs)):
-            return original(module, *args, **kwargs)
+    def forward(module, *args, **kwargs):
+        inside.append(module.layer_idx)
+        try:
+            return eager(module, *args, **kwargs)
+        finally:
+            inside.pop()
 
-    with mock.patch.object(modeling_gpt2, "eager_attention_forward", attend):
+    def after_dropout(x, *args, **kwargs):
+        x = dropout(x, *args, **kwargs)
+        return visit(x) if inside and inside[-1] == layer else x
+
+    modeling_gpt2.eager_attention_forward = forward
+    torch.nn.functional.dropout = after_dropout
+    try:
         yield
+    finally:
+        modeling_gpt2.eager_attention_forward = eager
+        torch.nn.functional.dropout = dropout
 
 
 def main():
@@ -107,9 +116,8 @@ def main():
     for name, prompts in PROMPTS.items():
         inputs = padded(prompts)
         attention = layers[1].attn
-        with hook_on_probs(1, no_probs):
-            changed = model(**inputs, use_cache=False).logits
-        golden[f"probs.{name}.p"] = changed.detach().contiguous()
+        with at_probs(1, no_probs):
+            golden[f"probs.{name}.p"] = model(**inputs, use_cache=False).logits.detach()
         golden[f"z.{name}.p"] = logits(inputs, attention.c_proj, no_z, before=True)
         golden[f"q.{name}.p"] = logits(inputs, attention.c_attn, half_q)
         golden[f"k.{name}.p"] = logits(inputs, attention.c_attn, no_k)
@@ -140,7 +148,7 @@ def main():
             kept["probs"] = probs
             return probs
 
-        with hook_on_probs(1, keep_probs):
+        with at_probs(1, keep_probs):
             loss = model(**inputs, use_cache=False).logits[:, -1, 5].sum()
         for handle in handles:
             handle.remove()

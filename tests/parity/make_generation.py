@@ -7,7 +7,7 @@ tensor is named CASE/WHAT, and CASE/WHAT/STEP where there is one for each step:
   plain    one prompt: ids, the output of transformer.h.1 and the logits of the last token
   batch    three prompts, padded on the left: the same
   scaled   transformer.h.0's output times 1.5 in each step: ids, logits
-  late     in step 2 alone, 1.0 added to the last token of transformer.h.1's output: ids, logits
+  late     in step 2 alone, the last token of transformer.h.1's output negated: ids, logits
   skipped  transformer.h.1 is not run in any step: ids, logits
 """
 
@@ -60,11 +60,11 @@ def generate(model, case, prompts, out, replace=None, kept=()):
     out[f"{case}/ids"] = ids.clone()
 
 
-def add_late(value, at):
+def negate_late(value, at):
     if at != 2:
         return value
     value = value.clone()
-    value[:, -1] += 1.0
+    value[:, -1] *= -1.0
     return value
 
 
@@ -77,7 +77,7 @@ def main():
         generate(model, "batch", BATCH, out, kept=(block, "lm_head"))
         scaled = {"transformer.h.0": lambda value, _at: value * 1.5}
         generate(model, "scaled", SINGLE, out, scaled, kept=("lm_head",))
-        generate(model, "late", SINGLE, out, {block: add_late}, kept=("lm_head",))
+        generate(model, "late", SINGLE, out, {block: negate_late}, kept=("lm_head",))
         skipped = model.transformer.h[1]
         skipped.forward = lambda hidden_states, *_args, **_kwargs: hidden_states
         generate(model, "skipped", SINGLE, out, kept=("lm_head",))

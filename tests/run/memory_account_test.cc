@@ -192,8 +192,7 @@ TEST_F(RunMemoryTest, TheNeighbourInItsPassIsUntouched) {
   EXPECT_EQ(greedy->run->status().code(), absl::StatusCode::kResourceExhausted);
   ASSERT_THAT(beside->run->status(), IsOk());
   for (int i = 0; i < 2; ++i) {
-    ExpectClose(beside->run->saved()[i].value.toTensor(),
-                alone->run->saved()[i].value.toTensor());
+    ExpectClose(beside->run->saved()[i].value.toTensor(), alone->run->saved()[i].value.toTensor());
   }
   // The greedy one's memory is nobody else's.
   EXPECT_LT(beside->run->memory().peak_bytes(), 10'000U);

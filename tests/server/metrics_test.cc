@@ -64,13 +64,17 @@ TEST(MetricsTest, ReadsTheEngineWhileThereIsOne) {
   engine.stats = {.queued = 7, .plan_hits = 5, .plan_misses = 2};
   Metrics metrics;
   EXPECT_THAT(Text(metrics), Not(HasSubstr("weft_queue_length")));
-  metrics.Observe(&engine, [] { return uint64_t{3}; });
+  metrics.Observe({.engine = &engine,
+                   .dropped_audit_entries = [] { return uint64_t{3}; },
+                   .blobs = [] { return Sources::Blobs{.bytes = 100, .blobs = 2}; }});
   const std::string text = Text(metrics);
   EXPECT_THAT(text, HasSubstr(R"(weft_queue_length{model="atlas"} 7)"));
   EXPECT_THAT(text, HasSubstr(R"(weft_plan_cache_requests_total{model="atlas",result="hit"} 5)"));
   EXPECT_THAT(text, HasSubstr(R"(weft_tokens_total{model="atlas"} 0)"));
   EXPECT_THAT(text, HasSubstr("weft_audit_entries_dropped_total 3"));
-  metrics.Observe(nullptr, nullptr);
+  EXPECT_THAT(text, HasSubstr("weft_blob_bytes 100"));
+  EXPECT_THAT(text, HasSubstr("weft_blobs 2"));
+  metrics.Observe({});
   EXPECT_THAT(Text(metrics), Not(HasSubstr("weft_queue_length")));
 }
 

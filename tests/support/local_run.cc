@@ -141,10 +141,10 @@ absl::StatusOr<std::unique_ptr<LocalModel::Prepared>> LocalModel::Prepare(
   auto prepared = std::make_unique<Prepared>();
   prepared->program = *std::move(program);
   prepared->plan = *std::move(plan);
-  prepared->run =
-      std::make_unique<run::Run>(prepared->plan, prepared->program, spec(), *hosted_,
-                                 InputsOf(prepared->program, hosted_->pad_left()), options.run,
-                                 absl::InfiniteFuture(), Tokens());
+  prepared->run = std::make_unique<run::Run>(prepared->plan, prepared->program, spec(), *hosted_,
+                                             InputsOf(prepared->program, hosted_->pad_left()),
+                                             options.run, absl::InfiniteFuture(), Tokens());
+  prepared->run->set_seed(options.seed);
   return prepared;
 }
 
@@ -171,9 +171,10 @@ LocalResult LocalModel::ResultOf(run::Run& run) {
     if (save.point) absl::StrAppend(&name, "/", *save.point);
     if (item.step) absl::StrAppend(&name, "/", *item.step);
     if (save.entry) {
-      absl::StrAppend(&name, "/", graph::ToString({.module = save.entry->module,
-                                                   .point = save.entry->point,
-                                                   .visit = item.visit}));
+      absl::StrAppend(
+          &name, "/",
+          graph::ToString(
+              {.module = save.entry->module, .point = save.entry->point, .visit = item.visit}));
     }
     AddLeaves(name, item.value, result.saved);
   }
@@ -216,6 +217,7 @@ LocalResult LocalModel::RunPlanned(const plan::Plan& plan, const graph::Program&
                                    const LocalOptions& options) {
   run::Run run(plan, program, spec(), *hosted_, InputsOf(program, hosted_->pad_left()), options.run,
                absl::InfiniteFuture(), Tokens());
+  run.set_seed(options.seed);
   const absl::Status pass = RunPasses({&run});
   LocalResult result = ResultOf(run);
   if (!pass.ok()) result.status = pass;

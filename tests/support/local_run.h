@@ -37,6 +37,7 @@ struct LocalResult {
 struct LocalOptions {
   plan::PlanLimits plan;
   run::RunLimits run;
+  uint64_t seed = 0;
 };
 
 /// A Hub folder hosted in this process, in which programs in the text form run without an engine, a
@@ -62,7 +63,8 @@ class LocalModel {
 
   /// Run one program in passes of its own.
   LocalResult Run(const std::string& text, const LocalOptions& options = {});
-  /// Run programs in shared passes, until all are finished. A program that is refused before it runs is not in the pass.
+  /// Run programs in shared passes, until all are finished. A program that is refused before it
+  /// runs is not in the pass.
   std::vector<LocalResult> RunTogether(const std::vector<std::string>& texts,
                                        const LocalOptions& options = {});
   /// Run a program by a plan that was made before, perhaps for another of its kind.

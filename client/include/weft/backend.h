@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "weft/blob.h"
 #include "weft/error.h"
 #include "weft/program.h"
 #include "weft/tensor.h"
@@ -141,11 +143,24 @@ struct Receiving {
   uint64_t bytes = 0;
   uint64_t of = 0;
 };
+/// One visit of one module in a cache.
+struct CacheEntry {
+  std::string module;
+  std::string point;   // `output`, `input`
+  uint32_t visit = 0;  // over all steps
+  /// `h.0.output`, and of later visits `h.0@1.output`.
+  std::string ToString() const;
+};
+/// A saved value. A save inside `steps` or a sweep gives one for each step and point, each as soon
+/// as it is there, and a cache one for each visit of a module.
 struct Result {
   std::string name;
   Value value;
+  std::optional<uint32_t> step = std::nullopt;
+  std::optional<uint32_t> point = std::nullopt;
+  std::optional<CacheEntry> entry = std::nullopt;
 };
-/// A save without a value, and why.
+/// A save without a value, or without some items of its list, and why.
 struct Missing {
   std::string name;
   absl::Status reason;
@@ -187,7 +202,9 @@ struct RunSettings {
   absl::Duration deadline = absl::InfiniteDuration();
   /// A pass of its own, without other users' rows.
   bool exclusive = false;
-  /// Of the program's random operators.
+  /// The same bits each time, whoever else is there.
+  bool exact = false;
+  /// Of the program's random operators: the same program with the same seed draws the same numbers.
   uint64_t seed = 0;
   Cancellation cancellation;
 };
@@ -217,6 +234,13 @@ class Backend {
   virtual absl::Status Run(const std::string& model, const Program& program,
                            const RunSettings& settings,
                            absl::FunctionRef<void(RunEvent)> on_event) = 0;
+
+  // Blobs. Backends that keep none leave these as they are: kUnimplemented.
+  /// Have a tensor's bytes kept, if they are not yet. kResourceExhausted where there is no room.
+  virtual absl::StatusOr<Blob> UploadBlob(const Tensor& tensor);
+  virtual absl::StatusOr<BlobList> ListBlobs();
+  /// kNotFound; kFailedPrecondition while a run uses it.
+  virtual absl::Status DeleteBlob(const std::string& hash);
 };
 
 /// When a call that came to nothing is made again.
@@ -250,7 +274,8 @@ struct RemoteOptions {
   /// needed all the same.
   std::string cert_file;
   std::string key_file;
-  /// Of every call but runs (which have RunSettings::deadline), in all its attempts.
+  /// Of every call but runs (which have RunSettings::deadline) and uploads (which the server ends
+  /// where they stop), in all its attempts.
   absl::Duration timeout = absl::Seconds(20);
   /// Of one attempt to connect. A server that vanishes later is noticed within two minutes.
   absl::Duration connect_timeout = absl::Seconds(20);

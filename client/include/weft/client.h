@@ -6,13 +6,23 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "weft/attached_module.h"
 #include "weft/backend.h"
+#include "weft/blob.h"
+#include "weft/cache.h"
+#include "weft/input.h"
 #include "weft/model.h"
 #include "weft/ops.h"
+#include "weft/run.h"
 #include "weft/saved.h"
+#include "weft/session.h"
+#include "weft/steps.h"
+#include "weft/sweep.h"
 #include "weft/tensor.h"
+#include "weft/tracer.h"
 #include "weft/value.h"
 #include "weft/var.h"
+#include "weft/view.h"
 
 namespace weft {
 
@@ -32,12 +42,23 @@ class Client {
   explicit Client(std::shared_ptr<Backend> backend) : backend_(std::move(backend)) {}
 
   /// kNotFound, naming the models that exist; kPermissionDenied if the key is not for this one.
-  absl::StatusOr<LanguageModel> OpenLanguageModel(const std::string& name) const;
+  /// kInvalidArgument for a name that `options` cannot give.
+  absl::StatusOr<LanguageModel> OpenLanguageModel(const std::string& name,
+                                                  const ModelOptions& options = {}) const;
   absl::StatusOr<std::vector<HostedModel>> ListModels() const { return backend_->ListModels(); }
   absl::StatusOr<std::vector<OperatorDescription>> ListOperators() const {
     return backend_->ListOperators();
   }
   absl::StatusOr<Identity> WhoAmI() const { return backend_->WhoAmI(); }
+
+  /// Keep a tensor on the server: a Blob stands in traces where the tensor would, and its bytes do
+  /// not travel again. Large tensors in traces are uploaded by themselves; this is for those that
+  /// many programs use. kResourceExhausted where there is no room.
+  absl::StatusOr<Blob> Upload(const Tensor& tensor) const { return backend_->UploadBlob(tensor); }
+  absl::StatusOr<BlobList> ListBlobs() const { return backend_->ListBlobs(); }
+  /// kNotFound; kFailedPrecondition while a run uses it.
+  absl::Status DeleteBlob(const Blob& blob) const { return DeleteBlob(blob.hash()); }
+  absl::Status DeleteBlob(const std::string& hash) const { return backend_->DeleteBlob(hash); }
 
   const std::shared_ptr<Backend>& backend() const { return backend_; }
 

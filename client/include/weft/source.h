@@ -34,13 +34,18 @@ class Operation {
  private:
   friend class Source;
   Operation(std::shared_ptr<const internal::ModelState> model, std::string path, uint32_t visit,
-            std::string name)
-      : model_(std::move(model)), path_(std::move(path)), visit_(visit), name_(std::move(name)) {}
+            std::vector<std::pair<uint32_t, Param>> parameters, std::string name)
+      : model_(std::move(model)),
+        path_(std::move(path)),
+        visit_(visit),
+        parameters_(std::move(parameters)),
+        name_(std::move(name)) {}
   Var Read(uint8_t point, Location where) const;
 
   std::shared_ptr<const internal::ModelState> model_;
   std::string path_;
   uint32_t visit_ = 0;
+  std::vector<std::pair<uint32_t, Param>> parameters_;  // components that a sweep fills in
   std::string name_;
 };
 
@@ -59,12 +64,17 @@ class Source {
 
  private:
   friend class Module;
-  Source(std::shared_ptr<const internal::ModelState> model, std::string path, uint32_t visit)
-      : model_(std::move(model)), path_(std::move(path)), visit_(visit) {}
+  Source(std::shared_ptr<const internal::ModelState> model, std::string path, uint32_t visit,
+         std::vector<std::pair<uint32_t, Param>> parameters)
+      : model_(std::move(model)),
+        path_(std::move(path)),
+        visit_(visit),
+        parameters_(std::move(parameters)) {}
 
   std::shared_ptr<const internal::ModelState> model_;
   std::string path_;
   uint32_t visit_ = 0;
+  std::vector<std::pair<uint32_t, Param>> parameters_;  // components that a sweep fills in
 };
 
 }  // namespace weft

@@ -7,12 +7,13 @@
 #include <variant>
 #include <vector>
 
+#include "weft/blob.h"
 #include "weft/tensor.h"
 
 namespace weft {
 
-/// What a save gives: a tensor, a scalar, a string, none, or a structure of values. Copies share
-/// the tensors' bytes. Thread-safe once made.
+/// What a save gives: a tensor, a scalar, a string, none, or a structure of values; what was kept
+/// has blobs for tensors. Copies share the tensors' bytes. Thread-safe once made.
 class Value {
  public:
   struct List {
@@ -24,13 +25,14 @@ class Value {
   struct Dict {
     std::vector<std::pair<std::string, Value>> entries;
   };
-  using Variant =
-      std::variant<std::monostate, Tensor, bool, int64_t, double, std::string, List, Tuple, Dict>;
+  using Variant = std::variant<std::monostate, Tensor, bool, int64_t, double, std::string, List,
+                               Tuple, Dict, Blob>;
 
   /// None.
   Value() = default;
   Value(Variant value) : value_(std::move(value)) {}   // NOLINT: a Value is its variant
   Value(Tensor tensor) : value_(std::move(tensor)) {}  // NOLINT: a tensor is a value
+  Value(Blob blob) : value_(std::move(blob)) {}        // NOLINT: so is a blob
 
   bool is_none() const { return std::holds_alternative<std::monostate>(value_); }
   /// The value as T (one of Variant's), or nullptr if it is something else.

@@ -1,0 +1,85 @@
+#include "server/service/program_blobs.h"
+
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/str_cat.h"
+#include "engine/graph/content_hash.h"
+#include "engine/graph/error.h"
+#include "server/service/messages.h"
+
+namespace weft::server {
+namespace {
+
+absl::Status NoStore() { return absl::UnimplementedError("this server keeps no blobs"); }
+
+}  // namespace
+
+absl::StatusOr<UsedBlobs> FindBlobs(const keys::Key& key, blobs::BlobStore* store,
+                                    graph::Program* program) {
+  UsedBlobs used;
+  absl::flat_hash_map<std::string, size_t> known;  // where each is in `used`
+  for (graph::NodeId id = 1; id <= program->nodes.size(); ++id) {
+    auto* constant = std::get_if<graph::Constant>(&program->nodes[id - 1].kind);
+    if (constant == nullptr || constant->blob.empty()) continue;
+    if (store == nullptr) return NoStore();
+    const auto [place, is_new] = known.try_emplace(constant->blob, used.size());
+    if (is_new) {
+      absl::StatusOr<std::shared_ptr<const blobs::MappedFile>> found =
+          store->Use(key, constant->blob);
+      if (absl::IsNotFound(found.status())) {
+        return graph::StatementError(
+            found.status().code(), *program, id, std::string(found.status().message()),
+            absl::StrCat("upload it, once more if it was uploaded before: a blob is removed when "
+                         "it was not used for ",
+                         absl::FormatDuration(store->time_to_live())));
+      }
+      if (!found.ok()) return found.status();
+      used.push_back(*std::move(found));
+    }
+    const std::shared_ptr<const blobs::MappedFile>& blob = used[place->second];
+    constant->tensor.data = blob->data();
+    constant->tensor.bytes = blob->bytes();
+    constant->tensor.owner = blob;
+    if (absl::Status fits = graph::CheckTensor(constant->tensor); !fits.ok()) {
+      return graph::StatementError(fits.code(), *program, id, std::string(fits.message()),
+                                   "give the dtype and shape that the blob was made with");
+    }
+  }
+  return used;
+}
+
+absl::StatusOr<v1::Value> KeepValue(const keys::Key& key, blobs::BlobStore* store,
+                                    const graph::HostValue& value) {
+  if (store == nullptr) return NoStore();
+  v1::Value message;
+  std::vector<graph::HostTensor> tensors;
+  if (absl::Status encoded = EncodeValue(value, 0, &message, &tensors); !encoded.ok()) {
+    return encoded;
+  }
+  std::vector<std::string> hashes, made;
+  absl::Status kept;
+  for (size_t i = 0; i < tensors.size() && kept.ok(); ++i) {
+    absl::StatusOr<blobs::BlobStore::Kept> blob =
+        store->Keep(key, tensors[i].data, tensors[i].bytes);
+    kept = blob.status();
+    if (!kept.ok()) break;
+    hashes.push_back(blob->blob.sha256);
+    if (!blob->existed) made.push_back(blob->blob.sha256);
+  }
+  if (!kept.ok()) {
+    // A part of it is nothing that anybody knows of; what cannot be deleted expires.
+    for (const std::string& sha256 : made) store->Delete(key, sha256).IgnoreError();
+    return kept;
+  }
+  SetBlobs(hashes, &message);
+  return message;
+}
+
+void EncodeBlob(const blobs::Blob& blob, v1::Blob* message) {
+  message->set_sha256(blob.sha256);
+  message->set_bytes(blob.bytes);
+  message->set_expires_unix_seconds(absl::ToUnixSeconds(blob.expires));
+}
+
+}  // namespace weft::server

@@ -1,0 +1,126 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "client/cli/command_line.h"
+#include "client/cli/commands.h"
+#include "engine/graph/content_hash.h"
+#include "engine/weights/safetensors.h"
+#include "server/blobs/blob_store.h"
+#include "server/keys/key_store.h"
+#include "server/server.h"
+#include "tests/support/fake_engine.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temp_folder.h"
+
+namespace weft::cli {
+namespace {
+
+using nlohmann::json;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using testing::IsOk;
+
+struct Output {
+  int code = 0;
+  std::string out, err;
+};
+
+/// `weft blobs` through a running server.
+class BlobsCommandTest : public ::testing::Test {
+ protected:
+  BlobsCommandTest() {
+    keys_ = *keys::KeyStore::Open(folder_.path());
+    store_ = *blobs::BlobStore::Open(folder_.path());
+    secret_ = keys_->Create({.label = "me"})->secret;
+    server::ServerOptions options;
+    options.listen = "127.0.0.1:0";
+    server_ = *server::Server::Start(options, &engine_, keys_.get(), nullptr, store_.get());
+    const std::vector<weights::TensorToWrite> tensors = {
+        {"layer.direction", "F32", {2}, absl::string_view("12345678", 8)},
+        {"ids", "I64", {1, 1}, absl::string_view("abcdefgh", 8)}};
+    EXPECT_THAT(weights::WriteSafetensors(file_, tensors), IsOk());
+  }
+
+  Output Blobs(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), {"weft", "blobs"});
+    arguments.insert(arguments.end(), {"--target", server_->address(), "--api-key", secret_});
+    std::vector<char*> argv;
+    for (std::string& argument : arguments) argv.push_back(argument.data());
+    std::ostringstream out, err;
+    std::streambuf* const out_before = std::cout.rdbuf(out.rdbuf());
+    std::streambuf* const err_before = std::cerr.rdbuf(err.rdbuf());
+    const int code = Main(static_cast<int>(argv.size()), argv.data(), nullptr);
+    std::cout.rdbuf(out_before);
+    std::cerr.rdbuf(err_before);
+    return {code, out.str(), err.str()};
+  }
+
+  static std::string HashOf(const std::string& bytes) {
+    return graph::ContentHash::ToText(graph::ContentHash::Of(bytes.data(), bytes.size()).value());
+  }
+
+  testing::TempFolder folder_;
+  const std::string file_ = folder_.File("tensors.safetensors");
+  testing::FakeEngine engine_;
+  std::unique_ptr<keys::KeyStore> keys_;
+  std::unique_ptr<blobs::BlobStore> store_;
+  std::string secret_;
+  std::unique_ptr<server::Server> server_;
+};
+
+TEST_F(BlobsCommandTest, UploadPrintsWhatNamesEachTensorInAProgram) {
+  const Output uploaded = Blobs({"upload", file_});
+  EXPECT_EQ(uploaded.code, kOk) << uploaded.err;
+  EXPECT_THAT(
+      uploaded.out,
+      AllOf(HasSubstr("layer.direction  blob(float32, [2], \"" + HashOf("12345678") + "\")"),
+            HasSubstr("ids  blob(int64, [1, 1], \"" + HashOf("abcdefgh") + "\")")));
+  const Output listed = Blobs({"list"});
+  EXPECT_THAT(listed.out, AllOf(HasSubstr(HashOf("12345678") + "  8 bytes  until 20"),
+                                HasSubstr("2 blobs, 16 bytes of 4 GiB")));
+}
+
+TEST_F(BlobsCommandTest, UploadsOnlyWhatIsNamed) {
+  const Output uploaded = Blobs({"upload", file_, "ids", "--json"});
+  EXPECT_EQ(uploaded.code, kOk) << uploaded.err;
+  const json tensors = json::parse(uploaded.out);
+  EXPECT_EQ(tensors, json({{"ids",
+                            {{"type", "blob"},
+                             {"dtype", "int64"},
+                             {"shape", {1, 1}},
+                             {"sha256", HashOf("abcdefgh")}}}}));
+  const json list = json::parse(Blobs({"list", "--json"}).out);
+  ASSERT_EQ(list["blobs"].size(), 1);
+  EXPECT_EQ(list["blobs"][0]["sha256"], HashOf("abcdefgh"));
+  EXPECT_EQ(list["quota_bytes"], uint64_t{4} << 30);
+  const Output refused = Blobs({"upload", file_, "other"});
+  EXPECT_EQ(refused.code, kRefused);
+  EXPECT_THAT(refused.err, HasSubstr("has no tensor other"));
+}
+
+TEST_F(BlobsCommandTest, DeletesByHash) {
+  Blobs({"upload", file_});
+  EXPECT_EQ(Blobs({"delete", HashOf("12345678"), HashOf("abcdefgh")}).code, kOk);
+  EXPECT_THAT(Blobs({"list"}).out, HasSubstr("0 blobs"));
+  const Output gone = Blobs({"delete", HashOf("12345678")});
+  EXPECT_EQ(gone.code, kRefused);
+  EXPECT_THAT(gone.err, HasSubstr("no blob " + HashOf("12345678")));
+  EXPECT_THAT(Blobs({"delete", "abc"}).err, HasSubstr("64 hexadecimal digits"));
+}
+
+TEST_F(BlobsCommandTest, AFullQuotaIsToldWithTheTensorsName) {
+  secret_ = keys_->Create({.limits = {.blob_bytes = 100000}})->secret;
+  const Output refused = Blobs({"upload", file_});
+  EXPECT_EQ(refused.code, kRefused);
+  EXPECT_THAT(refused.err, AllOf(HasSubstr(": a blob of 8 bytes"), HasSubstr("blob_bytes")));
+}
+
+}  // namespace
+}  // namespace weft::cli
