@@ -130,9 +130,11 @@ class GPT2AttentionImpl : public Module {
   at::Tensor forward(run::Pass& pass, at::Tensor x) override {
     const at::Tensor qkv = Call(pass, *c_attn_, std::move(x));
     const int64_t width = qkv.size(2) / 3;
-    at::Tensor z =
-        AttendCausally(pass, layer_, qkv.narrow(2, 0, width), qkv.narrow(2, width, width),
-                       qkv.narrow(2, 2 * width, width), heads_, scale_);
+    // One by one: as arguments, the compiler would choose which is narrow_0.
+    const at::Tensor q = qkv.narrow(2, 0, width);
+    const at::Tensor k = qkv.narrow(2, width, width);
+    const at::Tensor v = qkv.narrow(2, 2 * width, width);
+    at::Tensor z = AttendCausally(pass, layer_, q, k, v, heads_, scale_);
     return Call(pass, *resid_dropout_, Call(pass, *c_proj_, std::move(z)));
   }
   std::string type() const override { return "GPT2Attention"; }

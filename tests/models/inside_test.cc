@@ -502,9 +502,10 @@ TEST_F(ModeTest, GradientsGoThroughOperations) {
   const LocalResult result = Run(R"(
     %x = read .op(mul_0).output
     %c = read .op(cat_0).inputs
+    %half = %c[0][0][0]
     %y = read .output
     %loss = aten::sum(aten::mul(%y, %y))
-    backward %loss { save x = grad %x  save half = grad %c[0][0]  save y = grad %y })");
+    backward %loss { save x = grad %x  save half = grad %half  save y = grad %y })");
   ASSERT_THAT(result.status, IsOk());
   const at::Tensor y = result["y"];
   ExpectClose(result["x"], at::cat({y.narrow(2, 2, 2), y.narrow(2, 0, 2)}, 2));
