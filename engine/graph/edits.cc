@@ -45,15 +45,11 @@ const std::string* SavedName(const Node& node) {
   return nullptr;
 }
 
-/// True if these steps hold the only one of a trace that is no generation.
-bool SelectsOnlyStep(const Steps& steps) {
-  const auto is_first = [](int64_t step) { return step == 0 || step == -1; };
-  if (!steps.list.empty()) return std::any_of(steps.list.begin(), steps.list.end(), is_first);
-  // As Python slices a list of one.
-  const auto clamp = [](int64_t bound) {
-    return std::clamp<int64_t>(bound < 0 ? bound + 1 : bound, 0, 1);
-  };
-  return clamp(steps.range.start.value_or(0)) == 0 && clamp(steps.range.stop.value_or(1)) == 1;
+/// True if these steps hold the first, which is the only one of a trace that is no generation. The
+/// check has seen that they are counted from it and that there are any.
+bool SelectsFirstStep(const Steps& steps) {
+  if (steps.list.empty()) return steps.range.start.value_or(0) == 0;
+  return std::find(steps.list.begin(), steps.list.end(), 0) != steps.list.end();
 }
 
 absl::Status CheckShape(const std::string& name, const Program& program) {
@@ -254,7 +250,7 @@ absl::Status Merger::CopyEdit(size_t which, NodeId invoke) {
       for (NodeId initial : steps->initial) carried.push_back(to[initial]);
       results.emplace(id, std::move(carried));
       to[id] = to[node.parent];
-      left_out[id] = !SelectsOnlyStep(*steps);
+      left_out[id] = !SelectsFirstStep(*steps);
       continue;
     }
     if (written_out != results.end()) {

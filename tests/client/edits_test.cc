@@ -114,6 +114,24 @@ TEST_F(EditsTest, ActInWhatIsValidatedRunAndCalledToo) {
   }
 }
 
+TEST_F(EditsTest, ActInTheStepsThatTheyName) {
+  const LanguageModel edited =
+      model_.Edit([&](Tracer& edit) { edit.all([&] { model_["h.0"].output() = 0.0; }); }).value();
+  ASSERT_THAT(edited.Generate("hi", {.max_new_tokens = 3},
+                              [&] { edited["h.1"].output().save("x"); }),
+              IsOk());
+  EXPECT_EQ(backend_->programs.back(), Printed(R"(
+      generate max_new_tokens=3
+      %1 = 0.0
+      invoke "hi" {
+        steps [:] { write h.0.output[...] = %1 }
+        %2 = read h.1.output
+        save x = %2
+      })"));
+  // In the one step of a trace as well.
+  EXPECT_THAT(Sent(edited), HasSubstr("write h.0.output[...]"));
+}
+
 TEST_F(EditsTest, SavesComeWithTheRun) {
   Saved<> saved;
   const LanguageModel edited =

@@ -136,6 +136,25 @@ TEST_F(NamesTest, ProgramsAreSentWithTheModelsOwnNames) {
                     HasSubstr("param transformer.h.0.attn.c_proj.weight")));
 }
 
+TEST_F(NamesTest, NamesStandInSweepsAndCachesToo) {
+  const LanguageModel model = Open({{"GPT2MLP", "ffn"}}).value();
+  SavedCache acts;
+  absl::StatusOr<Program> program = model.Record([&](Tracer& trace) {
+    trace.sweep(Range(4), [&](Param layer) {
+      trace.Invoke("hi", [&] {
+        model["layers"][layer]["attention"].output() = 0.0;
+        model["layers"][layer]["ffn"].output().save("x");
+      });
+    });
+    trace.Invoke("hi", [&] { acts = trace.cache({"layers.1.ffn", model["lm_head"]}); });
+  });
+  ASSERT_THAT(program, IsOk());
+  EXPECT_THAT(program->text(), AllOf(HasSubstr("write transformer.h.$p0.attn.output"),
+                                     HasSubstr("read transformer.h.$p0.mlp.output"),
+                                     HasSubstr("cache [transformer.h.1.mlp, lm_head]")));
+  EXPECT_EQ(acts["layers"][1]["ffn"].path(), "transformer.h.1.mlp");
+}
+
 TEST_F(NamesTest, AMistakeIsAnsweredWithGivenNamesToo) {
   const LanguageModel model = Open({{"transformer.h", "blocks"}}).value();
   EXPECT_THAT(model.get("blcks"),

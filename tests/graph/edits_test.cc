@@ -195,10 +195,10 @@ TEST(EditsTest, StepsThatAPlainTraceDoesNotHaveAreLeftOut) {
   const std::string left_out = Printed(R"(
       %z = 0.0
       invoke [1] { write h.1.output[...] = %z  %r = read result  save r = %r })");
-  for (const char* steps : {"[1:]", "[2, 3]"}) {
+  for (const char* steps : {"[1:]", "[2, 3]", "[2:8:3]"}) {
     EXPECT_EQ(Applied(plain, {edit(steps)}), left_out) << steps;
   }
-  for (const char* steps : {"[:]", "[0, 3]", "[0:8]"}) {
+  for (const char* steps : {"[:]", "[0, 3]", "[::2]", "[0:8]"}) {
     EXPECT_THAT(Applied(plain, {edit(steps)}), HasSubstr("write h.0.output")) << steps;
   }
 }
