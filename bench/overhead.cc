@@ -70,15 +70,13 @@ absl::StatusOr<size_t> RunBytes(const std::string& bytes, models::HostedModel& m
   absl::StatusOr<plan::Planned> planned = plans.Get(*program, counts);
   if (!planned.ok()) return planned.status();
   run::Run run(*planned->plan, *program, model.spec(), model, std::move(inputs), run::RunLimits(),
-               absl::InfiniteFuture(), model.pad_left());
+               absl::InfiniteFuture(), {.pad_left = model.pad_left()});
   run::Run* const runs[] = {&run};
   if (absl::Status status = model.Run(runs); !status.ok()) return status;
   if (!run.status().ok()) return run.status();
   std::vector<graph::HostValue> values;
   values.reserve(run.saved().size());
-  for (const std::optional<c10::IValue>& saved : run.saved()) {
-    if (saved.has_value()) values.push_back(run::ToHostValue(*saved));
-  }
+  for (const run::SavedItem& saved : run.saved()) values.push_back(run::ToHostValue(saved.value));
   return values.size();
 }
 

@@ -144,7 +144,7 @@ class EngineImpl : public Engine {
         operators.push_back({row->name, {}});
       }
       OverloadInfo overload;
-      overload.schema = c10::str(row->schema());
+      overload.schema = plan::ProgramSchema(*row);
       overload.makes = row->makes == plan::Makes::kView              ? "view"
                        : row->makes == plan::Makes::kOverlappingView ? "overlapping_view"
                        : row->makes == plan::Makes::kMaybeView       ? "maybe_view"

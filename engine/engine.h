@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -63,6 +64,9 @@ struct ModelInfo {
   ModelSummary summary;
   std::vector<ModuleInfo> modules;  // in tree order; the first is the root
   std::vector<SiteInfo> sites;      // in the order in which a pass visits them
+  /// Of each operation inside a module its inputs and its output, in the order of execution; one
+  /// whose value is none cannot be read.
+  std::vector<SiteInfo> operations;
   std::vector<ParameterInfo> parameters;
   std::string config_json;
 };
@@ -114,6 +118,13 @@ struct LogLine {
   graph::NodeId node = graph::kNoNode;
   std::string label, text;
 };
+/// One visit of one module in a cache.
+struct CacheEntry {
+  std::string module;
+  graph::Point point = graph::Point::kOutput;
+  uint32_t visit = 0;  // over all steps
+};
+/// A saved value, or one item of a list of them.
 struct Result {
   std::string name;
   graph::HostValue value;
@@ -121,7 +132,14 @@ struct Result {
   bool more_follows = false;
   /// Its tensors stay with whoever runs the program, as blobs, and only their hashes are told.
   bool keep = false;
+  /// Of a save inside `steps`: which step gave it.
+  std::optional<uint32_t> step = std::nullopt;
+  /// Of a save inside a sweep: which point gave it.
+  std::optional<uint32_t> point = std::nullopt;
+  /// Of a cache: whose value it is.
+  std::optional<CacheEntry> entry = std::nullopt;
 };
+/// A name without a value, or a list without some of its items, and why.
 struct Missing {
   std::string name;
   graph::Error reason;
@@ -148,7 +166,10 @@ struct RunOptions {
   absl::Time deadline = absl::InfiniteFuture();
   int priority = 0;        // higher ones are in an earlier pass; equal ones in order of arrival
   bool exclusive = false;  // a pass of its own
-  uint64_t seed = 0;
+  /// Equal to the bit, whoever else is there: a pass of its own as well, so that kernels see the
+  /// same rows each time.
+  bool exact = false;
+  uint64_t seed = 0;  // of the program's random operators: equal ones give equal numbers
   Access access;
   /// Called by Submit with the plan's estimate (tokens, result_bytes, peak_bytes) before anything
   /// is queued: an error refuses the run. Empty: every run is taken.

@@ -77,12 +77,6 @@ plan::PlanLimits PlanLimitsOf(const Limits& limits) {
   return {limits.value_elements, limits.result_bytes, limits.peak_bytes};
 }
 
-int64_t TotalRows(const std::vector<run::InvokeInput>& inputs) {
-  int64_t rows = 0;
-  for (const run::InvokeInput& input : inputs) rows += input.batch() * input.tokens();
-  return rows;
-}
-
 }  // namespace
 
 // --- HostedJob ----------------------------------------------------------------------------------
@@ -94,19 +88,19 @@ HostedJob::HostedJob(std::string id, ModelHost& host, graph::Program program, pl
       fingerprint_(host.info()->summary.fingerprint),
       program_(std::move(program)),
       planned_(std::move(planned)),
-      rows_(TotalRows(inputs)),
       priority_(options.priority),
-      alone_(options.exclusive || planned_.plan->gradients ||
+      alone_(options.exclusive || options.exact || planned_.plan->gradients ||
              planned_.check->operations > kSharedOperations),
       run_(*planned_.plan, program_, host.model().spec(), host.model(), std::move(inputs),
            {.shared_operator_seconds = limits.shared_operator_seconds,
             .operator_seconds = limits.operator_seconds,
             .memory_bytes = limits.peak_bytes},
-           options.deadline, host.model().pad_left()),
+           options.deadline, host.tokens()),
       queued_at_(absl::Now()),
       host_(&host),
       sink_(std::move(sink)) {
-  cost_.tokens = rows_;
+  run_.set_seed(options.seed);
+  cost_.tokens = planned_.check->rows;
   cost_.peak_bytes = planned_.check->peak_bytes;
 }
 
@@ -167,24 +161,34 @@ void HostedJob::CountPass(double seconds) {
   cost_.run_seconds += seconds;
 }
 
+void HostedJob::TellSaved() {
+  for (run::LogEntry& entry : run_.TakeLogs()) {
+    Tell(LogLine{entry.node, std::move(entry.label), std::move(entry.text)});
+  }
+  for (run::SavedItem& item : run_.TakeSaved()) {
+    const plan::PlannedSave& save = planned_.plan->saves[item.save];
+    Result result{save.name, run::ToHostValue(item.value), /*more_follows=*/true, save.keep};
+    result.step = item.step;
+    result.point = save.point;
+    if (save.entry) result.entry = CacheEntry{save.entry->module, save.entry->point, item.visit};
+    item.value = c10::IValue();
+    Tell(std::move(result));
+  }
+}
+
 void HostedJob::Finish() {
   started_.store(true);
   cost_.operator_seconds += run_.operator_seconds();
-  for (run::LogEntry& entry : run_.logs()) {
-    Tell(LogLine{entry.node, std::move(entry.label), std::move(entry.text)});
-  }
-  auto& saved = run_.saved();
+  TellSaved();
   cost_.result_bytes = 0;
-  for (size_t i = 0; i < saved.size(); ++i) {
-    const std::string& name = planned_.plan->saves[i].name;
-    if (saved[i].has_value()) {
-      const auto& save = std::get<graph::Save>(program_.at(planned_.plan->saves[i].node).kind);
-      Tell(Result{name, run::ToHostValue(*saved[i]), /*more_follows=*/true, save.keep});
-      saved[i].reset();
-    } else if (run_.status().ok()) {
-      Tell(Missing{name, graph::FromStatus(graph::StatementError(
-                             absl::StatusCode::kFailedPrecondition, program_,
-                             planned_.plan->saves[i].node, "nothing was saved here"))});
+  if (run_.status().ok()) {
+    for (size_t i = 0; i < planned_.plan->saves.size(); ++i) {
+      const plan::PlannedSave& save = planned_.plan->saves[i];
+      const std::string reason = run_.MissingFrom(static_cast<int>(i));
+      if (reason.empty()) continue;
+      Tell(Missing{save.name,
+                   graph::FromStatus(graph::StatementError(absl::StatusCode::kFailedPrecondition,
+                                                           program_, save.node, reason))});
     }
   }
   if (run_.status().ok()) {
@@ -233,8 +237,20 @@ absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Load(const std::string& na
     const models::Module& module = *(*model)->modules()[i];
     info->modules.push_back({(*model)->spec().modules()[i].path, module.type(), module.detail()});
   }
-  for (const plan::SiteSpec& site : (*model)->spec().sites()) {
-    info->sites.push_back({site.site, site.pattern, site.writable});
+  const plan::ModelSpec& spec = (*model)->spec();
+  for (const plan::SiteSpec& site : spec.sites()) {
+    if (site.site.op.empty()) info->sites.push_back({site.site, site.pattern, site.writable});
+  }
+  for (const plan::OperationSpec& operation : spec.operations()) {
+    const std::pair<graph::Point, int> ends[] = {{graph::Point::kInputs, operation.inputs},
+                                                 {graph::Point::kOutput, operation.output}};
+    for (const auto& [point, time] : ends) {
+      const graph::Site site{spec.modules()[operation.module].path, point, operation.visit,
+                             operation.name};
+      const plan::SiteSpec* found = time < 0 ? nullptr : &spec.sites()[time];
+      info->operations.push_back({site, found == nullptr ? graph::Pattern() : found->pattern,
+                                  found != nullptr && found->writable});
+    }
   }
   std::vector<const void*> counted;
   for (const auto& [path, tensor] : hosted.parameters) {
@@ -261,8 +277,10 @@ absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Load(const std::string& na
     pad_id = (*tokenizer)->TokenToId(tokenizer_config->pad_token).value_or(0);
   }
   if (pad_id >= hosted.vocabulary) pad_id = 0;
-  auto host = std::unique_ptr<ModelHost>(
-      new ModelHost(*std::move(model), *std::move(tokenizer), pad_id, options));
+  auto host = std::unique_ptr<ModelHost>(new ModelHost(
+      *std::move(model), *std::move(tokenizer),
+      {.pad_left = tokenizer_config->pad_left, .pad_id = pad_id, .eos_ids = hosted.eos_ids},
+      options));
   host->parameters_ = static_cast<double>(info->summary.parameters);
   host->info_ = std::move(info);
   host->scheduler_ = std::make_unique<batch::Scheduler>(
@@ -271,12 +289,12 @@ absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Load(const std::string& na
 }
 
 ModelHost::ModelHost(std::unique_ptr<models::HostedModel> model,
-                     std::shared_ptr<const text::Tokenizer> tokenizer, int64_t pad_id,
+                     std::shared_ptr<const text::Tokenizer> tokenizer, run::TokenOptions tokens,
                      const EngineOptions& options)
     : options_(options),
       model_(std::move(model)),
       tokenizer_(std::move(tokenizer)),
-      pad_id_(pad_id),
+      tokens_(std::move(tokens)),
       plans_(model_->spec(), PlanLimitsOf(options.limits)),
       limits_(options.limits) {}
 
@@ -378,6 +396,54 @@ absl::StatusOr<std::vector<std::vector<int64_t>>> ModelHost::RowsOf(const graph:
   return rows;
 }
 
+absl::StatusOr<std::vector<int64_t>> ModelHost::PointsPerPass(
+    const graph::Program& program, absl::Span<const plan::RowCount> counts, uint64_t pass_tokens) {
+  struct Sweep {
+    graph::NodeId node, trace;
+    uint64_t rows = 0;  // of a point
+  };
+  std::vector<Sweep> sweeps;
+  absl::flat_hash_map<graph::NodeId, uint64_t> used;  // of the first pass, by trace
+  size_t input = 0;
+  for (graph::NodeId id = 1; id <= program.nodes.size(); ++id) {
+    const graph::Node& node = program.at(id);
+    if (std::holds_alternative<graph::Sweep>(node.kind)) sweeps.push_back({id, node.parent});
+    if (!std::holds_alternative<graph::Invoke>(node.kind)) continue;
+    const plan::RowCount& count = counts[input++];
+    const auto rows = static_cast<uint64_t>(count.batch * count.tokens);
+    if (!sweeps.empty() && sweeps.back().node == node.parent) {
+      sweeps.back().rows += rows;
+    } else {
+      used[node.parent] += rows;
+      if (used[node.parent] > pass_tokens) {
+        return graph::StatementError(
+            absl::StatusCode::kResourceExhausted, program, id,
+            absl::StrCat("up to here the trace has ", used[node.parent],
+                         " rows, pads included; a pass holds at most ", pass_tokens),
+            "split the trace");
+      }
+    }
+  }
+  std::vector<int64_t> points;
+  for (const Sweep& sweep : sweeps) {
+    const auto& parameters = std::get<graph::Sweep>(program.at(sweep.node).kind).parameters;
+    const uint64_t all = parameters.empty() ? 0 : parameters[0].size();
+    uint64_t& before = used[sweep.trace];
+    const uint64_t rows = std::max<uint64_t>(1, sweep.rows);
+    const uint64_t fit = std::min(all, (pass_tokens - before) / rows);
+    if (fit == 0 && all > 0) {
+      return graph::StatementError(
+          absl::StatusCode::kResourceExhausted, program, sweep.node,
+          absl::StrCat("a point of the sweep has ", rows, " rows, beside ", before,
+                       " of the trace; a pass holds at most ", pass_tokens),
+          "split the trace");
+    }
+    before += fit * rows;
+    points.push_back(static_cast<int64_t>(fit));
+  }
+  return points;
+}
+
 absl::StatusOr<ModelHost::Prepared> ModelHost::Prepare(const graph::Program& program,
                                                        const RunOptions& options,
                                                        const Limits& limits) {
@@ -387,11 +453,15 @@ absl::StatusOr<ModelHost::Prepared> ModelHost::Prepare(const graph::Program& pro
   }
   Prepared prepared;
   std::vector<plan::RowCount> counts;
-  uint64_t total = 0;
+  int64_t new_tokens = 0;  // of the trace
   for (graph::NodeId id = 1; id <= program.nodes.size(); ++id) {
+    if (const auto* trace = std::get_if<graph::Trace>(&program.at(id).kind)) {
+      new_tokens = trace->generate ? trace->generate->max_new_tokens : 0;
+    }
     const auto* invoke = std::get_if<graph::Invoke>(&program.at(id).kind);
     if (invoke == nullptr) continue;
     if (std::holds_alternative<graph::Invoke::AllRows>(invoke->input)) {
+      prepared.inputs.emplace_back();
       counts.push_back({});
       continue;
     }
@@ -399,18 +469,29 @@ absl::StatusOr<ModelHost::Prepared> ModelHost::Prepare(const graph::Program& pro
     if (!rows.ok()) return rows.status();
     size_t longest = 0;
     for (const auto& row : *rows) longest = std::max(longest, row.size());
-    total += rows->size() * longest;
-    if (total > limits.pass_tokens) {
+    // The last new token is chosen, and not looked at any more.
+    const int64_t positions = static_cast<int64_t>(longest) + std::max<int64_t>(0, new_tokens - 1);
+    if (positions > static_cast<int64_t>(info_->summary.max_tokens)) {
+      return graph::StatementError(
+          absl::StatusCode::kInvalidArgument, program, id,
+          absl::StrCat("the prompt's ", longest, " tokens and ", new_tokens,
+                       " new ones need more positions than the model's ",
+                       info_->summary.max_tokens),
+          "shorten the prompt, or generate fewer tokens");
+    }
+    if (rows->size() * longest > limits.pass_tokens) {
       return graph::StatementError(
           absl::StatusCode::kResourceExhausted, program, id,
-          absl::StrCat("up to here the trace has ", total, " rows, pads included; a pass holds at ",
-                       "most ", limits.pass_tokens),
-          "split the trace");
+          absl::StrCat("the invoke has ", rows->size() * longest,
+                       " rows, pads included; a pass holds at most ", limits.pass_tokens),
+          "split it");
     }
-    prepared.inputs.push_back(run::InvokeInput::Make(*rows, pad_id_, model_->pad_left()));
+    prepared.inputs.push_back(run::InvokeInput::Make(*rows, tokens_.pad_id, tokens_.pad_left));
     counts.push_back({prepared.inputs.back().batch(), prepared.inputs.back().tokens()});
   }
-  absl::StatusOr<plan::Planned> planned = plans_.Get(program, counts);
+  absl::StatusOr<std::vector<int64_t>> points = PointsPerPass(program, counts, limits.pass_tokens);
+  if (!points.ok()) return points.status();
+  absl::StatusOr<plan::Planned> planned = plans_.Get(program, counts, *points);
   if (!planned.ok()) return planned.status();
   prepared.planned = *std::move(planned);
   if (prepared.planned.plan->uses_weights && !options.access.weights) {
@@ -422,7 +503,7 @@ absl::StatusOr<ModelHost::Prepared> ModelHost::Prepare(const graph::Program& pro
 
 Cost ModelHost::EstimateOf(const Prepared& prepared) {
   Cost estimate;
-  estimate.tokens = static_cast<uint64_t>(TotalRows(prepared.inputs));
+  estimate.tokens = prepared.planned.check->rows;
   estimate.result_bytes = prepared.planned.check->result_bytes;
   estimate.peak_bytes = prepared.planned.check->peak_bytes;
   return estimate;
@@ -435,7 +516,12 @@ absl::StatusOr<Validation> ModelHost::Validate(const graph::Program& program,
   Validation validation;
   const plan::Planned& planned = prepared->planned;
   for (size_t i = 0; i < planned.plan->saves.size(); ++i) {
-    validation.saves.push_back({planned.plan->saves[i].name, planned.check->saves[i]});
+    const plan::PlannedSave& save = planned.plan->saves[i];
+    // Of a list the type of its items, once; of a cache each of its entries.
+    if (save.point.value_or(0) > 0) continue;
+    validation.saves.push_back(
+        {save.entry ? absl::StrCat(save.name, ".", graph::ToString(*save.entry)) : save.name,
+         planned.check->saves[i]});
   }
   validation.warnings = graph::Lint(program);
   validation.estimate = EstimateOf(*prepared);
@@ -538,6 +624,16 @@ void ModelHost::RunPass(absl::Span<const std::shared_ptr<batch::Work>> work) {
     }
   }
   for (size_t i = 0; i < jobs.size(); ++i) {
+    const run::Run& run = jobs[i]->run();
+    if (run.status().ok() && !run.evicted() && !run.finished()) {
+      jobs[i]->TellSaved();
+      // A next token goes before whoever waits to begin: they share its pass. A pass of one's own,
+      // or another trace, waits its turn.
+      const bool next = run.generating() && !jobs[i]->alone();
+      absl::Status queued = next ? scheduler_->Continue(work[i]) : scheduler_->Add(work[i]);
+      if (queued.ok()) continue;
+      jobs[i]->run().Fail(queued);
+    }
     if (jobs[i]->run().evicted()) {
       jobs[i]->RunAlone();
       absl::Status queued = scheduler_->Add(work[i]);

@@ -29,7 +29,7 @@ class HostedJob : public Job, public batch::Work {
   const std::string& id() const override { return id_; }
   void Cancel() override;
 
-  int64_t rows() const override { return rows_; }
+  int64_t rows() const override { return run_.rows(); }
   uint64_t bytes() const override { return planned_.check->peak_bytes; }
   bool alone() const override { return alone_.load(std::memory_order_relaxed); }
   int priority() const override { return priority_; }
@@ -39,7 +39,9 @@ class HostedJob : public Job, public batch::Work {
   void Tell(Event event) ABSL_LOCKS_EXCLUDED(mutex_);
   /// From the model's thread: a pass begins with this run in it.
   void Start();
-  /// From the model's thread, when the run's pass is over: tell results and the end.
+  /// From the model's thread, when a pass is over: tell what it saved.
+  void TellSaved();
+  /// From the model's thread, when the run is over: tell results and the end.
   void Finish();
   void RunAlone() { alone_.store(true, std::memory_order_relaxed); }
   void CountPass(double seconds);
@@ -50,7 +52,6 @@ class HostedJob : public Job, public batch::Work {
   const std::string fingerprint_;
   const graph::Program program_;
   const plan::Planned planned_;
-  const int64_t rows_;
   const int priority_;
   std::atomic<bool> alone_;
   run::Run run_;
@@ -78,6 +79,7 @@ class ModelHost : public batch::Worker {
 
   const std::shared_ptr<const ModelInfo>& info() const { return info_; }
   const models::HostedModel& model() const { return *model_; }
+  const run::TokenOptions& tokens() const { return tokens_; }
   ModelStats stats() const;
 
   absl::StatusOr<std::vector<TokenPieces>> Tokenize(const std::vector<std::string>& texts,
@@ -106,13 +108,17 @@ class ModelHost : public batch::Worker {
 
  private:
   ModelHost(std::unique_ptr<models::HostedModel> model,
-            std::shared_ptr<const text::Tokenizer> tokenizer, int64_t pad_id,
+            std::shared_ptr<const text::Tokenizer> tokenizer, run::TokenOptions tokens,
             const EngineOptions& options);
 
   struct Prepared {
     plan::Planned planned;
-    std::vector<run::InvokeInput> inputs;
+    std::vector<run::InvokeInput> inputs;  // by invoke node; of `invoke { }` an empty one
   };
+  /// How many points of each sweep share a pass.
+  static absl::StatusOr<std::vector<int64_t>> PointsPerPass(const graph::Program& program,
+                                                            absl::Span<const plan::RowCount> counts,
+                                                            uint64_t pass_tokens);
   absl::StatusOr<Prepared> Prepare(const graph::Program& program, const RunOptions& options,
                                    const Limits& limits);
   Limits limits() ABSL_LOCKS_EXCLUDED(mutex_);
@@ -125,7 +131,7 @@ class ModelHost : public batch::Worker {
   const EngineOptions options_;
   const std::unique_ptr<models::HostedModel> model_;
   const std::shared_ptr<const text::Tokenizer> tokenizer_;
-  const int64_t pad_id_;
+  const run::TokenOptions tokens_;
   std::shared_ptr<const ModelInfo> info_;
   double parameters_ = 0;
   plan::PlanCache plans_;

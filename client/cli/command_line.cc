@@ -196,6 +196,7 @@ int Main(int argc, char** argv, LocalBackendMaker make_local) {
   command->add_option("--deadline", run.deadline,
                       "End the run after this time: 5 or 5s, 500ms, 2m");
   command->add_flag("--exclusive", run.exclusive, "Share no forward pass with other users");
+  command->add_flag("--exact", run.exact, "The same bits each time, whoever else is there");
   command->callback([&] { action = [&] { return Run(global, run); }; });
 
   RunArguments validate;
@@ -207,13 +208,14 @@ int Main(int argc, char** argv, LocalBackendMaker make_local) {
   command->callback([&] { action = [&] { return ListModels(global); }; });
 
   std::string model, path, pattern;
-  bool no_sites = false;
+  bool no_sites = false, operations = false;
   command = app.add_subcommand("tree", "Print a model's modules, sites and shapes");
   command->add_option("MODEL", model, "The model's name")->required();
   command->add_option("PATH", path, "Begin at this module");
   command->add_flag("--no-sites", no_sites, "Modules only");
+  command->add_flag("--ops", operations, "The operations inside each module, too");
   command->callback(
-      [&] { action = [&] { return PrintModelTree(global, model, path, !no_sites); }; });
+      [&] { action = [&] { return PrintModelTree(global, model, path, !no_sites, operations); }; });
 
   command = app.add_subcommand("operators", "List the operators that programs may use");
   command->add_option("PATTERN", pattern, "Only those whose names contain this");

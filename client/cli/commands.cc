@@ -22,6 +22,7 @@
 #include "client/cli/key_text.h"
 #include "client/cli/results.h"
 #include "client/src/model_state.h"
+#include "client/src/result_collector.h"
 #include "weft/client.h"
 
 namespace weft::cli {
@@ -135,6 +136,7 @@ std::optional<Task> Prepare(const GlobalOptions& global, const RunArguments& arg
     task.settings.deadline = *deadline;
   }
   task.settings.exclusive = arguments.exclusive;
+  task.settings.exact = arguments.exact;
   task.settings.seed = arguments.seed;
 
   absl::StatusOr<std::string> text = ReadSource(arguments.file);
@@ -268,14 +270,11 @@ int Run(const GlobalOptions& global, const RunArguments& arguments) {
 
   Progress progress;
   bool accepted = false;
-  RunResult result;
+  internal::ResultCollector collector(task->program->graph());
   const absl::Status status =
       task->backend->Run(task->model, *task->program, task->settings, [&](RunEvent event) {
         if (auto* begin = std::get_if<event::Accepted>(&event)) {
           accepted = true;
-          result.job_id = begin->job_id;
-          result.fingerprint = begin->fingerprint;
-          result.warnings = begin->warnings;
           PrintWarnings(begin->warnings);
         } else if (auto* queued = std::get_if<event::Queued>(&event)) {
           progress.Say(absl::StrCat("waiting, ", queued->position, " before"));
@@ -287,19 +286,19 @@ int Run(const GlobalOptions& global, const RunArguments& arguments) {
           progress.Say(*receiving);
         } else if (auto* log = std::get_if<event::Log>(&event)) {
           std::cerr << (log->label.empty() ? "log" : log->label) << ": " << log->text << "\n";
-          result.log.push_back({log->label, log->text});
         } else if (auto* saved = std::get_if<event::Result>(&event)) {
-          if (!arguments.json) std::cout << Describe(saved->name, saved->value) << std::flush;
-          result.saves[saved->name] = std::move(saved->value);
+          // Items of lists as they come, each with its place.
+          if (!arguments.json) {
+            std::cout << Describe(collector.NameOf(*saved), saved->value) << std::flush;
+          }
         } else if (auto* missing = std::get_if<event::Missing>(&event)) {
-          std::cerr << "weft: " << missing->name
-                    << " has no value: " << std::string(missing->reason.message()) << "\n";
-          result.missing[missing->name] = missing->reason;
-        } else if (auto* completed = std::get_if<event::Completed>(&event)) {
-          result.cost = completed->cost;
-          result.fingerprint = completed->fingerprint;
+          std::cerr << "weft: " << missing->name << " has no value"
+                    << (collector.IsList(missing->name) ? ", or not all of them: " : ": ")
+                    << std::string(missing->reason.message()) << "\n";
         }
+        collector.Take(event);
       });
+  RunResult result = collector.Finish(status.ok());
   if (status.ok()) {
     code = result.missing.empty() ? kOk : kRunFailed;
     progress.Say(absl::StrCat("done: ", Plural(result.cost.tokens, "token"), ", ",
@@ -362,14 +361,14 @@ int ListModels(const GlobalOptions& global) {
 }
 
 int PrintModelTree(const GlobalOptions& global, const std::string& name, const std::string& path,
-                   bool sites) {
+                   bool sites, bool operations) {
   absl::StatusOr<std::shared_ptr<Backend>> backend = OpenBackend(global, name);
   if (!backend.ok()) return Report(backend.status());
   absl::StatusOr<ModelDescription> description = (*backend)->GetModel(name);
   if (!description.ok()) return Report(description.status());
   const internal::ModelState model(*backend, *std::move(description));
   if (absl::Status status = model.CheckModule(path); !status.ok()) return Report(status);
-  std::cout << internal::PrintTree(model.description, path, sites);
+  std::cout << internal::PrintTree(model.description, path, sites, operations);
   return kOk;
 }
 

@@ -46,6 +46,7 @@ struct RunArguments {
   std::string out;
   bool json = false;
   bool exclusive = false;
+  bool exact = false;
   uint64_t seed = 0;
   std::string deadline;  // `5`, `5s`, `500ms`; empty for none
 };
@@ -54,7 +55,7 @@ int Run(const GlobalOptions& global, const RunArguments& arguments);
 int Validate(const GlobalOptions& global, const RunArguments& arguments);
 int ListModels(const GlobalOptions& global);
 int PrintModelTree(const GlobalOptions& global, const std::string& model, const std::string& path,
-                   bool sites);
+                   bool sites, bool operations);
 int ListOperators(const GlobalOptions& global, const std::string& pattern);
 /// kOk if the server, or `model` if it is not empty, serves; kUnavailable if not.
 int Health(const GlobalOptions& global, const std::string& model);

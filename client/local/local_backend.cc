@@ -41,6 +41,11 @@ std::vector<ErrorDetails> Convert(const std::vector<graph::Error>& errors) {
   return details;
 }
 
+std::optional<event::CacheEntry> Convert(const std::optional<CacheEntry>& entry) {
+  if (!entry) return std::nullopt;
+  return event::CacheEntry{entry->module, internal::PointName(entry->point), entry->visit};
+}
+
 /// Hands the engine's events, which come on its threads, to the thread that waits for the run.
 class Mailbox {
  public:
@@ -98,10 +103,14 @@ class LocalBackend final : public Backend {
     for (const ModuleInfo& module : (*info)->modules) {
       model.modules.push_back({module.path, module.type, module.detail});
     }
-    for (const SiteInfo& site : (*info)->sites) {
-      model.sites.push_back({site.site.module, internal::PointName(site.site.point),
-                             site.site.visit, graph::ToString(site.value), site.writable});
-    }
+    const auto describe = [](const SiteInfo& site) -> SiteDescription {
+      const bool readable = !std::holds_alternative<std::monostate>(site.value.value);
+      return {site.site.module, internal::PointName(site.site.point),
+              site.site.visit,  readable ? graph::ToString(site.value) : "",
+              site.writable,    site.site.op};
+    };
+    for (const SiteInfo& site : (*info)->sites) model.sites.push_back(describe(site));
+    for (const SiteInfo& site : (*info)->operations) model.operations.push_back(describe(site));
     for (const ParameterInfo& parameter : (*info)->parameters) {
       model.parameters.push_back(
           {parameter.path, static_cast<DType>(parameter.dtype), parameter.shape});
@@ -189,7 +198,8 @@ class LocalBackend final : public Backend {
                        absl::StatusOr<Value> value =
                            result.keep ? Keep(result.value) : internal::FromGraph(result.value);
                        if (value.ok()) {
-                         on_event(event::Result{result.name, *std::move(value)});
+                         on_event(event::Result{result.name, *std::move(value), result.step,
+                                                result.point, Convert(result.entry)});
                        } else {
                          on_event(event::Missing{result.name, value.status()});
                        }
@@ -232,6 +242,7 @@ class LocalBackend final : public Backend {
     RunOptions options;
     options.deadline = absl::Now() + settings.deadline;
     options.exclusive = settings.exclusive;
+    options.exact = settings.exact;
     options.seed = settings.seed;
     options.access.weights = true;
     return options;

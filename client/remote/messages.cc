@@ -108,10 +108,16 @@ ModelDescription FromMessage(const v1::Model& message) {
   for (const v1::Module& module : message.modules()) {
     model.modules.push_back({module.path(), module.type(), module.detail()});
   }
-  for (const v1::SiteInfo& site : message.sites()) {
-    model.sites.push_back({site.module(), PointName(site.point()), site.visit(),
-                           graph::ToString(graph::DecodePattern(site.value())), site.writable()});
-  }
+  const auto describe = [](const v1::SiteInfo& site) -> SiteDescription {
+    return {site.module(),
+            PointName(site.point()),
+            site.visit(),
+            site.has_value() ? graph::ToString(graph::DecodePattern(site.value())) : "",
+            site.writable(),
+            site.op()};
+  };
+  for (const v1::SiteInfo& site : message.sites()) model.sites.push_back(describe(site));
+  for (const v1::SiteInfo& site : message.operations()) model.operations.push_back(describe(site));
   for (const v1::ParameterInfo& parameter : message.parameters()) {
     model.parameters.push_back({parameter.path(), static_cast<DType>(parameter.dtype()),
                                 Shape(parameter.shape().begin(), parameter.shape().end())});
@@ -154,6 +160,18 @@ RunCost FromMessage(const v1::Cost& message) {
   cost.result_bytes = message.result_bytes();
   cost.peak_bytes = message.peak_bytes();
   return cost;
+}
+
+event::Result PlaceOf(const v1::Result& message) {
+  event::Result place;
+  place.name = message.name();
+  if (message.has_step()) place.step = message.step();
+  if (message.has_point()) place.point = message.point();
+  if (message.has_entry()) {
+    const v1::CacheEntry& entry = message.entry();
+    place.entry = {entry.module(), PointName(entry.point()), entry.visit()};
+  }
+  return place;
 }
 
 event::Accepted FromMessage(const v1::Accepted& message) {

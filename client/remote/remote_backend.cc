@@ -219,6 +219,7 @@ class RemoteBackend final : public Backend {
       request.mutable_options()->set_deadline_seconds(absl::ToDoubleSeconds(settings.deadline));
     }
     request.mutable_options()->set_exclusive(settings.exclusive);
+    request.mutable_options()->set_exact(settings.exact);
     request.mutable_options()->set_seed(settings.seed);
     request.set_client_version(kVersion);
     return request;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "client/remote/messages.h"
 #include "engine/graph/content_hash.h"
 #include "engine/graph/value.h"
 
@@ -104,7 +105,7 @@ void ResultAssembler::SkipFull() {
 absl::Status ResultAssembler::Begin(const v1::Result& result) {
   if (begun_) return Broken("a result begins before the one before it has ended");
   begun_ = true;
-  name_ = result.name();
+  place_ = PlaceOf(result);
   value_ = result.value();
   bytes_ = received_ = 0;
   parts_.clear();
@@ -195,13 +196,15 @@ absl::StatusOr<Value> ResultAssembler::Build(const v1::Value& value, size_t* par
   return Broken("a value of a kind that this client does not know");
 }
 
-absl::StatusOr<Value> ResultAssembler::Take() {
+absl::StatusOr<event::Result> ResultAssembler::Take() {
   size_t part = 0;
   absl::StatusOr<Value> value = Build(value_, &part);
   begun_ = false;
   parts_.clear();
   part_ = 0;
-  return value;
+  if (!value.ok()) return value.status();
+  place_.value = *std::move(value);
+  return std::move(place_);
 }
 
 }  // namespace weft::remote

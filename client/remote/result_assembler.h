@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "weft/backend.h"
 #include "weft/tensor.h"
 #include "weft/v1/weft.pb.h"
 #include "weft/value.h"
@@ -34,12 +35,12 @@ class ResultAssembler {
   bool done() const { return part_ == parts_.size(); }
   /// True if a result is complete and was not taken.
   bool ready() const { return begun_ && done(); }
-  const std::string& name() const { return name_; }
+  const std::string& name() const { return place_.name; }
   /// Of the result that was begun last: how many bytes it has, and how many of them came.
   uint64_t bytes() const { return bytes_; }
   uint64_t received() const { return received_; }
-  /// The value. Needs ready().
-  absl::StatusOr<Value> Take();
+  /// The result. Needs ready().
+  absl::StatusOr<event::Result> Take();
 
  private:
   struct Part {
@@ -57,7 +58,7 @@ class ResultAssembler {
   const uint64_t max_bytes_;
   uint64_t total_bytes_ = 0;  // of all results of the run
   bool begun_ = false;
-  std::string name_;
+  event::Result place_;  // without its value
   v1::Value value_;
   uint64_t bytes_ = 0, received_ = 0;
   std::vector<Part> parts_;  // in the order of their chunks

@@ -236,10 +236,9 @@ absl::Status RunCall::Deliver() {
     }
     return absl::OkStatus();
   }
-  std::string name = assembler_.name();
-  absl::StatusOr<Value> value = assembler_.Take();
-  if (!value.ok()) return value.status();
-  on_event_(event::Result{std::move(name), *std::move(value)});
+  absl::StatusOr<event::Result> result = assembler_.Take();
+  if (!result.ok()) return result.status();
+  on_event_(*std::move(result));
   return absl::OkStatus();
 }
 

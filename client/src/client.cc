@@ -19,11 +19,13 @@ absl::StatusOr<Client> Client::Connect() {
   return Connect(configuration->target, configuration->options);
 }
 
-absl::StatusOr<LanguageModel> Client::OpenLanguageModel(const std::string& name) const {
+absl::StatusOr<LanguageModel> Client::OpenLanguageModel(const std::string& name,
+                                                        const ModelOptions& options) const {
   absl::StatusOr<ModelDescription> description = backend_->GetModel(name);
   if (!description.ok()) return description.status();
-  return LanguageModel(
-      std::make_shared<const internal::ModelState>(backend_, *std::move(description)));
+  auto state = internal::ModelState::Make(backend_, *std::move(description), options);
+  if (!state.ok()) return state.status();
+  return LanguageModel(*std::move(state));
 }
 
 }  // namespace weft

@@ -1,129 +1,34 @@
 #include "weft/model.h"
 
-#include <ostream>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "client/src/model_state.h"
 #include "client/src/recording.h"
+#include "client/src/trace_recorder.h"
 
 namespace weft {
 namespace {
 
 using internal::Recorded;
 using internal::Recording;
-using internal::SaveState;
+using internal::RunRecorded;
 
-/// Ends an invoke whichever way its lambda is left.
-class InvokeScope {
- public:
-  InvokeScope(Recording* recording, const Input* input, Location where) : recording_(recording) {
-    recording_->BeginInvoke(input, where);
-  }
-  ~InvokeScope() { recording_->EndInvoke(); }
+absl::StatusOr<ValidationReport> ValidateRecorded(const internal::ModelState& model,
+                                                  const absl::StatusOr<Recorded>& recorded,
+                                                  const TraceOptions& options) {
+  if (!recorded.ok()) return recorded.status();
+  const absl::StatusOr<Program> edited = model.WithEdits(recorded->program);
+  if (!edited.ok()) return edited.status();
+  return model.backend->Validate(model.description.summary.name, *edited, options.settings());
+}
 
- private:
-  Recording* const recording_;
-};
-
-absl::StatusOr<Recorded> RecordInvoke(const std::shared_ptr<const internal::ModelState>& model,
-                                      const Input& input, absl::FunctionRef<void()> body,
-                                      Location where) {
-  Recording recording(model, where);
-  {
-    InvokeScope scope(&recording, &input, where);
-    body();
-  }
-  return recording.Finish();
+absl::StatusOr<Program> ProgramOf(const absl::StatusOr<Recorded>& recorded) {
+  if (!recorded.ok()) return recorded.status();
+  return recorded->program;
 }
 
 }  // namespace
-
-Module Module::Child(const std::string& name) const {
-  return Module(model_, path_.empty() ? name : absl::StrCat(path_, ".", name));
-}
-
-Module Module::operator[](const std::string& name) const { return Child(name); }
-Module Module::operator[](const char* name) const { return Child(name); }
-
-Module Module::Item(int64_t index) const {
-  return Child(std::to_string(index < 0 ? index + size() : index));
-}
-
-int64_t Module::size() const {
-  const std::string prefix = path_.empty() ? "" : path_ + ".";
-  int64_t children = 0;
-  for (const ModuleDescription& module : model_->description.modules) {
-    const std::string& path = module.path;
-    if (path.size() > prefix.size() && path.compare(0, prefix.size(), prefix) == 0 &&
-        path.find('.', prefix.size()) == std::string::npos) {
-      ++children;
-    }
-  }
-  return children;
-}
-
-Module Module::visit(uint32_t visit) const {
-  Module module = *this;
-  module.visit_ = visit;
-  return module;
-}
-
-Var Module::output(Location where) const {
-  Recording* recording = Recording::Current();
-  if (recording == nullptr) return Var();
-  return recording->Read(*model_, path_, graph::Point::kOutput, visit_, where);
-}
-
-Var Module::input(Location where) const {
-  Recording* recording = Recording::Current();
-  if (recording == nullptr) return Var();
-  return recording->Read(*model_, path_, graph::Point::kInput, visit_, where);
-}
-
-void Module::skip(const Operand& value) const {
-  if (Recording* recording = Recording::Current()) {
-    recording->Skip(*model_, path_, visit_, value);
-  }
-}
-
-Var Module::operator()(const Operand& argument) const {
-  return call({argument.arg()}, {}, argument.where());
-}
-
-Var Module::call(const std::vector<Arg>& arguments, const NamedArgs& named, Location where) const {
-  Recording* recording = Recording::Current();
-  if (recording == nullptr) return Var();
-  return recording->Call(*model_, path_, arguments, named, where);
-}
-
-Var Module::param(const std::string& name, Location where) const {
-  Recording* recording = Recording::Current();
-  if (recording == nullptr) return Var();
-  return recording->Parameter(*model_, Child(name).path_, where);
-}
-
-std::string Module::tree() const {
-  return internal::PrintTree(model_->description, path_, /*sites=*/false);
-}
-
-std::ostream& operator<<(std::ostream& out, const Module& module) { return out << module.tree(); }
-
-void Tracer::Invoke(const Input& input, absl::FunctionRef<void()> body, Location where) {
-  InvokeScope scope(recording_, &input, where);
-  body();
-}
-
-void Tracer::InvokeAll(absl::FunctionRef<void()> body, Location where) {
-  InvokeScope scope(recording_, nullptr, where);
-  body();
-}
-
-absl::StatusOr<Value> RunResult::Get(const std::string& name) const {
-  if (const auto found = saves.find(name); found != saves.end()) return found->second;
-  if (const auto found = missing.find(name); found != missing.end()) return found->second;
-  return absl::NotFoundError(absl::StrCat("the trace saved nothing under the name ", name));
-}
 
 LanguageModel::LanguageModel(std::shared_ptr<const internal::ModelState> model)
     : Module(std::move(model), "") {}
@@ -131,123 +36,116 @@ LanguageModel::LanguageModel(std::shared_ptr<const internal::ModelState> model)
 const std::string& LanguageModel::name() const { return description().summary.name; }
 const ModelDescription& LanguageModel::description() const { return model_->description; }
 
-absl::StatusOr<internal::Recorded> LanguageModel::RecordInvokes(
-    absl::FunctionRef<void(Tracer&)> body, Location where) const {
-  Recording recording(model_, where);
-  Tracer tracer(&recording);
-  body(tracer);
-  return recording.Finish();
-}
-
 absl::StatusOr<RunResult> LanguageModel::Trace(const Input& input, absl::FunctionRef<void()> body,
                                                const TraceOptions& options, Location where) const {
-  return RunRecorded(RecordInvoke(model_, input, body, where), options);
+  return Trace(
+      input, [&body](Tracer&) { body(); }, options, where);
+}
+
+absl::StatusOr<RunResult> LanguageModel::Trace(const Input& input,
+                                               absl::FunctionRef<void(Tracer&)> body,
+                                               const TraceOptions& options, Location where) const {
+  return RunRecorded(*model_, TraceRecorder::Record(model_, {}, &input, body, where), options);
 }
 
 absl::StatusOr<RunResult> LanguageModel::Trace(absl::FunctionRef<void(Tracer&)> body,
                                                const TraceOptions& options, Location where) const {
-  return RunRecorded(RecordInvokes(body, where), options);
+  return RunRecorded(*model_, TraceRecorder::Record(model_, {}, nullptr, body, where), options);
+}
+
+absl::StatusOr<RunResult> LanguageModel::Generate(const Input& input,
+                                                  const GenerateOptions& generate,
+                                                  absl::FunctionRef<void()> body,
+                                                  const TraceOptions& options,
+                                                  Location where) const {
+  return Generate(
+      input, generate, [&body](Tracer&) { body(); }, options, where);
+}
+
+absl::StatusOr<RunResult> LanguageModel::Generate(const Input& input,
+                                                  const GenerateOptions& generate,
+                                                  absl::FunctionRef<void(Tracer&)> body,
+                                                  const TraceOptions& options,
+                                                  Location where) const {
+  return RunRecorded(
+      *model_, TraceRecorder::Record(model_, {"", "", generate}, &input, body, where), options);
+}
+
+absl::StatusOr<RunResult> LanguageModel::Generate(const GenerateOptions& generate,
+                                                  absl::FunctionRef<void(Tracer&)> body,
+                                                  const TraceOptions& options,
+                                                  Location where) const {
+  return RunRecorded(
+      *model_, TraceRecorder::Record(model_, {"", "", generate}, nullptr, body, where), options);
+}
+
+absl::StatusOr<RunResult> LanguageModel::Session(absl::FunctionRef<void(weft::Session&)> body,
+                                                 const TraceOptions& options,
+                                                 Location where) const {
+  return RunRecorded(*model_, TraceRecorder::Record(model_, body, where), options);
+}
+
+absl::StatusOr<RunResult> Module::Trace(const Input& input, absl::FunctionRef<void()> body,
+                                        const TraceOptions& options, Location where) const {
+  return Trace(
+      input, [&body](Tracer&) { body(); }, options, where);
+}
+
+absl::StatusOr<RunResult> Module::Trace(const Input& input, absl::FunctionRef<void(Tracer&)> body,
+                                        const TraceOptions& options, Location where) const {
+  return RunRecorded(*model_,
+                     TraceRecorder::Record(model_, {path_, "", std::nullopt}, &input, body, where),
+                     options);
 }
 
 absl::StatusOr<ValidationReport> LanguageModel::Validate(const Input& input,
                                                          absl::FunctionRef<void()> body,
                                                          const TraceOptions& options,
                                                          Location where) const {
-  const absl::StatusOr<Recorded> recorded = RecordInvoke(model_, input, body, where);
-  if (!recorded.ok()) return recorded.status();
-  return model_->backend->Validate(name(), recorded->program, options.settings());
+  return ValidateRecorded(*model_,
+                          TraceRecorder::Record(
+                              model_, {}, &input, [&body](Tracer&) { body(); }, where),
+                          options);
 }
 
 absl::StatusOr<ValidationReport> LanguageModel::Validate(absl::FunctionRef<void(Tracer&)> body,
                                                          const TraceOptions& options,
                                                          Location where) const {
-  const absl::StatusOr<Recorded> recorded = RecordInvokes(body, where);
-  if (!recorded.ok()) return recorded.status();
-  return model_->backend->Validate(name(), recorded->program, options.settings());
+  return ValidateRecorded(*model_, TraceRecorder::Record(model_, {}, nullptr, body, where),
+                          options);
+}
+
+absl::StatusOr<ValidationReport> LanguageModel::Validate(
+    absl::FunctionRef<void(weft::Session&)> body, const TraceOptions& options,
+    Location where) const {
+  return ValidateRecorded(*model_, TraceRecorder::Record(model_, body, where), options);
 }
 
 absl::StatusOr<Program> LanguageModel::Record(const Input& input, absl::FunctionRef<void()> body,
                                               Location where) const {
-  absl::StatusOr<Recorded> recorded = RecordInvoke(model_, input, body, where);
-  if (!recorded.ok()) return recorded.status();
-  return recorded->program;
+  return ProgramOf(TraceRecorder::Record(
+      model_, {}, &input, [&body](Tracer&) { body(); }, where));
 }
 
 absl::StatusOr<Program> LanguageModel::Record(absl::FunctionRef<void(Tracer&)> body,
                                               Location where) const {
-  absl::StatusOr<Recorded> recorded = RecordInvokes(body, where);
-  if (!recorded.ok()) return recorded.status();
-  return recorded->program;
+  return ProgramOf(TraceRecorder::Record(model_, {}, nullptr, body, where));
 }
 
-absl::StatusOr<RunResult> LanguageModel::RunRecorded(const absl::StatusOr<Recorded>& recorded,
-                                                     const TraceOptions& options) const {
-  if (!recorded.ok()) return recorded.status();
-  return RunInto(recorded->program, recorded->saves, options);
+absl::StatusOr<Program> LanguageModel::Record(absl::FunctionRef<void(weft::Session&)> body,
+                                              Location where) const {
+  return ProgramOf(TraceRecorder::Record(model_, body, where));
 }
 
 absl::StatusOr<RunResult> LanguageModel::Run(const Program& program,
                                              const TraceOptions& options) const {
-  return RunInto(program, {}, options);
-}
-
-absl::StatusOr<RunResult> LanguageModel::RunInto(
-    const Program& program, const std::vector<std::shared_ptr<SaveState>>& saves,
-    const TraceOptions& options) const {
-  std::map<std::string, SaveState*> waiting;
-  for (const std::shared_ptr<SaveState>& save : saves) {
-    save->status = absl::UnavailableError(absl::StrCat("save ", save->name, " has not come yet"));
-    waiting[save->name] = save.get();
-  }
-  const auto take_state = [&waiting](const std::string& name) -> SaveState* {
-    const auto found = waiting.find(name);
-    if (found == waiting.end()) return nullptr;
-    SaveState* state = found->second;
-    waiting.erase(found);
-    return state;
-  };
-
-  RunResult result;
-  const auto take = [&](const RunEvent& event) {
-    if (const auto* accepted = std::get_if<event::Accepted>(&event)) {
-      result.job_id = accepted->job_id;
-      result.fingerprint = accepted->fingerprint;
-      result.warnings = accepted->warnings;
-    } else if (const auto* log = std::get_if<event::Log>(&event)) {
-      result.log.push_back({log->label, log->text});
-    } else if (const auto* saved = std::get_if<event::Result>(&event)) {
-      result.saves[saved->name] = saved->value;
-      if (SaveState* state = take_state(saved->name)) {
-        state->value = saved->value;
-        state->status = absl::OkStatus();
-      }
-    } else if (const auto* missing = std::get_if<event::Missing>(&event)) {
-      result.missing[missing->name] = missing->reason;
-      if (SaveState* state = take_state(missing->name)) state->status = missing->reason;
-    } else if (const auto* completed = std::get_if<event::Completed>(&event)) {
-      result.fingerprint = completed->fingerprint;
-      result.cost = completed->cost;
-    }
-  };
-  const absl::Status status =
-      model_->backend->Run(name(), program, options.settings(), [&](RunEvent event) {
-        take(event);
-        if (options.on_event) options.on_event(event);
-      });
-  for (const auto& [name, state] : waiting) {
-    state->status = status.ok()
-                        ? absl::InternalError(absl::StrCat("the run sent neither a value of save ",
-                                                           name, " nor a reason why it has none"))
-                        : status;
-  }
-  if (!status.ok()) return status;
-  return result;
+  return internal::RunProgram(*model_, program, {}, options);
 }
 
 Var LanguageModel::OfInvoke(uint8_t point, Location where) const {
   Recording* recording = Recording::Current();
   if (recording == nullptr) return Var();
-  return recording->Read(*model_, "", static_cast<graph::Point>(point), 0, where);
+  return recording->ReadInvoke(*model_, static_cast<graph::Point>(point), where);
 }
 
 Var LanguageModel::result(Location where) const {

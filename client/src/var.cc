@@ -2,42 +2,23 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/src/recording.h"
+#include "client/src/recording_internal.h"
 #include "weft/ops.h"
 
 namespace weft {
 namespace {
 
+using internal::IsNumber;
 using internal::Recording;
 
 Var Apply(const char* name, const Operand& a, const Operand& b) {
   return op(name, {a.arg(), b.arg()}, {}, b.where());
 }
 
-bool IsNumber(const Operand& operand) {
-  const Arg::Variant& value = operand.arg().value();
-  return !std::holds_alternative<Var>(value) && !std::holds_alternative<Tensor>(value) &&
-         !std::holds_alternative<Blob>(value);
-}
-
 /// torch's operators take a number on their right only.
 Var Commute(const char* name, const Operand& a, const Operand& b) {
   return IsNumber(a) ? Apply(name, b, a) : Apply(name, a, b);
 }
-
-/// Open while it lives, however its lambda is left.
-class BackwardRegion {
- public:
-  BackwardRegion(Recording* recording, const Var& loss, const Operand* gradient, Location where)
-      : recording_(recording) {
-    recording_->BeginBackward(loss, gradient, where);
-  }
-  ~BackwardRegion() { recording_->EndBackward(); }
-  BackwardRegion(const BackwardRegion&) = delete;
-  BackwardRegion& operator=(const BackwardRegion&) = delete;
-
- private:
-  Recording* const recording_;
-};
 
 }  // namespace
 
@@ -49,9 +30,30 @@ absl::Status UnassignedSave() {
 }
 
 absl::Status WrongSaveType(const SaveState& state, const char* wanted) {
+  const char* lists = FindItems(state.value) == nullptr ? "" : ", SavedList<> a list of tensors";
   return absl::FailedPreconditionError(
       absl::StrCat("save ", state.name, " is a ", state.value.Kind(), " (", state.value.Type(),
-                   "), not a ", wanted, "; Saved<Value> takes any"));
+                   "), not a ", wanted, "; Saved<Value> takes any", lists));
+}
+
+absl::Status NoList(const SaveState& state, const Value& value) {
+  return absl::FailedPreconditionError(absl::StrCat("save ", state.name, " is a ", value.Kind(),
+                                                    " (", value.Type(),
+                                                    ") where a list of values "
+                                                    "is asked for"));
+}
+
+absl::Status WrongItem(const SaveState& state, size_t index, const Value& item,
+                       const char* wanted) {
+  return absl::FailedPreconditionError(
+      absl::StrCat("item ", index, " of save ", state.name, " is a ", item.Kind(), " (",
+                   item.Type(), "), not a ", wanted, "; Saved<std::vector<Value>> takes any"));
+}
+
+const std::vector<Value>* FindItems(const Value& value) {
+  if (const auto* list = value.FindAs<Value::List>()) return &list->items;
+  if (const auto* tuple = value.FindAs<Value::Tuple>()) return &tuple->items;
+  return nullptr;
 }
 
 }  // namespace internal
@@ -72,17 +74,43 @@ Var Var::operator[](const Indices& indices) && {
 
 Var Var::row(int64_t index, Location where) const { return select(0, index, where); }
 
+Var Var::token(const TokenSelection& tokens, Location where) const& {
+  Recording* recording = Recording::Current();
+  return recording == nullptr ? Var() : recording->Token(*this, tokens, where, false);
+}
+
+Var Var::token(const TokenSelection& tokens, Location where) && {
+  Recording* recording = Recording::Current();
+  return recording == nullptr ? Var() : recording->Token(*this, tokens, where, true);
+}
+
+Var Var::token(Slice::Bound start, Slice::Bound stop, Location where) const& {
+  return token(Slice(std::move(start), std::move(stop)), where);
+}
+
+Var Var::token(Slice::Bound start, Slice::Bound stop, Location where) && {
+  return std::move(*this).token(Slice(std::move(start), std::move(stop)), where);
+}
+
+Var Var::size(int64_t dimension, Location where) const {
+  return op("aten::size", {*this, dimension}, {}, where);
+}
+
+Var Var::shape(Location where) const { return op("aten::size", {*this}, {}, where); }
+
 void Var::backward(absl::FunctionRef<void()> body, Location where) const {
   Recording* recording = Recording::Current();
   if (recording == nullptr) return;
-  const BackwardRegion region(recording, *this, nullptr, where);
+  const internal::ContainerScope region(recording);
+  recording->BeginBackward(*this, nullptr, where);
   body();
 }
 
 void Var::backward(const Operand& gradient, absl::FunctionRef<void()> body) const {
   Recording* recording = Recording::Current();
   if (recording == nullptr) return;
-  const BackwardRegion region(recording, *this, &gradient, gradient.where());
+  const internal::ContainerScope region(recording);
+  recording->BeginBackward(*this, &gradient, gradient.where());
   body();
 }
 
@@ -93,28 +121,33 @@ Var Var::grad(Location where) const {
 
 namespace {
 
-std::shared_ptr<internal::SaveState> SaveValue(const Var& value, const std::string& name, bool keep,
+std::shared_ptr<internal::SaveState> SaveValue(const Var& value, const SaveOptions& options,
                                                Location where) {
-  if (Recording* recording = Recording::Current()) {
-    return recording->Save(value, name, where, keep);
-  }
+  if (Recording* recording = Recording::Current()) return recording->Save(value, options, where);
   auto state = std::make_shared<internal::SaveState>();
-  state->name = name;
-  state->status = absl::FailedPreconditionError(absl::StrCat(
-      keep ? "keep" : "save", "() at line ", where.line(), " was called outside of a trace"));
+  state->name = options.name;
+  state->status =
+      absl::FailedPreconditionError(absl::StrCat(options.keep ? "keep" : "save", "() at line ",
+                                                 where.line(), " was called outside of a trace"));
   return state;
 }
 
 }  // namespace
 
-Saved<Tensor> Var::save(Location where) const { return save("", where); }
+Saved<Tensor> Var::save(Location where) const { return save(SaveOptions(), where); }
+
 Saved<Tensor> Var::save(const std::string& name, Location where) const {
-  return Saved<Tensor>(SaveValue(*this, name, /*keep=*/false, where));
+  return save(SaveOptions{.name = name}, where);
 }
 
 Saved<Blob> Var::keep(Location where) const { return keep("", where); }
+
 Saved<Blob> Var::keep(const std::string& name, Location where) const {
-  return Saved<Blob>(SaveValue(*this, name, /*keep=*/true, where));
+  return Saved<Blob>(SaveValue(*this, {.name = name, .keep = true}, where));
+}
+
+Saved<Tensor> Var::save(const SaveOptions& options, Location where) const {
+  return Saved<Tensor>(SaveValue(*this, options, where));
 }
 
 Var& Var::operator+=(const Operand& other) & {

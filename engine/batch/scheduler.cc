@@ -36,7 +36,13 @@ void Scheduler::SetBounds(int64_t max_rows, uint64_t max_bytes) {
   max_bytes_ = OrNone(max_bytes);
 }
 
-absl::Status Scheduler::Add(std::shared_ptr<Work> work) {
+absl::Status Scheduler::Add(std::shared_ptr<Work> work) { return Queue(std::move(work), false); }
+
+absl::Status Scheduler::Continue(std::shared_ptr<Work> work) {
+  return Queue(std::move(work), true);
+}
+
+absl::Status Scheduler::Queue(std::shared_ptr<Work> work, bool first) {
   std::deque<std::shared_ptr<Work>> queue;
   {
     absl::MutexLock lock(&mutex_);
@@ -46,7 +52,8 @@ absl::Status Scheduler::Add(std::shared_ptr<Work> work) {
           "; split the trace"));
     }
     auto place = std::find_if(queue_.begin(), queue_.end(), [&](const auto& other) {
-      return other->priority() < work->priority();
+      return other->priority() < work->priority() ||
+             (first && other->priority() == work->priority());
     });
     queue_.insert(place, std::move(work));
     queue = queue_;

@@ -55,11 +55,15 @@ class Scheduler {
 
   /// Queue work. kResourceExhausted if it can never fit into a pass.
   absl::Status Add(std::shared_ptr<Work> work) ABSL_LOCKS_EXCLUDED(mutex_);
+  /// Queue work that was in a pass and needs another: before those of its priority that wait to
+  /// begin.
+  absl::Status Continue(std::shared_ptr<Work> work) ABSL_LOCKS_EXCLUDED(mutex_);
   /// Take work out of the queue; false if it is not there (any more).
   bool Remove(const Work& work) ABSL_LOCKS_EXCLUDED(mutex_);
   uint32_t queued() const ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
+  absl::Status Queue(std::shared_ptr<Work> work, bool first) ABSL_LOCKS_EXCLUDED(mutex_);
   void Loop();
   bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return stopping_ || !queue_.empty();

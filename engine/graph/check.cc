@@ -375,9 +375,9 @@ bool Checker::CheckAssign(const Assign& assign) {
   if (assign.index.empty()) return Fail("an assignment's index is empty");
   if (!CheckTerms(assign.index)) return false;
   // CheckUses comes later: a target that does not exist is its to name.
-  if (assign.target >= id_ || scopes_[assign.target] == scopes_[id_]) return true;
+  if (assign.target == kNoNode || assign.target >= id_) return true;
   const NodeId scope = scopes_[id_];
-  if (scope == kNoNode || !YieldsValue(program_.at(assign.target))) return true;
+  if (scope == kNoNode || scopes_[assign.target] == scope) return true;
   return Fail("a region makes no new version of a name from outside it",
               Is<Sweep>(scope)   ? "use an operator that makes a new value"
               : Is<Steps>(scope) ? "carry the value, or use an operator that makes a new one"

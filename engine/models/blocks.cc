@@ -70,27 +70,6 @@ absl::StatusOr<std::unique_ptr<ActivationImpl>> ActivationImpl::Make(const std::
 
 at::Tensor ActivationImpl::forward(run::Pass&, at::Tensor x) { return function_(x); }
 
-at::Tensor AttendCausally(const run::Pass& pass, const at::Tensor& q, const at::Tensor& k,
-                          const at::Tensor& v, int64_t heads, double scale) {
-  auto attend = [&](const run::Segment& segment) {
-    auto by_head = [&](const at::Tensor& packed) {
-      return run::Cut(packed, segment).unflatten(2, {heads, -1}).transpose(1, 2);
-    };
-    const bool padded = segment.input->padded;
-    return at::scaled_dot_product_attention(
-               by_head(q), by_head(k), by_head(v),
-               padded ? std::make_optional(segment.input->attention_mask) : std::nullopt,
-               /*dropout_p=*/0.0, /*is_causal=*/!padded, scale)
-        .transpose(1, 2)
-        .reshape({1, segment.rows(), -1});
-  };
-  if (pass.present().size() == 1) return attend(*pass.present()[0]);
-  std::vector<at::Tensor> rows;
-  rows.reserve(pass.present().size());
-  for (const run::Segment* segment : pass.present()) rows.push_back(attend(*segment));
-  return at::cat(rows, 1);
-}
-
 absl::StatusOr<std::unique_ptr<LinearImpl>> MakeConv1D(ParameterSource& source,
                                                        const std::string& name, int64_t in,
                                                        int64_t out) {

@@ -98,11 +98,6 @@ class ModuleListImpl : public Module {
   }
 };
 
-/// Causal attention over packed rows `[1, rows, heads * head_dim]`: each segment sees its own rows
-/// alone, pads never. The one place where rows of a pass meet, and so the one that knows segments.
-at::Tensor AttendCausally(const run::Pass& pass, const at::Tensor& q, const at::Tensor& k,
-                          const at::Tensor& v, int64_t heads, double scale);
-
 absl::StatusOr<std::unique_ptr<LinearImpl>> MakeConv1D(ParameterSource& source,
                                                        const std::string& name, int64_t in,
                                                        int64_t out);

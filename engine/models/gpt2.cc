@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "engine/models/attention.h"
 #include "engine/models/blocks.h"
 
 namespace weft::models {
@@ -17,6 +18,7 @@ struct GPT2Config {
   double layer_norm_epsilon, embd_pdrop, attn_pdrop, resid_pdrop;
   bool scale_attn_weights, scale_attn_by_inverse_layer_idx, tie_word_embeddings;
   std::string activation_function;
+  std::vector<int64_t> eos_ids;
 };
 
 /// Collects the first error of several reads.
@@ -39,6 +41,23 @@ class Reader {
           absl::StrCat(config_.path(), ": `", name, "` is ", value, ", which is no size"));
     }
     return value;
+  }
+  /// One id, several, or none (null).
+  std::vector<int64_t> Ids(const std::string& name, std::vector<int64_t> fallback) {
+    if (!config_.json().contains(name)) return fallback;
+    const auto& value = config_.json()[name];
+    std::vector<int64_t> ids;
+    if (value.is_number_integer()) ids.push_back(value.template get<int64_t>());
+    if (value.is_array()) {
+      for (const auto& id : value) {
+        if (id.is_number_integer()) ids.push_back(id.template get<int64_t>());
+      }
+    }
+    if (ids.empty() && !value.is_null() && status_.ok()) {
+      status_ = absl::InvalidArgumentError(
+          absl::StrCat(config_.path(), ": `", name, "` is neither a token id nor a list of them"));
+    }
+    return ids;
   }
   const absl::Status& status() const { return status_; }
 
@@ -64,6 +83,7 @@ absl::StatusOr<GPT2Config> ReadConfig(const weights::ModelConfig& json) {
   config.scale_attn_by_inverse_layer_idx = read.Get<bool>("scale_attn_by_inverse_layer_idx", false);
   config.tie_word_embeddings = read.Get<bool>("tie_word_embeddings", true);
   config.activation_function = read.Get<std::string>("activation_function", "gelu_new");
+  config.eos_ids = read.Ids("eos_token_id", {50256});
   const bool cross = read.Get<bool>("add_cross_attention", false);
   if (!read.status().ok()) return read.status();
   if (cross) {
@@ -91,6 +111,7 @@ class GPT2AttentionImpl : public Module {
     auto c_proj = MakeConv1D(source, absl::StrCat(name, ".c_proj"), config.n_embd, config.n_embd);
     if (!c_proj.ok()) return c_proj.status();
     auto attention = std::make_unique<GPT2AttentionImpl>();
+    attention->layer_ = static_cast<int>(layer);
     attention->heads_ = config.n_head;
     const auto head_dim = static_cast<double>(config.n_embd / config.n_head);
     attention->scale_ = config.scale_attn_weights ? 1 / std::sqrt(head_dim) : 1;
@@ -109,8 +130,11 @@ class GPT2AttentionImpl : public Module {
   at::Tensor forward(run::Pass& pass, at::Tensor x) override {
     const at::Tensor qkv = Call(pass, *c_attn_, std::move(x));
     const int64_t width = qkv.size(2) / 3;
-    at::Tensor z = AttendCausally(pass, qkv.narrow(2, 0, width), qkv.narrow(2, width, width),
-                                  qkv.narrow(2, 2 * width, width), heads_, scale_);
+    // One by one: their operations are numbered in this order.
+    const at::Tensor q = qkv.narrow(2, 0, width);
+    const at::Tensor k = qkv.narrow(2, width, width);
+    const at::Tensor v = qkv.narrow(2, 2 * width, width);
+    at::Tensor z = AttendCausally(pass, layer_, q, k, v, heads_, scale_);
     return Call(pass, *resid_dropout_, Call(pass, *c_proj_, std::move(z)));
   }
   std::string type() const override { return "GPT2Attention"; }
@@ -120,6 +144,7 @@ class GPT2AttentionImpl : public Module {
   }
 
  private:
+  int layer_ = 0;
   int64_t heads_ = 1;
   double scale_ = 1;
   LinearImpl* c_attn_ = nullptr;
@@ -283,6 +308,7 @@ class GPT2LMHeadModelImpl : public Module {
     at::Tensor x = Call(pass, *transformer_, std::move(ids));
     // The head is the dearest row of all: only those who look at logits go on.
     if (pass.done() || !pass.Leave(transformer_->output_tap(), x)) return {};
+    pass.KeepLast(x);
     return Call(pass, *lm_head_, std::move(x));
   }
   std::string type() const override { return "GPT2LMHeadModel"; }
@@ -315,6 +341,8 @@ absl::StatusOr<Network> MakeGPT2(const weights::ModelConfig& json, ParameterSour
   network.root = *std::move(root);
   network.vocabulary = config->vocab_size;
   network.max_tokens = config->n_positions;
+  network.cache_elements = 2 * config->n_layer * config->n_embd;
+  network.eos_ids = config->eos_ids;
   return network;
 }
 

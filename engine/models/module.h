@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/run/op_tap.h"
 #include "engine/run/pass.h"
 
 namespace weft::models {
@@ -55,18 +56,25 @@ class Module {
   std::vector<std::unique_ptr<Module>> owned_;
 };
 
+/// Run a child's forward, with whoever listens inside it.
+inline at::Tensor Forward(run::Pass& pass, Module& child, at::Tensor x) {
+  pass.CountCall();
+  if (pass.inside() != nullptr) [[unlikely]] {
+    const run::OpTap::Scope scope(*pass.inside(), child.input_tap() / 2);
+    return child.forward(pass, std::move(x));
+  }
+  return child.forward(pass, std::move(x));
+}
+
 /// Call a child: where its input and output can be read, replaced, or the call be skipped. Costs a
 /// bit test at each side where nobody listens.
 inline at::Tensor Call(run::Pass& pass, Module& child, at::Tensor x) {
   pass.Tap(child.input_tap(), x);
   if (pass.HasSkips()) [[unlikely]] {
-    x = pass.CallPartly(std::move(x), [&](at::Tensor rest) {
-      pass.CountCall();
-      return child.forward(pass, std::move(rest));
-    });
+    x = pass.CallPartly(std::move(x),
+                        [&](at::Tensor rest) { return Forward(pass, child, std::move(rest)); });
   } else {
-    pass.CountCall();
-    x = child.forward(pass, std::move(x));
+    x = Forward(pass, child, std::move(x));
   }
   if (!pass.done()) [[likely]] {
     pass.Tap(child.output_tap(), x);

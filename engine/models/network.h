@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "engine/models/module.h"
@@ -43,6 +44,8 @@ struct Network {
   std::string family;
   int64_t vocabulary = 0;
   int64_t max_tokens = 0;
+  int64_t cache_elements = 0;    // of the KV cache, for each token
+  std::vector<int64_t> eos_ids;  // that end a generation
 };
 
 /// Make the network that a folder's config.json describes. kUnimplemented, naming the families that

@@ -68,25 +68,55 @@ class Checker {
       : plan_(plan),
         program_(program),
         model_(model),
-        rows_(rows.begin(), rows.end()),
         limits_(limits),
         frame_(plan.slots),
         memory_(plan.slots) {
-    RowCount all;
+    for (const PlannedInvoke& invoke : plan.invokes) rows_.push_back(rows[invoke.input]);
     for (size_t i = 0; i < plan.invokes.size(); ++i) {
-      if (plan.invokes[i].all_rows) continue;
-      all.batch += rows_[i].batch;
-      all.tokens = std::max(all.tokens, rows_[i].tokens);
-    }
-    for (size_t i = 0; i < plan.invokes.size(); ++i) {
-      if (plan.invokes[i].all_rows) rows_[i] = all;
+      const PlannedInvoke& invoke = plan.invokes[i];
+      if (!invoke.all_rows) continue;
+      rows_[i] = {};
+      for (const int other : plan.traces[invoke.trace].invokes) {
+        if (plan.invokes[other].all_rows || plan.invokes[other].group != invoke.group) continue;
+        rows_[i].batch += rows_[other].batch;
+        rows_[i].tokens = std::max(rows_[i].tokens, rows_[other].tokens);
+      }
     }
     check_.saves.resize(plan.saves.size());
     points_.resize(plan.backwards.size());
   }
 
   absl::StatusOr<PlanCheck> Run() {
-    for (const Instruction& instruction : plan_.instructions) {
+    for (const PlannedTrace& trace : plan_.traces) {
+      trace_ = &trace;
+      cache_bytes_ = 0;
+      for (const int invoke : trace.invokes) {
+        if (plan_.invokes[invoke].all_rows) continue;
+        const auto batch = static_cast<uint64_t>(rows_[invoke].batch);
+        const auto tokens = static_cast<uint64_t>(rows_[invoke].tokens);
+        check_.rows += batch * (tokens + static_cast<uint64_t>(trace.last_step));
+        if (!trace.generates) continue;
+        cache_bytes_ +=
+            batch * (tokens + static_cast<uint64_t>(trace.steps)) * model_.cache_bytes();
+      }
+      // The stage after the last pass comes second in the list and last in time.
+      for (size_t i = 0; i < trace.stages.size(); ++i) {
+        if (i == PlannedTrace::kAfter) continue;
+        if (absl::Status status = Walk(trace, static_cast<int>(i)); !status.ok()) return status;
+      }
+      if (absl::Status status = Walk(trace, PlannedTrace::kAfter); !status.ok()) return status;
+      for (const Slot slot : trace.release) Release(slot);
+    }
+    return std::move(check_);
+  }
+
+ private:
+  absl::Status Walk(const PlannedTrace& trace, int index) {
+    const Stage& stage = trace.stages[index];
+    later_ = index > PlannedTrace::kAfter;
+    times_ = static_cast<uint64_t>(stage.steps);
+    operations_ = 0;
+    for (const Instruction& instruction : stage.instructions) {
       instruction_ = &instruction;
       absl::StatusOr<c10::IValue> result =
           std::visit([this](const auto& what) { return Visit(what); }, instruction.what);
@@ -99,15 +129,24 @@ class Checker {
       if (instruction.result != kNoSlot) {
         if (absl::Status status = Hold(*std::move(result)); !status.ok()) return status;
       }
-      for (Slot slot : instruction.release) {
-        live_ -= memory_.Release(slot);
-        frame_[slot] = c10::IValue();
-      }
+      for (const Slot slot : instruction.release) Release(slot);
     }
-    return std::move(check_);
+    check_.operations = std::max(check_.operations, operations_);
+    return absl::OkStatus();
   }
 
- private:
+  void Release(Slot slot) {
+    live_ -= memory_.Release(slot);
+    frame_[slot] = c10::IValue();
+  }
+
+  /// The rows that an invoke has in the pass that is walked.
+  RowCount RowsNow(int invoke) const {
+    RowCount rows = rows_[invoke];
+    if (later_) rows.tokens = 1;
+    return rows;
+  }
+
   absl::Status Refuse(absl::StatusCode code, const std::string& message,
                       const std::string& hint = "") const {
     return graph::StatementError(code, program_, instruction_->node, message, hint);
@@ -173,11 +212,16 @@ class Checker {
     if (const auto* made = std::get_if<MakeStructure>(&what)) return {true, made->items};
     // A module that is the identity returns what it is given.
     if (const auto* call = std::get_if<CallModule>(&what)) return {false, {call->input}};
+    if (const auto* take = std::get_if<TakeCarry>(&what)) return {true, {take->carry}};
+    if (const auto* choose = std::get_if<ChooseValue>(&what)) {
+      return {true, {choose->then, choose->otherwise}};
+    }
     return {std::holds_alternative<LoadParameter>(what), {}};
   }
 
   absl::Status CountPeak(uint64_t workspace) {
-    check_.peak_bytes = std::max(check_.peak_bytes, live_ + check_.result_bytes + workspace);
+    check_.peak_bytes =
+        std::max(check_.peak_bytes, live_ + check_.result_bytes + cache_bytes_ + workspace);
     if (limits_.peak_bytes != 0 && check_.peak_bytes > limits_.peak_bytes) {
       return Refuse(absl::StatusCode::kResourceExhausted,
                     absl::StrCat("up to here the program's values take ", check_.peak_bytes,
@@ -201,13 +245,16 @@ class Checker {
       }
     }
     if (call.mask_dims > 0) {
-      const at::IntArrayRef mask = stack[0].toTensor().sizes().slice(0, call.mask_dims);
-      if (absl::Status fits = MaskFits(mask, stack[call.shape_of].toTensor().sizes()); !fits.ok()) {
-        return fits;
-      }
+      // Broadcast from the last dimension on.
+      const at::IntArrayRef mask = stack[0].toTensor().sizes();
+      const at::IntArrayRef tensor = stack[call.shape_of].toTensor().sizes();
+      absl::Status fits =
+          MaskFits(mask.slice(0, call.mask_dims),
+                   tensor.slice(tensor.size() - std::min(mask.size(), tensor.size())));
+      if (!fits.ok()) return fits;
     }
     const CallCost cost = CostOf(*call.row, stack, *result);
-    check_.operations += cost.operations;
+    operations_ += cost.operations;
     if (absl::Status status = CountPeak(static_cast<uint64_t>(cost.workspace_bytes));
         !status.ok()) {
       return status;
@@ -313,15 +360,29 @@ class Checker {
   }
 
   c10::IValue SiteMeta(int site, int invoke) const {
-    return MetaOf(model_.sites()[site].pattern, rows_[invoke]);
+    RowCount rows = RowsNow(invoke);
+    if (trace_->generates && model_.sites()[site].last_token) rows.tokens = 1;
+    // Of later steps the last, which sees most.
+    const int64_t past = later_ ? rows_[invoke].tokens + trace_->last_step - 1 : 0;
+    return MetaOf(model_.sites()[site].pattern, rows, past);
   }
 
   absl::StatusOr<c10::IValue> Visit(const ReadSite& read) {
+    if (absl::Status status = CountStepwise(read.invoke); !status.ok()) return status;
     return SiteMeta(instruction_->time, read.invoke);
+  }
+  /// Attention whose scores or probabilities are asked for writes both out, and the mask.
+  absl::Status CountStepwise(int invoke) {
+    const Point point = model_.sites()[instruction_->time].site.point;
+    if (point != Point::kScores && point != Point::kProbs) return absl::OkStatus();
+    uint64_t largest = 0, bytes = 0;
+    Measure(SiteMeta(instruction_->time, invoke), largest, bytes);
+    operations_ += 16 * static_cast<double>(largest);
+    return CountPeak(4 * bytes);
   }
   absl::StatusOr<c10::IValue> Visit(const ReadInvoke& read) {
     std::vector<int64_t> shape = {rows_[read.invoke].batch};
-    if (read.point != Point::kRows) shape.push_back(rows_[read.invoke].tokens);
+    if (read.point != Point::kRows) shape.push_back(RowsNow(read.invoke).tokens);
     return c10::IValue(at::empty(shape, at::device(at::kMeta).dtype(at::kLong)));
   }
   absl::StatusOr<c10::IValue> Visit(const LoadConstant&) {
@@ -349,17 +410,18 @@ class Checker {
   }
   absl::StatusOr<c10::IValue> Visit(const CallModule& what) {
     const bool all = what.invoke >= 0 && plan_.invokes[what.invoke].all_rows;
-    const RowCount rows = what.invoke < 0 ? RowCount{} : rows_[what.invoke];
+    const RowCount rows = what.invoke < 0 ? RowCount{} : RowsNow(what.invoke);
     absl::StatusOr<c10::IValue> result =
         ModuleResult(model_, what.module, At(what.input), rows, all);
     if (!result.ok()) return result;
     const CallCost cost = CostOfModule(model_, what.module, At(what.input).toTensor(), rows);
-    check_.operations += cost.operations;
+    operations_ += cost.operations;
     absl::Status status = CountPeak(static_cast<uint64_t>(cost.workspace_bytes));
     if (!status.ok()) return status;
     return result;
   }
   absl::StatusOr<c10::IValue> Visit(const WriteSite& what) {
+    if (absl::Status status = CountStepwise(what.invoke); !status.ok()) return status;
     const c10::IValue whole = SiteMeta(instruction_->time, what.invoke);
     if (plan_.invokes[what.invoke].all_rows) {
       // They are gathered, changed and handed back.
@@ -377,18 +439,42 @@ class Checker {
     return Checked(FitsWhole(SiteMeta(output, what.invoke), At(what.value), true));
   }
   absl::StatusOr<c10::IValue> Visit(const SaveValue& what) {
+    return Save(what.save, At(what.value), what.dtype);
+  }
+  absl::StatusOr<c10::IValue> Visit(const SaveSite& what) {
+    return Save(what.save, SiteMeta(instruction_->time, what.invoke), what.dtype);
+  }
+  absl::StatusOr<c10::IValue> Save(int save, const c10::IValue& value,
+                                   std::optional<graph::DType> dtype) {
+    const c10::IValue saved = ConvertFloats(value, dtype);
     uint64_t largest = 0, bytes = 0;
-    Measure(At(what.value), largest, bytes);
-    check_.result_bytes += bytes;
+    Measure(saved, largest, bytes);
+    check_.result_bytes += bytes * times_;
     if (limits_.result_bytes != 0 && check_.result_bytes > limits_.result_bytes) {
       return Refuse(absl::StatusCode::kResourceExhausted,
                     absl::StrCat("up to here the results take ", check_.result_bytes,
                                  " bytes; at most ", limits_.result_bytes, " are allowed"),
                     "save slices, or reduce on the server");
     }
-    check_.saves[what.save] = PatternOf(At(what.value));
+    check_.saves[save] = PatternOf(saved);
     return Checked(CountPeak(0));
   }
+  absl::StatusOr<c10::IValue> Visit(const SetCarry& what) {
+    Release(what.carry);
+    uint64_t largest = 0, bytes = 0;
+    Measure(At(what.value), largest, bytes);
+    live_ += memory_.Hold(what.carry, 0, {what.value});
+    frame_[what.carry] = At(what.value);
+    return c10::IValue();
+  }
+  absl::StatusOr<c10::IValue> Visit(const TakeCarry& what) { return At(what.carry); }
+  absl::StatusOr<c10::IValue> Visit(const ChooseValue& what) { return At(what.then); }
+  absl::StatusOr<c10::IValue> Visit(const ReadResult& what) {
+    const RowCount& rows = rows_[what.invoke];
+    return c10::IValue(at::empty({rows.batch, rows.tokens + trace_->steps},
+                                 at::device(at::kMeta).dtype(at::kLong)));
+  }
+  absl::StatusOr<c10::IValue> Visit(const StopRun&) { return c10::IValue(); }
   absl::StatusOr<c10::IValue> Visit(const LogValue&) { return c10::IValue(); }
   absl::StatusOr<c10::IValue> Visit(const RunBackward& what) {
     const at::Tensor& loss = At(what.loss).toTensor();
@@ -435,6 +521,11 @@ class Checker {
   std::vector<c10::IValue> frame_;
   Memory memory_;
   uint64_t live_ = 0;
+  uint64_t cache_bytes_ = 0;  // of the trace's generation
+  const PlannedTrace* trace_ = nullptr;
+  bool later_ = false;  // a step after the first
+  uint64_t times_ = 1;  // that the stage is run
+  double operations_ = 0;
   const Instruction* instruction_ = nullptr;
   std::vector<std::vector<c10::IValue>> points_;  // by backward
   PlanCheck check_;

@@ -1,9 +1,11 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <string>
 
+#include "absl/strings/match.h"
 #include "engine/plan/operators.h"
 
 namespace weft::plan {
@@ -86,6 +88,25 @@ double EinsumElements(const c10::Stack& arguments) {
   return product * std::max<double>(1, static_cast<double>(operands.size()) - 1);
 }
 
+double Elements(const c10::IValue& value) {
+  return value.isTensor() && value.toTensor().defined()
+             ? static_cast<double>(value.toTensor().numel())
+             : 1;
+}
+
+/// The dimensions that are summed over, from the sizes of what is multiplied and of the result.
+double Contracted(const c10::IValue& a, const c10::IValue& b, const c10::IValue& result) {
+  return std::sqrt(Elements(a) * Elements(b) / std::max<double>(1, ResultElements(result)));
+}
+
+double SmallerSide(const c10::Stack& arguments) {
+  for (const c10::IValue& argument : arguments) {
+    if (!argument.isTensor() || argument.toTensor().dim() < 2) continue;
+    return std::min(LastSize(argument.toTensor()), LastSize(argument.toTensor(), 2));
+  }
+  return 1;
+}
+
 }  // namespace
 
 CallCost CostOf(const OperatorRow& row, const c10::Stack& arguments, const c10::IValue& result) {
@@ -120,6 +141,37 @@ CallCost CostOf(const OperatorRow& row, const c10::Stack& arguments, const c10::
       cost.operations += row.cost_per_element * ResultElements(result) *
                          LastSize(arguments[row.product_argument].toTensor());
       break;
+    case Work::kContraction: {
+      const int first = row.product_argument;
+      cost.operations +=
+          2 * ResultElements(result) * Contracted(arguments[first], arguments[first + 1], result);
+      break;
+    }
+    case Work::kMatrices:
+      cost.operations *= std::max<double>(1, SmallerSide(arguments));
+      break;
+    case Work::kConvolution: {
+      const at::Tensor& weight = arguments[row.product_argument].toTensor();
+      // [out, in, ...], or [in, out, ...] of a transposed one.
+      const int out = absl::StrContains(row.name, "transpose") ? 1 : 0;
+      const double per_channel =
+          weight.dim() <= out ? 1 : Elements(weight) / std::max<double>(1, weight.size(out));
+      cost.operations += 2 * ResultElements(result) * per_channel;
+      // What lies under the weights is laid out as a matrix first.
+      const at::Tensor& made = result.toTensor();
+      const double channels = made.dim() < 2 ? 1 : std::max<double>(1, made.size(1));
+      cost.workspace_bytes +=
+          Elements(made) / channels * per_channel * static_cast<double>(made.element_size());
+      break;
+    }
+    case Work::kWindows: {
+      double window = 1;
+      for (const c10::IValue& size : arguments[row.product_argument].toListRef()) {
+        window *= static_cast<double>(std::max<int64_t>(1, size.toInt()));
+      }
+      cost.operations += ResultElements(result) * window;
+      break;
+    }
   }
   return cost;
 }

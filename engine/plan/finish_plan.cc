@@ -1,6 +1,8 @@
 #include "engine/plan/finish_plan.h"
 
 #include <algorithm>
+#include <map>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -46,6 +48,16 @@ void ForOperands(Instruction& instruction, const Visit& visit) {
     }
     void operator()(SkipModule& what) const { visit(what.value); }
     void operator()(SaveValue& what) const { visit(what.value); }
+    void operator()(SaveSite&) const {}
+    void operator()(SetCarry& what) const { visit(what.value); }
+    void operator()(TakeCarry& what) const { visit(what.carry); }
+    void operator()(ChooseValue& what) const {
+      visit(what.condition);
+      visit(what.then);
+      visit(what.otherwise);
+    }
+    void operator()(ReadResult&) const {}
+    void operator()(StopRun&) const {}
     void operator()(LogValue& what) const { visit(what.value); }
     void operator()(RunBackward& what) const {
       visit(what.loss);
@@ -62,197 +74,351 @@ void ForOperands(Instruction& instruction, const Visit& visit) {
   std::visit(Each{visit}, instruction.what);
 }
 
+template <typename Visit>
+void ForGuards(const Plan& plan, const Instruction& instruction, const Visit& visit) {
+  for (int guard = instruction.guard; guard >= 0; guard = plan.guards[guard].parent) {
+    visit(plan.guards[guard].condition);
+  }
+}
+
 /// The invoke whose rows an instruction reads, writes or skips at a site; -1 for others.
 int InvokeAt(const Instruction& instruction) {
   if (const auto* read = std::get_if<ReadSite>(&instruction.what)) return read->invoke;
+  if (const auto* save = std::get_if<SaveSite>(&instruction.what)) return save->invoke;
   if (const auto* write = std::get_if<WriteSite>(&instruction.what)) return write->invoke;
   if (const auto* skip = std::get_if<SkipModule>(&instruction.what)) return skip->invoke;
   return -1;
 }
 
-/// Keep what somebody can observe, and find where each invoke's rows may leave the pass.
-std::vector<bool> FindLive(Plan& plan, int slots, bool stops, const ModelSpec& model) {
-  const int count = static_cast<int>(plan.instructions.size());
-  std::vector<int> maker(slots, -1);
+/// An effect that somebody sees from outside.
+bool IsObserved(const Instruction& instruction) {
+  return std::holds_alternative<SaveValue>(instruction.what) ||
+         std::holds_alternative<SaveSite>(instruction.what) ||
+         std::holds_alternative<LogValue>(instruction.what) ||
+         std::holds_alternative<StopRun>(instruction.what);
+}
+
+/// How far the rows of each invoke are needed in each pass.
+class Reaches {
+ public:
+  explicit Reaches(const Plan& plan) : plan_(plan) {}
+
+  void Reach(int stage, int invoke, int time) {
+    Stage& in = stages_[stage];
+    in.ends.resize(plan_.invokes.size(), kStart);
+    const PlannedInvoke& planned = plan_.invokes[invoke];
+    int& furthest = in.furthest.try_emplace(planned.group, kStart).first->second;
+    furthest = std::max(furthest, time);
+    if (!planned.all_rows) {
+      in.ends[invoke] = std::max(in.ends[invoke], time);
+      return;
+    }
+    int& common = in.common.try_emplace(planned.group, kStart).first->second;
+    if (time <= common) return;
+    common = time;
+    for (int each : plan_.traces[planned.trace].invokes) {
+      if (plan_.invokes[each].group == planned.group) {
+        in.ends[each] = std::max(in.ends[each], time);
+      }
+    }
+  }
+  /// The last time that rows which `invoke` writes to are needed for.
+  int EndOf(int stage, int invoke) const {
+    auto it = stages_.find(stage);
+    if (it == stages_.end()) return kStart;
+    if (!plan_.invokes[invoke].all_rows) return it->second.ends[invoke];
+    auto furthest = it->second.furthest.find(plan_.invokes[invoke].group);
+    return furthest == it->second.furthest.end() ? kStart : furthest->second;
+  }
+  std::vector<int> EndsOf(int stage) const {
+    auto it = stages_.find(stage);
+    return it == stages_.end() ? std::vector<int>(plan_.invokes.size(), kStart) : it->second.ends;
+  }
+
+ private:
+  struct Stage {
+    std::vector<int> ends;        // by invoke
+    std::map<int, int> furthest;  // by group, the last site that any invoke is needed for
+    std::map<int, int> common;    // and the last that all of them are
+  };
+  const Plan& plan_;
+  std::map<int, Stage> stages_;
+};
+
+/// Keep what somebody can observe, and find where each invoke's rows may leave a pass.
+std::vector<bool> FindLive(Plan& plan, std::vector<Instruction>& instructions, int slots,
+                           bool stops, const ModelSpec& model, Reaches& reaches) {
+  const int count = static_cast<int>(instructions.size());
+  std::vector<std::vector<int>> makers(slots);
   std::vector<int> pending;
   std::vector<bool> live(count, false);
   bool observed = false;
+  auto keep = [&](int i) {
+    if (live[i]) return;
+    live[i] = true;
+    pending.push_back(i);
+  };
   for (int i = 0; i < count; ++i) {
-    Instruction& instruction = plan.instructions[i];
-    if (instruction.result != kNoSlot) maker[instruction.result] = i;
-    if (std::holds_alternative<SaveValue>(instruction.what) ||
-        std::holds_alternative<LogValue>(instruction.what)) {
-      live[i] = true;
-      observed = true;
-      pending.push_back(i);
+    const Instruction& instruction = instructions[i];
+    if (instruction.result != kNoSlot) makers[instruction.result].push_back(i);
+    if (const auto* set = std::get_if<SetCarry>(&instruction.what)) {
+      makers[set->carry].push_back(i);
+    }
+    if (IsObserved(instruction)) {
+      keep(i);
+      observed |= !std::holds_alternative<StopRun>(instruction.what);
     }
   }
-  // The last site that any invoke is needed for, and the last that all of them are.
-  int furthest = kStart, common = kStart;
-  auto reach = [&](int invoke, int time) {
-    furthest = std::max(furthest, time);
-    if (!plan.invokes[invoke].all_rows) {
-      plan.invokes[invoke].end = std::max(plan.invokes[invoke].end, time);
-    } else if (time > common) {
-      common = time;
-      for (PlannedInvoke& each : plan.invokes) each.end = std::max(each.end, time);
-    }
-  };
   if (!observed) {
     // Nobody observes anything: then what was asked for is the call of the model itself, as far as
     // the program says.
     for (size_t i = 0; !stops && i < plan.invokes.size(); ++i) {
-      reach(static_cast<int>(i), model.ResultSite());
+      PlannedTrace& trace = plan.traces[plan.invokes[i].trace];
+      trace.whole = trace.generates;
+      reaches.Reach(FirstKey(plan.invokes[i].trace), static_cast<int>(i), model.ResultSite());
     }
-    for (const Instruction& instruction : plan.instructions) {
-      if (const int invoke = InvokeAt(instruction); invoke >= 0) reach(invoke, instruction.time);
+    for (const Instruction& instruction : instructions) {
+      if (const int invoke = InvokeAt(instruction); invoke >= 0) {
+        reaches.Reach(instruction.stage, invoke, instruction.time);
+      }
     }
   }
   for (bool changed = true; changed;) {
     changed = false;
     while (!pending.empty()) {
-      Instruction& instruction = plan.instructions[pending.back()];
+      Instruction& instruction = instructions[pending.back()];
       pending.pop_back();
-      if (const auto* read = std::get_if<ReadSite>(&instruction.what)) {
-        reach(read->invoke, instruction.time);
+      if (std::holds_alternative<ReadSite>(instruction.what) ||
+          std::holds_alternative<SaveSite>(instruction.what)) {
+        reaches.Reach(instruction.stage, InvokeAt(instruction), instruction.time);
       }
-      ForOperands(instruction, [&](Slot slot) {
-        if (maker[slot] >= 0 && !live[maker[slot]]) {
-          live[maker[slot]] = true;
-          pending.push_back(maker[slot]);
-        }
-      });
+      const auto need = [&](Slot slot) {
+        for (int maker : makers[slot]) keep(maker);
+      };
+      ForOperands(instruction, need);
+      ForGuards(plan, instruction, need);
     }
-    // A write is observed where the rows that it changes go on beyond it, and one to a gradient
-    // where anything of its region is.
+    // A write is observed where the rows that it changes go on beyond it, also into the tokens that
+    // follow; and one to a gradient where anything of its region is.
     for (int i = 0; i < count; ++i) {
-      if (live[i] || std::holds_alternative<ReadSite>(plan.instructions[i].what)) continue;
-      if (const auto* write = std::get_if<WriteGradient>(&plan.instructions[i].what)) {
-        if (!live[maker[write->begun]]) continue;
-        live[i] = changed = true;
-        pending.push_back(i);
+      const Instruction& instruction = instructions[i];
+      if (live[i] || std::holds_alternative<ReadSite>(instruction.what)) continue;
+      if (const auto* write = std::get_if<WriteGradient>(&instruction.what)) {
+        if (!live[makers[write->begun].front()]) continue;
+        keep(i);
+        changed = true;
         continue;
       }
-      const int invoke = InvokeAt(plan.instructions[i]);
+      const int invoke = InvokeAt(instruction);
       if (invoke < 0) continue;
-      const int time = plan.instructions[i].time;
-      const bool all_rows = plan.invokes[invoke].all_rows;
-      if ((all_rows ? furthest : plan.invokes[invoke].end) < time) continue;
-      live[i] = true;
-      pending.push_back(i);
+      const int time = instruction.time;
+      const bool generates = plan.traces[plan.invokes[invoke].trace].generates;
+      if (!generates && reaches.EndOf(instruction.stage, invoke) < time) continue;
+      keep(i);
       changed = true;
       // What is written into all rows needs all of them to be there.
-      if (all_rows) reach(invoke, time);
+      if (plan.invokes[invoke].all_rows) reaches.Reach(instruction.stage, invoke, time);
     }
   }
   return live;
 }
 
 /// Where the instructions of each gradient lie, and what else has to be read as it is used.
-void FindPoints(Plan& plan) {
+void FindPoints(Plan& plan, PlannedTrace& trace) {
+  std::vector<Instruction>& instructions = trace.stages[PlannedTrace::kFirst].instructions;
   PlannedBackward* latest = nullptr;
-  for (size_t i = 0; i < plan.instructions.size(); ++i) {
-    const Instruction& begin = plan.instructions[i];
+  for (size_t i = 0; i < instructions.size(); ++i) {
+    const Instruction& begin = instructions[i];
     const auto* run = std::get_if<RunBackward>(&begin.what);
     if (run == nullptr) continue;
+    trace.gradients = true;
     plan.gradients = true;
     latest = &plan.backwards[run->backward];
     size_t at = i + 1;
     for (size_t point = 0; point < run->points.size(); ++point) {
       latest->first.push_back(static_cast<int>(at));
       const int step = begin.step + 1 + static_cast<int>(point);
-      while (at < plan.instructions.size() && plan.instructions[at].time == begin.time &&
-             plan.instructions[at].step == step) {
+      while (at < instructions.size() && instructions[at].time == begin.time &&
+             instructions[at].step == step) {
         ++at;
       }
     }
     latest->first.push_back(static_cast<int>(at));
   }
-  if (latest != nullptr) latest->last = true;
+  if (latest == nullptr) return;
+  latest->last = true;
   // All reads of one visit give the tensor that the model goes on with, if one of them has to.
-  for (size_t first = 0, end = 0; first < plan.instructions.size(); first = end) {
-    while (end < plan.instructions.size() &&
-           plan.instructions[end].time == plan.instructions[first].time) {
-      ++end;
-    }
+  for (size_t first = 0, end = 0; first < instructions.size(); first = end) {
+    while (end < instructions.size() && instructions[end].time == instructions[first].time) ++end;
     for (size_t i = first; i < end; ++i) {
-      const auto* asked = std::get_if<ReadSite>(&plan.instructions[i].what);
-      if (asked == nullptr || !plan.instructions[i].gradient) continue;
+      const auto* asked = std::get_if<ReadSite>(&instructions[i].what);
+      if (asked == nullptr || !instructions[i].gradient) continue;
       for (size_t j = first; j < end; ++j) {
-        const auto* read = std::get_if<ReadSite>(&plan.instructions[j].what);
-        if (read != nullptr && read->invoke == asked->invoke) plan.instructions[j].gradient = true;
+        const auto* read = std::get_if<ReadSite>(&instructions[j].what);
+        if (read != nullptr && read->invoke == asked->invoke) instructions[j].gradient = true;
       }
     }
   }
 }
 
-}  // namespace
+void SortByTime(std::vector<Instruction>& instructions) {
+  std::stable_sort(instructions.begin(), instructions.end(),
+                   [](const Instruction& a, const Instruction& b) {
+                     return std::tuple(a.time, a.step, a.late) < std::tuple(b.time, b.step, b.late);
+                   });
+}
 
-void FinishPlan(Plan& plan, int slots, bool stops, const ModelSpec& model) {
-  const std::vector<bool> live = FindLive(plan, slots, stops, model);
-  std::vector<Instruction> kept;
-  kept.reserve(plan.instructions.size());
-  for (size_t i = 0; i < plan.instructions.size(); ++i) {
-    if (live[i]) kept.push_back(std::move(plan.instructions[i]));
-  }
-  std::stable_sort(kept.begin(), kept.end(), [](const Instruction& a, const Instruction& b) {
-    return std::pair(a.time, a.step) < std::pair(b.time, b.step);
-  });
+/// A stage of instructions that are in order.
+Stage MakeStage(std::vector<Instruction> instructions, std::vector<int> ends,
+                const ModelSpec& model) {
+  Stage stage;
   // A read that a later write of the same visit would show through takes a copy; the pass keeps
   // what was there before the run's first write, so only reads after a write need it.
-  for (size_t first = 0, end = 0; first < kept.size(); first = end) {
-    while (end < kept.size() && kept[end].time == kept[first].time) ++end;
+  for (size_t first = 0, end = 0; first < instructions.size(); first = end) {
+    while (end < instructions.size() && instructions[end].time == instructions[first].time) ++end;
     bool written = false;
     for (size_t i = first; i < end; ++i) {
-      if (std::holds_alternative<WriteSite>(kept[i].what)) written = true;
-      if (auto* read = std::get_if<ReadSite>(&kept[i].what)) read->copy = written;
+      if (std::holds_alternative<WriteSite>(instructions[i].what)) written = true;
+      if (auto* read = std::get_if<ReadSite>(&instructions[i].what)) read->copy = written;
     }
     bool writes_again = false;
     for (size_t i = end; i-- > first;) {
-      if (auto* read = std::get_if<ReadSite>(&kept[i].what)) read->copy &= writes_again;
-      if (std::holds_alternative<WriteSite>(kept[i].what)) writes_again = true;
+      if (auto* read = std::get_if<ReadSite>(&instructions[i].what)) read->copy &= writes_again;
+      if (std::holds_alternative<WriteSite>(instructions[i].what)) writes_again = true;
     }
   }
-  plan.instructions = std::move(kept);
-  FindPoints(plan);
-
-  std::vector<int> last(slots, -1);
-  for (size_t i = 0; i < plan.instructions.size(); ++i) {
-    Instruction& instruction = plan.instructions[i];
-    if (instruction.result != kNoSlot) last[instruction.result] = static_cast<int>(i);
-    ForOperands(instruction, [&](Slot slot) { last[slot] = static_cast<int>(i); });
+  stage.first.assign(model.sites().size() + 2, static_cast<int>(instructions.size()));
+  for (size_t i = instructions.size(); i-- > 0;) {
+    stage.first[instructions[i].time + 1] = static_cast<int>(i);
   }
-  // The frame needs only the slots that are left.
+  for (size_t t = stage.first.size() - 1; t-- > 0;) {
+    stage.first[t] = std::min(stage.first[t], stage.first[t + 1]);
+  }
+  for (const Instruction& instruction : instructions) {
+    if (instruction.time != kStart &&
+        (stage.times.empty() || stage.times.back() != instruction.time)) {
+      stage.times.push_back(instruction.time);
+    }
+  }
+  stage.ends = std::move(ends);
+  stage.instructions = std::move(instructions);
+  return stage;
+}
+
+/// Number the slots that are left, and say where each is needed last: after an instruction of its
+/// pass, or, where passes hand it on, after a trace.
+void PlaceSlots(Plan& plan, std::map<int, std::vector<Instruction>>& by_stage, int slots) {
+  struct Use {
+    int made = -1, last = -1;  // stages
+    bool handed_on = false;
+    Instruction* at = nullptr;  // the last one
+  };
+  std::vector<Use> uses(slots);
+  for (auto& [stage, instructions] : by_stage) {
+    for (Instruction& instruction : instructions) {
+      const auto use = [&, stage = stage](Slot slot) {
+        uses[slot].handed_on |= uses[slot].made != stage;
+        uses[slot].last = stage;
+        uses[slot].at = &instruction;
+      };
+      if (instruction.result != kNoSlot) {
+        Use& made = uses[instruction.result];
+        made = {stage, stage, false, &instruction};
+      }
+      ForOperands(instruction, use);
+      ForGuards(plan, instruction, use);
+      if (const auto* set = std::get_if<SetCarry>(&instruction.what)) use(set->carry);
+    }
+  }
   std::vector<Slot> renumbered(slots, kNoSlot);
   Slot next = 0;
-  for (size_t slot = 0; slot < last.size(); ++slot) {
-    if (last[slot] >= 0) renumbered[slot] = next++;
+  for (int slot = 0; slot < slots; ++slot) {
+    if (uses[slot].last < 0) continue;
+    renumbered[slot] = next++;
+    if (uses[slot].handed_on) {
+      plan.traces[uses[slot].last / kStageKeys].release.push_back(renumbered[slot]);
+    } else {
+      uses[slot].at->release.push_back(renumbered[slot]);
+    }
   }
   plan.slots = next;
-  for (size_t slot = 0; slot < last.size(); ++slot) {
-    if (last[slot] >= 0) {
-      plan.instructions[last[slot]].release.push_back(renumbered[slot]);
+  for (auto& [stage, instructions] : by_stage) {
+    for (Instruction& instruction : instructions) {
+      ForOperands(instruction, [&](Slot& slot) { slot = renumbered[slot]; });
+      if (instruction.result != kNoSlot) instruction.result = renumbered[instruction.result];
+      if (auto* set = std::get_if<SetCarry>(&instruction.what)) set->carry = renumbered[set->carry];
     }
   }
-  for (Instruction& instruction : plan.instructions) {
-    ForOperands(instruction, [&](Slot& slot) { slot = renumbered[slot]; });
-    if (instruction.result != kNoSlot) instruction.result = renumbered[instruction.result];
-  }
+  for (Guard& guard : plan.guards) guard.condition = renumbered[guard.condition];
+}
 
-  plan.first.assign(model.sites().size() + 2, static_cast<int>(plan.instructions.size()));
-  for (size_t i = plan.instructions.size(); i-- > 0;) {
-    plan.first[plan.instructions[i].time + 1] = static_cast<int>(i);
+/// Which steps anybody needs, from what is left of each region.
+void FindLastStep(PlannedTrace& trace, int index,
+                  const std::map<int, std::vector<Instruction>>& by_stage) {
+  for (size_t region = 0; region < trace.regions.size(); ++region) {
+    if (!by_stage.contains(RegionKey(index, static_cast<int>(region)))) continue;
+    trace.last_step = std::max(trace.last_step, trace.regions[region].LastBelow(trace.steps));
   }
-  for (size_t t = plan.first.size() - 1; t-- > 0;) {
-    plan.first[t] = std::min(plan.first[t], plan.first[t + 1]);
-  }
-  for (const Instruction& instruction : plan.instructions) {
-    if (instruction.time != kStart &&
-        (plan.times.empty() || plan.times.back() != instruction.time)) {
-      plan.times.push_back(instruction.time);
+  if (auto after = by_stage.find(AfterKey(index)); after != by_stage.end()) {
+    for (const Instruction& instruction : after->second) {
+      trace.whole |= std::holds_alternative<ReadResult>(instruction.what);
     }
   }
-  for (const PlannedInvoke& invoke : plan.invokes) plan.end = std::max(plan.end, invoke.end);
+  if (trace.whole) trace.last_step = trace.steps - 1;
+}
+
+/// A stage for each set of regions that some later step has.
+void MakeLaterStages(Plan& plan, PlannedTrace& trace, int index,
+                     const std::map<int, std::vector<Instruction>>& by_stage,
+                     const Reaches& reaches, const ModelSpec& model) {
+  for (int64_t step = 1; step <= trace.last_step; ++step) {
+    uint64_t active = 0;
+    for (size_t region = 0; region < trace.regions.size(); ++region) {
+      if (trace.regions[region].Has(step)) active |= uint64_t{1} << region;
+    }
+    auto [it, added] = trace.stage_of.try_emplace(active, static_cast<int>(trace.stages.size()));
+    if (!added) {
+      ++trace.stages[it->second].steps;
+      continue;
+    }
+    std::vector<Instruction> instructions;
+    std::vector<int> ends(plan.invokes.size(), kStart);
+    for (size_t region = 0; region < trace.regions.size(); ++region) {
+      if ((active >> region & 1) == 0) continue;
+      const int key = RegionKey(index, static_cast<int>(region));
+      const auto part = by_stage.find(key);
+      if (part == by_stage.end()) continue;
+      instructions.insert(instructions.end(), part->second.begin(), part->second.end());
+      const std::vector<int> needed = reaches.EndsOf(key);
+      for (size_t i = 0; i < ends.size(); ++i) ends[i] = std::max(ends[i], needed[i]);
+    }
+    SortByTime(instructions);
+    trace.stages.push_back(MakeStage(std::move(instructions), std::move(ends), model));
+  }
+}
+
+}  // namespace
+
+void FinishPlan(Plan& plan, std::vector<Instruction> instructions, int slots, bool stops,
+                const ModelSpec& model) {
+  Reaches reaches(plan);
+  const std::vector<bool> live = FindLive(plan, instructions, slots, stops, model, reaches);
+  std::map<int, std::vector<Instruction>> by_stage;
+  for (size_t i = 0; i < instructions.size(); ++i) {
+    if (live[i]) by_stage[instructions[i].stage].push_back(std::move(instructions[i]));
+  }
+  for (auto& [stage, part] : by_stage) SortByTime(part);
+  PlaceSlots(plan, by_stage, slots);
+  for (size_t t = 0; t < plan.traces.size(); ++t) {
+    PlannedTrace& trace = plan.traces[t];
+    const int index = static_cast<int>(t);
+    FindLastStep(trace, index, by_stage);
+    for (const int key : {FirstKey(index), AfterKey(index)}) {
+      trace.stages.push_back(MakeStage(by_stage[key], reaches.EndsOf(key), model));
+    }
+    MakeLaterStages(plan, trace, index, by_stage, reaches, model);
+    FindPoints(plan, trace);
+  }
 }
 
 }  // namespace weft::plan

@@ -68,6 +68,7 @@ namespace {
 
 struct ToMeta {
   RowCount rows;
+  int64_t past;
 
   c10::IValue operator()(std::monostate) const { return {}; }
   c10::IValue operator()(const std::string&) const { return c10::IValue(int64_t{0}); }
@@ -75,31 +76,64 @@ struct ToMeta {
     std::vector<int64_t> shape;
     shape.reserve(tensor.shape.size());
     for (const graph::Dimension& dim : tensor.shape) {
-      shape.push_back(dim.At(rows.batch, rows.tokens));
+      shape.push_back(dim.At(rows.batch, rows.tokens, past));
     }
     return at::empty(shape, at::device(at::kMeta).dtype(ToScalarType(tensor.dtype)));
   }
   c10::IValue operator()(const graph::Pattern::List& list) const {
     c10::impl::GenericList out(c10::AnyType::get());
-    for (const graph::Pattern& item : list.items) out.push_back(MetaOf(item, rows));
+    for (const graph::Pattern& item : list.items) out.push_back(MetaOf(item, rows, past));
     return out;
   }
   c10::IValue operator()(const graph::Pattern::Tuple& tuple) const {
     std::vector<c10::IValue> out;
-    for (const graph::Pattern& item : tuple.items) out.push_back(MetaOf(item, rows));
+    for (const graph::Pattern& item : tuple.items) out.push_back(MetaOf(item, rows, past));
     return c10::ivalue::Tuple::create(std::move(out));
   }
   c10::IValue operator()(const graph::Pattern::Dict& dict) const {
     c10::impl::GenericDict out(c10::StringType::get(), c10::AnyType::get());
-    for (const auto& [key, value] : dict.entries) out.insert(key, MetaOf(value, rows));
+    for (const auto& [key, value] : dict.entries) out.insert(key, MetaOf(value, rows, past));
     return out;
   }
 };
 
 }  // namespace
 
-c10::IValue MetaOf(const graph::Pattern& pattern, RowCount rows) {
-  return std::visit(ToMeta{rows}, pattern.value);
+c10::IValue MetaOf(const graph::Pattern& pattern, RowCount rows, int64_t past) {
+  return std::visit(ToMeta{rows, past}, pattern.value);
+}
+
+c10::IValue MapTensors(const c10::IValue& value,
+                       absl::FunctionRef<at::Tensor(const at::Tensor&)> change) {
+  if (value.isTensor()) return change(value.toTensor());
+  if (value.isTuple()) {
+    std::vector<c10::IValue> items;
+    for (const c10::IValue& item : value.toTupleRef().elements()) {
+      items.push_back(MapTensors(item, change));
+    }
+    return c10::ivalue::Tuple::create(std::move(items));
+  }
+  if (value.isGenericDict()) {
+    c10::impl::GenericDict dict(c10::StringType::get(), c10::AnyType::get());
+    for (const auto& entry : value.toGenericDict()) {
+      dict.insert(entry.key(), MapTensors(entry.value(), change));
+    }
+    return dict;
+  }
+  if (value.isTensorList() ||
+      (value.isList() && !value.isIntList() && !value.isDoubleList() && !value.isBoolList())) {
+    c10::impl::GenericList list(c10::AnyType::get());
+    for (const c10::IValue& item : value.toListRef()) list.push_back(MapTensors(item, change));
+    return list;
+  }
+  return value;
+}
+
+c10::IValue ConvertFloats(const c10::IValue& value, std::optional<graph::DType> dtype) {
+  if (!dtype) return value;
+  return MapTensors(value, [type = ToScalarType(*dtype)](const at::Tensor& tensor) {
+    return tensor.is_floating_point() ? tensor.to(type) : tensor;
+  });
 }
 
 graph::Pattern PatternOf(const c10::IValue& value) {

@@ -3,12 +3,13 @@
 #include <ATen/ATen.h>
 #include <ATen/ExpandUtils.h>
 #include <ATen/WrapDimUtilsMulti.h>
-#include <torch/library.h>
 
 #include <optional>
 #include <string>
 #include <tuple>
 #include <vector>
+
+#include "engine/plan/meta_registrar.h"
 
 // Where the shape and dtype of a result follow the rules of an operator that has a Meta kernel,
 // that operator is called in its place: it promotes, broadcasts, resizes and complains alike.
@@ -54,7 +55,11 @@ std::tuple<Tensor, Tensor> LogSigmoidForward(const Tensor& self) {
 
 Tensor IsNan(const Tensor& self) { return at::ne(self, self); }
 
-Tensor& UnaryOut(const Tensor& self, Tensor& out) { return at::sign_out(out, self); }
+Tensor& AbsOut(const Tensor& self, Tensor& out) {
+  if (!self.is_complex()) return at::sign_out(out, self);
+  out.resize_(self.sizes());
+  return out;
+}
 
 Tensor& NanToNumOut(const Tensor& self, std::optional<double> /*nan*/,
                     std::optional<double> /*posinf*/, std::optional<double> /*neginf*/,
@@ -308,22 +313,11 @@ Tensor IndexSelect(const Tensor& self, int64_t dim, const Tensor& index) {
   return at::empty(shape, self.options());
 }
 
-/// Registers kernels for what has none.
-class Registrar {
- public:
-  template <typename Kernel>
-  void Add(const char* name, const char* overload, Kernel kernel) {
-    const auto handle = c10::Dispatcher::singleton().findSchemaOrThrow(
-        (std::string("aten::") + name).c_str(), overload);
-    if (handle.hasKernelForDispatchKey(c10::DispatchKey::Meta)) return;
-    const std::string full =
-        *overload == '\0' ? std::string(name) : std::string(name) + "." + overload;
-    library_.impl(full.c_str(), torch::CppFunction(kernel));
-  }
+// What the values of a program may ask of one another.
 
- private:
-  torch::Library library_{torch::Library::IMPL, "aten", c10::DispatchKey::Meta, __FILE__, __LINE__};
-};
+c10::List<int64_t> Sizes(const Tensor& self) { return c10::List<int64_t>(self.sizes()); }
+int64_t Numel(const Tensor& self) { return self.numel(); }
+int64_t Dim(const Tensor& self) { return self.dim(); }
 
 }  // namespace
 
@@ -339,7 +333,7 @@ void RegisterMetaKernels() {
     registrar->Add("_prelu_kernel", "", &PreluKernel);
     registrar->Add("log_sigmoid_forward", "", &LogSigmoidForward);
     registrar->Add("isnan", "", &IsNan);
-    registrar->Add("abs", "out", &UnaryOut);
+    registrar->Add("abs", "out", &AbsOut);
     registrar->Add("nan_to_num", "out", &NanToNumOut);
     registrar->Add("logical_not", "out", &LogicalNotOut);
     registrar->Add("logical_and", "out", &LogicalBinaryOut);
@@ -360,13 +354,16 @@ void RegisterMetaKernels() {
     registrar->Add("std", "correction", &StdVar);
     registrar->Add("var", "correction", &StdVar);
     registrar->Add("var_mean", "correction", &VarMean);
+    registrar->Add("std_mean", "correction", &VarMean);
     registrar->Add("median", "dim", &ValuesAndIndices);
+    registrar->Add("nanmedian", "dim", &ValuesAndIndices);
     registrar->Add("mode", "", &ValuesAndIndices);
     registrar->Add("kthvalue", "", &Kthvalue);
     registrar->Add("cummax", "", &CumulativeExtreme);
     registrar->Add("cummin", "", &CumulativeExtreme);
     registrar->Add("_logcumsumexp", "", &Logcumsumexp);
     registrar->Add("dot", "", &Dot);
+    registrar->Add("vdot", "", &Dot);
     registrar->Add("_cdist_forward", "", &Cdist);
     registrar->Add("native_layer_norm", "", &LayerNorm);
     registrar->Add("native_group_norm", "", &GroupNorm);
@@ -376,6 +373,11 @@ void RegisterMetaKernels() {
     registrar->Add("roll", "", &Roll);
     registrar->Add("take", "", &Take);
     registrar->Add("index_select", "", &IndexSelect);
+    registrar->Define("size(Tensor self) -> int[]", &Sizes);
+    registrar->Define("numel(Tensor self) -> int", &Numel);
+    registrar->Define("dim(Tensor self) -> int", &Dim);
+    RegisterMatrixKernels(*registrar);
+    RegisterCountingKernels(*registrar);
     return registrar;
   }();
 }

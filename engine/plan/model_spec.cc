@@ -10,8 +10,8 @@
 namespace weft::plan {
 namespace {
 
-std::string SiteKey(int module, graph::Point point, uint32_t visit) {
-  return absl::StrCat(module, "/", static_cast<int>(point), "/", visit);
+std::string SiteKey(int module, graph::Point point, uint32_t visit, const std::string& op) {
+  return absl::StrCat(module, "/", static_cast<int>(point), "/", visit, "/", op);
 }
 
 /// Levenshtein distance, given up beyond `limit`.
@@ -63,16 +63,21 @@ double RowElements(const SiteSpec& site) {
 }  // namespace
 
 ModelSpec::ModelSpec(std::vector<ModuleSpec> modules, std::vector<SiteSpec> sites,
-                     absl::flat_hash_map<std::string, ParameterSpec> parameters)
-    : modules_(std::move(modules)), sites_(std::move(sites)), parameters_(std::move(parameters)) {
+                     absl::flat_hash_map<std::string, ParameterSpec> parameters,
+                     uint64_t cache_bytes, std::vector<OperationSpec> operations)
+    : modules_(std::move(modules)),
+      sites_(std::move(sites)),
+      parameters_(std::move(parameters)),
+      operations_(std::move(operations)),
+      cache_bytes_(cache_bytes) {
   for (size_t i = 0; i < modules_.size(); ++i) {
     module_by_path_.emplace(modules_[i].path, static_cast<int>(i));
   }
   for (size_t i = 0; i < sites_.size(); ++i) {
     const SiteSpec& spec = sites_[i];
-    site_by_text_.emplace(SiteKey(spec.module, spec.site.point, spec.site.visit),
+    site_by_text_.emplace(SiteKey(spec.module, spec.site.point, spec.site.visit, spec.site.op),
                           static_cast<int>(i));
-    if (spec.site.module.empty() && spec.site.point == graph::Point::kOutput) {
+    if (spec.OfModule() && spec.site.module.empty() && spec.site.point == graph::Point::kOutput) {
       result_site_ = static_cast<int>(i);
     }
   }
@@ -91,6 +96,7 @@ void ModelSpec::MeasureWork() {
     }
   }
   for (const SiteSpec& site : sites_) {
+    if (!site.OfModule()) continue;
     ModuleWork& work = own[site.module];
     const double elements = RowElements(site);
     const graph::Pattern::Tensor* leaf = LeafOf(site.pattern);
@@ -128,8 +134,9 @@ int ModelSpec::FindModule(const std::string& path) const {
   return it == module_by_path_.end() ? -1 : it->second;
 }
 
-int ModelSpec::FindSite(int module, graph::Point point, uint32_t visit) const {
-  auto it = site_by_text_.find(SiteKey(module, point, visit));
+int ModelSpec::FindSite(int module, graph::Point point, uint32_t visit,
+                        const std::string& op) const {
+  auto it = site_by_text_.find(SiteKey(module, point, visit, op));
   return it == site_by_text_.end() ? -1 : it->second;
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
 #include "engine/graph/program.h"
 #include "engine/graph/value.h"
 
@@ -27,11 +28,37 @@ struct ModuleWork {
   double activations = 0;  // bytes of a row at the widest site inside
 };
 
+/// A module's input or output, a point inside attention, or the inputs or the output of an
+/// operation inside a module. An operation's `input` is no site of its own: it is `first_input` of
+/// its inputs.
 struct SiteSpec {
   graph::Site site;
   int module = 0;  // among ModelSpec::modules
   graph::Pattern pattern;
   bool writable = true;
+  /// A generation computes it for the last token of each prompt alone.
+  bool last_token = false;
+  std::vector<int64_t> first_input;
+
+  bool OfModule() const { return site.op.empty() && !graph::OfAttention(site.point); }
+};
+
+/// One operator call inside a module's own forward.
+struct OperationSpec {
+  /// Where a tensor lies among an operator's arguments or results.
+  struct Leaf {
+    int place = 0;
+    int item = -1;  // of a list of tensors
+    friend bool operator==(const Leaf&, const Leaf&) = default;
+  };
+  int module = 0;
+  uint32_t visit = 0;
+  std::string name;  // `linear_0`
+  std::string op;    // `aten::linear`
+  /// Its sites; -1 for what cannot be told apart by prompts, and so is not shown.
+  int inputs = -1, output = -1;
+  /// The tensors of the sites, in the order of their patterns.
+  std::vector<Leaf> arguments, results;
 };
 
 struct ParameterSpec {
@@ -43,19 +70,27 @@ struct ParameterSpec {
 /// the index of a site is its time. Const once made.
 class ModelSpec {
  public:
+  /// `cache_bytes`: what the KV cache holds for each token, in all layers.
   ModelSpec(std::vector<ModuleSpec> modules, std::vector<SiteSpec> sites,
-            absl::flat_hash_map<std::string, ParameterSpec> parameters);
+            absl::flat_hash_map<std::string, ParameterSpec> parameters, uint64_t cache_bytes = 0,
+            std::vector<OperationSpec> operations = {});
 
   const std::vector<ModuleSpec>& modules() const { return modules_; }
   const std::vector<SiteSpec>& sites() const { return sites_; }
   const absl::flat_hash_map<std::string, ParameterSpec>& parameters() const { return parameters_; }
+  /// In the order of execution.
+  const std::vector<OperationSpec>& operations() const { return operations_; }
+
+  uint64_t cache_bytes() const { return cache_bytes_; }
 
   /// What calling a module takes.
   const ModuleWork& WorkOf(int module) const { return work_[module]; }
   /// The index of a module, or -1.
   int FindModule(const std::string& path) const;
   /// The time of a site, or -1.
-  int FindSite(int module, graph::Point point, uint32_t visit) const;
+  int FindSite(int module, graph::Point point, uint32_t visit, const std::string& op = "") const;
+  /// Why there is no such site of a module that exists, and what there is.
+  absl::Status NoSuchSite(int module, const graph::Site& site) const;
   /// The site whose value is the trace's result: the root's output.
   int ResultSite() const { return result_site_; }
   /// The names closest to one that does not exist, for errors: `did you mean ...?`, or empty.
@@ -68,9 +103,11 @@ class ModelSpec {
   std::vector<SiteSpec> sites_;
   std::vector<ModuleWork> work_;  // by module
   absl::flat_hash_map<std::string, ParameterSpec> parameters_;
+  std::vector<OperationSpec> operations_;
   absl::flat_hash_map<std::string, int> module_by_path_;
   absl::flat_hash_map<std::string, int> site_by_text_;
   int result_site_ = -1;
+  uint64_t cache_bytes_ = 0;
 };
 
 }  // namespace weft::plan

@@ -1,6 +1,7 @@
 #include "engine/plan/operators.h"
 
 #include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/InferSize.h>
 #include <ATen/TensorUtils.h>
 #include <c10/core/InferenceMode.h>
@@ -13,6 +14,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "engine/plan/index_check.h"
@@ -71,10 +73,15 @@ std::unique_ptr<OperatorRow> MakeRow(const std::string& qualified, const RowTrai
     const c10::Argument& argument = schema.arguments()[i];
     const std::string type = argument.real_type()->str();
     if (absl::StrContains(type, "Tensor")) has_tensor = true;
+    if (absl::StrContains(type, "Generator")) {
+      row->random = true;
+      row->generator_argument = static_cast<int>(i);
+    }
     if (absl::StrContains(type, "Device")) row->device_argument = static_cast<int>(i);
     if (absl::StrContains(type, "Device") || absl::StrContains(type, "Layout") ||
-        absl::StrContains(type, "MemoryFormat") || argument.name() == "pin_memory" ||
-        argument.name() == "non_blocking" || argument.name() == "implicit" ||
+        absl::StrContains(type, "Generator") || absl::StrContains(type, "MemoryFormat") ||
+        argument.name() == "pin_memory" || argument.name() == "non_blocking" ||
+        argument.name() == "implicit" || absl::StartsWith(argument.name(), "cudnn_enable") ||
         std::find(refused.begin(), refused.end(), argument.name()) != refused.end()) {
       row->refused_arguments |= uint64_t{1} << i;
     }
@@ -87,6 +94,31 @@ std::unique_ptr<OperatorRow> MakeRow(const std::string& qualified, const RowTrai
 
 std::string OperatorRow::qualified() const {
   return overload.empty() ? name : absl::StrCat(name, ".", overload);
+}
+
+std::string ProgramSchema(const OperatorRow& row) {
+  std::vector<std::string> arguments;
+  bool named = false;
+  for (size_t i = 0; i < row.schema().arguments().size(); ++i) {
+    const c10::Argument& argument = row.schema().arguments()[i];
+    if ((row.refused_arguments >> i & 1) != 0) continue;
+    if (argument.kwarg_only() && !std::exchange(named, true)) arguments.push_back("*");
+    std::string text = c10::str(argument);
+    const c10::IValue preset = argument.default_value().value_or(c10::IValue());
+    if (preset.isDouble()) {
+      text = absl::StrCat(text.substr(0, text.rfind('=')), "=", preset.toDouble());
+    }
+    // How torch writes int64 as a default.
+    if (absl::EndsWith(text, " dtype=4")) text.replace(text.size() - 1, 1, "int64");
+    arguments.push_back(std::move(text));
+  }
+  std::vector<std::string> results;
+  for (const c10::Argument& result : row.schema().returns()) results.push_back(c10::str(result));
+  std::string text = absl::StrCat(row.qualified(), "(", absl::StrJoin(arguments, ", "), ") -> ");
+  absl::StrAppend(&text, results.size() == 1
+                             ? results[0]
+                             : absl::StrCat("(", absl::StrJoin(results, ", "), ")"));
+  return absl::StrReplaceAll(text, {{"SymInt", "int"}});
 }
 
 struct OperatorTable::Index {
@@ -246,6 +278,10 @@ absl::Status CatchTorch(absl::FunctionRef<absl::Status()> body) {
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError("out of memory");
   } catch (const std::exception& error) {
+    // A number that the dtype at hand does not have: `value cannot be converted to type int`.
+    if (Contains(error.what(), "cannot be converted to type")) {
+      return absl::InvalidArgumentError(error.what());
+    }
     return absl::InternalError(error.what());
   }
 }
@@ -287,7 +323,26 @@ bool MakeViewable(const OperatorRow& row, c10::Stack& stack) {
   return true;
 }
 
+void GiveGenerator(const OperatorRow& row, c10::Stack& stack, uint64_t seed) {
+  c10::Device device(c10::kCPU);
+  for (c10::IValue& value : stack) {
+    if (!value.isTensor() || value.toTensor().unsafeGetTensorImpl()->is_wrapped_number()) continue;
+    device = value.toTensor().device();
+    // Numbers are dealt out in the order of memory.
+    if (!row.in_place()) value = value.toTensor().contiguous();
+  }
+  at::Generator generator = device.is_cpu() ? at::make_generator<at::CPUGeneratorImpl>()
+                                            : at::globalContext()
+                                                  .getAcceleratorHooksInterface(device.type())
+                                                  .getNewGenerator(device.index());
+  generator.set_current_seed(seed);
+  stack[row.generator_argument] = std::move(generator);
+}
+
 absl::StatusOr<c10::IValue> RunReal(const OperatorRow& row, c10::Stack stack) {
+  if (row.random && stack[row.generator_argument].isNone()) {
+    return absl::InternalError(absl::StrCat(row.name, " was given no generator"));
+  }
   absl::Status status = CatchTorch([&] {
     if (!row.index_ranges.empty()) {
       if (absl::Status checked = CheckIndexRanges(row, stack); !checked.ok()) return checked;
@@ -297,6 +352,12 @@ absl::StatusOr<c10::IValue> RunReal(const OperatorRow& row, c10::Stack stack) {
     }
     MakeViewable(row, stack);
     row.handle.callBoxed(&stack);
+    for (c10::IValue& result : stack) {
+      // Torch conjugates and negates by a mark (transforms back do), which memory does not show.
+      if (result.isTensor() && (result.toTensor().is_conj() || result.toTensor().is_neg())) {
+        result = result.toTensor().resolve_conj().resolve_neg();
+      }
+    }
     return absl::OkStatus();
   });
   if (!status.ok()) return status;

@@ -59,6 +59,11 @@ enum class Work : uint8_t {
   kEinsum,     // with the product of all of the equation's dimensions
   kAttention,  // with queries times keys
   kPairs,      // with the pairs of rows of two arguments
+  /// A product over some dimensions of `product_argument` and the tensor after it.
+  kContraction,
+  kMatrices,     // with the elements of the first tensor times the smaller side of its matrices
+  kConvolution,  // with results times the weights (`product_argument`) of one of their channels
+  kWindows,      // with results times the size of a window (`product_argument`)
 };
 
 /// One overload of one operator that programs may use. A row is complete: what is not here cannot
@@ -73,7 +78,10 @@ struct OperatorRow {
   /// row has checked it, and that the shapes fit).
   const OperatorRow* fresh = nullptr;
   uint8_t dtypes = kBools | kInts | kFloats;
+  /// Whether it draws numbers, and the schema argument that takes the generator to draw from:
+  /// RunReal finds it on the stack, put there by GiveGenerator.
   bool random = false;
+  int generator_argument = -1;
   std::vector<IndexRange> index_ranges;
   /// What else must hold of the arguments beyond what torch checks: of what is known before
   /// running (RunMeta asks), and of values (RunReal asks). Null if nothing.
@@ -104,6 +112,10 @@ struct OperatorRow {
   std::string qualified() const;
 };
 
+/// The overload's schema as programs may use it: without the arguments that they may not give.
+/// `aten::rand.generator(int[] size, *, ScalarType? dtype=None) -> Tensor`
+std::string ProgramSchema(const OperatorRow& row);
+
 /// The positive list, made at first use. Const and thread-safe afterwards.
 class OperatorTable {
  public:
@@ -119,7 +131,7 @@ class OperatorTable {
   int size() const;
   /// Why `name` is not in the table, in a sentence that names the way out: kNotFound for what does
   /// not exist (with the closest names), kPermissionDenied for what exists and is refused
-  /// (uninitialised memory, strides, out=, random numbers without a seed, private, resizing,
+  /// (uninitialised memory, strides, out=, random numbers without a generator, private, resizing,
   /// data-dependent sizes).
   absl::Status WhyNot(const std::string& name) const;
 
@@ -166,6 +178,11 @@ absl::StatusOr<c10::IValue> RunMeta(const OperatorRow& row, c10::Stack stack);
 /// kInvalidArgument (kResourceExhausted where memory ran out) without its backtrace.
 /// The result is one IValue: a tensor, list, scalar, or a tuple of several results.
 absl::StatusOr<c10::IValue> RunReal(const OperatorRow& row, c10::Stack stack);
+
+/// Put a generator on the stack of a random row, on the device where it draws (the CPU's is
+/// std::mt19937's engine, a GPU's is torch's own for that device). Equal seeds give equal numbers
+/// on equal devices.
+void GiveGenerator(const OperatorRow& row, c10::Stack& stack, uint64_t seed);
 
 /// Make the first argument of a view contiguous if its elements lie in another order than the view
 /// needs, which is a matter of the host's and never the program's. RunReal does so. True if it did:

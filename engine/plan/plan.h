@@ -4,11 +4,13 @@
 #include <ATen/core/stack.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "engine/graph/program.h"
 #include "engine/plan/model_spec.h"
 #include "engine/plan/operators.h"
@@ -38,8 +40,8 @@ struct BoundCall {
   graph::NodeId node = graph::kNoNode;
   /// The argument whose shape the result must have (of a change in place), or -1.
   int shape_of = -1;
-  /// Of an assignment by a mask (argument 0): how many dimensions it has, which must be the first
-  /// ones of argument `shape_of`.
+  /// Of an assignment by a mask (argument 0): how many dimensions it has, its first ones, which
+  /// must be of the size of those of argument `shape_of` that they meet.
   int64_t mask_dims = 0;
 };
 
@@ -105,11 +107,37 @@ struct SkipModule {
 struct SaveValue {
   int save;
   Slot value;
+  std::optional<graph::DType> dtype;  // convert floating-point tensors to it
+};
+/// Save what the model goes on with at a site: an entry of a cache.
+struct SaveSite {
+  int save;
+  int invoke;
+  std::optional<graph::DType> dtype;
 };
 struct LogValue {
   std::string label;
   Slot value;
 };
+/// From the next step on the carry has this value.
+struct SetCarry {
+  Slot carry;
+  Slot value;
+};
+struct TakeCarry {
+  Slot carry;
+};
+/// The value of the branch that ran.
+struct ChooseValue {
+  Slot condition;
+  Slot then, otherwise;
+};
+/// What a generation has come to: ids `[B, T]`, prompt included.
+struct ReadResult {
+  int invoke;
+};
+/// End the run: of what follows in written order nothing is done.
+struct StopRun {};
 /// Go backwards from `loss`. What the gradients of `points` are for runs when they are there, the
 /// point that was made last first; see PlannedBackward. The result is none.
 struct RunBackward {
@@ -133,15 +161,22 @@ struct WriteGradient {
 
 struct Instruction {
   graph::NodeId node = graph::kNoNode;
+  /// While planning: in which pass, see StageKey.
+  int stage = 0;
   int time = kStart;
   /// Orders what happens at one time: 0, or what waits for a gradient.
   int step = 0;
+  /// Of a time and step the last: sees every write.
+  bool late = false;
+  /// Done only where this guard holds; -1: always. An index into Plan::guards.
+  int guard = -1;
   /// A gradient of its result is asked for.
   bool gradient = false;
   Slot result = kNoSlot;
   std::variant<ReadSite, ReadInvoke, LoadConstant, LoadParameter, CallOperator, TakeItem,
-               MakeStructure, ReplacePart, CallModule, WriteSite, SkipModule, SaveValue, LogValue,
-               RunBackward, ReadGradient, WriteGradient>
+               MakeStructure, ReplacePart, CallModule, WriteSite, SkipModule, SaveValue, SaveSite,
+               LogValue, SetCarry, TakeCarry, ChooseValue, ReadResult, StopRun, RunBackward,
+               ReadGradient, WriteGradient>
       what;
   /// Slots that nobody needs after this instruction.
   std::vector<Slot> release;
@@ -149,14 +184,42 @@ struct Instruction {
 
 struct PlannedInvoke {
   graph::NodeId node = graph::kNoNode;
+  /// Its place among the program's invokes in written order: whose input it has.
+  int input = 0;
+  int trace = 0;  // an index into Plan::traces
+  /// `invoke { }` has the rows of the invokes of its trace with the same group: 0, or a sweep's
+  /// point.
+  int group = 0;
   bool all_rows = false;
-  /// The last site that this invoke's rows are needed for; kStart if none.
-  int end = kStart;
 };
 
+/// Which steps of a generation.
+struct Selection {
+  int64_t first = 0;
+  int64_t end = -1;  // -1: all that come
+  int64_t stride = 1;
+  std::vector<int64_t> list;  // instead of these, ascending
+
+  bool Has(int64_t step) const;
+  /// How many there are below `count`.
+  int64_t CountBelow(int64_t count) const;
+  /// The last one below `count`, or -1.
+  int64_t LastBelow(int64_t count) const;
+  /// All are named, so that one that does not come is missed.
+  bool bounded() const { return end >= 0 || !list.empty(); }
+};
+
+/// One value, or one list of values, that the program saves.
 struct PlannedSave {
   std::string name;
   graph::NodeId node = graph::kNoNode;
+  /// In a sweep: which point's.
+  std::optional<uint32_t> point;
+  /// Inside `steps`: a list with an item for each of them.
+  std::optional<Selection> steps;
+  bool keep = false;  // on the server
+  /// Of a cache: the site, its visit counted within one step.
+  std::optional<graph::Site> entry;
 };
 
 struct PlannedBackward {
@@ -165,25 +228,69 @@ struct PlannedBackward {
   bool last = false;  // nobody goes backwards after it
 };
 
-/// A program checked and scheduled against one model: for each site, what to do there. Holds no
-/// payloads (tensor constants, top-level floats) and no token counts, so it serves every program of
-/// the same signature. Const and thread-safe once made.
-struct Plan {
+/// Where a branch is taken: `condition` is `wanted`, and so is its `parent`.
+struct Guard {
+  Slot condition = kNoSlot;
+  bool wanted = true;
+  int parent = -1;
+};
+
+/// What happens in one pass, or once a trace's last pass is over.
+struct Stage {
   /// In order of execution: by time, then by step, then as written.
   std::vector<Instruction> instructions;
   /// `first[t + 1]` is the first instruction of time t; one entry more than there are times.
   std::vector<int> first;
   /// The times (but kStart) that have instructions, ascending.
   std::vector<int> times;
+  /// The last site that each of Plan::invokes is needed for; kStart if none.
+  std::vector<int> ends;
+  /// How many steps have it, as far as the options say; 1 of a trace's first pass.
+  int64_t steps = 1;
+};
+
+/// One call of the model, or one generation.
+struct PlannedTrace {
+  graph::NodeId node = graph::kNoNode;
+  std::vector<int> invokes;  // of Plan::invokes
+  /// The first pass, what comes after the last one, and passes of later steps.
+  std::vector<Stage> stages;
+  static constexpr int kFirst = 0;
+  static constexpr int kAfter = 1;
+  /// Passes that a generation has at most; 1 of a plain trace.
+  int64_t steps = 1;
+  /// The last step that anybody needs, whose rows may leave early.
+  int64_t last_step = 0;
+  /// The result is read: even that step is needed whole.
+  bool whole = false;
+  bool generates = false;
+  std::vector<Selection> regions;
+  /// The stage of a later step by the set of its regions, a bit each.
+  absl::flat_hash_map<uint64_t, int> stage_of;
+  /// It goes backwards: its pass is its own, under autograd.
+  bool gradients = false;
+  /// Slots that no later trace needs.
+  std::vector<Slot> release;
+
+  /// The stage of step `step`.
+  const Stage& StageOf(int64_t step) const;
+};
+
+/// A program checked and scheduled against one model: for each site, what to do there. Holds no
+/// payloads (tensor constants, top-level floats) and no token counts, so it serves every program of
+/// the same signature. Const and thread-safe once made.
+struct Plan {
+  std::vector<PlannedTrace> traces;  // in order of execution
   std::vector<PlannedInvoke> invokes;
   std::vector<PlannedSave> saves;
   std::vector<PlannedBackward> backwards;
-  /// It goes backwards: it needs a pass of its own, under autograd.
+  std::vector<Guard> guards;
+  /// One of the traces goes backwards.
   bool gradients = false;
   int slots = 0;
   bool uses_weights = false;
-  /// The last site that the run needs.
-  int end = kStart;
+
+  size_t CountInstructions() const;
 };
 
 /// Rows of an invoke, known once its prompt is tokenised.

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+
 namespace weft::plan {
 namespace {
 
@@ -11,8 +13,10 @@ constexpr size_t kMaxChecks = 256;  // of one plan
 }  // namespace
 
 absl::StatusOr<Planned> PlanCache::Get(const graph::Program& program,
-                                       absl::Span<const RowCount> rows) {
-  const std::string key = SignatureOf(program);
+                                       absl::Span<const RowCount> rows,
+                                       absl::Span<const int64_t> points_per_pass) {
+  std::string key = SignatureOf(program);
+  for (const int64_t points : points_per_pass) absl::StrAppend(&key, "/", points);
   std::vector<int64_t> counts;
   counts.reserve(rows.size() * 2);
   for (const RowCount& row : rows) {
@@ -37,7 +41,7 @@ absl::StatusOr<Planned> PlanCache::Get(const graph::Program& program,
   }
   // Planning is done without the lock: two of the same kind at once plan twice, and one is kept.
   if (planned.plan == nullptr) {
-    absl::StatusOr<Plan> plan = MakePlan(program, model_, rows);
+    absl::StatusOr<Plan> plan = MakePlan(program, model_, rows, points_per_pass);
     if (!plan.ok()) return plan.status();
     planned.plan = std::make_shared<const Plan>(*std::move(plan));
   }
@@ -55,7 +59,7 @@ absl::StatusOr<Planned> PlanCache::Get(const graph::Program& program,
   auto [it, added] = entries_.try_emplace(key);
   if (added) {
     it->second.plan = planned.plan;
-    instructions_ += planned.plan->instructions.size() + key.size() / 64 + 1;
+    instructions_ += planned.plan->CountInstructions() + key.size() / 64 + 1;
   }
   // A check belongs to the plan that it was made from: slots are numbered alike in equal plans.
   if (it->second.checks.size() >= kMaxChecks) it->second.checks.clear();

@@ -28,7 +28,9 @@ class PlanCache {
   PlanCache(const ModelSpec& model, const PlanLimits& limits) : model_(model), limits_(limits) {}
 
   /// Plan a program that passed graph::Check, or find its plan.
-  absl::StatusOr<Planned> Get(const graph::Program& program, absl::Span<const RowCount> rows)
+  /// `points_per_pass` as of MakePlan.
+  absl::StatusOr<Planned> Get(const graph::Program& program, absl::Span<const RowCount> rows,
+                              absl::Span<const int64_t> points_per_pass = {})
       ABSL_LOCKS_EXCLUDED(mutex_);
 
   /// Forgets every plan: they were checked against the limits before.

@@ -5,10 +5,14 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <tuple>
+#include <type_traits>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "engine/graph/error.h"
 #include "engine/graph/text.h"
 #include "engine/plan/finish_plan.h"
@@ -28,6 +32,7 @@ constexpr size_t kMaxInstructions = 1 << 18;
 // and structures are walked by recursion.
 constexpr int kMaxNesting = graph::kMaxDepth;
 constexpr size_t kMaxLeaves = 4096;
+constexpr size_t kMaxTraces = 4096;
 
 /// A name of the program, or an unnamed part of one: what it means now, and what it is a view of.
 struct Name {
@@ -53,16 +58,21 @@ struct Name {
   uint64_t seen_changes = 0;
   int nesting = 0;
   size_t leaves = 0;
+  /// Where it was made: a region changes nothing in place that is from outside of it.
+  NodeId region = graph::kNoNode;
+  int stage = 0;
+  int guard = -1;
 };
 
 /// When values are there, and which read makes them this late.
 struct When {
+  int stage = 0;
   int time = kStart;
   int step = 0;
   NodeId cause = graph::kNoNode;
 
   friend bool operator<(const When& a, const When& b) {
-    return std::pair(a.time, a.step) < std::pair(b.time, b.step);
+    return std::tuple(a.stage, a.time, a.step) < std::tuple(b.stage, b.time, b.step);
   }
   void Add(const When& other) {
     if (*this < other || cause == graph::kNoNode) {
@@ -75,36 +85,31 @@ struct When {
 struct SlotInfo {
   c10::IValue meta;
   When when;
-  size_t instruction = 0;  // that makes it
+  int64_t instruction = -1;  // that makes it; -1 for a carry, which several do
 };
 
 bool IsStructure(const c10::IValue& value) {
-  return value.isTuple() || value.isGenericDict() || (value.isList() && !value.isIntList());
+  return value.isTuple() || value.isGenericDict() || value.isList();
 }
 
 /// Everything needed to turn one program into instructions. Used once.
 class Builder {
  public:
-  Builder(const graph::Program& program, const ModelSpec& model, absl::Span<const RowCount> rows)
-      : program_(program), model_(model), given_rows_(rows), names_(program.nodes.size() + 1) {}
+  Builder(const graph::Program& program, const ModelSpec& model, absl::Span<const RowCount> rows,
+          absl::Span<const int64_t> points_per_pass)
+      : program_(program),
+        model_(model),
+        given_rows_(rows),
+        points_per_pass_(points_per_pass),
+        names_(program.nodes.size() + 1) {}
 
   absl::StatusOr<Plan> Build() {
-    if (absl::Status status = CollectInvokes(); !status.ok()) return status;
-    for (NodeId id = 1; id <= program_.nodes.size(); ++id) {
-      node_ = id;
-      backward_ = program_.BackwardOf(id);
-      absl::Status status = std::visit([this](const auto& kind) { return Add(kind); }, At().kind);
-      if (!status.ok()) return InStatement(status);
-      if (plan_.instructions.size() > kMaxInstructions) {
-        return graph::StatementError(
-            absl::StatusCode::kResourceExhausted, program_, node_,
-            absl::StrCat("up to here the program comes to more than ", kMaxInstructions,
-                         " instructions"),
-            "split it, or change fewer values in place whose views are used afterwards");
-      }
-    }
-    if (absl::Status status = CheckSkips(); !status.ok()) return status;
-    return Finish();
+    FindEnds();
+    absl::Status status = BuildRange(1, static_cast<NodeId>(program_.nodes.size()) + 1);
+    if (!status.ok()) return status;
+    if (status = CheckSkips(); !status.ok()) return status;
+    FinishPlan(plan_, std::move(instructions_), static_cast<int>(slots_.size()), stops_, model_);
+    return std::move(plan_);
   }
 
  private:
@@ -122,32 +127,58 @@ class Builder {
                                  hint);
   }
 
-  absl::Status CollectInvokes() {
-    int64_t batch = 0, tokens = 0;
-    for (NodeId id = 1; id <= program_.nodes.size(); ++id) {
-      const auto* invoke = std::get_if<graph::Invoke>(&program_.at(id).kind);
-      if (invoke == nullptr) {
-        has_gradients_ |= std::holds_alternative<graph::Backward>(program_.at(id).kind);
-        continue;
-      }
-      PlannedInvoke planned;
-      planned.node = id;
-      planned.all_rows = std::holds_alternative<graph::Invoke::AllRows>(invoke->input);
-      invoke_index_[id] = static_cast<int>(plan_.invokes.size());
-      if (plan_.invokes.size() >= given_rows_.size()) {
-        return absl::InternalError("fewer row counts than invokes");
-      }
-      rows_.push_back(given_rows_[plan_.invokes.size()]);
-      if (!planned.all_rows) {
-        batch += rows_.back().batch;
-        tokens = std::max(tokens, rows_.back().tokens);
-      }
-      plan_.invokes.push_back(planned);
+  /// Where the nodes of each region, invoke, sweep and trace end: they lie together.
+  void FindEnds() {
+    const auto count = static_cast<NodeId>(program_.nodes.size());
+    ends_.assign(count + 1, 0);
+    inputs_.assign(count + 1, -1);
+    for (NodeId id = count; id >= 1; --id) {
+      ends_[id] = std::max(ends_[id], id + 1);
+      const NodeId parent = program_.at(id).parent;
+      ends_[parent] = std::max(ends_[parent], ends_[id]);
     }
-    for (size_t i = 0; i < rows_.size(); ++i) {
-      if (plan_.invokes[i].all_rows) rows_[i] = {batch, tokens};
+    int next = 0;
+    for (NodeId id = 1; id <= count; ++id) {
+      if (std::holds_alternative<graph::Invoke>(program_.at(id).kind)) inputs_[id] = next++;
+    }
+  }
+
+  /// Add the statements from `begin` to before `end`, but for those that their containers add.
+  absl::Status BuildRange(NodeId begin, NodeId end) {
+    for (NodeId id = begin; id < end;) {
+      node_ = id;
+      names_[id] = Name();
+      Place(static_cast<int>(id));
+      const NodeId next = IsContainer(At()) ? ends_[id] : id + 1;
+      absl::Status status = std::visit([this](const auto& kind) { return Add(kind); }, At().kind);
+      if (!status.ok()) return InStatement(status);
+      if (instructions_.size() > kMaxInstructions) {
+        return graph::StatementError(
+            absl::StatusCode::kResourceExhausted, program_, node_,
+            absl::StrCat("up to here the program comes to more than ", kMaxInstructions,
+                         " instructions"),
+            "split it, or change fewer values in place whose views are used afterwards");
+      }
+      id = next;
     }
     return absl::OkStatus();
+  }
+  /// Those within the node that is being added.
+  absl::Status BuildInside() {
+    const NodeId container = node_;
+    absl::Status status = BuildRange(container + 1, ends_[container]);
+    if (status.ok()) node_ = container;
+    return status;
+  }
+
+  static bool IsContainer(const graph::Node& node) {
+    return std::holds_alternative<graph::Trace>(node.kind) ||
+           std::holds_alternative<graph::Sweep>(node.kind) ||
+           std::holds_alternative<graph::Invoke>(node.kind) ||
+           std::holds_alternative<graph::Backward>(node.kind) ||
+           std::holds_alternative<graph::Steps>(node.kind) ||
+           std::holds_alternative<graph::If>(node.kind) ||
+           std::holds_alternative<graph::Branch>(node.kind);
   }
 
   int InvokeIndex() const {
@@ -162,9 +193,17 @@ class Builder {
   template <typename What>
   Slot Emit(What what, c10::IValue meta, const When& when) {
     const auto slot = static_cast<Slot>(slots_.size());
-    slots_.push_back({std::move(meta), when, plan_.instructions.size()});
-    EmitEffect(std::move(what), when);
-    plan_.instructions.back().result = slot;
+    const auto instruction = static_cast<int64_t>(instructions_.size());
+    // What only looks is done whether or not its branch is taken, when it can be seen.
+    constexpr bool kLooks = std::is_same_v<What, ReadSite> || std::is_same_v<What, ReadInvoke> ||
+                            std::is_same_v<What, LoadConstant> ||
+                            std::is_same_v<What, LoadParameter> ||
+                            std::is_same_v<What, ReadResult> || std::is_same_v<What, TakeCarry>;
+    const When made = kLooks ? when : Guarded(when);
+    EmitEffect(std::move(what), made);
+    if (kLooks) instructions_.back().guard = -1;
+    slots_.push_back({std::move(meta), made, instruction});
+    instructions_.back().result = slot;
     return slot;
   }
 
@@ -172,13 +211,23 @@ class Builder {
   void EmitEffect(What what, const When& when) {
     Instruction instruction;
     instruction.node = node_;
+    instruction.stage = when.stage;
     instruction.time = when.time;
     instruction.step = when.step;
+    instruction.guard = guard_;
     instruction.what = std::move(what);
-    plan_.instructions.push_back(std::move(instruction));
+    instructions_.push_back(std::move(instruction));
   }
 
   const When& WhenOf(Slot slot) const { return slots_[slot].when; }
+  /// Before the first site of the pass that statements are being added to.
+  When Start() const { return When{.stage = stage_}; }
+  When AtSite(int site) const { return When{.stage = stage_, .time = site, .cause = node_}; }
+  /// Not before it is known whether the branch is taken.
+  When Guarded(When when) const {
+    if (guard_ >= 0) when.Add(guards_when_[guard_]);
+    return when;
+  }
 
   void AddFills(const BoundCall& call, When& when) const {
     for (const BoundCall::Fill& fill : call.fills) {
@@ -201,7 +250,7 @@ class Builder {
   absl::StatusOr<Slot> EmitCall(BoundCall call) {
     absl::StatusOr<c10::IValue> meta = MetaResult(call);
     if (!meta.ok()) return meta.status();
-    When when;
+    When when = Start();
     AddFills(call, when);
     return Emit(CallOperator{std::move(call)}, *std::move(meta), when);
   }
@@ -230,8 +279,34 @@ class Builder {
 
   int NewName() {
     names_.emplace_back();
+    Place(static_cast<int>(names_.size() - 1));
     return static_cast<int>(names_.size() - 1);
   }
+  void Place(int name) {
+    names_[name].region = region_;
+    names_[name].stage = stage_;
+    names_[name].guard = guard_;
+  }
+
+  /// While it lives, what is added belongs where a name was made.
+  class AtHomeOf {
+   public:
+    AtHomeOf(Builder& builder, int name)
+        : builder_(builder), stage_(builder.stage_), guard_(builder.guard_) {
+      builder.stage_ = builder.names_[name].stage;
+      builder.guard_ = builder.names_[name].guard;
+    }
+    ~AtHomeOf() {
+      builder_.stage_ = stage_;
+      builder_.guard_ = guard_;
+    }
+    AtHomeOf(const AtHomeOf&) = delete;
+    AtHomeOf& operator=(const AtHomeOf&) = delete;
+
+   private:
+    Builder& builder_;
+    const int stage_, guard_;
+  };
 
   int SetFresh(int name, Slot slot) {
     names_[name].slot = slot;
@@ -249,7 +324,9 @@ class Builder {
       }
       absl::StatusOr<c10::IValue> meta = TakeItemOf(MetaAt(base), item);
       if (!meta.ok()) return meta.status();
-      return Emit(TakeItem{base, item}, *std::move(meta), WhenOf(base));
+      When when = Start();
+      when.Add(WhenOf(base));
+      return Emit(TakeItem{base, item}, *std::move(meta), when);
     }
     BoundCall call = step.call;
     call.fills.push_back({0, base});
@@ -269,6 +346,7 @@ class Builder {
         names_[*it].slot = names_[base].slot;
       } else {
         const ViewStep step = names_[*it].step;
+        const AtHomeOf home(*this, *it);
         absl::StatusOr<Slot> slot = ApplyStep(step, names_[base].slot);
         if (!slot.ok()) return slot.status();
         names_[*it].slot = *slot;
@@ -295,7 +373,8 @@ class Builder {
   }
 
   void EmitStructure(int name, std::vector<Slot> slots) {
-    When when;
+    const AtHomeOf home(*this, name);
+    When when = Start();
     for (Slot slot : slots) when.Add(WhenOf(slot));
     MakeStructure make{names_[name].kind, slots, names_[name].keys};
     c10::IValue meta = MakeStructureOf(make, [this](Slot slot) { return MetaAt(slot); });
@@ -327,6 +406,14 @@ class Builder {
     names_[name].base = base;
     names_[name].alias = true;
     names_[name].slot = kNoSlot;
+  }
+
+  std::string RegionName() const {
+    if (region_ == graph::kNoNode) return "trace";
+    const auto& kind = program_.at(region_).kind;
+    if (std::holds_alternative<graph::Backward>(kind)) return "`backward`";
+    if (std::holds_alternative<graph::Steps>(kind)) return "`steps`";
+    return std::holds_alternative<graph::Sweep>(kind) ? "`sweep`" : "branch";
   }
 
   std::string Shown(int name) const {
@@ -365,15 +452,14 @@ class Builder {
     }
     std::reverse(steps.begin(), steps.end());
 
-    When when;
+    When when = Start();
     when.Add(WhenOf(value));
     for (const ViewStep& step : steps) AddFills(step.call, when);
-    if (backward_ != graph::kNoNode && (names_[root].site >= 0 || MadeBefore(root, backward_))) {
+    if (names_[root].region != region_) {
       return Refuse(absl::StrCat(in_place, " changes ", Shown(name),
-                                 " in place, which was made outside of this `backward`"),
+                                 " in place, which was made outside of this ", RegionName()),
                     "use the operator that makes a new value");
     }
-
     const int site = names_[root].site;
     if (site >= 0) {
       if (names_[root].invoke != InvokeIndex()) {
@@ -408,32 +494,114 @@ class Builder {
 
   // --- sites ----------------------------------------------------------------------------------
 
-  absl::StatusOr<int> FindSite(const graph::Site& site) {
-    if (!site.op.empty()) return NotExecuted("site.op");
-    if (graph::OfAttention(site.point) || site.point == Point::kInputs) {
-      return NotExecuted(graph::ToString(graph::Site{.point = site.point}));
-    }
+  absl::StatusOr<int> FindSite(const graph::Site& written) {
+    graph::Site site = written;
+    absl::StatusOr<std::string> path = Filled(written);
+    if (!path.ok()) return path.status();
+    site.module = *std::move(path);
     const int module = model_.FindModule(site.module);
     if (module < 0) {
       return graph::StatementError(absl::StatusCode::kNotFound, program_, node_,
                                    absl::StrCat("the model has no module `", site.module, "`"),
                                    model_.Suggest(site.module));
     }
-    const int found = model_.FindSite(module, site.point, site.visit);
+    const int found = model_.FindSite(module, site.point, site.visit, site.op);
     if (found >= 0) return found;
-    if (model_.FindSite(module, site.point, 0) >= 0) {
-      return graph::StatementError(
-          absl::StatusCode::kNotFound, program_, node_,
-          absl::StrCat("`", graph::ToString(site), "`: the model calls this module fewer times"),
-          "visits are counted from 0 within a step");
-    }
-    return graph::StatementError(
-        absl::StatusCode::kNotFound, program_, node_,
-        absl::StrCat("`", graph::ToString(site), "`: the model never calls this module"),
-        "read its parent or its children; `weft tree` lists the sites");
+    return model_.NoSuchSite(module, site);
   }
 
-  absl::Status CheckReady(int site, const When& when, const std::string& what) const {
+  /// A site's value, or a part of it.
+  struct SitePlace {
+    int site;
+    std::vector<int64_t> items;
+  };
+
+  /// An operation's `input` is the first of its `inputs`.
+  absl::StatusOr<SitePlace> FindPlace(const graph::Site& site) {
+    graph::Site whole = site;
+    if (site.op.empty() || site.point != Point::kInput) {
+      absl::StatusOr<int> found = FindSite(whole);
+      if (!found.ok()) return found.status();
+      return SitePlace{*found, {}};
+    }
+    whole.point = Point::kInputs;
+    absl::StatusOr<int> found = FindSite(whole);
+    if (!found.ok()) return found.status();
+    return SitePlace{*found, model_.sites()[*found].first_input};
+  }
+
+  absl::Status ReadPlaceInto(int name, const SitePlace& place, int invoke) {
+    if (place.items.empty()) return ReadSiteInto(name, place.site, invoke).status();
+    int part = NewName();
+    absl::StatusOr<int> read = ReadSiteInto(part, place.site, invoke);
+    if (!read.ok()) return read.status();
+    for (size_t i = 0; i < place.items.size(); ++i) {
+      ViewStep step;
+      step.item = place.items[i];
+      absl::StatusOr<int> item = i + 1 < place.items.size() ? AddView(part, std::move(step))
+                                                            : MakeView(name, part, std::move(step));
+      if (!item.ok()) return item.status();
+      part = *item;
+    }
+    return absl::OkStatus();
+  }
+
+  /// `((input,), {})`: a module takes one tensor here.
+  absl::Status ReadInputs(const graph::Site& site, int invoke) {
+    graph::Site one = site;
+    one.point = Point::kInput;
+    absl::StatusOr<int> input = FindSite(one);
+    if (!input.ok()) return input.status();
+    const int tensor = NewName(), positional = NewName(), named = NewName();
+    absl::StatusOr<int> read = ReadSiteInto(tensor, *input, invoke);
+    if (!read.ok()) return read.status();
+    auto item = [](int name) {
+      graph::Argument argument;
+      argument.value = graph::NodeRef{static_cast<NodeId>(name)};
+      return argument;
+    };
+    using Kind = graph::Structure::Kind;
+    absl::Status status = AddStructure(positional, Kind::kTuple, {item(tensor)});
+    if (status.ok()) status = AddStructure(named, Kind::kDict, {});
+    if (!status.ok()) return status;
+    return AddStructure(static_cast<int>(node_), Kind::kTuple, {item(positional), item(named)});
+  }
+
+  /// The tensor that replaces a module's one input; `value` is all of its inputs, or that tensor.
+  absl::StatusOr<Slot> InputAmong(NodeId value) {
+    absl::StatusOr<Slot> slot = Current(static_cast<int>(value));
+    if (!slot.ok() || MetaAt(*slot).isTensor()) return slot;
+    const c10::IValue meta = MetaAt(*slot);
+    const auto fits = [&] {
+      if (!meta.isTuple() || meta.toTupleRef().elements().size() != 2) return false;
+      const c10::IValue &positional = meta.toTupleRef().elements()[0],
+                        &named = meta.toTupleRef().elements()[1];
+      return positional.isTuple() && positional.toTupleRef().elements().size() == 1 &&
+             positional.toTupleRef().elements()[0].isTensor() && named.isGenericDict() &&
+             named.toGenericDict().empty();
+    };
+    if (!fits()) {
+      return Refuse(absl::StrCat("the value is ", graph::ToString(PatternOf(meta)),
+                                 ", and this module's inputs are ((tensor,), {})"),
+                    "give that structure, or the tensor alone");
+    }
+    int name = static_cast<int>(value);
+    for (int i = 0; i < 2; ++i) {
+      ViewStep step;
+      step.item = int64_t{0};
+      absl::StatusOr<int> item = ItemOf(name, std::move(step));
+      if (!item.ok()) return item.status();
+      name = *item;
+    }
+    return Current(name);
+  }
+
+  absl::Status CheckReady(int site, const When& needs, const std::string& what) const {
+    const When when = Guarded(needs);
+    if (when.stage > stage_) {
+      return Refuse(absl::StrCat(what, " needs a value that is there only after the last step"),
+                    "compute it inside the steps, or in a later trace");
+    }
     if (when.time < site || (when.time == site && when.step == 0)) return absl::OkStatus();
     if (when.time == site) {
       return Refuse(absl::StrCat(what, " needs a gradient of what is visited here"),
@@ -461,16 +629,14 @@ class Builder {
     if (const auto* tensor = std::get_if<graph::Pattern::Tensor>(&spec.pattern.value)) {
       range = tensor->range;
     }
-    touched_.push_back({node_, site, invoke});
-    EmitEffect(WriteSite{invoke, std::move(steps), value, range}, When{.time = site});
+    touched_.push_back({node_, site, invoke, stage_});
+    EmitEffect(WriteSite{invoke, std::move(steps), value, range}, AtSite(site));
     return absl::OkStatus();
   }
 
   absl::StatusOr<int> ReadSiteInto(int name, int site, int invoke) {
-    const Slot slot =
-        Emit(ReadSite{invoke, false}, MetaOf(model_.sites()[site].pattern, rows_[invoke]),
-             When{.time = site, .cause = node_});
-    touched_.push_back({node_, site, invoke});
+    const Slot slot = Emit(ReadSite{invoke, false}, MetaAtSite(site, invoke), AtSite(site));
+    touched_.push_back({node_, site, invoke, stage_});
     names_[name].site = site;
     names_[name].invoke = invoke;
     return SetFresh(name, slot);
@@ -483,34 +649,6 @@ class Builder {
         absl::StatusCode::kUnimplemented, program_, node_,
         absl::StrCat("`", name, "` is in the contract but not executed by this version"));
   }
-  absl::Status Add(const graph::Sweep&) { return NotExecuted("sweep"); }
-  absl::Status Add(const graph::Cache&) { return NotExecuted("cache"); }
-  absl::Status Add(const graph::Steps&) { return NotExecuted("steps"); }
-  absl::Status Add(const graph::If&) { return NotExecuted("if"); }
-  absl::Status Add(const graph::Branch&) { return NotExecuted("branch"); }
-  absl::Status Add(const graph::Carry&) { return NotExecuted("carry"); }
-  absl::Status Add(const graph::Yield&) { return NotExecuted("yield"); }
-  absl::Status Add(const graph::RegionResult&) { return NotExecuted("region_result"); }
-
-  absl::Status Add(const graph::Trace& trace) {
-    if (node_ != 1) return NotExecuted("a second trace");
-    if (trace.generate) return NotExecuted("generate");
-    if (!trace.root.empty()) return NotExecuted("trace.root");
-    if (trace.tuple_outputs) return NotExecuted("trace.tuple_outputs");
-    return absl::OkStatus();
-  }
-  absl::Status Add(const graph::Invoke& invoke) {
-    if (std::holds_alternative<graph::Invoke::Tensors>(invoke.input)) {
-      return NotExecuted("invoke.tensors");
-    }
-    if (std::holds_alternative<graph::Invoke::Chat>(invoke.input))
-      return NotExecuted("invoke.chat");
-    return absl::OkStatus();
-  }
-  absl::Status Add(const graph::Stop&) {
-    stops_ = true;
-    return absl::OkStatus();
-  }
 
   absl::Status Add(const graph::Constant& constant) {
     if (constant.tensor.data == nullptr && !constant.blob.empty()) {
@@ -520,19 +658,22 @@ class Builder {
     }
     const c10::IValue meta = at::empty(
         constant.tensor.shape, at::device(at::kMeta).dtype(ToScalarType(constant.tensor.dtype)));
-    SetFresh(node_, Emit(LoadConstant{}, meta, When()));
+    SetFresh(node_, Emit(LoadConstant{}, meta, Start()));
     return absl::OkStatus();
   }
 
   absl::Status Add(const graph::Read& read) {
     const int invoke = InvokeIndex();
     if (graph::OfInvoke(read.site.point) && read.site.point != Point::kResult) {
-      const RowCount rows = rows_[invoke];
+      const RowCount rows = RowsNow(invoke);
       std::vector<int64_t> shape = {rows.batch};
       if (read.site.point != Point::kRows) shape.push_back(rows.tokens);
       SetFresh(node_, Emit(ReadInvoke{invoke, read.site.point},
-                           at::empty(shape, at::device(at::kMeta).dtype(at::kLong)), When()));
+                           at::empty(shape, at::device(at::kMeta).dtype(at::kLong)), Start()));
       return absl::OkStatus();
+    }
+    if (read.site.point == Point::kResult && Trace().generates) {
+      return ReadGenerated(invoke);
     }
     if (read.site.point == Point::kResult) {
       // The first leaf of what the root returns.
@@ -547,9 +688,12 @@ class Builder {
       step.item = int64_t{0};
       return MakeView(node_, root, std::move(step)).status();
     }
-    absl::StatusOr<int> site = FindSite(read.site);
-    if (!site.ok()) return site.status();
-    return ReadSiteInto(node_, *site, invoke).status();
+    if (read.site.op.empty() && read.site.point == Point::kInputs) {
+      return ReadInputs(read.site, invoke);
+    }
+    absl::StatusOr<SitePlace> place = FindPlace(read.site);
+    if (!place.ok()) return place.status();
+    return ReadPlaceInto(static_cast<int>(node_), *place, invoke);
   }
 
   absl::Status Add(const graph::Parameter& parameter) {
@@ -564,12 +708,15 @@ class Builder {
     plan_.uses_weights = true;
     const c10::IValue meta =
         at::empty(it->second.shape, at::device(at::kMeta).dtype(ToScalarType(it->second.dtype)));
-    SetFresh(node_, Emit(LoadParameter{parameter.path}, meta, When()));
+    SetFresh(node_, Emit(LoadParameter{parameter.path}, meta, Start()));
     return absl::OkStatus();
   }
 
   absl::StatusOr<c10::IValue> ArgumentMeta(const graph::Argument& argument,
                                            std::vector<Slot>* list_slots, Slot* slot) {
+    if (const auto* use = std::get_if<graph::SweepUse>(&argument.value)) {
+      return ArgumentMeta({argument.name, ValueOf(*use)}, list_slots, slot);
+    }
     if (const auto* ref = std::get_if<graph::NodeRef>(&argument.value)) {
       absl::StatusOr<Slot> current = Current(ref->id);
       if (!current.ok()) return current.status();
@@ -738,10 +885,13 @@ class Builder {
   struct Indexed {
     int name = -1;
     std::vector<Slot> indices;  // per dimension, kNoSlot for a whole one; empty if there are none
-    bool mask = false;          // the one index is a mask of booleans
+    bool mask = false;          // the one tensor, the last of `indices`, is a mask of booleans
   };
 
-  absl::StatusOr<Indexed> FollowIndex(int target, const std::vector<graph::IndexTerm>& terms) {
+  absl::StatusOr<Indexed> FollowIndex(int target, const std::vector<graph::IndexTerm>& written) {
+    absl::StatusOr<std::vector<graph::IndexTerm>> filled = Filled(written);
+    if (!filled.ok()) return filled.status();
+    const std::vector<graph::IndexTerm>& terms = *filled;
     Indexed out;
     out.name = target;
     size_t next = 0;
@@ -826,7 +976,9 @@ class Builder {
       if (const auto* index = std::get_if<int64_t>(&term)) {
         call = Internal("aten::select.int", {c10::IValue(), dim, *index}, {});
       } else if (const auto* slice = std::get_if<graph::Slice>(&term)) {
-        if (slice->step.value_or(1) <= 0) return Refuse("the step of a slice must be positive");
+        if (slice->step.value_or(1) <= 0) {
+          return Refuse("the step of a slice must be positive", "turn it round with aten::flip");
+        }
         if (!slice->start && !slice->stop && slice->step.value_or(1) == 1) {
           ++dim;
           continue;
@@ -845,13 +997,15 @@ class Builder {
         absl::StatusOr<Slot> indices = Current(id);
         if (!indices.ok()) return indices.status();
         const at::Tensor meta = MetaAt(*indices).toTensor();
-        if (meta.scalar_type() == at::kBool) {
-          if (terms.size() != 1) return Refuse("a mask must be the whole index");
-          out.mask = true;
+        const bool mask = meta.scalar_type() == at::kBool;
+        if (out.mask || (mask && !out.indices.empty())) {
+          return Refuse("a mask stands beside no other tensor in an index",
+                        "combine masks with aten::logical_and, or use aten::where");
         }
+        out.mask = mask;
         out.indices.resize(dim, kNoSlot);
         out.indices.push_back(*indices);
-        dim += 1;
+        dim += mask ? meta.dim() : 1;
         continue;
       }
       if (!call.ok()) return call.status();
@@ -881,7 +1035,8 @@ class Builder {
     if (!found.ok()) return found.status();
     if (found->mask) {
       return Refuse("how many elements a mask selects depends on data",
-                    "use aten::where or aten::masked_fill, or assign: `%x[%mask] = %v`");
+                    "use aten::where or aten::masked_fill, take a given number of places with "
+                    "aten::nonzero_static, or assign: `%x[%mask] = %v`");
     }
     if (found->indices.empty()) {
       MakeAlias(node_, found->name);
@@ -914,10 +1069,22 @@ class Builder {
     if (found->mask) {
       absl::StatusOr<Slot> converted = EmitConvert(*source, before.scalar_type());
       if (!converted.ok()) return converted.status();
-      Slot mask = found->indices.front();
+      Slot mask = found->indices.back();
       const at::Tensor mask_meta = MetaAt(mask).toTensor();
-      if (absl::Status fits = MaskFits(mask_meta.sizes(), before.sizes()); !fits.ok()) return fits;
-      for (int64_t dim = mask_meta.dim(); dim < before.dim(); ++dim) {
+      const auto first = static_cast<int64_t>(found->indices.size()) - 1;
+      absl::Status fits = MaskFits(mask_meta.sizes(), before.sizes().slice(first));
+      if (!fits.ok()) return fits;
+      const int64_t behind = before.dim() - first - mask_meta.dim();
+      // The elements that a mask of several dimensions selects lie in one.
+      const at::IntArrayRef given = MetaAt(*source).toTensor().sizes();
+      if (mask_meta.dim() > 1 && static_cast<int64_t>(given.size()) > behind &&
+          given != before.sizes() && MetaAt(*source).toTensor().numel() != 1) {
+        return Refuse(
+            absl::StrCat("a value of shape ", c10::str(given), " is assigned to what a mask of ",
+                         mask_meta.dim(), " dimensions selects"),
+            "give one number, or the shape of what is indexed");
+      }
+      for (int64_t dim = 0; dim < behind; ++dim) {
         absl::StatusOr<BoundCall> unsqueeze =
             Internal("aten::unsqueeze", {c10::IValue(), int64_t{-1}}, {{0, mask}});
         if (!unsqueeze.ok()) return unsqueeze.status();
@@ -972,8 +1139,22 @@ class Builder {
         index.insert(index.begin(), int64_t{0});
       }
     }
-    absl::StatusOr<int> found = FindSite(site);
-    if (!found.ok()) return found.status();
+    const bool inputs = site.op.empty() && site.point == Point::kInputs;
+    if (inputs) {
+      site.point = Point::kInput;
+      for (int i = 0; i < 2 && !index.empty(); ++i) {
+        const auto* item = std::get_if<int64_t>(&index.front());
+        if (item == nullptr || *item != 0) {
+          return Refuse("this module's inputs are ((tensor,), {})",
+                        "write `inputs[0][0]`, or a part of it");
+        }
+        index.erase(index.begin());
+      }
+    }
+    absl::StatusOr<SitePlace> place = FindPlace(site);
+    if (!place.ok()) return place.status();
+    const int* const found = &place->site;
+    index.insert(index.begin(), place->items.begin(), place->items.end());
     const std::string what = absl::StrCat("this write");
     if (!index.empty()) {
       const int name = NewName();
@@ -982,9 +1163,10 @@ class Builder {
       }
       return AssignTo(name, index, write.value, what);
     }
-    absl::StatusOr<Slot> value = Current(static_cast<int>(write.value));
+    absl::StatusOr<Slot> value =
+        inputs ? InputAmong(write.value) : Current(static_cast<int>(write.value));
     if (!value.ok()) return value.status();
-    When when;
+    When when = Start();
     when.Add(WhenOf(*value));
     if (absl::Status status = CheckReady(*found, when, what); !status.ok()) return status;
     return EmitWrite(*found, invoke, {}, *value);
@@ -1081,10 +1263,12 @@ class Builder {
     if (!slot.ok()) return slot.status();
     const int invoke = InvokeIndex();
     absl::StatusOr<c10::IValue> meta =
-        ModuleResult(model_, module, MetaAt(*slot), invoke < 0 ? RowCount{} : rows_[invoke],
+        ModuleResult(model_, module, MetaAt(*slot), invoke < 0 ? RowCount{} : RowsNow(invoke),
                      invoke >= 0 && plan_.invokes[invoke].all_rows);
     if (!meta.ok()) return meta.status();
-    SetFresh(node_, Emit(CallModule{module, invoke, *slot}, *std::move(meta), WhenOf(*slot)));
+    When when = Start();
+    when.Add(WhenOf(*slot));
+    SetFresh(node_, Emit(CallModule{module, invoke, *slot}, *std::move(meta), when));
     return absl::OkStatus();
   }
 
@@ -1102,12 +1286,12 @@ class Builder {
     if (!output.ok()) return output.status();
     absl::StatusOr<Slot> value = Current(static_cast<int>(skip.value));
     if (!value.ok()) return value.status();
-    When when;
+    When when = Start();
     when.Add(WhenOf(*value));
     if (absl::Status status = CheckReady(*input, when, "this skip"); !status.ok()) return status;
     const int invoke = InvokeIndex();
-    skips_.push_back({node_, *input, *output, invoke});
-    EmitEffect(SkipModule{module, skip.visit, invoke, *value}, When{.time = *input});
+    skips_.push_back({node_, *input, *output, invoke, stage_});
+    EmitEffect(SkipModule{module, skip.visit, invoke, *value}, AtSite(*input));
     return absl::OkStatus();
   }
 
@@ -1165,13 +1349,21 @@ class Builder {
                                  graph::ToString(FromScalarType(meta.toTensor().scalar_type())),
                                  ", and only floating-point values have gradients"));
     }
-    if (std::holds_alternative<LoadParameter>(plan_.instructions[slots_[slot].instruction].what)) {
+    if (WhenOf(slot).stage < FirstKey(trace_)) {
+      return Refuse("this value is of an earlier trace, whose graph is gone",
+                    "go backwards in the trace that makes it");
+    }
+    if (std::holds_alternative<LoadParameter>(instructions_[slots_[slot].instruction].what)) {
       return Refuse("the model's parameters are frozen, and have no gradients");
     }
     return point;
   }
 
   absl::Status Add(const graph::Backward& backward) {
+    if (Trace().generates) {
+      return Refuse("a generation has no gradients: it runs without a graph",
+                    "go backwards in a plain trace of the same tokens");
+    }
     backward_ = node_;
     absl::StatusOr<Slot> loss = Current(static_cast<int>(backward.loss));
     if (!loss.ok()) return loss.status();
@@ -1180,6 +1372,7 @@ class Builder {
     }
     RunBackward run{static_cast<int>(plan_.backwards.size()), *loss, kNoSlot, {}};
     Region region;
+    region.when = Start();
     region.when.Add(WhenOf(*loss));
     if (backward.gradient != graph::kNoNode) {
       absl::StatusOr<Slot> gradient = Current(static_cast<int>(backward.gradient));
@@ -1217,20 +1410,24 @@ class Builder {
     region.backward = run.backward;
     region.begun = Emit(std::move(run), c10::IValue(), region.when);
     plan_.backwards.emplace_back();
-    region_ = std::move(region);
-    return absl::OkStatus();
+    gradient_region_ = std::move(region);
+    const NodeId outside = std::exchange(region_, begin);
+    absl::Status status = BuildInside();
+    region_ = outside;
+    backward_ = graph::kNoNode;
+    return status;
   }
 
   /// The tensor that a structure holds, and that in a site's structure, is the very one that was
   /// put there or read.
   void AskForGradient(Slot slot) {
-    Instruction& made = plan_.instructions[slots_[slot].instruction];
+    Instruction& made = instructions_[slots_[slot].instruction];
     made.gradient = true;
     if (const auto* item = std::get_if<TakeItem>(&made.what)) AskForGradient(item->from);
   }
 
   When WhenPoint(int point) const {
-    When when = region_.when;
+    When when = gradient_region_.when;
     when.step += 1 + point;
     return when;
   }
@@ -1239,9 +1436,10 @@ class Builder {
     absl::StatusOr<GradientOf> point = PointOf(read.value);
     if (!point.ok()) return point.status();
     const Slot slot = names_[point->root].slot;
-    const int index = region_.points.at(slot);
+    const int index = gradient_region_.points.at(slot);
     const Slot gradient =
-        Emit(ReadGradient{region_.backward, index, region_.begun}, MetaAt(slot), WhenPoint(index));
+        Emit(ReadGradient{gradient_region_.backward, index, gradient_region_.begun}, MetaAt(slot),
+             WhenPoint(index));
     if (point->steps.empty()) {
       SetFresh(node_, gradient);
       return absl::OkStatus();
@@ -1261,7 +1459,7 @@ class Builder {
     if (!point.ok()) return point.status();
     absl::StatusOr<Slot> value = Current(static_cast<int>(write.gradient));
     if (!value.ok()) return value.status();
-    const int index = region_.points.at(names_[point->root].slot);
+    const int index = gradient_region_.points.at(names_[point->root].slot);
     const When when = WhenPoint(index);
     if (when < WhenOf(*value)) {
       return Refuse(
@@ -1270,31 +1468,529 @@ class Builder {
                        "order of the forward"),
           "compute it from gradients of values that the model computes later");
     }
-    EmitEffect(
-        WriteGradient{region_.backward, index, std::move(point->steps), *value, region_.begun},
-        when);
+    EmitEffect(WriteGradient{gradient_region_.backward, index, std::move(point->steps), *value,
+                             gradient_region_.begun},
+               when);
     return absl::OkStatus();
   }
 
+  // --- saves ----------------------------------------------------------------------------------
+
+  /// The place of a save among the results. Both branches of an `if`, and all steps, share one.
+  int SaveOf(const std::string& name, const std::optional<graph::Site>& entry = std::nullopt,
+             bool keep = false) {
+    std::string key = absl::StrCat(name, " ", point_ ? absl::StrCat(*point_) : "");
+    if (entry) absl::StrAppend(&key, " ", graph::ToString(*entry));
+    const auto [it, added] = save_index_.try_emplace(key, static_cast<int>(plan_.saves.size()));
+    if (!added) return it->second;
+    PlannedSave save;
+    save.name = name;
+    save.node = node_;
+    save.point = point_;
+    save.steps = selection_;
+    save.keep = keep;
+    save.entry = entry;
+    plan_.saves.push_back(std::move(save));
+    return it->second;
+  }
+
+  template <typename What>
+  void EmitSave(What what, const When& when) {
+    const When done = Guarded(when);
+    EmitEffect(std::move(what), done);
+    auto [latest, added] = effects_.try_emplace(done.stage, done);
+    if (!added) latest->second.Add(done);
+  }
+
   absl::Status Add(const graph::Save& save) {
-    if (save.dtype) return NotExecuted("save.dtype");
     absl::StatusOr<Slot> value = Current(static_cast<int>(save.value));
     if (!value.ok()) return value.status();
-    const int index = static_cast<int>(plan_.saves.size());
-    plan_.saves.push_back({save.name, node_});
-    EmitEffect(SaveValue{index, *value}, WhenOf(*value));
+    const int index = SaveOf(save.name, std::nullopt, save.keep);
+    When when = Start();
+    when.Add(WhenOf(*value));
+    EmitSave(SaveValue{index, *value, save.dtype}, when);
     return absl::OkStatus();
   }
 
   absl::Status Add(const graph::Log& log) {
     absl::StatusOr<Slot> value = Current(static_cast<int>(log.value));
     if (!value.ok()) return value.status();
-    EmitEffect(LogValue{log.label, *value}, WhenOf(*value));
+    When when = Start();
+    when.Add(WhenOf(*value));
+    EmitSave(LogValue{log.label, *value}, when);
+    return absl::OkStatus();
+  }
+
+  absl::Status Add(const graph::Stop&) {
+    if (guard_ < 0 && !selection_) {
+      stops_ = true;
+      return absl::OkStatus();
+    }
+    // Once what is written before it is done.
+    When when = Start();
+    if (auto latest = effects_.find(stage_); latest != effects_.end()) when.Add(latest->second);
+    EmitEffect(StopRun{}, Guarded(when));
+    return absl::OkStatus();
+  }
+
+  absl::Status Add(const graph::Cache& cache) {
+    std::vector<bool> wanted(model_.modules().size(), cache.modules.empty());
+    for (const std::string& path : cache.modules) {
+      const int module = model_.FindModule(path);
+      if (module < 0) {
+        return graph::StatementError(absl::StatusCode::kNotFound, program_, node_,
+                                     absl::StrCat("the model has no module `", path, "`"),
+                                     model_.Suggest(path));
+      }
+      wanted[module] = true;
+    }
+    std::vector<int> sites;
+    for (size_t site = 0; site < model_.sites().size(); ++site) {
+      const SiteSpec& spec = model_.sites()[site];
+      if (!wanted[spec.module] || !spec.site.op.empty()) continue;
+      const bool input = spec.site.point == Point::kInput && cache.include_inputs;
+      if (input || spec.site.point == Point::kOutput) sites.push_back(static_cast<int>(site));
+    }
+    const int invoke = InvokeIndex();
+    const auto add = [&] {
+      for (const int site : sites) {
+        const int index = SaveOf(cache.name, model_.sites()[site].site);
+        touched_.push_back({node_, site, invoke, stage_});
+        EmitSave(SaveSite{index, invoke, cache.dtype}, AtSite(site));
+        instructions_.back().late = true;
+      }
+    };
+    if (!Trace().generates || selection_) {
+      add();
+      return absl::OkStatus();
+    }
+    // Of every step.
+    selection_ = Selection();
+    add();
+    absl::StatusOr<int> region = NewRegion(Selection{.first = 1});
+    if (region.ok()) {
+      const int outside = std::exchange(stage_, RegionKey(trace_, *region));
+      add();
+      stage_ = outside;
+    }
+    selection_.reset();
+    return region.status();
+  }
+
+  // --- traces, invokes, sweeps ------------------------------------------------------------------
+
+  PlannedTrace& Trace() { return plan_.traces[trace_]; }
+
+  void BeginTrace(const graph::Trace& trace, NodeId node) {
+    trace_ = static_cast<int>(plan_.traces.size());
+    stage_ = FirstKey(trace_);
+    PlannedTrace& planned = plan_.traces.emplace_back();
+    planned.node = node;
+    planned.generates = trace.generate.has_value();
+    if (planned.generates) planned.steps = std::max<int64_t>(1, trace.generate->max_new_tokens);
+  }
+
+  absl::Status Add(const graph::Trace& trace) {
+    if (plan_.traces.size() >= kMaxTraces) {
+      return Refuse(absl::StrCat("a program has at most ", kMaxTraces, " traces"));
+    }
+    if (!trace.root.empty()) return NotExecuted("trace.root");
+    if (trace.tuple_outputs) return NotExecuted("trace.tuple_outputs");
+    if (trace.generate) {
+      const graph::GenerateOptions& options = *trace.generate;
+      if (options.do_sample || options.temperature > 0 || options.top_k > 0 || options.top_p > 0 ||
+          options.min_p > 0) {
+        return NotExecuted("sampling");
+      }
+      if (options.repetition_penalty != 0 && options.repetition_penalty != 1) {
+        return NotExecuted("repetition_penalty");
+      }
+      if (!options.stop_strings.empty()) return NotExecuted("stop_strings");
+    }
+    BeginTrace(trace, node_);
+    has_gradients_ = false;
+    for (NodeId id = node_ + 1; id < ends_[node_]; ++id) {
+      has_gradients_ |= std::holds_alternative<graph::Backward>(program_.at(id).kind);
+    }
+    return BuildInside();
+  }
+
+  absl::Status Add(const graph::Invoke& invoke) {
+    if (std::holds_alternative<graph::Invoke::Tensors>(invoke.input)) {
+      return NotExecuted("invoke.tensors");
+    }
+    if (std::holds_alternative<graph::Invoke::Chat>(invoke.input)) {
+      return NotExecuted("invoke.chat");
+    }
+    if (inputs_[node_] >= static_cast<int>(given_rows_.size())) {
+      return absl::InternalError("fewer row counts than invokes");
+    }
+    PlannedInvoke planned;
+    planned.node = node_;
+    planned.input = inputs_[node_];
+    planned.trace = trace_;
+    planned.group = group_;
+    planned.all_rows = std::holds_alternative<graph::Invoke::AllRows>(invoke.input);
+    const auto index = static_cast<int>(plan_.invokes.size());
+    invoke_index_[node_] = index;
+    plan_.invokes.push_back(planned);
+    Trace().invokes.push_back(index);
+    rows_.push_back(given_rows_[planned.input]);
+    if (planned.all_rows) {
+      // All of this place: of the trace, or of the sweep's point.
+      RowCount all;
+      for (NodeId id = At().parent + 1; id < ends_[At().parent]; ++id) {
+        const auto* other = std::get_if<graph::Invoke>(&program_.at(id).kind);
+        if (other == nullptr || program_.at(id).parent != At().parent) continue;
+        if (std::holds_alternative<graph::Invoke::AllRows>(other->input)) continue;
+        all.batch += given_rows_[inputs_[id]].batch;
+        all.tokens = std::max(all.tokens, given_rows_[inputs_[id]].tokens);
+      }
+      rows_.back() = all;
+    }
+    return BuildInside();
+  }
+
+  /// The rows that an invoke has in the pass that statements are being added to.
+  RowCount RowsNow(int invoke) const {
+    RowCount rows = rows_[invoke];
+    if (stage_ != FirstKey(trace_)) rows.tokens = 1;
+    return rows;
+  }
+  c10::IValue MetaAtSite(int site, int invoke) {
+    RowCount rows = RowsNow(invoke);
+    if (Trace().generates && model_.sites()[site].last_token) rows.tokens = 1;
+    return MetaOf(model_.sites()[site].pattern, rows,
+                  stage_ == FirstKey(trace_) ? 0 : rows_[invoke].tokens);
+  }
+
+  absl::Status Add(const graph::Sweep& sweep) {
+    const NodeId node = node_;
+    const int outside_trace = trace_, outside_stage = stage_;
+    const size_t points = sweep.parameters.empty() ? 0 : sweep.parameters[0].size();
+    const auto which = static_cast<size_t>(sweeps_++);
+    const auto per_pass = static_cast<size_t>(
+        which < points_per_pass_.size() ? points_per_pass_[which] : static_cast<int64_t>(points));
+    absl::Status status;
+    for (size_t point = 0; point < points && status.ok(); ++point) {
+      if (point > 0 && per_pass > 0 && point % per_pass == 0) {
+        if (plan_.traces.size() >= kMaxTraces) {
+          return Refuse(absl::StrCat("the sweep takes more than ", kMaxTraces, " passes"),
+                        "split it");
+        }
+        const NodeId trace = plan_.traces[outside_trace].node;
+        BeginTrace(std::get<graph::Trace>(program_.at(trace).kind), trace);
+      }
+      region_ = node;
+      point_ = static_cast<uint32_t>(point);
+      group_ = ++groups_;
+      node_ = node;
+      status = BuildInside();
+    }
+    region_ = graph::kNoNode;
+    point_.reset();
+    group_ = 0;
+    trace_ = outside_trace;
+    stage_ = outside_stage;
+    return status;
+  }
+
+  const graph::SweepParameter& ParameterOf(const graph::SweepUse& use) const {
+    return std::get<graph::Sweep>(program_.at(use.sweep).kind).parameters[use.parameter];
+  }
+  absl::StatusOr<int64_t> IntegerOf(const graph::SweepUse& use) const {
+    const graph::SweepParameter& parameter = ParameterOf(use);
+    const auto* values = std::get_if<std::vector<int64_t>>(&parameter.values);
+    if (values == nullptr) {
+      return Refuse(absl::StrCat("%", parameter.name, " is used where an integer is needed"));
+    }
+    return (*values)[*point_];
+  }
+  /// What a sweep's parameter is as an argument.
+  decltype(graph::Argument::value) ValueOf(const graph::SweepUse& use) const {
+    return std::visit(
+        [this](const auto& values) -> decltype(graph::Argument::value) { return values[*point_]; },
+        ParameterOf(use).values);
+  }
+  /// A path whose components of a sweep are filled in.
+  absl::StatusOr<std::string> Filled(const graph::Site& site) const {
+    if (site.parameters.empty()) return site.module;
+    std::vector<std::string> components = absl::StrSplit(site.module, '.');
+    for (const graph::PathParameter& parameter : site.parameters) {
+      if (parameter.component >= components.size()) {
+        return Refuse("a sweep fills in a component that the path does not have");
+      }
+      std::string& component = components[parameter.component];
+      const auto value = ValueOf(parameter.use);
+      if (const auto* text = std::get_if<std::string>(&value)) {
+        component = *text;
+      } else {
+        absl::StatusOr<int64_t> number = IntegerOf(parameter.use);
+        if (!number.ok()) return number.status();
+        component = absl::StrCat(*number);
+      }
+    }
+    return absl::StrJoin(components, ".");
+  }
+  absl::StatusOr<std::vector<graph::IndexTerm>> Filled(
+      const std::vector<graph::IndexTerm>& terms) const {
+    std::vector<graph::IndexTerm> filled = terms;
+    for (graph::IndexTerm& term : filled) {
+      if (const auto* use = std::get_if<graph::SweepUse>(&term)) {
+        const auto value = ValueOf(*use);
+        if (const auto* text = std::get_if<std::string>(&value)) {
+          term = *text;
+        } else if (const auto* ref = std::get_if<graph::NodeRef>(&value)) {
+          term = *ref;
+        } else {
+          absl::StatusOr<int64_t> number = IntegerOf(*use);
+          if (!number.ok()) return number.status();
+          term = *number;
+        }
+      } else if (auto* slice = std::get_if<graph::Slice>(&term)) {
+        for (auto [parameter, bound] : {std::pair(&slice->start_parameter, &slice->start),
+                                        std::pair(&slice->stop_parameter, &slice->stop)}) {
+          if (!*parameter) continue;
+          absl::StatusOr<int64_t> number = IntegerOf(**parameter);
+          if (!number.ok()) return number.status();
+          *bound = *number;
+          parameter->reset();
+        }
+      }
+    }
+    return filled;
+  }
+
+  // --- steps and branches -----------------------------------------------------------------------
+
+  absl::StatusOr<int> NewRegion(const Selection& selection) {
+    std::vector<Selection>& regions = Trace().regions;
+    if (regions.size() >= kMaxRegions) {
+      return Refuse(absl::StrCat("a generation has at most ", kMaxRegions, " regions of steps"));
+    }
+    regions.push_back(selection);
+    return static_cast<int>(regions.size()) - 1;
+  }
+
+  absl::StatusOr<Selection> SelectionOf(const graph::Steps& steps) const {
+    Selection selection;
+    selection.list = steps.list;
+    std::sort(selection.list.begin(), selection.list.end());
+    selection.list.erase(std::unique(selection.list.begin(), selection.list.end()),
+                         selection.list.end());
+    if (!selection.list.empty() && selection.list.front() < 0) {
+      return Refuse("steps are counted from 0; how many there will be is not known before");
+    }
+    selection.first = steps.range.start.value_or(0);
+    selection.end = steps.range.stop.value_or(-1);
+    selection.stride = steps.range.step.value_or(1);
+    if (selection.first < 0 || (steps.range.stop && *steps.range.stop < 0)) {
+      return Refuse("steps are counted from 0; how many there will be is not known before");
+    }
+    if (selection.stride < 1) return Refuse("the step of a slice must be positive");
+    return selection;
+  }
+
+  absl::Status Add(const graph::Steps& steps) {
+    const NodeId node = node_;
+    absl::StatusOr<Selection> selection = SelectionOf(steps);
+    if (!selection.ok()) return selection.status();
+    std::vector<Slot> carries, initial;
+    for (const NodeId id : steps.initial) {
+      absl::StatusOr<Slot> slot = Current(static_cast<int>(id));
+      if (!slot.ok()) return slot.status();
+      if (WhenOf(*slot).stage > stage_) {
+        return Refuse("a carry begins with a value that is there only after the last step");
+      }
+      initial.push_back(*slot);
+    }
+    int region = -1;
+    if (Trace().generates && selection->LastBelow(Trace().steps) > 0) {
+      absl::StatusOr<int> made = NewRegion(*selection);
+      if (!made.ok()) return made.status();
+      region = *made;
+    }
+    const int later = region < 0 ? stage_ : RegionKey(trace_, region);
+    for (const Slot slot : initial) {
+      carries.push_back(static_cast<Slot>(slots_.size()));
+      slots_.push_back({MetaAt(slot), When{.stage = later}, -1});
+    }
+    const NodeId outside = std::exchange(region_, node);
+    const int first = stage_;
+    selection_ = *selection;
+    absl::Status status;
+    carried_ = initial;
+    yielded_ = initial;
+    if (selection->Has(0)) status = BuildInside();
+    if (!selection->Has(0) && region < 0) NameSaves(node);
+    if (status.ok()) status = SetCarries(carries, initial);
+    if (status.ok() && region >= 0) {
+      stage_ = later;
+      carried_ = carries;
+      yielded_ = carries;
+      status = BuildInside();
+      if (status.ok()) status = SetCarries(carries, initial);
+    }
+    node_ = node;
+    selection_.reset();
+    region_ = outside;
+    stage_ = first;
+    results_[node] = std::move(carries);
+    return status;
+  }
+
+  /// Of steps that never come what is saved there is missing, and has a name all the same.
+  void NameSaves(NodeId region) {
+    for (node_ = region + 1; node_ < ends_[region]; ++node_) {
+      if (const auto* save = std::get_if<graph::Save>(&At().kind)) SaveOf(save->name);
+    }
+    node_ = region;
+  }
+
+  absl::Status SetCarries(const std::vector<Slot>& carries, const std::vector<Slot>& initial) {
+    for (size_t i = 0; i < carries.size(); ++i) {
+      if (yielded_[i] == carries[i]) continue;
+      const std::string before = graph::ToString(PatternOf(MetaAt(initial[i])));
+      const std::string after = graph::ToString(PatternOf(MetaAt(yielded_[i])));
+      if (before != after) {
+        return Refuse(absl::StrCat("carry ", i, " begins as ", before, " and goes on as ", after),
+                      "a carry keeps its structure, shape and dtype; save what grows in each step");
+      }
+      When when = Start();
+      when.Add(WhenOf(yielded_[i]));
+      EmitEffect(SetCarry{carries[i], yielded_[i]}, when);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Add(const graph::Carry& carry) {
+    if (carry.index >= carried_.size()) return Refuse("the region has fewer carries");
+    SetFresh(static_cast<int>(node_), carried_[carry.index]);
+    return absl::OkStatus();
+  }
+
+  absl::Status Add(const graph::Yield& yield) {
+    std::vector<Slot> values;
+    for (const NodeId id : yield.values) {
+      absl::StatusOr<Slot> slot = Current(static_cast<int>(id));
+      if (!slot.ok()) return slot.status();
+      values.push_back(*slot);
+    }
+    yielded_ = std::move(values);
+    return absl::OkStatus();
+  }
+
+  absl::Status Add(const graph::If& branches) {
+    absl::StatusOr<Slot> condition = Current(static_cast<int>(branches.condition));
+    if (!condition.ok()) return condition.status();
+    const c10::IValue& meta = MetaAt(*condition);
+    if (!meta.isBool() && !(meta.isTensor() && meta.toTensor().numel() == 1)) {
+      return Refuse(
+          absl::StrCat("the condition is ", graph::ToString(PatternOf(meta)), ", not one number"),
+          "reduce it, as with aten::any or aten::all");
+    }
+    const std::vector<Slot> carried = carried_, yielded = yielded_;
+    const NodeId node = node_;
+    condition_ = *condition;
+    absl::Status status = BuildInside();
+    carried_ = carried;
+    yielded_ = yielded;
+    conditions_[node] = *condition;
+    return status;
+  }
+
+  absl::Status Add(const graph::Branch& branch) {
+    const NodeId node = node_;
+    const Slot condition = condition_;
+    Guard guard{condition, !branch.otherwise, guard_};
+    When when = Start();
+    when.Add(WhenOf(condition));
+    const int outside_guard = std::exchange(guard_, static_cast<int>(plan_.guards.size()));
+    if (outside_guard >= 0) when.Add(guards_when_[outside_guard]);
+    plan_.guards.push_back(guard);
+    guards_when_.push_back(when);
+    const NodeId outside = std::exchange(region_, node);
+    yielded_.clear();
+    absl::Status status = BuildInside();
+    region_ = outside;
+    guard_ = outside_guard;
+    condition_ = condition;
+    results_[node] = std::exchange(yielded_, {});
+    branches_[{At().parent, branch.otherwise}] = node;
+    return status;
+  }
+
+  absl::Status Add(const graph::RegionResult& result) {
+    const NodeId region = result.region;
+    if (std::holds_alternative<graph::Steps>(program_.at(region).kind)) {
+      const std::vector<Slot>& carries = results_[region];
+      if (result.index >= carries.size()) return Refuse("the region yields fewer values");
+      const Slot carry = carries[result.index];
+      SetFresh(static_cast<int>(node_),
+               Emit(TakeCarry{carry}, MetaAt(carry), When{.stage = AfterKey(trace_)}));
+      return absl::OkStatus();
+    }
+    const std::vector<Slot>& then = results_[branches_[{region, false}]];
+    const std::vector<Slot>& otherwise = results_[branches_[{region, true}]];
+    if (result.index >= then.size() || result.index >= otherwise.size()) {
+      return Refuse("the branches yield fewer values");
+    }
+    const Slot a = then[result.index], b = otherwise[result.index];
+    const std::string yes = graph::ToString(PatternOf(MetaAt(a)));
+    const std::string no = graph::ToString(PatternOf(MetaAt(b)));
+    if (yes != no) {
+      return Refuse(absl::StrCat("one branch yields ", yes, " and the other ", no),
+                    "both yield the same structure, shape and dtype");
+    }
+    const Slot condition = conditions_[region];
+    When when = Start();
+    for (const Slot slot : {condition, a, b}) when.Add(WhenOf(slot));
+    SetFresh(static_cast<int>(node_), Emit(ChooseValue{condition, a, b}, MetaAt(a), when));
+    return absl::OkStatus();
+  }
+
+  /// Of a generation: the ids that it has come to.
+  absl::Status ReadGenerated(int invoke) {
+    if (plan_.invokes[invoke].all_rows) {
+      return Refuse("`result` of all rows of a generation: they end at different lengths",
+                    "read it in each invoke");
+    }
+    if (selection_) {
+      return Refuse("the result of a generation is there after its last step",
+                    "read it outside of `steps`");
+    }
+    const int64_t tokens = rows_[invoke].tokens + Trace().steps;
+    SetFresh(static_cast<int>(node_),
+             Emit(ReadResult{invoke},
+                  at::empty({rows_[invoke].batch, tokens}, at::device(at::kMeta).dtype(at::kLong)),
+                  When{.stage = AfterKey(trace_), .cause = node_}));
     return absl::OkStatus();
   }
 
   bool SameRows(int a, int b) const {
+    if (plan_.invokes[a].trace != plan_.invokes[b].trace ||
+        plan_.invokes[a].group != plan_.invokes[b].group) {
+      return false;
+    }
     return a == b || plan_.invokes[a].all_rows || plan_.invokes[b].all_rows;
+  }
+  /// Whether statements of two stages may meet in one pass.
+  bool SamePass(int a, int b) {
+    if (a == b) return true;
+    const auto [known, added] = meet_.try_emplace(std::minmax(a, b), false);
+    if (added) known->second = Meet(a, b);
+    return known->second;
+  }
+  bool Meet(int a, int b) const {
+    const int trace = a / kStageKeys;
+    if (trace != b / kStageKeys || a == FirstKey(trace) || b == FirstKey(trace)) return false;
+    const std::vector<Selection>& regions = plan_.traces[trace].regions;
+    const Selection &one = regions[a - FirstKey(trace) - 1],
+                    &other = regions[b - FirstKey(trace) - 1];
+    for (int64_t step = 1; step < plan_.traces[trace].steps; ++step) {
+      if (one.Has(step) && other.Has(step)) return true;
+    }
+    return false;
   }
 
   /// Nothing may be asked of the inside of a module that is skipped.
@@ -1304,14 +2000,16 @@ class Builder {
       for (size_t j = 0; j < i; ++j) {
         const SkipRange& other = skips_[j];
         const bool apart = skip.output < other.input || other.output < skip.input;
-        if (apart || !SameRows(skip.invoke, other.invoke)) continue;
+        if (apart || !SameRows(skip.invoke, other.invoke) || !SamePass(skip.stage, other.stage)) {
+          continue;
+        }
         node_ = skip.node;
         return Refuse(absl::StrCat("this skip overlaps with\n  ",
                                    graph::PrintStatement(program_, other.node)));
       }
       for (const Touch& touch : touched_) {
         if (touch.site <= skip.input || touch.site >= skip.output ||
-            !SameRows(skip.invoke, touch.invoke)) {
+            !SameRows(skip.invoke, touch.invoke) || !SamePass(skip.stage, touch.stage)) {
           continue;
         }
         node_ = touch.node;
@@ -1324,26 +2022,23 @@ class Builder {
     return absl::OkStatus();
   }
 
-  // --- finishing ------------------------------------------------------------------------------
-
-  absl::StatusOr<Plan> Finish() {
-    FinishPlan(plan_, static_cast<int>(slots_.size()), stops_, model_);
-    return std::move(plan_);
-  }
-
   struct SkipRange {
     NodeId node;
-    int input, output, invoke;
+    int input, output, invoke, stage;
   };
   struct Touch {
     NodeId node;
-    int site, invoke;
+    int site, invoke, stage;
   };
 
   const graph::Program& program_;
   const ModelSpec& model_;
-  absl::Span<const RowCount> given_rows_;
-  std::vector<RowCount> rows_;
+  const absl::Span<const RowCount> given_rows_;      // by invoke node, in written order
+  const absl::Span<const int64_t> points_per_pass_;  // by sweep
+  std::vector<NodeId> ends_;                         // by node, behind the last one inside it
+  std::vector<int> inputs_;                          // by node, an invoke's place among them
+  std::vector<RowCount> rows_;                       // by planned invoke
+  std::vector<Instruction> instructions_;
   absl::flat_hash_map<NodeId, int> invoke_index_;
   std::vector<Name> names_;  // by node id, then parts without a node
   std::vector<SlotInfo> slots_;
@@ -1355,18 +2050,39 @@ class Builder {
   bool has_gradients_ = false;
   int steps_ = 0;                     // given out to regions
   NodeId backward_ = graph::kNoNode;  // around the statement that is added
-  Region region_;
+  Region gradient_region_;
   NodeId node_ = graph::kNoNode;
+
+  // Where statements are being added.
+  int trace_ = 0;
+  int stage_ = 0;
+  int guard_ = -1;
+  NodeId region_ = graph::kNoNode;      // the innermost one
+  std::optional<Selection> selection_;  // inside `steps`
+  int group_ = 0, groups_ = 0;
+  int sweeps_ = 0;
+  std::optional<uint32_t> point_;
+
+  absl::flat_hash_map<std::string, int> save_index_;
+  std::map<std::pair<int, int>, bool> meet_;  // stages, as far as was asked
+  std::map<int, When> effects_;               // by stage, the latest save or log so far
+  std::vector<When> guards_when_;             // as Plan::guards
+  std::vector<Slot> carried_, yielded_;
+  Slot condition_ = kNoSlot;  // of the `if` whose branches are added
+  absl::flat_hash_map<NodeId, Slot> conditions_;
+  absl::flat_hash_map<NodeId, std::vector<Slot>> results_;  // of regions and branches
+  std::map<std::pair<NodeId, bool>, NodeId> branches_;      // of an `if`, the else branch by true
   Plan plan_;
 };
 
 }  // namespace
 
 absl::StatusOr<Plan> MakePlan(const graph::Program& program, const ModelSpec& model,
-                              absl::Span<const RowCount> rows) {
+                              absl::Span<const RowCount> rows,
+                              absl::Span<const int64_t> points_per_pass) {
   absl::StatusOr<Plan> plan = absl::InternalError("not planned");
   absl::Status status = CatchTorch([&] {
-    plan = Builder(program, model, rows).Build();
+    plan = Builder(program, model, rows, points_per_pass).Build();
     return absl::OkStatus();
   });
   if (!status.ok()) return status;

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "engine/graph/program.h"
@@ -17,8 +19,12 @@ namespace weft::plan {
 /// (those of `invoke { }` are ignored). Resolves versions, sites, overloads and shapes without
 /// running the model. Every error names its statement: kInvalidArgument, kNotFound,
 /// kPermissionDenied (an operator that is not for programs), kUnimplemented.
+///
+/// `points_per_pass` says of each sweep in written order how many of its points share a pass; all
+/// of them where there is none.
 absl::StatusOr<Plan> MakePlan(const graph::Program& program, const ModelSpec& model,
-                              absl::Span<const RowCount> rows);
+                              absl::Span<const RowCount> rows,
+                              absl::Span<const int64_t> points_per_pass = {});
 
 /// Bounds that CheckPlan enforces; 0 means no bound.
 struct PlanLimits {
@@ -29,10 +35,12 @@ struct PlanLimits {
 
 /// What a plan means for given token counts.
 struct PlanCheck {
-  std::vector<graph::Pattern> saves;  // as Plan::saves; all dimensions constant
+  /// As Plan::saves; all dimensions constant. Of a list, its items'.
+  std::vector<graph::Pattern> saves;
   uint64_t result_bytes = 0;
   uint64_t peak_bytes = 0;
-  double operations = 0;
+  double operations = 0;  // of the program's own, in the pass that has most of them
+  uint64_t rows = 0;      // of all passes, pads included
 };
 
 /// Walk the plan on meta tensors: shapes, dtypes, bytes and cost of everything that the program
@@ -54,10 +62,16 @@ c10::Stack BindCall(const BoundCall& call, const graph::Program& program, const 
 template <typename Frame>
 c10::IValue MakeStructureOf(const MakeStructure& make, const Frame& frame);
 
-/// The meta value of a pattern at given counts.
-c10::IValue MetaOf(const graph::Pattern& pattern, RowCount rows);
+/// The meta value of a pattern at given counts, with `past` tokens before these.
+c10::IValue MetaOf(const graph::Pattern& pattern, RowCount rows, int64_t past = 0);
 /// The pattern of a (meta or real) value; dimensions are constants.
 graph::Pattern PatternOf(const c10::IValue& value);
+
+/// The value with its floating-point tensors as `dtype`, where there is one.
+c10::IValue ConvertFloats(const c10::IValue& value, std::optional<graph::DType> dtype);
+/// Apply `change` to every tensor of a value.
+c10::IValue MapTensors(const c10::IValue& value,
+                       absl::FunctionRef<at::Tensor(const at::Tensor&)> change);
 
 /// Whether a mask of this shape selects elements of a tensor: its dimensions are the tensor's
 /// first.
@@ -95,9 +109,11 @@ c10::Stack BindCall(const BoundCall& call, const graph::Program& program, const 
   for (const BoundCall::Fill& fill : call.fills) {
     if (const Slot* slot = std::get_if<Slot>(&fill.from)) {
       const c10::IValue& value = frame(*slot);
-      // A list that the program made holds values of any kind; an operator's is of tensors.
-      stack[fill.argument] =
-          value.isList() ? ConvertTo(value, call.row->schema().arguments()[fill.argument]) : value;
+      // A list that the program made holds values of any kind, an operator's is of tensors; a
+      // number may stand for a float.
+      stack[fill.argument] = value.isTensor()
+                                 ? value
+                                 : ConvertTo(value, call.row->schema().arguments()[fill.argument]);
       continue;
     }
     const auto& slots = std::get<std::vector<Slot>>(fill.from);

@@ -37,9 +37,11 @@ const absl::flat_hash_map<std::string, std::string>& Reasons() {
       {"set", "it changes a tensor's storage; use aten::copy"},
       {"set_data", "it changes a tensor's storage; use aten::copy_"},
       {"is_contiguous", "strides and storage are not part of a value"},
-      {"linalg_norm", "of matrices it takes an SVD; use aten::linalg_vector_norm"},
-      {"dropout", "it draws random numbers without a seed; leave it out"},
-      {"bernoulli", "it draws random numbers without a seed; send them as a constant"},
+      {"_unique2", "its result's size depends on data; use aten::sort"},
+      {"dropout", "it takes no generator; multiply by aten::bernoulli instead"},
+      {"poisson", "it need not end; use aten::normal"},
+      {"matrix_exp", "how long it takes depends on data; use aten::linalg_matrix_power"},
+      {"linalg_matrix_exp", "how long it takes depends on data; use aten::linalg_matrix_power"},
       {"cpu", "where a value lives is not for programs to choose"},
       {"cuda", "where a value lives is not for programs to choose"},
       {"pin_memory", "where a value lives is not for programs to choose"},
@@ -178,7 +180,10 @@ absl::Status RefusalOf(const std::string& name, absl::Span<const std::string> na
                                        has(fresh) ? fresh : "a view"));
     }
     if (HasTag(handle, at::Tag::nondeterministic_seeded)) {
-      return Refuse(name, "it draws random numbers without a seed; send them as a tensor constant");
+      return Refuse(
+          name,
+          "it draws random numbers from no generator of the run's; use aten::rand, aten::randn or "
+          "aten::bernoulli");
     }
     if (HasTag(handle, at::Tag::dynamic_output_shape)) {
       return Refuse(name, "its result's size depends on data; use aten::where or a mask");

@@ -347,6 +347,7 @@ std::string Bind(const OperatorRow& row, absl::Span<const CallArgument> argument
   }
   for (size_t p = 0; p < parameters.size(); ++p) {
     if (call.source[p] >= 0) continue;
+    if (static_cast<int>(p) == row.generator_argument) continue;
     if (!parameters[p].default_value().has_value()) {
       return absl::StrCat("`", parameters[p].name(), "` is missing");
     }
@@ -399,18 +400,31 @@ absl::Status CheckClass(const OperatorRow& row, const at::Tensor& tensor) {
                                                  c10::toString(tensor.scalar_type())));
 }
 
+absl::Status CheckNoComplex(const OperatorRow& row, const at::Tensor& tensor) {
+  if (!tensor.defined() || !tensor.is_complex()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(row.name, " takes no complex tensors"));
+}
+
 absl::Status CheckDTypes(const OperatorRow& row, const c10::Stack& stack) {
+  bool first = true;
   for (const c10::IValue& value : stack) {
-    if (value.isTensor()) {
-      return value.toTensor().unsafeGetTensorImpl()->is_wrapped_number()
-                 ? absl::OkStatus()
-                 : CheckClass(row, value.toTensor());
+    const bool list = value.isTensorList();
+    if (!list && !value.isTensor()) continue;
+    if (value.isTensor() && value.toTensor().unsafeGetTensorImpl()->is_wrapped_number()) {
+      first = false;
+      continue;
     }
-    if (!value.isTensorList()) continue;
-    for (const at::Tensor& tensor : value.toTensorVector()) {
-      if (absl::Status status = CheckClass(row, tensor); !status.ok()) return status;
+    for (const at::Tensor& tensor :
+         list ? value.toTensorVector() : std::vector<at::Tensor>{value.toTensor()}) {
+      absl::Status status = absl::OkStatus();
+      if (first) {
+        status = CheckClass(row, tensor);
+      } else if ((row.dtypes & kComplex) == 0) {
+        status = CheckNoComplex(row, tensor);
+      }
+      if (!status.ok()) return status;
     }
-    return absl::OkStatus();
+    first = false;
   }
   return absl::OkStatus();
 }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "engine/run/memory_account.h"
+#include "engine/run/op_tap.h"
 #include "engine/run/run.h"
 
 namespace weft::run {
@@ -48,10 +49,41 @@ InvokeInput InvokeInput::Make(const std::vector<std::vector<int64_t>>& rows, int
   return input;
 }
 
-TapTable::TapTable(const plan::ModelSpec& spec, std::vector<OutputForm> forms_by_module)
-    : times(spec.modules().size() * 2), forms(std::move(forms_by_module)) {
+InvokeInput InvokeInput::MakeNext(const at::Tensor& ids, const at::Tensor& mask) {
+  InvokeInput input;
+  const int64_t batch = ids.size(0), past = ids.size(1) - 1;
+  input.ids = ids.narrow(1, past, 1).contiguous();
+  input.mask = at::ones({batch, 1}, at::kLong);
+  // As transformers': counted over real tokens, whatever side the pads are on.
+  input.positions = mask.sum(1, /*keepdim=*/true).sub_(1);
+  input.padded = mask.numel() > 0 && mask.min().item<int64_t>() == 0;
+  if (input.padded) input.attention_mask = mask.to(at::kBool).view({batch, 1, 1, past + 1});
+  return input;
+}
+
+TapTable::TapTable(const plan::ModelSpec& model, std::vector<OutputForm> forms_by_module)
+    : times(model.modules().size() * 2),
+      forms(std::move(forms_by_module)),
+      inside(model.modules().size()),
+      spec(model) {
+  auto inside_of = [this](int module, uint32_t visit) -> Inside& {
+    auto& visits = inside[module];
+    if (visits.size() <= visit) visits.resize(visit + 1);
+    return visits[visit];
+  };
+  for (const plan::OperationSpec& operation : spec.operations()) {
+    inside_of(operation.module, operation.visit).operations.push_back(&operation);
+  }
   for (size_t time = 0; time < spec.sites().size(); ++time) {
     const plan::SiteSpec& site = spec.sites()[time];
+    if (!site.OfModule()) {
+      if (site.site.op.empty()) {
+        const size_t point =
+            static_cast<size_t>(site.site.point) - static_cast<size_t>(graph::Point::kQ);
+        inside_of(site.module, site.site.visit).points[point] = static_cast<int>(time);
+      }
+      continue;
+    }
     const int tap = site.module * 2 + (site.site.point == graph::Point::kOutput ? 1 : 0);
     auto& visits = times[tap];
     if (visits.size() <= site.site.visit) visits.resize(site.site.visit + 1, -1);
@@ -64,12 +96,12 @@ at::Tensor Cut(const at::Tensor& packed, const Segment& segment) {
   if (packed.requires_grad()) {  // going backwards through a strided view is slow
     return packed.narrow(1, segment.start, segment.rows())
         .squeeze(0)
-        .unflatten(0, {segment.input->batch(), segment.input->tokens()});
+        .unflatten(0, {segment.input->batch(), segment.tokens});
   }
   const auto sizes = packed.sizes();
   const auto strides = packed.strides();
-  c10::SmallVector<int64_t, 6> cut_sizes = {segment.input->batch(), segment.input->tokens()};
-  c10::SmallVector<int64_t, 6> cut_strides = {strides[1] * segment.input->tokens(), strides[1]};
+  c10::SmallVector<int64_t, 6> cut_sizes = {segment.input->batch(), segment.tokens};
+  c10::SmallVector<int64_t, 6> cut_strides = {strides[1] * segment.tokens, strides[1]};
   for (size_t d = 2; d < sizes.size(); ++d) {
     cut_sizes.push_back(sizes[d]);
     cut_strides.push_back(strides[d]);
@@ -100,27 +132,40 @@ c10::IValue InForm(const OutputForm& form, at::Tensor tensor) {
 
 at::Tensor Visiting::LeafOf(const c10::IValue& value) {
   if (value.isTensor()) return value.toTensor();
-  if (value.isTuple()) return LeafOf(value.toTupleRef().elements()[0]);
-  if (value.isGenericDict()) return LeafOf(value.toGenericDict().begin()->value());
-  if (value.isList()) return LeafOf(value.toListRef()[0]);
-  return {};
+  at::Tensor leaf;
+  if (value.isTuple()) {
+    for (const c10::IValue& item : value.toTupleRef().elements()) {
+      if (leaf = LeafOf(item); leaf.defined()) break;
+    }
+  } else if (value.isGenericDict()) {
+    for (const auto& entry : value.toGenericDict()) {
+      if (leaf = LeafOf(entry.value()); leaf.defined()) break;
+    }
+  } else if (value.isList()) {
+    for (const c10::IValue& item : value.toListRef()) {
+      if (leaf = LeafOf(item); leaf.defined()) break;
+    }
+  }
+  return leaf;
 }
 
 at::Tensor WithGradient(const at::Tensor& tensor) {
-  if (tensor.requires_grad()) return tensor;
+  if (tensor.requires_grad() || !(tensor.is_floating_point() || tensor.is_complex())) {
+    return tensor;
+  }
   const at::Tensor leaf = tensor.detach().requires_grad_();
   // Not the leaf itself, whose gradient would not come in the order in which values were made.
   return leaf.view_as(leaf);
 }
 
-at::Tensor& Visiting::PartOf(const Segment& segment) {
+at::Tensor& PackedVisiting::PartOf(const Segment& segment) {
   for (Part& part : parts_) {
     if (part.segment == &segment) return part.rows;
   }
   return parts_.emplace_back(Part{&segment, Cut(current_, segment)}).rows;
 }
 
-void Visiting::Finish() {
+void PackedVisiting::Finish() {
   if (!changed_) return;
   std::vector<at::Tensor> rows;
   for (const Segment* segment : pass_.present()) {
@@ -132,49 +177,49 @@ void Visiting::Finish() {
   current_ = at::cat(rows, 1);
 }
 
-c10::IValue Visiting::ReadForGradient(const Segment& segment) {
+c10::IValue PackedVisiting::ReadForGradient(const Segment& segment) {
   at::Tensor& rows = PartOf(segment);
   rows = WithGradient(rows);
   changed_ = true;
   return InForm(form_, rows);
 }
 
-c10::IValue Visiting::ReadAllForGradient(absl::Span<const Segment> segments) {
+c10::IValue PackedVisiting::ReadAllForGradient(absl::Span<Segment* const> segments) {
   const at::Tensor all = WithGradient(LeafOf(ReadAll(segments, true)));
   WriteAll(segments, all);
   return InForm(form_, all);
 }
 
-c10::IValue Visiting::Read(const Segment& segment, bool written) {
+c10::IValue PackedVisiting::Read(const Segment& segment, bool written) {
   if (pass_.gradients()) return InForm(form_, PartOf(segment));
   return InForm(form_, Cut(written ? current_ : original_, segment));
 }
 
-c10::IValue Visiting::ReadAll(absl::Span<const Segment> segments, bool written) {
+c10::IValue PackedVisiting::ReadAll(absl::Span<Segment* const> segments, bool written) {
   const at::Tensor& packed = written ? current_ : original_;
   int64_t batch = 0, longest = 0;
-  for (const Segment& segment : segments) {
-    batch += segment.input->batch();
-    longest = std::max(longest, segment.input->tokens());
+  for (const Segment* segment : segments) {
+    batch += segment->input->batch();
+    longest = std::max(longest, segment->tokens);
   }
   c10::SmallVector<int64_t, 6> sizes = {batch, longest};
   for (int64_t d = 2; d < packed.dim(); ++d) sizes.push_back(packed.size(d));
   at::Tensor all = at::zeros(sizes, packed.options());
   int64_t row = 0;
-  for (const Segment& segment : segments) {
-    const int64_t tokens = segment.input->tokens();
+  for (const Segment* segment : segments) {
+    const int64_t tokens = segment->tokens;
     // Rows that have left the pass are read by nobody; a write to all rows passes over them.
-    if (segment.present) {
-      all.narrow(0, row, segment.input->batch())
+    if (segment->present) {
+      all.narrow(0, row, segment->input->batch())
           .narrow(1, pass_.pad_left() ? longest - tokens : 0, tokens)
-          .copy_(pass_.gradients() ? PartOf(segment) : Cut(packed, segment));
+          .copy_(pass_.gradients() ? PartOf(*segment) : Cut(packed, *segment));
     }
-    row += segment.input->batch();
+    row += segment->input->batch();
   }
   return InForm(form_, std::move(all));
 }
 
-c10::IValue Visiting::Writable(const Segment& segment) {
+c10::IValue PackedVisiting::Writable(const Segment& segment) {
   if (pass_.gradients()) {
     at::Tensor& rows = PartOf(segment);
     rows = rows.clone();
@@ -190,17 +235,18 @@ c10::IValue Visiting::Writable(const Segment& segment) {
   return InForm(form_, Cut(current_, segment));
 }
 
-void Visiting::WriteAll(absl::Span<const Segment> segments, const at::Tensor& rows) {
+void PackedVisiting::WriteAll(absl::Span<Segment* const> segments, const c10::IValue& all) {
+  const at::Tensor rows = LeafOf(all);
   const int64_t longest = rows.size(1);
   int64_t row = 0;
-  for (const Segment& segment : segments) {
-    const int64_t tokens = segment.input->tokens();
-    if (segment.present) {
-      LeafOf(Writable(segment))
-          .copy_(rows.narrow(0, row, segment.input->batch())
+  for (const Segment* segment : segments) {
+    const int64_t tokens = segment->tokens;
+    if (segment->present) {
+      LeafOf(Writable(*segment))
+          .copy_(rows.narrow(0, row, segment->input->batch())
                      .narrow(1, pass_.pad_left() ? longest - tokens : 0, tokens));
     }
-    row += segment.input->batch();
+    row += segment->input->batch();
   }
 }
 
@@ -213,14 +259,18 @@ Pass::Pass(const TapTable& taps, absl::Span<Run* const> runs, bool pad_left)
       pad_left_(pad_left),
       shared_(runs.size() > 1) {
   for (Run* run : runs) {
-    gradients_ |= run->plan().gradients;
+    gradients_ |= run->gradients();
     for (Segment& segment : run->segments()) {
       // Rows that no site is needed for (a program of constants alone) never enter.
       segment.present = segment.end > plan::kStart;
       if (segment.present) present_.push_back(&segment);
     }
-    for (int time : run->plan().times) listeners_.emplace_back(time, run);
+    for (int time : run->times()) listeners_.emplace_back(time, run);
     for (int tap : run->taps()) listens_[tap] = 1;
+    for (const Watch& watch : run->watches()) {
+      if (inside_ == nullptr) inside_ = std::make_unique<OpTap>(*this, taps);
+      inside_->Listen(watch);
+    }
   }
   std::stable_sort(present_.begin(), present_.end(),
                    [](const Segment* a, const Segment* b) { return a->end > b->end; });
@@ -241,6 +291,12 @@ Pass::Pass(const TapTable& taps, std::vector<Segment*> segments, Recorder* recor
       listens_(taps.times.size(), recorder != nullptr ? 1 : 0),
       visits_(taps.times.size(), 0),
       recorder_(recorder) {
+  if (recorder != nullptr) {
+    inside_ = std::make_unique<OpTap>(*this, taps);
+    for (size_t module = 0; module < taps.inside.size(); ++module) {
+      inside_->Listen({static_cast<int>(module), true});
+    }
+  }
   int64_t start = 0;
   for (Segment* segment : present_) {
     segment->start = start;
@@ -248,7 +304,10 @@ Pass::Pass(const TapTable& taps, std::vector<Segment*> segments, Recorder* recor
   }
 }
 
+Pass::~Pass() = default;
+
 at::Tensor Pass::Ids() const {
+  const OpTap::Pause pause;
   if (present_.size() == 1) return present_[0]->input->ids.view({1, -1});
   std::vector<at::Tensor> rows;
   rows.reserve(present_.size());
@@ -257,6 +316,7 @@ at::Tensor Pass::Ids() const {
 }
 
 at::Tensor Pass::Positions() const {
+  const OpTap::Pause pause;
   if (present_.size() == 1) return present_[0]->input->positions.view({1, -1});
   std::vector<at::Tensor> rows;
   rows.reserve(present_.size());
@@ -264,7 +324,22 @@ at::Tensor Pass::Positions() const {
   return at::cat(rows, 1);
 }
 
+bool Pass::Listens(int time) const {
+  const auto it = std::lower_bound(listeners_.begin(), listeners_.end(), time,
+                                   [](const auto& entry, int t) { return entry.first < t; });
+  return it != listeners_.end() && it->first == time;
+}
+
+void Pass::VisitTime(int time, Visiting& visiting) {
+  // Binary search, as modules that are left out (skipped, or after an early end) are not visited.
+  auto it = std::lower_bound(listeners_.begin(), listeners_.end(), time,
+                             [](const auto& entry, int t) { return entry.first < t; });
+  for (; it != listeners_.end() && it->first == time; ++it) it->second->Visit(visiting);
+  visiting.Finish();
+}
+
 void Pass::VisitTap(int tap, at::Tensor& value) {
+  const OpTap::Pause pause;
   if (recorder_ != nullptr) {
     recorder_->Record(tap, value);
     return;
@@ -274,15 +349,12 @@ void Pass::VisitTap(int tap, at::Tensor& value) {
   if (visit >= static_cast<int>(times.size())) return;
   const int time = times[visit];
   static const OutputForm kInputForm;
-  Visiting visiting(*this, time, tap % 2 == 1 ? taps_.forms[tap / 2] : kInputForm, value);
-  // Binary search, as modules that are left out (skipped, or after an early end) are not visited.
-  auto it = std::lower_bound(listeners_.begin(), listeners_.end(), time,
-                             [](const auto& entry, int t) { return entry.first < t; });
-  for (; it != listeners_.end() && it->first == time; ++it) it->second->Visit(visiting);
-  visiting.Finish();
+  PackedVisiting visiting(*this, time, tap % 2 == 1 ? taps_.forms[tap / 2] : kInputForm, value);
+  VisitTime(time, visiting);
 }
 
 bool Pass::Leave(int tap, at::Tensor& hidden) {
+  const OpTap::Pause pause;
   if (recorder_ != nullptr) return true;
   const auto& times = taps_.times[tap];
   const int time = times.empty() ? -1 : times.front();
@@ -315,6 +387,35 @@ bool Pass::Leave(int tap, at::Tensor& hidden) {
   return true;
 }
 
+void Pass::KeepLast(at::Tensor& hidden) {
+  const OpTap::Pause pause;
+  if (recorder_ != nullptr) recorder_->KeepLast();
+  const auto shortens = [](const Segment* segment) {
+    return segment->cache != nullptr && segment->tokens > 1;
+  };
+  if (std::none_of(present_.begin(), present_.end(), shortens)) return;
+  std::vector<at::Tensor> rows;
+  int64_t start = 0;
+  for (Segment* segment : present_) {
+    if (shortens(segment)) {
+      const InvokeInput& input = *segment->input;
+      const at::Tensor own = Cut(hidden, *segment);
+      at::Tensor last = own.narrow(1, segment->tokens - 1, 1);
+      if (input.padded && !pad_left_) {
+        const at::Tensor at = input.mask.sum(1).sub_(1);
+        last = own.index({at::arange(own.size(0)), at}).unsqueeze(1);
+      }
+      rows.push_back(last.flatten(0, 1).unsqueeze(0));
+      segment->tokens = 1;
+    } else {
+      rows.push_back(hidden.narrow(1, segment->start, segment->rows()));
+    }
+    segment->start = start;
+    start += segment->rows();
+  }
+  hidden = at::cat(rows, 1);
+}
+
 std::vector<Pass::SkipRequest> Pass::TakeSkips() {
   std::vector<SkipRequest> skips;
   skips.swap(skips_);
@@ -323,6 +424,7 @@ std::vector<Pass::SkipRequest> Pass::TakeSkips() {
 
 at::Tensor Pass::WithoutSkipped(const at::Tensor& input, absl::Span<const SkipRequest> skips,
                                 std::vector<Segment*>* before) {
+  const OpTap::Pause pause;
   ++partly_;
   *before = present_;
   for (const SkipRequest& skip : skips) skip.segment->present = false;
@@ -341,6 +443,7 @@ at::Tensor Pass::WithoutSkipped(const at::Tensor& input, absl::Span<const SkipRe
 
 at::Tensor Pass::JoinSkipped(const at::Tensor& output, absl::Span<const SkipRequest> skips,
                              std::vector<Segment*> before) {
+  const OpTap::Pause pause;
   std::vector<at::Tensor> rows;
   int64_t start = 0;
   for (Segment* segment : before) {

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <ATen/core/ivalue.h>
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -15,21 +16,25 @@
 
 namespace weft::run {
 
+class KVCache;
 class Run;
 
-/// The token ids of one invoke, with its own pads.
+/// The token ids of one invoke that enter a pass, with its own pads.
 struct InvokeInput {
   at::Tensor ids;        // [B, T] int64
   at::Tensor mask;       // [B, T] int64, 1 at real tokens
   at::Tensor positions;  // [B, T] int64, counted over real tokens; 0 at pads before them
   bool padded = false;
-  /// `[B, 1, T, T]` bool, only where there are pads: what may be looked at.
+  /// `[B, 1, T, T]` bool, only where there are pads: what may be looked at. Of a later step
+  /// `[B, 1, 1, past + 1]`.
   at::Tensor attention_mask;
 
   /// `rows` shorter than the longest are padded on the left (or right) with `pad`. Made outside of
   /// InferenceMode.
   static InvokeInput Make(const std::vector<std::vector<int64_t>>& rows, int64_t pad,
                           bool pad_left);
+  /// One more token for each row, whose ids so far and mask are given (`[B, past]`).
+  static InvokeInput MakeNext(const at::Tensor& ids, const at::Tensor& mask);
   int64_t batch() const { return ids.size(0); }
   int64_t tokens() const { return ids.size(1); }
 };
@@ -39,11 +44,14 @@ struct Segment {
   Run* run = nullptr;
   int invoke = 0;
   const InvokeInput* input = nullptr;
-  int64_t start = 0;  // its first row in the tensors of the pass as they are now
-  int end = 0;        // the last site that it is needed for
+  int64_t start = 0;   // its first row in the tensors of the pass as they are now
+  int64_t tokens = 0;  // of each of its prompts there: 1 once only the last ones go on
+  int end = 0;         // the last site that it is needed for
   bool present = true;
+  /// Of a generation.
+  KVCache* cache = nullptr;
 
-  int64_t rows() const { return input->batch() * input->tokens(); }
+  int64_t rows() const { return input->batch() * tokens; }
 };
 
 /// What a module returns in transformers, given the one tensor that it computes here.
@@ -65,44 +73,81 @@ struct TapTable {
   std::vector<std::vector<int>> times;
   std::vector<OutputForm> forms;  // by module
   int result_site = 0;
+
+  /// One forward of a module, inside.
+  struct Inside {
+    std::vector<const plan::OperationSpec*> operations;
+    /// By Point - kQ, the time; -1 for none.
+    std::array<int, 6> points = {-1, -1, -1, -1, -1, -1};
+  };
+  /// By module and visit; of the spec, which must outlive the table.
+  std::vector<std::vector<Inside>> inside;
+  const plan::ModelSpec& spec;
 };
 
+/// What a run listens to inside a module.
+struct Watch {
+  int module = 0;
+  bool operations = false;  // or points of attention alone
+};
+
+class OpTap;
 class Pass;
 
-/// One site while it is visited. What is there can be read by segment; the first write makes a copy
-/// of the whole, so that nothing that was read before changes.
+/// One site while it is visited. What is there can be read by segment; the first write makes a
+/// copy, so that nothing that was read before changes.
 ///
 /// In a pass with gradients the rows of a segment are a tensor of their own from the first read on,
 /// which a write replaces, and the model goes on with those joined again: the gradient of what a
 /// program reads is that of what the model uses.
 class Visiting {
  public:
-  Visiting(Pass& pass, int time, const OutputForm& form, at::Tensor& value)
-      : pass_(pass), time_(time), form_(form), original_(value), current_(value) {}
-  /// Join what was cut. Nothing is read or written afterwards.
-  void Finish();
+  Visiting(Pass& pass, int time) : pass_(pass), time_(time) {}
+  virtual ~Visiting() = default;
+  Visiting(const Visiting&) = delete;
+  Visiting& operator=(const Visiting&) = delete;
 
   int time() const { return time_; }
   Pass& pass() { return pass_; }
 
-  /// The rows of one segment as `[B, T, ...]` in the site's structure; `written`: as they are after
+  /// The rows of one segment as `[B, ...]` in the site's structure; `written`: as they are after
   /// the writes so far.
-  c10::IValue Read(const Segment& segment, bool written);
+  virtual c10::IValue Read(const Segment& segment, bool written) = 0;
   /// The same, as something that has a gradient.
-  c10::IValue ReadForGradient(const Segment& segment);
-  c10::IValue ReadAllForGradient(absl::Span<const Segment> segments);
+  virtual c10::IValue ReadForGradient(const Segment& segment) = 0;
+  virtual c10::IValue ReadAllForGradient(absl::Span<Segment* const> segments) = 0;
   /// The same for all rows of `segments`, `[all B, longest T, ...]`, zeros at the pads.
-  c10::IValue ReadAll(absl::Span<const Segment> segments, bool written);
+  virtual c10::IValue ReadAll(absl::Span<Segment* const> segments, bool written) = 0;
   /// Rows of one segment to write to, in the site's structure.
-  c10::IValue Writable(const Segment& segment);
+  virtual c10::IValue Writable(const Segment& segment) = 0;
   /// Write back what ReadAll gave (and somebody changed).
-  void WriteAll(absl::Span<const Segment> segments, const at::Tensor& rows);
-  /// The tensor within the site's structure.
+  virtual void WriteAll(absl::Span<Segment* const> segments, const c10::IValue& rows) = 0;
+  /// Join what was cut. Nothing is read or written afterwards.
+  virtual void Finish() = 0;
+
+  /// The first tensor within a site's structure.
   static at::Tensor LeafOf(const c10::IValue& value);
 
- private:
+ protected:
   Pass& pass_;
-  int time_;
+  const int time_;
+};
+
+/// A site whose one tensor holds the packed rows of all segments, `[1, rows, ...]`.
+class PackedVisiting final : public Visiting {
+ public:
+  PackedVisiting(Pass& pass, int time, const OutputForm& form, at::Tensor& value)
+      : Visiting(pass, time), form_(form), original_(value), current_(value) {}
+
+  c10::IValue Read(const Segment& segment, bool written) override;
+  c10::IValue ReadForGradient(const Segment& segment) override;
+  c10::IValue ReadAllForGradient(absl::Span<Segment* const> segments) override;
+  c10::IValue ReadAll(absl::Span<Segment* const> segments, bool written) override;
+  c10::IValue Writable(const Segment& segment) override;
+  void WriteAll(absl::Span<Segment* const> segments, const c10::IValue& rows) override;
+  void Finish() override;
+
+ private:
   const OutputForm& form_;
   at::Tensor original_;
   at::Tensor& current_;
@@ -117,14 +162,35 @@ class Visiting {
   bool changed_ = false;     // the model does not go on with `current_` as it is
 };
 
-/// A tensor of the same values that has a gradient: itself, if it has one already.
+/// A tensor of the same values that has a gradient: itself, if it has one already, or if it is none
+/// of real or complex numbers.
 at::Tensor WithGradient(const at::Tensor& tensor);
 
-/// Sees every boundary of a pass in order: how sites are recorded at load.
+/// Sees every boundary of a pass, and what happens inside modules, in order: how sites are recorded
+/// at load.
 class Recorder {
  public:
+  /// A tensor for each segment that is present.
+  using Parts = std::vector<at::Tensor>;
+
   virtual ~Recorder() = default;
   virtual void Record(int tap, const at::Tensor& value) = 0;
+  /// Arguments (`point` kInputs) or results (kOutput) of an operator in `module`'s forward. One
+  /// that is called for each segment by itself gives its tensors as `parts`, the first arguments.
+  struct Operator {
+    int module;
+    const std::string& name;  // `aten::linear`
+    bool in_place;            // it writes into an argument
+    graph::Point point;
+    absl::Span<const c10::IValue> values;
+    absl::Span<Parts* const> parts;
+    int count;  // of the values
+  };
+  virtual void Record(const Operator&) {}
+  /// A point inside the attention of `module`.
+  virtual void Record(int /*module*/, graph::Point, const Parts&) {}
+  /// From here on a generation has the last token of each prompt alone.
+  virtual void KeepLast() {}
 };
 
 /// One forward of the model over the segments of any number of runs, packed as
@@ -140,6 +206,7 @@ class Pass {
   /// A pass without runs, such as the recording at load or a call out of band.
   Pass(const TapTable& taps, std::vector<Segment*> segments, Recorder* recorder);
 
+  ~Pass();
   Pass(const Pass&) = delete;
   Pass& operator=(const Pass&) = delete;
 
@@ -177,6 +244,12 @@ class Pass {
   /// narrows `hidden`. Also where cancelled and late runs are noticed. False if nobody is left.
   bool Leave(int tap, at::Tensor& hidden);
   bool done() const { return done_; }
+  /// Of generations only each prompt's last token goes on from here: what follows (the head) is
+  /// needed for choosing the next one.
+  void KeepLast(at::Tensor& hidden);
+
+  /// Not null where somebody listens inside modules.
+  OpTap* inside() const { return inside_.get(); }
 
   void CountCall() { ++module_calls_; }
   uint64_t module_calls() const { return module_calls_; }
@@ -187,10 +260,12 @@ class Pass {
   bool shared() const { return shared_; }
   /// Its one run goes backwards.
   bool gradients() const { return gradients_; }
+  /// Whether anybody listens to a site, and let those who do see it.
+  bool Listens(int time) const;
+  void VisitTime(int time, Visiting& visiting);
+  Recorder* recorder() const { return recorder_; }
 
  private:
-  friend class Visiting;
-
   void VisitTap(int tap, at::Tensor& value);
   /// Skipping segments leave for the module's duration.
   std::vector<SkipRequest> TakeSkips();
@@ -207,6 +282,7 @@ class Pass {
   std::vector<SkipRequest> skips_;
   int partly_ = 0;  // modules being called without some of the segments
   Recorder* recorder_ = nullptr;
+  std::unique_ptr<OpTap> inside_;
   uint64_t module_calls_ = 0;
   bool pad_left_ = true;
   bool shared_ = false;

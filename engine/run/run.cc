@@ -16,6 +16,7 @@ namespace weft::run {
 namespace {
 
 using plan::kNoSlot;
+using plan::MapTensors;
 using plan::Slot;
 
 /// A tensor that a client may keep: on the host, dense, and of no more memory than it shows.
@@ -31,42 +32,26 @@ at::Tensor Compact(const at::Tensor& tensor) {
   return out;
 }
 
-/// Apply `change` to every tensor of a value.
-template <typename Change>
-c10::IValue MapTensors(const c10::IValue& value, const Change& change) {
-  if (value.isTensor()) return change(value.toTensor());
-  if (value.isTuple()) {
-    std::vector<c10::IValue> items;
-    for (const c10::IValue& item : value.toTupleRef().elements()) {
-      items.push_back(MapTensors(item, change));
-    }
-    return c10::ivalue::Tuple::create(std::move(items));
-  }
-  if (value.isGenericDict()) {
-    c10::impl::GenericDict dict(c10::StringType::get(), c10::AnyType::get());
-    for (const auto& entry : value.toGenericDict()) {
-      dict.insert(entry.key(), MapTensors(entry.value(), change));
-    }
-    return dict;
-  }
-  if (value.isTensorList() ||
-      (value.isList() && !value.isIntList() && !value.isDoubleList() && !value.isBoolList())) {
-    c10::impl::GenericList list(c10::AnyType::get());
-    for (const c10::IValue& item : value.toListRef()) list.push_back(MapTensors(item, change));
-    return list;
-  }
-  return value;
-}
-
-/// Copy `from` into the first tensors of `to`, leaf by leaf; a lone tensor goes into the first.
+/// Copy the tensors of `from` into those of `to`, whose structure it has; a lone tensor goes into
+/// the first.
 void CopyInto(const c10::IValue& to, const c10::IValue& from) {
   if (from.isTensor()) {
     Visiting::LeafOf(to).copy_(from.toTensor());
   } else if (to.isTensor()) {
     to.toTensor().copy_(Visiting::LeafOf(from));
-  } else {
-    // The structures are equal (checked when planned), and the model computes one tensor of them.
-    Visiting::LeafOf(to).copy_(Visiting::LeafOf(from));
+  } else if (to.isTuple()) {
+    const auto& items = to.toTupleRef().elements();
+    for (size_t i = 0; i < items.size(); ++i) {
+      CopyInto(items[i], from.toTupleRef().elements()[i]);
+    }
+  } else if (to.isList()) {
+    for (size_t i = 0; i < to.toListRef().size(); ++i) {
+      CopyInto(to.toListRef()[i], from.toListRef()[i]);
+    }
+  } else if (to.isGenericDict()) {
+    for (const auto& entry : to.toGenericDict()) {
+      CopyInto(entry.value(), from.toGenericDict().at(entry.key()));
+    }
   }
 }
 
@@ -117,6 +102,18 @@ std::string Print(const c10::IValue& value) {
   return out.str();
 }
 
+/// A random operator's own seed. Mixed as by splitmix64, so that neighbours have nothing in common.
+uint64_t SeedOf(uint64_t seed, uint64_t step, graph::NodeId node) {
+  uint64_t mixed = seed;
+  for (const uint64_t part : {step, static_cast<uint64_t>(node)}) {
+    mixed += 0x9e3779b97f4a7c15 + part;
+    mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9;
+    mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111eb;
+    mixed ^= mixed >> 31;
+  }
+  return mixed;
+}
+
 class Stopwatch {
  public:
   explicit Stopwatch(double* total) : total_(*total) {}
@@ -133,7 +130,7 @@ class Stopwatch {
 
 Run::Run(const plan::Plan& plan, const graph::Program& program, const plan::ModelSpec& spec,
          const Host& host, std::vector<InvokeInput> inputs, const RunLimits& limits,
-         absl::Time deadline, bool pad_left)
+         absl::Time deadline, const TokenOptions& tokens)
     : plan_(plan),
       program_(program),
       spec_(spec),
@@ -141,41 +138,62 @@ Run::Run(const plan::Plan& plan, const graph::Program& program, const plan::Mode
       inputs_(std::move(inputs)),
       limits_(limits),
       deadline_(deadline),
-      pad_left_(pad_left),
+      tokens_(tokens),
       memory_(limits.memory_bytes),
-      segment_of_invoke_(plan.invokes.size(), -1) {
-  for (size_t i = 0, input = 0; i < plan.invokes.size(); ++i) {
-    if (plan.invokes[i].all_rows) continue;
-    segment_of_invoke_[i] = static_cast<int>(segments_.size());
-    Segment segment;
-    segment.run = this;
-    segment.invoke = static_cast<int>(i);
-    segment.input = &inputs_[input++];
-    segment.end = plan.invokes[i].end;
-    segments_.push_back(segment);
+      generated_(plan.invokes.size()),
+      segment_of_invoke_(plan.invokes.size(), -1),
+      saved_counts_(plan.saves.size(), 0) {
+  PreparePass();
+}
+
+bool Run::Touches(int time, int invoke) const {
+  const auto concerns = [&](int other) {
+    return other == invoke || (plan_.invokes[other].all_rows &&
+                               plan_.invokes[other].group == plan_.invokes[invoke].group);
+  };
+  for (int i = stage_->first[time + 1]; i < stage_->first[time + 2]; ++i) {
+    const auto& what = stage_->instructions[i].what;
+    const auto* read = std::get_if<plan::ReadSite>(&what);
+    const auto* write = std::get_if<plan::WriteSite>(&what);
+    if (read != nullptr && concerns(read->invoke)) return true;
+    if (write != nullptr && concerns(write->invoke)) return true;
   }
-  for (int time : plan.times) {
-    const plan::SiteSpec& site = spec.sites()[time];
-    const int tap = site.module * 2 + (site.site.point == graph::Point::kOutput ? 1 : 0);
-    if (tap_ids_.empty() || tap_ids_.back() != tap) tap_ids_.push_back(tap);
-  }
+  return false;
 }
 
 void Run::Begin(bool shared) {
   shared_ = shared;
   evicted_ = false;
   status_ = absl::OkStatus();
-  frame_.assign(plan_.slots, c10::IValue());
-  saved_.assign(plan_.saves.size(), std::nullopt);
-  logs_.clear();
-  log_bytes_ = 0;
-  operator_seconds_ = 0;
-  memory_.Reset();
+  if (!begun_) memory_.Reset();
+  begun_ = true;
+  frame_ = kept_;
+  frame_.resize(plan_.slots);
+  carries_.clear();
+  while (saved_.size() > kept_saves_) {
+    --saved_counts_[saved_.back().save];
+    saved_.pop_back();
+  }
+  logs_.resize(std::min(logs_.size(), kept_logs_));
+  log_bytes_ = told_log_bytes_;
+  for (const LogEntry& entry : logs_) log_bytes_ += entry.text.size() + entry.label.size();
+  pass_operator_seconds_ = 0;
+  stopped_ = graph::kNoNode;
+  PreparePass();
   CheckAlive(absl::Now());
   if (ended()) return;
   const MemoryAccount::Charging charging(&memory_);
-  absl::Status status =
-      plan::CatchTorch([this] { return ExecuteRange(plan_.first[0], plan_.first[1], nullptr); });
+  absl::Status status = plan::CatchTorch([this] {
+    if (gradients()) {
+      // What passes under InferenceMode have left cannot enter a graph.
+      for (c10::IValue& value : frame_) {
+        value = MapTensors(value, [](const at::Tensor& tensor) {
+          return tensor.is_inference() ? tensor.clone() : tensor;
+        });
+      }
+    }
+    return ExecuteRange(stage_->first[0], stage_->first[1], nullptr);
+  });
   if (!status.ok()) Fail(std::move(status));
 }
 
@@ -185,7 +203,7 @@ void Run::Visit(Visiting& site) {
   const int time = site.time();
   const MemoryAccount::Charging charging(&memory_);
   absl::Status status = plan::CatchTorch([this, time, &site] {
-    return ExecuteRange(plan_.first[time + 1], plan_.first[time + 2], &site);
+    return ExecuteRange(stage_->first[time + 1], stage_->first[time + 2], &site);
   });
   if (!status.ok()) Fail(std::move(status));
 }
@@ -216,14 +234,19 @@ void Run::Fail(absl::Status status) {
   status_ = std::move(status);
   // Nothing is held for a run that has ended.
   frame_.clear();
+  kept_.clear();
+  carries_.clear();
 }
 
 absl::Status Run::ExecuteRange(int first, int last, Visiting* site) {
   for (int i = first; i < last; ++i) {
-    if (absl::Status status = Execute(plan_.instructions[i], site); !status.ok()) return status;
+    const plan::Instruction& instruction = stage_->instructions[i];
+    // What was written after the statement that ended the run is not done.
+    if (stopped_ != graph::kNoNode && instruction.node > stopped_) continue;
+    if (absl::Status status = Execute(instruction, site); !status.ok()) return status;
     if (evicted_) return absl::OkStatus();
     // What waits for its gradients has run when it has.
-    if (const auto* run = std::get_if<plan::RunBackward>(&plan_.instructions[i].what)) {
+    if (const auto* run = std::get_if<plan::RunBackward>(&instruction.what)) {
       i = plan_.backwards[run->backward].first.back() - 1;
     }
   }
@@ -231,30 +254,44 @@ absl::Status Run::ExecuteRange(int first, int last, Visiting* site) {
   return absl::OkStatus();
 }
 
+bool Run::IsTrue(Slot condition) const {
+  const c10::IValue& value = frame_[condition];
+  return value.isBool() ? value.toBool() : value.toTensor().item<bool>();
+}
+
+bool Run::Holds(int guard) const {
+  if (guard < 0) return true;
+  // The outer one first: where that does not hold nobody has computed the inner condition.
+  const plan::Guard& own = plan_.guards[guard];
+  return Holds(own.parent) && IsTrue(own.condition) == own.wanted;
+}
+
 absl::Status Run::Execute(const plan::Instruction& instruction, Visiting* site) {
   node_ = instruction.node;
   asks_for_gradient_ = instruction.gradient;
-  absl::StatusOr<c10::IValue> result =
-      std::visit([&](const auto& what) { return Do(what, site); }, instruction.what);
-  if (!result.ok()) return result.status();
-  if (instruction.gradient) {
-    result = MapTensors(*result, [](const at::Tensor& tensor) {
-      return tensor.is_floating_point() || tensor.is_complex() ? WithGradient(tensor) : tensor;
-    });
+  if (Holds(instruction.guard)) {
+    absl::StatusOr<c10::IValue> result =
+        std::visit([&](const auto& what) { return Do(what, site); }, instruction.what);
+    if (!result.ok()) return result.status();
+    if (instruction.gradient) {
+      result = MapTensors(*result, [](const at::Tensor& tensor) {
+        return tensor.is_floating_point() || tensor.is_complex() ? WithGradient(tensor) : tensor;
+      });
+    }
+    if (instruction.result != kNoSlot) frame_[instruction.result] = *std::move(result);
   }
-  if (instruction.result != kNoSlot) frame_[instruction.result] = *std::move(result);
   for (Slot slot : instruction.release) frame_[slot] = c10::IValue();
   return CheckBudget();
 }
 
 absl::Status Run::CheckBudget() {
   if (shared_ && limits_.shared_operator_seconds > 0 &&
-      operator_seconds_ > limits_.shared_operator_seconds) {
+      pass_operator_seconds_ > limits_.shared_operator_seconds) {
     evicted_ = true;
     frame_.clear();
     return absl::OkStatus();
   }
-  if (limits_.operator_seconds > 0 && operator_seconds_ > limits_.operator_seconds) {
+  if (limits_.operator_seconds > 0 && operator_seconds() > limits_.operator_seconds) {
     return absl::ResourceExhaustedError(absl::StrCat("the program's own operators took more than ",
                                                      limits_.operator_seconds,
                                                      " seconds, which is the limit"));
@@ -265,25 +302,39 @@ absl::Status Run::CheckBudget() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<c10::IValue> Run::Do(const plan::ReadSite& what, Visiting* site) {
-  const int segment = segment_of_invoke_[what.invoke];
-  if (asks_for_gradient_) {
-    return segment < 0 ? site->ReadAllForGradient(segments_)
-                       : site->ReadForGradient(segments_[segment]);
+absl::Span<Segment* const> Run::SegmentsOf(int invoke) {
+  if (together_of_ == invoke) return together_;
+  together_.clear();
+  together_of_ = invoke;
+  const plan::PlannedInvoke& planned = plan_.invokes[invoke];
+  for (Segment& segment : segments_) {
+    const plan::PlannedInvoke& other = plan_.invokes[segment.invoke];
+    if (planned.all_rows ? other.group == planned.group : segment.invoke == invoke) {
+      together_.push_back(&segment);
+    }
   }
-  if (segment < 0) return site->ReadAll(segments_, written_);
-  if (plan_.gradients) return site->Read(segments_[segment], written_);
-  c10::IValue value = site->Read(segments_[segment], written_);
-  if (!what.copy) return value;
+  return together_;
+}
+
+c10::IValue Run::ReadRows(int invoke, Visiting& site) {
+  const int segment = segment_of_invoke_[invoke];
+  if (asks_for_gradient_) {
+    return segment < 0 ? site.ReadAllForGradient(SegmentsOf(invoke))
+                       : site.ReadForGradient(segments_[segment]);
+  }
+  if (segment < 0) return site.ReadAll(SegmentsOf(invoke), written_);
+  return site.Read(segments_[segment], written_);
+}
+
+absl::StatusOr<c10::IValue> Run::Do(const plan::ReadSite& what, Visiting* site) {
+  c10::IValue value = ReadRows(what.invoke, *site);
+  if (!what.copy || gradients() || segment_of_invoke_[what.invoke] < 0) return value;
   return MapTensors(value, [](const at::Tensor& tensor) { return tensor.clone(); });
 }
 
 absl::StatusOr<c10::IValue> Run::Do(const plan::ReadInvoke& what, Visiting*) {
   const bool all = plan_.invokes[what.invoke].all_rows;
-  std::vector<const Segment*> segments;
-  for (const Segment& segment : segments_) {
-    if (all || segment.invoke == what.invoke) segments.push_back(&segment);
-  }
+  const absl::Span<Segment* const> segments = SegmentsOf(what.invoke);
   int64_t batch = 0, longest = 0;
   for (const Segment* segment : segments) {
     batch += segment->input->batch();
@@ -301,7 +352,7 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::ReadInvoke& what, Visiting*) {
     }
     const int64_t tokens = segment->input->tokens();
     // Pads between invokes are on the same side as those within one.
-    const bool left = !all || pad_left_;
+    const bool left = !all || tokens_.pad_left;
     part = part.narrow(1, left ? longest - tokens : 0, tokens);
     part.copy_(what.point == graph::Point::kIds    ? segment->input->ids
                : what.point == graph::Point::kMask ? segment->input->mask
@@ -325,15 +376,17 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::LoadParameter& what, Visiting*) 
 }
 
 absl::StatusOr<c10::IValue> Run::Do(const plan::CallOperator& what, Visiting*) {
-  const Stopwatch stopwatch(&operator_seconds_);
-  return plan::RunReal(*what.call.row,
-                       plan::BindCall(what.call, program_, [this](Slot slot) -> const c10::IValue& {
-                         return frame_[slot];
-                       }));
+  const Stopwatch stopwatch(&pass_operator_seconds_);
+  c10::Stack stack = plan::BindCall(
+      what.call, program_, [this](Slot slot) -> const c10::IValue& { return frame_[slot]; });
+  if (what.call.row->random) {
+    plan::GiveGenerator(*what.call.row, stack, SeedOf(seed_, step_, node_));
+  }
+  return plan::RunReal(*what.call.row, std::move(stack));
 }
 
 absl::StatusOr<c10::IValue> Run::Do(const plan::RunBackward& what, Visiting* site) {
-  const Stopwatch stopwatch(&operator_seconds_);
+  const Stopwatch stopwatch(&pass_operator_seconds_);
   const plan::PlannedBackward& region = plan_.backwards[what.backward];
   const at::Tensor loss = frame_[what.loss].toTensor();
   if (!loss.requires_grad()) {
@@ -348,7 +401,7 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::RunBackward& what, Visiting* sit
   auto pass_over = [&](int point) -> absl::Status {
     for (; next < point; ++next) {
       if (region.first[next] == region.first[next + 1]) continue;
-      node_ = plan_.instructions[region.first[next]].node;
+      node_ = stage_->instructions[region.first[next]].node;
       return absl::FailedPreconditionError(
           "the loss does not depend on this value, so there is no gradient");
     }
@@ -439,7 +492,7 @@ absl::Status Run::WritePart(c10::IValue whole, const std::vector<plan::ViewStep>
 }
 
 absl::StatusOr<c10::IValue> Run::Do(const plan::ReplacePart& what, Visiting*) {
-  const Stopwatch stopwatch(&operator_seconds_);
+  const Stopwatch stopwatch(&pass_operator_seconds_);
   c10::IValue copy =
       MapTensors(frame_[what.base], [](const at::Tensor& tensor) { return tensor.clone(); });
   absl::Status status = WritePart(copy, what.steps, frame_[what.value].toTensor());
@@ -456,7 +509,7 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::CallModule& what, Visiting*) {
   if (!spec_.modules()[what.module].rowwise) {
     segment = &segments_[segment_of_invoke_[what.invoke]];
   }
-  const Stopwatch stopwatch(&operator_seconds_);
+  const Stopwatch stopwatch(&pass_operator_seconds_);
   return host_.CallModule(what.module, value, segment);
 }
 
@@ -489,13 +542,14 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::WriteSite& what, Visiting* site)
     return c10::IValue();
   }
   // All rows: change the gathered copy, then hand the real rows back.
-  c10::IValue rows = site->ReadAll(segments_, written_);
+  const absl::Span<Segment* const> segments = SegmentsOf(what.invoke);
+  c10::IValue rows = site->ReadAll(segments, written_);
   if (what.steps.empty()) {
     CopyInto(rows, value);
   } else if (absl::Status status = WritePart(rows, what.steps, value.toTensor()); !status.ok()) {
     return status;
   }
-  site->WriteAll(segments_, Visiting::LeafOf(rows));
+  site->WriteAll(segments, rows);
   written_ = true;
   return c10::IValue();
 }
@@ -511,18 +565,68 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::SkipModule& what, Visiting* site
     return c10::IValue();
   }
   int64_t row = 0;
-  for (Segment& each : segments_) {
-    const int64_t tokens = each.input->tokens();
+  for (Segment* each : SegmentsOf(what.invoke)) {
+    const int64_t tokens = each->tokens;
     site->pass().RequestSkip(
-        &each, value.narrow(0, row, each.input->batch())
-                   .narrow(1, site->pass().pad_left() ? value.size(1) - tokens : 0, tokens));
-    row += each.input->batch();
+        each, value.narrow(0, row, each->input->batch())
+                  .narrow(1, site->pass().pad_left() ? value.size(1) - tokens : 0, tokens));
+    row += each->input->batch();
   }
   return c10::IValue();
 }
 
+void Run::Save(int save, const c10::IValue& value, std::optional<graph::DType> dtype) {
+  const plan::PlannedSave& planned = plan_.saves[save];
+  SavedItem item;
+  item.save = save;
+  if (planned.steps && !planned.entry) item.step = static_cast<uint32_t>(step_);
+  if (planned.entry) {
+    const int module = spec_.FindModule(planned.entry->module);
+    uint32_t visits = 0;
+    while (spec_.FindSite(module, planned.entry->point, visits) >= 0) ++visits;
+    item.visit = planned.entry->visit + static_cast<uint32_t>(step_) * visits;
+  }
+  item.value = MapTensors(plan::ConvertFloats(value, dtype), Compact);
+  ++saved_counts_[save];
+  saved_.push_back(std::move(item));
+}
+
 absl::StatusOr<c10::IValue> Run::Do(const plan::SaveValue& what, Visiting*) {
-  saved_[what.save] = MapTensors(frame_[what.value], Compact);
+  Save(what.save, frame_[what.value], what.dtype);
+  return c10::IValue();
+}
+
+absl::StatusOr<c10::IValue> Run::Do(const plan::SaveSite& what, Visiting* site) {
+  // As the model goes on with it: after the writes of this visit.
+  Save(what.save, ReadRows(what.invoke, *site), what.dtype);
+  return c10::IValue();
+}
+
+absl::StatusOr<c10::IValue> Run::Do(const plan::SetCarry& what, Visiting*) {
+  carries_.emplace_back(what.carry, frame_[what.value]);
+  return c10::IValue();
+}
+
+absl::StatusOr<c10::IValue> Run::Do(const plan::TakeCarry& what, Visiting*) {
+  return frame_[what.carry];
+}
+
+absl::StatusOr<c10::IValue> Run::Do(const plan::ChooseValue& what, Visiting*) {
+  return frame_[IsTrue(what.condition) ? what.then : what.otherwise];
+}
+
+absl::StatusOr<c10::IValue> Run::Do(const plan::ReadResult& what, Visiting*) {
+  return c10::IValue(generated_[what.invoke].ids);
+}
+
+absl::StatusOr<c10::IValue> Run::Do(const plan::StopRun&, Visiting*) {
+  stopped_ = node_;
+  // Rows that nothing written before waits for may leave.
+  int last = plan::kStart;
+  for (const plan::Instruction& instruction : stage_->instructions) {
+    if (instruction.node < stopped_) last = std::max(last, instruction.time);
+  }
+  for (Segment& segment : segments_) segment.end = std::min(segment.end, last);
   return c10::IValue();
 }
 

@@ -5,7 +5,9 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -15,6 +17,7 @@
 #include "engine/graph/value.h"
 #include "engine/plan/model_spec.h"
 #include "engine/plan/plan.h"
+#include "engine/run/kv_cache.h"
 #include "engine/run/memory_account.h"
 #include "engine/run/pass.h"
 
@@ -40,6 +43,30 @@ struct RunLimits {
   uint64_t memory_bytes = 0;  // that its values, results and operators hold at a time
 };
 
+/// What a model says of tokens.
+struct TokenOptions {
+  bool pad_left = true;  // on which side rows of different lengths are padded
+  int64_t pad_id = 0;
+  std::vector<int64_t> eos_ids;  // that end a generation, unless the program names others
+};
+
+/// What one invoke of a generation has come to.
+struct Generated {
+  at::Tensor ids, mask;       // `[B, tokens so far]` int64
+  std::vector<uint8_t> over;  // by row: it has given an end-of-text token
+  bool ended = false;         // all rows have
+  std::unique_ptr<KVCache> cache;
+  InvokeInput next;  // of its next step
+};
+
+/// Something that the program saved: a value, or an item of a list.
+struct SavedItem {
+  int save = 0;                  // an index into Plan::saves
+  std::optional<uint32_t> step;  // of a save inside `steps`
+  uint32_t visit = 0;            // of a cache's entry, counted over all steps
+  c10::IValue value;
+};
+
 struct LogEntry {
   graph::NodeId node;
   std::string label, text;
@@ -48,24 +75,47 @@ struct LogEntry {
 /// One program being executed: a state machine that passes visit. Its frame holds the values, each
 /// until its last use.
 ///
-/// Visit and everything else but Cancel is called from the pass's thread.
+/// A pass is `Begin`, `Visit` at the sites where it listens, `EndPass`; it is repeated until the
+/// run is finished. What a pass did counts from EndPass on: after one that broke, Begin starts
+/// again from what counted before.
+///
+/// Everything but Cancel, rows and memory is called from the pass's thread.
 class Run {
  public:
-  /// `plan`, `program`, `spec` and `host` must outlive the run. `pad_left`: on which side
-  /// `invoke { }` pads.
+  /// `plan`, `program`, `spec` and `host` must outlive the run. `inputs`: one for each invoke node
+  /// in written order (those of `invoke { }` are not looked at).
   Run(const plan::Plan& plan, const graph::Program& program, const plan::ModelSpec& spec,
       const Host& host, std::vector<InvokeInput> inputs, const RunLimits& limits,
-      absl::Time deadline, bool pad_left);
+      absl::Time deadline, const TokenOptions& tokens);
 
   const plan::Plan& plan() const { return plan_; }
-  /// One per invoke that has rows of its own, in written order.
+  /// What random operators draw from, together with the step and their statement: equal seeds give
+  /// equal numbers, whoever else is in the pass. Before the first pass.
+  void set_seed(uint64_t seed) { seed_ = seed; }
+  /// Of this pass: one per invoke that has rows of its own, in written order.
   std::vector<Segment>& segments() { return segments_; }
-  /// Where it listens.
+  /// Where it listens in this pass.
   absl::Span<const int> taps() const { return tap_ids_; }
+  /// And inside which modules, in this pass.
+  absl::Span<const Watch> watches() const { return watches_; }
+  /// Whether it reads or writes the rows of an invoke at a site.
+  bool Touches(int time, int invoke) const;
+  absl::Span<const int> times() const { return stage_->times; }
+  /// This pass goes backwards.
+  bool gradients() const { return trace().gradients; }
+  /// Rows that it brings into its next pass, pads included. Thread-safe.
+  int64_t rows() const { return rows_.load(std::memory_order_relaxed); }
 
-  /// Start from nothing: what comes before the first site. Called before every pass.
+  /// A pass begins: what comes before its first site.
   void Begin(bool shared);
   void Visit(Visiting& site);
+  /// The pass is over, and what it did counts. `result` is what the root returned, packed;
+  /// undefined where nobody's rows came so far. Chooses the next tokens of a generation.
+  void EndPass(const at::Tensor& result);
+  /// The next pass is a later step of a generation.
+  bool generating() const { return step_ > 0; }
+  /// Nothing is left to do. A run that has ended is not.
+  bool finished() const { return finished_; }
 
   /// Ask it to stop; noticed within a layer. Thread-safe.
   void Cancel() { cancelled_.store(true, std::memory_order_relaxed); }
@@ -79,13 +129,19 @@ class Run {
   /// Its own operators took longer than a shared pass allows: run it again alone.
   bool evicted() const { return evicted_; }
 
-  /// By Plan::saves; absent where nothing was saved (yet). Tensors are on the host and own no more
-  /// memory than they show.
-  std::vector<std::optional<c10::IValue>>& saved() { return saved_; }
-  std::vector<LogEntry>& logs() { return logs_; }
+  /// What was saved in passes that count and not taken yet, in order. Tensors are on the host and
+  /// own no more memory than they show.
+  const std::vector<SavedItem>& saved() const { return saved_; }
+  std::vector<SavedItem> TakeSaved();
+  /// How many items each of Plan::saves has got in all.
+  const std::vector<int64_t>& saved_counts() const { return saved_counts_; }
+  /// Why a list or value of a finished run lacks something; empty where it does not.
+  std::string MissingFrom(int save) const;
+  const std::vector<LogEntry>& logs() const { return logs_; }
+  std::vector<LogEntry> TakeLogs();
   /// What its values, results and operators hold. Thread-safe.
   const MemoryAccount& memory() const { return memory_; }
-  double operator_seconds() const { return operator_seconds_; }
+  double operator_seconds() const { return operator_seconds_ + pass_operator_seconds_; }
 
  private:
   absl::Status Execute(const plan::Instruction& instruction, Visiting* site);
@@ -105,6 +161,12 @@ class Run {
   absl::StatusOr<c10::IValue> Do(const plan::WriteSite& what, Visiting* site);
   absl::StatusOr<c10::IValue> Do(const plan::SkipModule& what, Visiting* site);
   absl::StatusOr<c10::IValue> Do(const plan::SaveValue& what, Visiting* site);
+  absl::StatusOr<c10::IValue> Do(const plan::SaveSite& what, Visiting* site);
+  absl::StatusOr<c10::IValue> Do(const plan::SetCarry& what, Visiting* site);
+  absl::StatusOr<c10::IValue> Do(const plan::TakeCarry& what, Visiting* site);
+  absl::StatusOr<c10::IValue> Do(const plan::ChooseValue& what, Visiting* site);
+  absl::StatusOr<c10::IValue> Do(const plan::ReadResult& what, Visiting* site);
+  absl::StatusOr<c10::IValue> Do(const plan::StopRun& what, Visiting* site);
   absl::StatusOr<c10::IValue> Do(const plan::LogValue& what, Visiting* site);
   absl::StatusOr<c10::IValue> Do(const plan::RunBackward& what, Visiting* site);
   absl::StatusOr<c10::IValue> Do(const plan::ReadGradient& what, Visiting* site);
@@ -114,6 +176,21 @@ class Run {
   absl::Status WritePart(c10::IValue whole, const std::vector<plan::ViewStep>& steps,
                          const at::Tensor& value);
   absl::Status CheckRange(const at::Tensor& values, int64_t range) const;
+  bool IsTrue(plan::Slot condition) const;
+  bool Holds(int guard) const;
+  void Save(int save, const c10::IValue& value, std::optional<graph::DType> dtype);
+  c10::IValue ReadRows(int invoke, Visiting& site);
+
+  const plan::PlannedTrace& trace() const { return plan_.traces[trace_]; }
+  /// Of `invoke`: its own segment, or those of all in its place.
+  absl::Span<Segment* const> SegmentsOf(int invoke);
+  /// The segments and listeners of the pass that comes next.
+  void PreparePass();
+  absl::Status Advance(const at::Tensor& result);
+  /// Choose the next tokens; false if all generations of this trace are over.
+  absl::StatusOr<bool> ChooseTokens(const at::Tensor& result);
+  absl::Status EndTrace();
+  void CountRows();
 
   const plan::Plan& plan_;
   const graph::Program& program_;
@@ -122,20 +199,42 @@ class Run {
   const std::vector<InvokeInput> inputs_;
   const RunLimits limits_;
   const absl::Time deadline_;
-  const bool pad_left_;
+  const TokenOptions tokens_;
+  uint64_t seed_ = 0;
 
   MemoryAccount memory_;
+
+  // What counts: where it is, and what passes hand on.
+  int trace_ = 0;
+  int64_t step_ = 0;
+  std::vector<c10::IValue> kept_;  // the frame before this pass
+  size_t kept_saves_ = 0, kept_logs_ = 0;
+  std::vector<Generated> generated_;  // by Plan::invokes; of this trace's generations
+  std::atomic<int64_t> rows_{0};
+  bool begun_ = false;
+  bool finished_ = false;
+
+  // Of the pass.
+  const plan::Stage* stage_ = nullptr;
   std::vector<Segment> segments_;
   std::vector<int> segment_of_invoke_;  // -1 for `invoke { }`
+  std::vector<Segment*> together_;      // what SegmentsOf gave last
+  int together_of_ = -1;
   std::vector<int> tap_ids_;
+  std::vector<Watch> watches_;
   std::vector<c10::IValue> frame_;
-  std::vector<std::optional<c10::IValue>> saved_;
+  std::vector<std::pair<plan::Slot, c10::IValue>> carries_;  // of the next step
+  std::vector<SavedItem> saved_;
+  std::vector<int64_t> saved_counts_;
   std::vector<LogEntry> logs_;
   uint64_t log_bytes_ = 0;
+  uint64_t told_log_bytes_ = 0;        // of what was taken
   bool written_ = false;               // at the site that is being visited
   std::vector<at::Tensor> gradients_;  // by point of the region that is going backwards
   graph::NodeId node_ = graph::kNoNode;
-  double operator_seconds_ = 0;
+  graph::NodeId stopped_ = graph::kNoNode;  // by this statement
+  double operator_seconds_ = 0;             // of passes that count
+  double pass_operator_seconds_ = 0;
   bool asks_for_gradient_ = false;  // the instruction that is being executed
   bool shared_ = false;
   bool evicted_ = false;

@@ -185,6 +185,18 @@ void SetBlobs(const std::vector<std::string>& hashes, v1::Value* message) {
   SetBlobsFrom(hashes, &next, message);
 }
 
+void EncodeResultPlace(const Result& result, v1::Result* message) {
+  message->set_name(result.name);
+  if (result.step) message->set_step(*result.step);
+  if (result.point) message->set_point(*result.point);
+  if (result.entry) {
+    v1::CacheEntry* entry = message->mutable_entry();
+    entry->set_module(result.entry->module);
+    entry->set_point(static_cast<v1::Site::Point>(result.entry->point));
+    entry->set_visit(result.entry->visit);
+  }
+}
+
 absl::Status EncodeShape(const graph::Pattern& pattern, v1::Value* message) {
   return EncodeShapeAt(pattern, 0, message);
 }
@@ -219,14 +231,18 @@ void EncodeModel(const ModelInfo& info, uint64_t passes, v1::Model* message) {
     out->set_type(module.type);
     out->set_detail(module.detail);
   }
-  for (const SiteInfo& site : info.sites) {
-    v1::SiteInfo* out = message->add_sites();
+  const auto encode = [](const SiteInfo& site, v1::SiteInfo* out) {
     out->set_module(site.site.module);
     out->set_point(static_cast<v1::Site::Point>(site.site.point));
     out->set_visit(site.site.visit);
-    graph::EncodePattern(site.value, out->mutable_value());
+    out->set_op(site.site.op);
+    if (!std::holds_alternative<std::monostate>(site.value.value)) {
+      graph::EncodePattern(site.value, out->mutable_value());
+    }
     out->set_writable(site.writable);
-  }
+  };
+  for (const SiteInfo& site : info.sites) encode(site, message->add_sites());
+  for (const SiteInfo& site : info.operations) encode(site, message->add_operations());
   for (const ParameterInfo& parameter : info.parameters) {
     v1::ParameterInfo* out = message->add_parameters();
     out->set_path(parameter.path);

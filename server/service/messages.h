@@ -19,6 +19,8 @@ inline constexpr int kMaxValueDepth = 24;
 absl::Status EncodeValue(const graph::HostValue& value, uint32_t first_tensor, v1::Value* message,
                          std::vector<graph::HostTensor>* tensors);
 
+/// Everything of a result but its value.
+void EncodeResultPlace(const Result& result, v1::Result* message);
 /// Make the tensors of an encoded value blobs with these hashes, which are in their order.
 void SetBlobs(const std::vector<std::string>& hashes, v1::Value* message);
 

@@ -33,8 +33,8 @@ class ActiveRun {
   virtual void Flush() = 0;
 };
 
-/// The runs and uploads that a server streams at this moment, and what they share: how many there may be, how
-/// many bytes may wait for readers, and a thread that watches. Thread-safe.
+/// The runs and uploads that a server streams at this moment, and what they share: how many there
+/// may be, how many bytes may wait for readers, and a thread that watches. Thread-safe.
 class RunRegistry {
  public:
   struct Options {

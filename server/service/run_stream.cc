@@ -161,7 +161,7 @@ absl::Status RunStream::Enqueue(const Event& event) {
 
 absl::Status RunStream::EnqueueResult(const Result& result) {
   v1::RunEvent message;
-  message.mutable_result()->set_name(result.name);
+  EncodeResultPlace(result, message.mutable_result());
   std::vector<graph::HostTensor> tensors;
   absl::Status encoded =
       EncodeValue(result.value, tensors_, message.mutable_result()->mutable_value(), &tensors);

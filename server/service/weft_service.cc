@@ -54,7 +54,6 @@ absl::StatusOr<RunOptions> DecodeOptions(const v1::RunOptions& options, const ke
   };
   if (options.priority() != 0) return refuse("priority");
   if (!options.idempotency_key().empty()) return refuse("idempotency_key");
-  if (options.exact()) return refuse("exact");
   if (options.edits_size() != 0) return refuse("edits");
   const double seconds = options.deadline_seconds();
   if (!std::isfinite(seconds) || seconds < 0) {
@@ -67,6 +66,7 @@ absl::StatusOr<RunOptions> DecodeOptions(const v1::RunOptions& options, const ke
     decoded.deadline = std::min(decoded.deadline, absl::Now() + absl::Seconds(seconds));
   }
   decoded.exclusive = options.exclusive();
+  decoded.exact = options.exact();
   decoded.seed = options.seed();
   decoded.access.weights = keys::HasScope(key, keys::kWeightsScope);
   return decoded;

@@ -173,6 +173,39 @@ const std::vector<OperatorCase>& Cases() {
       CASE(zeros({2, 2}) + ones({2, 2}) + full({2, 2}, 3.0), "float32[2, 2]"),
       CASE(arange(4) + arange(0, 8, 2), "int64[4]"),
 
+      CASE(linalg_svdvals(m), "float32[3]"),
+      CASE(std::get<0>(linalg_svd(m, false)), "float32[3, 3]"),
+      CASE(linalg_pinv(m) + pinverse(m), "float32[32, 3]"),
+      CASE(linalg_norm(m) + linalg_norm(m, "nuc") + linalg_norm(m, 2), "float32[]"),
+      CASE(linalg_solve(matmul(m, m.t()) + eye(3), m), "float32[3, 32]"),
+      CASE(fft_irfft(fft_rfft(h)), "float32[1, 3, 32]"),
+      CASE(fft_fft(m).abs() + fft_fft(m).real(), "float32[3, 32]"),
+      CASE(conv1d(h, ones({4, 3, 5})), "float32[1, 4, 28]"),
+      CASE(avg_pool1d(h, 2), "float32[1, 3, 16]"),
+      CASE(tensordot(h, m, {1, 2}, {0, 1}), "float32[1]"),
+      CASE(bucketize(h, tensor({0.0, 1.0})), "int64[1, 3, 32]"),
+      CASE(searchsorted(m[0].sort().first, 0.5), "int64[]"),
+      CASE(nonzero_static(h > 0, 7), "int64[7, 3]"),
+      CASE(histc(h, 8, -4, 4), "float32[8]"),
+      CASE(quantile(h, 0.5) + h.quantile(tensor({0.25, 0.75}).to(kFloat32)), "float32[2]"),
+      CASE(h.kthvalue(2).first, "float32[1, 3]"),
+      CASE(h.std() + h.var(), "float32[]"),
+      CASE(h.any({0, 1}) & h.all(OptionalDims({0, 1})), "bool[32]"),
+      CASE(h.max(m) + h.clamp_min(0.5), "float32[1, 3, 32]"),
+      CASE(h.count_nonzero() + h.count_nonzero(-1), "int64[1, 3]"),
+      CASE(pad(h, {1, 1}, "reflect"), "float32[1, 3, 34]"),
+      CASE(h.index_put({None, tensor({0})}, zeros({32})), "float32[1, 3, 32]"),
+      CASE(meshgrid({m[0], m[1]}, "ij")[1], "float32[32, 32]"),
+      CASE(rand({2, 3}) + randn({3}) + rand_like(m[{Slice(0, 1), Slice(0, 3)}]), "float32[2, 3]"),
+      CASE(randint(3, {5}) + randperm(5), "int64[5]"),
+      CASE(h.bernoulli(0.5) + bernoulli(h.sigmoid()), "float32[1, 3, 32]"),
+      CASE(normal(h, 1.0) + normal(0.0, 1.0, {32}), "float32[1, 3, 32]"),
+      CASE(multinomial(m.softmax(-1), 4, true), "int64[3, 4]"),
+      CASE(h.clone().normal_().uniform_(0.0, 1.0), "float32[1, 3, 32]"),
+      CASE(normalize(m), "float32[3, 32]"),
+      CASE(kl_div(m.log_softmax(-1), m.softmax(-1)), "float32[]"),
+      CASE(addmm(m, matmul(m, m.t()), m, 0.5, 2.0), "float32[3, 32]"),
+
       CASE(layer_norm(h, 32), "float32[1, 3, 32]"),
       CASE(layer_norm(h, {32}, m[0], m[1]), "float32[1, 3, 32]"),
       CASE(cosine_similarity(h, m, -1), "float32[1, 3]"),
@@ -201,6 +234,21 @@ INSTANTIATE_TEST_SUITE_P(All, OperatorTest, ::testing::ValuesIn(Cases()),
                          });
 
 // What C++ writes and what torch computes.
+
+TEST(RecordedSemanticsTest, RandomNumbersAreTheSeeds) {
+  const LanguageModel model = OpenModel();
+  const auto draw = [&](uint64_t seed) {
+    Saved<Tensor> values;
+    EXPECT_TRUE(model
+                    .Trace(
+                        {1, 2}, [&] { values = rand({3}).save(); }, TraceOptions{.seed = seed})
+                    .ok());
+    const auto span = values->span<float>();
+    return std::vector<float>(span.begin(), span.end());
+  };
+  EXPECT_EQ(draw(5), draw(5));
+  EXPECT_NE(draw(5), draw(6));
+}
 
 TEST(RecordedSemanticsTest, NumbersOnTheLeftAreWhatTheySeem) {
   const LanguageModel model = OpenModel();

@@ -5,8 +5,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "absl/strings/str_replace.h"
-#include "tests/client/fake_backend.h"
+#include "tests/client/recorder_fixture.h"
 
 namespace weft::client_test {
 namespace {
@@ -14,31 +13,6 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-class RecorderTest : public ::testing::Test {
- protected:
-  RecorderTest()
-      : backend_(std::make_shared<FakeBackend>()),
-        model_(Client(backend_).OpenLanguageModel("toy").value()) {}
-
-  /// The recorded program's text, or the error's.
-  std::string Text(absl::FunctionRef<void()> body) { return Text(model_.Record("hi", body)); }
-  std::string Text(const absl::StatusOr<Program>& program) {
-    return program.ok() ? program->text() : "ERROR " + std::string(program.status().message());
-  }
-  /// `text`, a whole program of the text form, as the printer prints it.
-  static std::string Printed(const std::string& text) {
-    absl::StatusOr<Program> program = Program::Parse(text);
-    return program.ok() ? program->text() : "ERROR " + std::string(program.status().message());
-  }
-  /// The same for the statements of one invoke.
-  static std::string PrintedInvoke(const std::string& statements) {
-    return Printed("invoke \"hi\" {\n" + statements + "\n}\n");
-  }
-
-  std::shared_ptr<FakeBackend> backend_;
-  LanguageModel model_;
-};
 
 TEST_F(RecorderTest, RecordsReadsAndSaves) {
   EXPECT_EQ(Text([&] {
@@ -219,9 +193,8 @@ TEST_F(RecorderTest, PutsNumbersWhereTorchTakesThem) {
               %9 = aten::neg(%1)
               save f = %9
               %10 = aten::gt(%1, 0)
-              %11 = tensor(float32, [], [0.5])
-              %12 = aten::where(%10, %1, %11)
-              save g = %12)"));
+              %11 = aten::where(%10, %1, 0.5)
+              save g = %11)"));
 }
 
 TEST_F(RecorderTest, RecordsAnyOperatorByName) {
@@ -241,10 +214,49 @@ TEST_F(RecorderTest, RecordsAnyOperatorByName) {
               save b = %3
               %4 = aten::to(%1, float64, true, none, "x")
               save c = %4
-              %5 = aten::cat([%1, %1], -1)
+              %5 = aten::cat([%1, %1], dim=-1)
               save d = %5
-              %6 = aten::sum(%1, [0, 1], true)
+              %6 = aten::sum(%1, [0, 1], keepdim=true)
               save e = %6)"));
+}
+
+TEST_F(RecorderTest, NamesArgumentsThatAreNotTheDefault) {
+  EXPECT_EQ(Text([&] {
+              Var h = model_["h.0"].output();
+              h.softmax(-1).save("a");
+              h.topk(3, 1, /*largest=*/false).first.save("b");
+              h.add(h, /*alpha=*/2).save("c");
+              h.std(-1, /*unbiased=*/false).save("d");
+              h.clamp(None, 1.0).save("e");
+              rand({2, 3}).save("f");
+              randint(9, {4}, kInt32).save("g");
+              linalg_norm(h, "fro", {1, 2}).save("h");
+              layer_norm(h, 4, None, h, 1e-6).save("i");
+              h.argmax().save("j");
+            }),
+            PrintedInvoke(R"(
+              %1 = read h.0.output
+              %2 = aten::softmax(%1, -1)
+              save a = %2
+              %3 = aten::topk(%1, 3, dim=1, largest=false)
+              %4 = %3[0]
+              save b = %4
+              %5 = aten::add(%1, %1, alpha=2)
+              save c = %5
+              %6 = aten::std(%1, dim=[-1], unbiased=false)
+              save d = %6
+              %7 = aten::clamp(%1, max=1.0)
+              save e = %7
+              %8 = aten::rand([2, 3])
+              save f = %8
+              %9 = aten::randint(9, [4], dtype=int32)
+              save g = %9
+              %10 = aten::linalg_norm(%1, "fro", dim=[1, 2])
+              save h = %10
+              %11 = aten::layer_norm(%1, [4], bias=%1, eps=1e-06)
+              save i = %11
+              %12 = aten::argmax(%1)
+              save j = %12)"));
 }
 
 TEST_F(RecorderTest, LeavesOutResultsOfAnOperatorThatNobodyUses) {
@@ -254,7 +266,7 @@ TEST_F(RecorderTest, LeavesOutResultsOfAnOperatorThatNobodyUses) {
             }),
             PrintedInvoke(R"(
               %1 = read h.0.output
-              %2 = aten::topk(%1, 5, -1, true)
+              %2 = aten::topk(%1, 5)
               %3 = %2[1]
               save ids = %3)"));
 }

@@ -125,6 +125,18 @@ TEST_F(RemoteBackendTest, AssemblesResultsFromChunks) {
   EXPECT_EQ(std::get_if<event::Completed>(&got_[1])->cost.tokens, 7u);
 }
 
+TEST_F(RemoteBackendTest, PassesOnWhichItemOfAListAResultIs) {
+  v1::RunEvent item = ResultEvent(1, 2);
+  item.mutable_result()->set_step(3);
+  ASSERT_TRUE(Run({item, ChunkEvent(2, 0, {1}), CompletedEvent()}).ok());
+  const auto* result = std::get_if<event::Result>(&got_[0]);
+  ASSERT_NE(result, nullptr);
+  EXPECT_EQ(result->name, "h");
+  EXPECT_EQ(result->step, 3u);
+  EXPECT_FALSE(result->point || result->entry);
+  EXPECT_EQ(result->value.tensor().numel(), 1);
+}
+
 TEST_F(RemoteBackendTest, AssemblesResultsThatTravelTogether) {
   one_message_ = true;
   const v1::RunEvent large = ChunkEvent(2, 8, std::vector<float>(200000, 0.5f));

@@ -51,13 +51,34 @@ TEST(ResultAssemblerTest, PutsChunksAndPiecesTogether) {
   ASSERT_TRUE(assembler.BeginChunk(6, 0, 4).ok());
   ASSERT_TRUE(assembler.Append(Bytes({7})).ok());
   ASSERT_TRUE(assembler.ready());
-  absl::StatusOr<Value> value = assembler.Take();
-  ASSERT_TRUE(value.ok()) << value.status();
+  absl::StatusOr<event::Result> taken = assembler.Take();
+  ASSERT_TRUE(taken.ok()) << taken.status();
+  EXPECT_EQ(taken->name, "pair");
+  EXPECT_FALSE(taken->step || taken->point || taken->entry);
+  const Value* value = &taken->value;
   EXPECT_THAT((*value)[0].tensor().span<float>(), ElementsAre(1, 2, 3));
   EXPECT_TRUE((*value)[1].is_none());
   EXPECT_EQ((*value)[2].tensor().numel(), 0);
   EXPECT_EQ((*value)[3].tensor().item(), 7);
   EXPECT_TRUE(assembler.done());
+}
+
+TEST(ResultAssemblerTest, KeepsThePlaceOfAResult) {
+  ResultAssembler assembler(100);
+  v1::Result result;
+  result.set_name("acts");
+  result.mutable_value()->mutable_none();
+  result.set_step(0);
+  result.set_point(3);
+  result.mutable_entry()->set_module("h.0");
+  result.mutable_entry()->set_point(v1::Site::POINT_OUTPUT);
+  result.mutable_entry()->set_visit(2);
+  ASSERT_TRUE(assembler.Begin(result).ok());
+  absl::StatusOr<event::Result> taken = assembler.Take();
+  ASSERT_TRUE(taken.ok()) << taken.status();
+  EXPECT_EQ(taken->step, 0u);
+  EXPECT_EQ(taken->point, 3u);
+  EXPECT_EQ(taken->entry->ToString(), "h.0@2.output");
 }
 
 TEST(ResultAssemblerTest, RefusesSizesThatDoNotAgree) {

@@ -31,6 +31,16 @@ TEST(ResultsTest, DescribesEachLeafOnALine) {
   EXPECT_EQ(Describe("x", Value(tensor(1.5))), "x  float32[]  1.5\n");
 }
 
+TEST(ResultsTest, ItemsOfListsAndCachesHaveTheirPlaceInTheirName) {
+  EXPECT_EQ(Describe("h", Value(Value::List{{Value(tensor(1.0)), Value(tensor(2.0))}})),
+            "h.0  float32[]  1\n"
+            "h.1  float32[]  2\n");
+  EXPECT_EQ(Describe("acts", Value(Value::Dict{{{"h.0.output", Value(tensor(1.0))},
+                                                {"h.0@1.output", Value(tensor(2.0))}}})),
+            "acts.h.0.output  float32[]  1\n"
+            "acts.h.0@1.output  float32[]  2\n");
+}
+
 TEST(ResultsTest, JsonKeepsTypesAndNumbers) {
   const float inf = std::numeric_limits<float>::infinity();
   EXPECT_EQ(ToJson(Value(tensor({0.1f, inf, -inf, std::nanf("")})), true).dump(),

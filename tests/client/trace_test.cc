@@ -137,34 +137,6 @@ TEST_F(TraceTest, EncodesAndDecodes) {
   EXPECT_EQ(model_.Decode(tensor({1.0})).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
-TEST_F(TraceTest, FindsModulesByPathNameAndIndex) {
-  EXPECT_EQ(model_["h"][1]["mlp"].path(), "h.1.mlp");
-  EXPECT_EQ(model_["h.1.mlp"].path(), "h.1.mlp");
-  EXPECT_EQ(model_["h"][-1].path(), "h.1");
-  EXPECT_EQ(model_["h"].size(), 2);
-  EXPECT_EQ(model_.size(), 2);
-  EXPECT_EQ(model_["h"][0]["mlp"].size(), 0);
-}
-
-TEST_F(TraceTest, PrintsTheTreeAsPyTorchDoes) {
-  EXPECT_EQ(model_.tree(),
-            "Toy(\n"
-            "  (h): ModuleList(\n"
-            "    (0): Block(\n"
-            "      (mlp): MLP(in_features=4)\n"
-            "    )\n"
-            "    (1): Block(\n"
-            "      (mlp): MLP(in_features=4)\n"
-            "    )\n"
-            "  )\n"
-            "  (lm_head): Linear(in_features=4, out_features=9)\n"
-            ")\n");
-  EXPECT_EQ(model_["h"][1].tree(),
-            "Block(\n"
-            "  (mlp): MLP(in_features=4)\n"
-            ")\n");
-}
-
 TEST(CancellationTest, CallsWhoeverListens) {
   Cancellation cancellation;
   int calls = 0;

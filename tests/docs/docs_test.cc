@@ -66,10 +66,36 @@ TEST_F(DocsTest, QuickstartsExampleRuns) {
 
 TEST_F(DocsTest, ConnectingRuns) { EXPECT_EQ(Run(docs_client_md), " Paris\n"); }
 
+TEST_F(DocsTest, NnsightUsersExampleRuns) {
+  EXPECT_EQ(Run(docs_coming_from_nnsight_md), "[1, 8, 2560][1, 8, 2560]\n");
+}
+
 TEST_F(DocsTest, BlobsExampleRuns) { EXPECT_EQ(Run(docs_blobs_md), "float32[1, 128]\n"); }
+
+TEST_F(DocsTest, InsideModulesRuns) {
+  EXPECT_THAT(Run(docs_inside_md), HasSubstr("scaled_dot_product_attention_0"));
+  EXPECT_THAT(Run(docs_inside_md), HasSubstr(" heads\n"));
+}
 
 TEST_F(DocsTest, ClientsExampleRuns) {
   EXPECT_THAT(Run(client_README_md), HasSubstr("[1, 8, 128]"));
+}
+
+TEST_F(DocsTest, TracingGuideRuns) {
+  const Client client = Client::Connect(server_->address(), {.api_key = key_}).value();
+  const LanguageModel model = client.OpenLanguageModel("atlas").value();
+  const auto run = [&](void (*block)(const LanguageModel&)) {
+    return Run([&](const std::string&, const std::string&) { block(model); });
+  };
+  EXPECT_EQ(run(docs_tracing_md_1), " Paris [1, 8, 128]\n");
+  EXPECT_EQ(run(docs_tracing_md_2), "2 2\n");
+  EXPECT_EQ(run(docs_tracing_md_3), "5 rows\n");
+  EXPECT_THAT(run(docs_tracing_md_4), HasSubstr("4 steps"));
+  EXPECT_FALSE(run(docs_tracing_md_5).empty());
+  EXPECT_THAT(run(docs_tracing_md_6), HasSubstr("points"));
+  EXPECT_THAT(run(docs_tracing_md_7), HasSubstr("passes"));
+  EXPECT_THAT(run(docs_tracing_md_8), HasSubstr("transformer.h.0\n"));
+  EXPECT_EQ(run(docs_tracing_md_9), "");
 }
 
 // Needs no library of Weft's: a client of another language reads the .proto files alone.

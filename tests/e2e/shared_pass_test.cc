@@ -163,6 +163,37 @@ TEST_F(SharedPassTest, AnExclusiveRunHasAPassOfItsOwn) {
   EXPECT_THAT(gate_.sizes(), ElementsAre(1, 1, 1));
 }
 
+TEST_F(SharedPassTest, AnExactRunGivesTheSameBitsInCompany) {
+  auto backend = NewBackend(NewKey());
+  RunSettings exact;
+  exact.exact = true;
+  constexpr char kGenerates[] =
+      "generate max_new_tokens=3\ninvoke [5, 11, 17] { steps [:] { save p = read lm_head.output } "
+      "}";
+  const Outcome alone = RunOn(*backend, kFirst, exact);
+  const Outcome alone_generated = RunOn(*backend, kGenerates, exact);
+  ASSERT_THAT(alone.status, IsOk());
+  ASSERT_THAT(alone_generated.status, IsOk());
+  gate_.Close();
+  auto held = std::async(std::launch::async, [&] { return RunOn(*backend, kFirst); });
+  ASSERT_TRUE(gate_.AwaitHeld());
+  auto generated =
+      std::async(std::launch::async, [&] { return RunOn(*backend, kGenerates, exact); });
+  auto again = std::async(std::launch::async, [&] { return RunOn(*backend, kFirst, exact); });
+  auto other = std::async(std::launch::async, [&] { return RunOn(*backend, kSecond); });
+  gate_.Open();
+  EXPECT_THAT(held.get().status, IsOk());
+  EXPECT_THAT(other.get().status, IsOk());
+  for (const auto& [one, two] :
+       {std::pair(again.get(), alone), std::pair(generated.get(), alone_generated)}) {
+    ASSERT_THAT(one.status, IsOk());
+    ASSERT_EQ(one.saves.size(), two.saves.size());
+    for (const auto& [name, value] : two.saves) {
+      EXPECT_TRUE(Identical(one.tensor(name), two.tensor(name))) << name;
+    }
+  }
+}
+
 TEST_F(SharedPassTest, AValueOfOneInvokePatchesAnother) {
   auto backend = NewBackend(NewKey());
   const Outcome patched = RunOn(*backend, R"(

@@ -106,6 +106,17 @@ TEST(CheckTest, RefusesUsesOfWhatDoesNotExistYet) {
   }
 }
 
+TEST(CheckTest, RefusesAssignmentsToWhatDoesNotExistYet) {
+  for (const std::string text : {"invoke [1] { %a = read a.output %a[0] = %a }",
+                                 "invoke [1] { %a = read a.output if %a { %a[0] = %a } }"}) {
+    for (NodeId target : {NodeId{0}, NodeId{2}, NodeId{6}, NodeId{99}}) {
+      Program program = Parse(text);
+      std::get<Assign>(program.nodes.back().kind).target = target;
+      EXPECT_FALSE(Check(program).ok()) << text << target;
+    }
+  }
+}
+
 TEST(CheckTest, RefusesUsesOfWhatYieldsNoValue) {
   Program program = Sample();
   std::get<Save>(program.nodes[3].kind).value = 2;

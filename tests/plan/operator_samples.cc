@@ -1,76 +1,14 @@
 #include "tests/plan/operator_samples.h"
 
-#include <functional>
 #include <limits>
 #include <map>
 #include <optional>
 #include <utility>
 
+#include "tests/plan/operator_recipes.h"
+
 namespace weft::plan {
 namespace {
-
-using Arguments = std::vector<CallArgument>;
-using Samples = std::vector<Arguments>;
-
-/// Makes tensors as a sample's options say.
-class Maker {
- public:
-  explicit Maker(const SampleOptions& options) : options_(options) {}
-
-  /// Values in (0.1, 0.9), 1 to 3, or either truth.
-  at::Tensor operator()(std::vector<int64_t> shape) const { return Make(shape, options_.dtype); }
-
-  at::Tensor Make(std::vector<int64_t> shape, at::ScalarType dtype) const {
-    const bool transposed = options_.transposed && shape.size() > 1;
-    if (transposed) std::swap(shape[shape.size() - 1], shape[shape.size() - 2]);
-    at::Tensor tensor;
-    if (dtype == at::kBool) {
-      tensor = at::rand(shape).gt(0.5);
-    } else if (c10::isIntegralType(dtype, false)) {
-      tensor = at::randint(1, 4, shape, at::device(at::kCPU).dtype(dtype));
-    } else {
-      tensor = at::rand(shape).mul(0.8).add(0.1).to(dtype);
-    }
-    return transposed ? tensor.transpose(-1, -2) : tensor;
-  }
-
-  /// Integers in [0, size).
-  at::Tensor Index(std::vector<int64_t> shape, int64_t size) const {
-    return at::randint(0, size, shape, at::device(at::kCPU).dtype(at::kLong));
-  }
-
-  at::Tensor Mask(std::vector<int64_t> shape) const { return Make(std::move(shape), at::kBool); }
-  at::Tensor Float(std::vector<int64_t> shape) const {
-    return Make(std::move(shape),
-                c10::isFloatingType(options_.dtype) ? options_.dtype : at::kFloat);
-  }
-
- private:
-  SampleOptions options_;
-};
-
-c10::IValue Ints(std::vector<int64_t> values) { return c10::List<int64_t>(values); }
-c10::IValue Int(int64_t value) { return value; }
-c10::IValue None() { return {}; }
-c10::IValue Tensors(std::vector<at::Tensor> tensors) { return c10::List<at::Tensor>(tensors); }
-c10::IValue Indices(std::vector<at::Tensor> tensors) {
-  c10::List<std::optional<at::Tensor>> list;
-  for (const at::Tensor& tensor : tensors) {
-    list.push_back(tensor.defined() ? std::optional(tensor) : std::nullopt);
-  }
-  return list;
-}
-
-/// Arguments by position, then by name.
-Arguments Call(std::vector<c10::IValue> positional,
-               std::vector<std::pair<std::string, c10::IValue>> named = {}) {
-  Arguments arguments;
-  for (c10::IValue& value : positional) arguments.push_back({"", std::move(value)});
-  for (auto& [name, value] : named) arguments.push_back({name, std::move(value)});
-  return arguments;
-}
-
-using Recipe = std::function<Samples(const Maker& f)>;
 
 // Each entry is for a name, or for one overload.
 const std::map<std::string, Recipe>& Recipes() {
@@ -93,6 +31,14 @@ const std::map<std::string, Recipe>& Recipes() {
          return {Call({f({2, 3}), 0, 2}), Call({f({2, 3})}, {{"max", 2}})};
        }},
       {"clamp.Tensor",
+       [](const Maker& f) -> Samples {
+         return {Call({f({2, 3}), f({3})}), Call({f({2, 3}), None(), f({2, 1})})};
+       }},
+      {"clip",
+       [](const Maker& f) -> Samples {
+         return {Call({f({2, 3}), 0, 2}), Call({f({2, 3})}, {{"max", 2}})};
+       }},
+      {"clip.Tensor",
        [](const Maker& f) -> Samples {
          return {Call({f({2, 3}), f({3})}), Call({f({2, 3}), None(), f({2, 1})})};
        }},
@@ -430,11 +376,34 @@ const std::map<std::string, Recipe>& Recipes() {
          return {Call({f({2, 3}), Ints({1, 2}), 1}), Call({f({2, 3}), Ints({0, 0})}),
                  Call({f({4, 4}), Ints({-1, 1, 0, -1})})};
        }},
-      {"pad",
+      {"cartesian_prod",
        [](const Maker& f) -> Samples {
-         return {Call({f({2, 3}), Ints({1, 2})}), Call({f({2, 3}), Ints({0, 0})}),
-                 Call({f({2, 3}), Ints({0, 1, 1, 0}), "constant", 1.0})};
+         return {Call({Tensors({f({2}), f({3})})}), Call({Tensors({f({2})})})};
        }},
+      {"meshgrid", [](const Maker& f) -> Samples { return {Call({Tensors({f({2}), f({3})})})}; }},
+      {"meshgrid.indexing",
+       [](const Maker& f) -> Samples {
+         return {Call({Tensors({f({2}), f({3})})}, {{"indexing", "ij"}}),
+                 Call({Tensors({f({2}), f({})})}, {{"indexing", "xy"}})};
+       }},
+      {"sum_to_size",
+       [](const Maker& f) -> Samples {
+         return {Call({f({2, 3}), Ints({2, 1})}), Call({f({2, 3}), Ints({2, 3})})};
+       }},
+      {"concatenate",
+       [](const Maker& f) -> Samples { return {Call({Tensors({f({2, 3}), f({4, 3})})})}; }},
+      {"dstack",
+       [](const Maker& f) -> Samples { return {Call({Tensors({f({2, 3}), f({2, 3})})})}; }},
+      {"row_stack",
+       [](const Maker& f) -> Samples { return {Call({Tensors({f({2, 3}), f({3})})})}; }},
+      {"column_stack",
+       [](const Maker& f) -> Samples { return {Call({Tensors({f({2, 3}), f({2})})})}; }},
+      {"hsplit.int", [](const Maker& f) -> Samples { return {Call({f({2, 4}), 2})}; }},
+      {"vsplit.int", [](const Maker& f) -> Samples { return {Call({f({4, 2}), 2})}; }},
+      {"dsplit.int", [](const Maker& f) -> Samples { return {Call({f({2, 3, 4}), 2})}; }},
+      {"hsplit.array", [](const Maker& f) -> Samples { return {Call({f({2, 4}), Ints({1, 3})})}; }},
+      {"vsplit.array", [](const Maker& f) -> Samples { return {Call({f({4, 2}), Ints({1, 3})})}; }},
+      {"dsplit.array", [](const Maker& f) -> Samples { return {Call({f({2, 3, 4}), Ints({1})})}; }},
       {"fill.Tensor", [](const Maker& f) -> Samples { return {Call({f({2, 3}), f({})})}; }},
       {"select_scatter",
        [](const Maker& f) -> Samples { return {Call({f({2, 3}), f({2}), 1, -1})}; }},
@@ -498,6 +467,21 @@ const std::map<std::string, Recipe>& Recipes() {
                  Call({f({2, 3}), 1, f.Index({2, 4}, 3), f({2, 4}), "sum"},
                       {{"include_self", false}})};
        }},
+      {"index_reduce",
+       [](const Maker& f) -> Samples {
+         return {Call({f({2, 3}), 1, f.Index({4}, 3), f({2, 4}), "amax"}),
+                 Call({f({2, 3}), 0, f.Index({1}, 2), f({1, 3}), "prod"},
+                      {{"include_self", false}})};
+       }},
+      {"put",
+       [](const Maker& f) -> Samples {
+         return {Call({f({2, 3}), f.Index({2}, 6).sub(6), f({2})}),
+                 Call({f({2, 3}), f.Index({2, 1}, 6), f({2, 1}), true})};
+       }},
+      {"masked_scatter",
+       [](const Maker& f) -> Samples {
+         return {Call({f({2, 3}), f.Mask({3}), f({6})}), Call({f({2, 3}), f.Mask({2, 3}), f({7})})};
+       }},
       {"masked_fill.Scalar",
        [](const Maker& f) -> Samples { return {Call({f({2, 3}), f.Mask({3}), 1})}; }},
       {"masked_fill.Tensor",
@@ -518,6 +502,11 @@ const std::map<std::string, Recipe>& Recipes() {
       {"eye", [](const Maker&) -> Samples { return {Call({3})}; }},
       {"eye.m", [](const Maker&) -> Samples { return {Call({3, 2})}; }},
       {"linspace", [](const Maker&) -> Samples { return {Call({0, 1.0, 5})}; }},
+      {"logspace", [](const Maker&) -> Samples { return {Call({0, 1.0, 5})}; }},
+      {"tril_indices",
+       [](const Maker&) -> Samples { return {Call({3, 4}), Call({4, 3, 1}), Call({4, 3, -2})}; }},
+      {"triu_indices",
+       [](const Maker&) -> Samples { return {Call({3, 4}), Call({4, 3, 1}), Call({4, 3, -2})}; }},
       {"new_zeros", [](const Maker& f) -> Samples { return {Call({f({2}), Ints({3, 1})})}; }},
       {"new_ones", [](const Maker& f) -> Samples { return {Call({f({2}), Ints({3, 1})})}; }},
       {"new_full", [](const Maker& f) -> Samples { return {Call({f({2}), Ints({3, 1}), 1})}; }},
@@ -566,6 +555,7 @@ std::optional<Arguments> FromSchema(const OperatorRow& row, const Maker& f, cons
   for (const c10::Argument& argument : row.schema().arguments()) {
     if (argument.default_value().has_value()) continue;
     const std::string type = argument.real_type()->str();
+    if (type.find("Generator") != std::string::npos) continue;
     CallArgument call{argument.kwarg_only() ? argument.name() : "", {}};
     if (type == "Tensor" && (argument.name() == "index" || argument.name() == "indices")) {
       call.value = at::zeros(fill.other_shape, at::kLong);
@@ -605,8 +595,10 @@ std::vector<std::vector<CallArgument>> SamplesOf(const OperatorRow& row,
   const Maker maker(options);
   const OperatorRow& recipe_row = row.in_place() ? *row.fresh : row;
   const std::string word = recipe_row.qualified().substr(std::string("aten::").size());
-  const auto recipe = Recipes().find(word);
-  if (recipe != Recipes().end()) return recipe->second(maker);
+  for (const auto* recipes : {&Recipes(), &MatrixRecipes(), &RandomRecipes()}) {
+    const auto recipe = recipes->find(word);
+    if (recipe != recipes->end()) return recipe->second(maker);
+  }
   Samples samples;
   // Alike, and with broadcasting.
   for (const std::vector<int64_t>& other : {std::vector<int64_t>{2, 3, 4}, {4}}) {
@@ -648,7 +640,8 @@ std::vector<std::vector<CallArgument>> OddSamplesOf(const OperatorRow& row, at::
     }
   }
   if (tensors < 2) return samples;
-  for (const at::ScalarType other : {at::kDouble, at::kBFloat16, at::kInt, at::kBool}) {
+  for (const at::ScalarType other :
+       {at::kDouble, at::kBFloat16, at::kInt, at::kBool, at::kComplexFloat}) {
     for (const std::vector<int64_t>& shape : {std::vector<int64_t>{3, 3}, {3}, {}}) {
       if (auto sample = FromSchema(row, maker, {{3, 3}, shape, 1, {1}, other})) {
         samples.push_back(*std::move(sample));

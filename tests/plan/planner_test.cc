@@ -3,6 +3,7 @@
 #include "engine/plan/planner.h"
 
 #include <ATen/ATen.h>
+#include <ATen/TensorIndexing.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -60,6 +61,7 @@ at::Tensor LogitsAfterBlock1(const at::Tensor& h1) {
   const run::InvokeInput input = run::InvokeInput::Make({{64, 65, 66, 67}}, 0, true);
   run::Segment segment;
   segment.input = &input;
+  segment.tokens = input.tokens();
   auto call = [&](const char* path, const at::Tensor& x) {
     const c10::InferenceMode guard;
     return model.hosted().CallModule(model.spec().FindModule(path), x, &segment).value().toTensor();
@@ -76,20 +78,12 @@ int TimeOf(const std::string& module, graph::Point point = graph::Point::kOutput
 
 TEST(PlannerTest, RefusesByNameWhatIsNotExecuted) {
   const std::pair<const char*, const char*> programs[] = {
-      {"generate max_new_tokens=2 invoke [1] { }", "generate"},
-      {"invoke [1] { } trace invoke [1] { }", "a second trace"},
+      {"generate max_new_tokens=2 do_sample=true invoke [1] { }", "sampling"},
       {"trace root=transformer invoke [1] { }", "trace.root"},
       {"trace tuple_outputs=true invoke [1] { }", "trace.tuple_outputs"},
-      {"sweep %l in [0] { invoke [1] { } }", "sweep"},
       {"%c = 1 invoke (%c) { }", "invoke.tensors"},
       {"invoke chat [\"user\": \"a\"] { }", "invoke.chat"},
-      {"invoke [1] { read transformer.inputs }", ".inputs"},
-      {"invoke [1] { read transformer.h.0.attn.probs }", ".probs"},
-      {"invoke [1] { read transformer.h.0.attn.op(linear_0).output }", "site.op"},
       {"invoke [1] { %h = read ids call watched transformer.ln_f(%h) }", "call.watched"},
-      {"invoke [1] { save x = read ids as float16 }", "save.dtype"},
-      {"invoke [1] { cache as x }", "cache"},
-      {"invoke [1] { if read ids { } }", "if"},
   };
   for (const auto& [text, name] : programs) {
     EXPECT_THAT(LocalModel::Tiny().Check(text).status(),
@@ -271,10 +265,9 @@ TEST(PlannerEndTest, EachInvokeEndsWhereItIsNeededLast) {
       LocalModel::Tiny().Plan(In("save h = read transformer.h.0.output") +
                               In("save p = read transformer.h.1.output") + In(""));
   ASSERT_THAT(plan, IsOk());
-  EXPECT_EQ(plan->invokes[0].end, TimeOf("transformer.h.0"));
-  EXPECT_EQ(plan->invokes[1].end, TimeOf("transformer.h.1"));
-  EXPECT_EQ(plan->invokes[2].end, kStart);
-  EXPECT_EQ(plan->end, TimeOf("transformer.h.1"));
+  EXPECT_EQ(plan->traces[0].stages[0].ends[0], TimeOf("transformer.h.0"));
+  EXPECT_EQ(plan->traces[0].stages[0].ends[1], TimeOf("transformer.h.1"));
+  EXPECT_EQ(plan->traces[0].stages[0].ends[2], kStart);
 }
 
 TEST(PlannerEndTest, ValuesAreReleasedAfterTheirLastUse) {
@@ -285,7 +278,7 @@ TEST(PlannerEndTest, ValuesAreReleasedAfterTheirLastUse) {
     save b = %b)"));
   ASSERT_THAT(plan, IsOk());
   std::vector<int> released(plan->slots, 0);
-  for (const Instruction& instruction : plan->instructions) {
+  for (const Instruction& instruction : plan->traces[0].stages[0].instructions) {
     for (Slot slot : instruction.release) ++released[slot];
   }
   EXPECT_THAT(released, ::testing::Each(1));
@@ -645,6 +638,80 @@ TEST(PlannerIndexTest, AnAssignmentByAMask) {
   expected.select(1, 1).fill_(-1);
   ExpectClose(result["h"], expected);
   ExpectClose(result["seen"], expected);
+}
+
+TEST(PlannerIndexTest, AMaskBesidesIntegersAndSlices) {
+  const LocalResult result = RunBody(R"(
+    %h = read transformer.h.1.output
+    %columns = aten::ge(aten::arange(32), 30)
+    %h[0, 1, %columns] = tensor(float32, [], [5.0])
+    %both = aten::gt(%h[0, 2:], 0.5)
+    %rest = %h[0, 2:]
+    %rest[%both] = tensor(float32, [], [0.25])
+    %tokens = tensor(bool, [4], [true, false, false, false])
+    %h[:, %tokens, :2] = tensor(float32, [2], [6.0, 7.0])
+    save h = %h)");
+  at::Tensor expected = Clean("transformer.h.1.output").clone();
+  expected[0][1].slice(0, 30).fill_(5);
+  const at::Tensor rest = expected[0].slice(0, 2);
+  rest.masked_fill_(rest.gt(0.5), 0.25);
+  expected[0][0].slice(0, 0, 2).copy_(at::tensor({6.0f, 7.0f}));
+  ExpectClose(result["h"], expected);
+}
+
+TEST(PlannerIndexTest, TensorsOfIntegersMixWithEverythingAsInTorch) {
+  using at::indexing::None;
+  using at::indexing::Slice;
+  const LocalResult result = RunBody(R"(
+    %h = read transformer.h.1.output
+    %i = tensor(int64, [2, 1], [0, -1])
+    %j = tensor(int64, [3], [3, -4, 5])
+    save a = %h[:, %i, %j]
+    %zero = aten::mul(%i, 0)
+    save b = %h[%zero, :, %j]
+    save c = %h[none, 0, %i, ..., 1:9:3]
+    save d = %h[..., %j]
+    %k = tensor(int64, [2], [0, -2])
+    save e = %h[0, %k]
+    save f = %h[-1, none, ::2, -3:])");
+  const at::Tensor h = Clean("transformer.h.1.output");
+  const at::Tensor i = at::tensor({0, -1}, at::kLong).view({2, 1});
+  const at::Tensor j = at::tensor({3, -4, 5}, at::kLong);
+  EXPECT_TRUE(result["a"].equal(h.index({Slice(), i, j})));
+  EXPECT_TRUE(result["b"].equal(h.index({i - i, Slice(), j})));
+  EXPECT_TRUE(result["c"].equal(h.index({None, 0, i, at::indexing::Ellipsis, Slice(1, 9, 3)})));
+  EXPECT_TRUE(result["d"].equal(h.index({at::indexing::Ellipsis, j})));
+  EXPECT_TRUE(result["e"].equal(h.index({0, at::tensor({0, -2}, at::kLong)})));
+  EXPECT_TRUE(result["f"].equal(h.index({-1, None, Slice(None, None, 2), Slice(-3)})));
+}
+
+TEST(PlannerIndexTest, MasksThatCannotBeMeantAreRefused) {
+  const std::string h = R"(%h = read transformer.h.1.output
+      %m = aten::gt(%h[0], 0.0)
+      %i = tensor(int64, [1], [0])
+      %v = aten::ones([3])
+      )";
+  EXPECT_THAT(Refusal(h + "%h[%i, %m] = %v"), IsRefused("a mask stands beside no other tensor"));
+  EXPECT_THAT(Refusal(h + "%h[0, %m] = aten::ones([32])"),
+              IsRefused("is assigned to what a mask of 2 dimensions selects"));
+  EXPECT_THAT(Refusal(h + "save x = %h[::-1]"), IsRefused("step of a slice", "aten::flip"));
+}
+
+TEST(PlannerIndexTest, ShapesAreNumbersForOtherStatements) {
+  const LocalResult result = RunBody(R"(
+    %h = read transformer.h.1.output
+    %n = aten::size(%h, 1)
+    %last = aten::narrow(%h, 1, 0, %n)
+    %sizes = aten::size(%h)
+    %mean = aten::div(aten::sum(%h, 1), %n)
+    save last = %last
+    save mean = %mean
+    save flat = aten::reshape(%h, [-1])
+    save zeros = aten::zeros(%sizes))");
+  const at::Tensor h = Clean("transformer.h.1.output");
+  EXPECT_TRUE(result["last"].equal(h));
+  ExpectClose(result["mean"], h.mean(1));
+  EXPECT_EQ(result["zeros"].sizes(), h.sizes());
 }
 
 TEST(PlannerIndexTest, AnAssignmentByATensorOfIntegers) {

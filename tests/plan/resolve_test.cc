@@ -185,11 +185,14 @@ TEST(ResolveTest, RefusesArgumentsThatAreNotForPrograms) {
 
 TEST(ResolveTest, RefusesDTypesOutsideARowsClasses) {
   EXPECT_EQ(Outcome("aten::sub", {{"", Meta({2}, at::kBool)}, {"", 1}}),
-            "aten::sub takes integer or floating-point tensors, not Bool");
+            "aten::sub takes integer or floating-point or complex tensors, not Bool");
   EXPECT_EQ(Outcome("aten::relu", {{"", Meta({2}, at::kComplexFloat)}}),
             "aten::relu takes floating-point tensors, not ComplexFloat");
-  EXPECT_THAT(Outcome("aten::cat", {{"", Tensors({Meta({2}), Meta({2}, at::kComplexFloat)})}}),
-              HasSubstr("not ComplexFloat"));
+  EXPECT_THAT(
+      Outcome("aten::block_diag", {{"", Tensors({Meta({2}), Meta({2}, at::kComplexFloat)})}}),
+      HasSubstr("not ComplexFloat"));
+  EXPECT_EQ(Outcome("aten::maximum", {{"", Meta({2})}, {"", Meta({2}, at::kComplexFloat)}}),
+            "aten::maximum takes no complex tensors");
 }
 
 TEST(ResolveTest, RefusesSizesThatWouldDependOnData) {
@@ -272,6 +275,55 @@ TEST(RunRealTest, RefusesIndicesOutOfRangeBeforeTheKernel) {
   EXPECT_TRUE(RunOn("aten::cross_entropy_loss", {{"", t}, {"", Longs({0, -100, 2, 1})}}).ok());
   EXPECT_TRUE(RunOn("aten::index_select", {{"", t}, {"", 0}, {"", Longs({})}}).ok());
   EXPECT_TRUE(RunOn("aten::embedding", {{"", t}, {"", at::tensor({3, 0}, at::kInt)}}).ok());
+}
+
+TEST(RunRealTest, RefusesValuesThatKernelsDoNotSurvive) {
+  const at::Tensor square = at::eye(3);
+  const at::Tensor nan = at::full({3, 3}, std::numeric_limits<double>::quiet_NaN(), at::kFloat);
+  const struct {
+    std::string name;
+    Call arguments;
+    std::string message;
+  } cases[] = {
+      {"aten::linalg_svd", {{"", nan}}, "values that are not finite"},
+      {"aten::linalg_eigh", {{"", nan}}, "values that are not finite"},
+      {"aten::linalg_lstsq", {{"", square}, {"", nan}, {"driver", "gels"}}, "not finite"},
+      {"aten::bernoulli", {{"", at::full({2}, 1.5)}}, "probabilities, from 0 to 1"},
+      {"aten::bernoulli", {{"", square}, {"", nan[0]}}, "probabilities, from 0 to 1"},
+      {"aten::multinomial", {{"", at::tensor({0.5f, -0.5f})}, {"", 1}}, "not negative"},
+      {"aten::multinomial", {{"", at::zeros({2, 2})}, {"", 1}}, "not all zero"},
+      {"aten::masked_scatter",
+       {{"", square}, {"", square.eq(0)}, {"", at::ones({5})}},
+       "the mask selects 6 elements, and `source` has 5"},
+      {"aten::binary_cross_entropy", {{"", square.mul(2)}, {"", square}}, "from 0 to 1"},
+      {"aten::put", {{"", square}, {"", Longs({9})}, {"", at::ones({1})}}, "[-9, 9)"},
+      {"aten::fill", {{"", square.to(at::kInt)}, {"", 1e30}}, "cannot be converted"},
+  };
+  for (const auto& each : cases) {
+    auto call = ResolveCall(each.name, each.arguments);
+    ASSERT_TRUE(call.ok()) << call.status();
+    if (call->row->random) GiveGenerator(*call->row, call->stack, 1);
+    const absl::Status status = RunReal(*call->row, call->stack).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << each.name << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(each.message)) << each.name;
+  }
+}
+
+TEST(RunRealTest, FactorisationsThatTakeTooLongAreRefusedBeforeTheyRun) {
+  const at::Tensor wide = Meta({4096, 4096});
+  EXPECT_THAT(Outcome("aten::linalg_svd", {{"", wide}}), HasSubstr("too large to be factorised"));
+  EXPECT_THAT(Outcome("aten::linalg_norm", {{"", wide}, {"", 2}}), HasSubstr("too large"));
+  EXPECT_EQ(Outcome("aten::linalg_norm", {{"", wide}}), "linalg_norm Float[]");
+  EXPECT_EQ(Outcome("aten::linalg_svdvals", {{"", Meta({512, 8192})}}),
+            "linalg_svdvals Float[512]");
+}
+
+TEST(RunRealTest, TransformsLeaveNoMarks) {
+  const auto call = ResolveCall("aten::fft_ihfft", {{"", at::rand({8})}});
+  ASSERT_TRUE(call.ok()) << call.status();
+  const auto result = RunReal(*call->row, call->stack);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_FALSE(result->toTensor().is_conj());
 }
 
 TEST(RunRealTest, RefusesTheQuotientThatTraps) {

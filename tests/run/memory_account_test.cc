@@ -148,14 +148,15 @@ class RunMemoryTest : public ::testing::Test {
     out->check =
         plan::CheckPlan(out->plan, out->program, model_.spec(), rows, {.peak_bytes = memory_bytes})
             .value();
-    for (plan::Instruction& instruction : out->plan.instructions) {
+    for (plan::Instruction& instruction :
+         out->plan.traces[0].stages[plan::PlannedTrace::kFirst].instructions) {
       auto* call = std::get_if<plan::CallOperator>(&instruction.what);
       if (call != nullptr && call->call.row->name == "aten::neg") call->call.row = &greedy_;
     }
     out->run = std::make_unique<run::Run>(out->plan, out->program, model_.spec(), model_.hosted(),
                                           std::vector{InvokeInput::Make({{64, 65, 66}}, 0, true)},
                                           RunLimits{.memory_bytes = memory_bytes},
-                                          absl::InfiniteFuture(), /*pad_left=*/true);
+                                          absl::InfiniteFuture(), TokenOptions());
     return out;
   }
 
@@ -191,7 +192,7 @@ TEST_F(RunMemoryTest, TheNeighbourInItsPassIsUntouched) {
   EXPECT_EQ(greedy->run->status().code(), absl::StatusCode::kResourceExhausted);
   ASSERT_THAT(beside->run->status(), IsOk());
   for (int i = 0; i < 2; ++i) {
-    ExpectClose(beside->run->saved()[i]->toTensor(), alone->run->saved()[i]->toTensor());
+    ExpectClose(beside->run->saved()[i].value.toTensor(), alone->run->saved()[i].value.toTensor());
   }
   // The greedy one's memory is nobody else's.
   EXPECT_LT(beside->run->memory().peak_bytes(), 10'000U);
@@ -224,22 +225,22 @@ TEST_F(RunMemoryTest, WhatARunTakesIsWithinItsEstimate) {
 }
 
 TEST_F(RunMemoryTest, AfterAThousandRunsNothingIsHeld) {
-  const auto run = Prepare(R"(
-    %h = read transformer.h.0.output
-    %x = aten::mul(%h, 2.0)
-    %x[:, 0] = tensor(float32, [], [1.0])
-    save x = %x)",
-                           kMegabyte);
-  run::Run* const runs[] = {run->run.get()};
   uint64_t peak = 0;
   for (int i = 0; i < 1000; ++i) {
+    const auto run = Prepare(R"(
+      %h = read transformer.h.0.output
+      %x = aten::mul(%h, 2.0)
+      %x[:, 0] = tensor(float32, [], [1.0])
+      save x = %x)",
+                             kMegabyte);
+    run::Run* const runs[] = {run->run.get()};
     ASSERT_THAT(model_.hosted().Run(runs), IsOk());
     ASSERT_THAT(run->run->status(), IsOk());
     if (i == 0) peak = run->run->memory().peak_bytes();
-    run->run->saved()[0].reset();
+    EXPECT_EQ(run->run->memory().peak_bytes(), peak);
+    run->run->TakeSaved();
     ASSERT_EQ(run->run->memory().bytes(), 0U) << i;
   }
-  EXPECT_EQ(run->run->memory().peak_bytes(), peak);
 }
 
 }  // namespace

@@ -244,6 +244,32 @@ TEST_F(ServiceTest, StreamsTheEventsOfARunInOrder) {
   EXPECT_EQ(outcome.events[6].completed().cost().tokens(), 2u);
 }
 
+TEST_F(ServiceTest, ResultsSayWhichItemOfAListTheyAre) {
+  engine_.on_submit = [](const std::shared_ptr<FakeJob>& job, const FakeEngine::Submission&) {
+    job->Accept();
+    job->Emit(Result{.name = "plain", .value = {true}});
+    job->Emit(Result{.name = "list", .value = {true}, .step = 0, .point = 2});
+    job->Emit(Result{
+        .name = "cache", .value = {true}, .entry = CacheEntry{"h.0", graph::Point::kInputs, 3}});
+    job->Complete();
+    return absl::OkStatus();
+  };
+  Start();
+  const Outcome outcome = Run();
+  ASSERT_TRUE(outcome.status.ok()) << outcome.status.error_message();
+  ASSERT_THAT(outcome.events, SizeIs(5));
+  const v1::Result& plain = outcome.events[1].result();
+  EXPECT_FALSE(plain.has_step() || plain.has_point() || plain.has_entry());
+  const v1::Result& list = outcome.events[2].result();
+  EXPECT_TRUE(list.has_step());
+  EXPECT_EQ(list.step(), 0u);
+  EXPECT_EQ(list.point(), 2u);
+  const v1::CacheEntry& entry = outcome.events[3].result().entry();
+  EXPECT_EQ(entry.module(), "h.0");
+  EXPECT_EQ(entry.point(), v1::Site::POINT_INPUTS);
+  EXPECT_EQ(entry.visit(), 3u);
+}
+
 TEST_F(ServiceTest, ChunksGiveBackTheBytesOfEveryTensor) {
   std::vector<graph::HostTensor> tensors;
   tensors.push_back(Bytes(3 * kMiB + kMiB / 2, 1));
@@ -523,8 +549,6 @@ TEST_F(ServiceTest, RefusesOptionsThatItDoesNotHave) {
               GrpcIs(grpc::StatusCode::UNIMPLEMENTED, HasSubstr("options.priority")));
   EXPECT_THAT(status([](Options o) { o->set_idempotency_key("k"); }),
               GrpcIs(grpc::StatusCode::UNIMPLEMENTED, HasSubstr("options.idempotency_key")));
-  EXPECT_THAT(status([](Options o) { o->set_exact(true); }),
-              GrpcIs(grpc::StatusCode::UNIMPLEMENTED, HasSubstr("options.exact")));
   EXPECT_THAT(status([](Options o) { o->add_edits("e"); }),
               GrpcIs(grpc::StatusCode::UNIMPLEMENTED, HasSubstr("options.edits")));
   EXPECT_THAT(status([](Options o) { o->set_deadline_seconds(-1); }),

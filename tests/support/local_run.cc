@@ -49,8 +49,9 @@ std::vector<run::InvokeInput> InputsOf(const graph::Program& program, bool pad_l
   for (const graph::Node& node : program.nodes) {
     const auto* invoke = std::get_if<graph::Invoke>(&node.kind);
     if (invoke == nullptr) continue;
+    inputs.emplace_back();
     if (const auto* tokens = std::get_if<graph::Invoke::Tokens>(&invoke->input)) {
-      inputs.push_back(run::InvokeInput::Make(tokens->rows, kPad, pad_left));
+      inputs.back() = run::InvokeInput::Make(tokens->rows, kPad, pad_left);
     }
   }
   return inputs;
@@ -140,11 +141,23 @@ absl::StatusOr<std::unique_ptr<LocalModel::Prepared>> LocalModel::Prepare(
   auto prepared = std::make_unique<Prepared>();
   prepared->program = *std::move(program);
   prepared->plan = *std::move(plan);
-  prepared->run =
-      std::make_unique<run::Run>(prepared->plan, prepared->program, spec(), *hosted_,
-                                 InputsOf(prepared->program, hosted_->pad_left()), options.run,
-                                 absl::InfiniteFuture(), hosted_->pad_left());
+  prepared->run = std::make_unique<run::Run>(prepared->plan, prepared->program, spec(), *hosted_,
+                                             InputsOf(prepared->program, hosted_->pad_left()),
+                                             options.run, absl::InfiniteFuture(), Tokens());
+  prepared->run->set_seed(options.seed);
   return prepared;
+}
+
+absl::Status LocalModel::RunPasses(std::vector<run::Run*> runs) {
+  while (!runs.empty()) {
+    if (absl::Status pass = hosted_->Run(runs); !pass.ok()) return pass;
+    std::erase_if(runs, [](const run::Run* run) { return run->ended() || run->finished(); });
+  }
+  return absl::OkStatus();
+}
+
+run::TokenOptions LocalModel::Tokens() const {
+  return {.pad_left = hosted_->pad_left(), .pad_id = kPad, .eos_ids = hosted_->network().eos_ids};
 }
 
 LocalResult LocalModel::ResultOf(run::Run& run) {
@@ -152,8 +165,22 @@ LocalResult LocalModel::ResultOf(run::Run& run) {
   result.status = run.status();
   result.logs = run.logs();
   result.evicted = run.evicted();
-  for (size_t i = 0; i < run.saved().size(); ++i) {
-    if (run.saved()[i]) AddLeaves(run.plan().saves[i].name, *run.saved()[i], result.saved);
+  for (const run::SavedItem& item : run.saved()) {
+    const plan::PlannedSave& save = run.plan().saves[item.save];
+    std::string name = save.name;
+    if (save.point) absl::StrAppend(&name, "/", *save.point);
+    if (item.step) absl::StrAppend(&name, "/", *item.step);
+    if (save.entry) {
+      absl::StrAppend(
+          &name, "/",
+          graph::ToString(
+              {.module = save.entry->module, .point = save.entry->point, .visit = item.visit}));
+    }
+    AddLeaves(name, item.value, result.saved);
+  }
+  for (size_t i = 0; run.finished() && i < run.plan().saves.size(); ++i) {
+    std::string reason = run.MissingFrom(static_cast<int>(i));
+    if (!reason.empty()) result.missing[run.plan().saves[i].name] = std::move(reason);
   }
   return result;
 }
@@ -173,7 +200,7 @@ std::vector<LocalResult> LocalModel::RunTogether(const std::vector<std::string>&
     }
   }
   if (runs.empty()) return results;
-  const absl::Status pass = hosted_->Run(runs);
+  const absl::Status pass = RunPasses(std::move(runs));
   for (size_t i = 0; i < texts.size(); ++i) {
     if (prepared[i] == nullptr) continue;
     results[i] = ResultOf(*prepared[i]->run);
@@ -189,9 +216,9 @@ LocalResult LocalModel::Run(const std::string& text, const LocalOptions& options
 LocalResult LocalModel::RunPlanned(const plan::Plan& plan, const graph::Program& program,
                                    const LocalOptions& options) {
   run::Run run(plan, program, spec(), *hosted_, InputsOf(program, hosted_->pad_left()), options.run,
-               absl::InfiniteFuture(), hosted_->pad_left());
-  run::Run* const runs[] = {&run};
-  const absl::Status pass = hosted_->Run(runs);
+               absl::InfiniteFuture(), Tokens());
+  run.set_seed(options.seed);
+  const absl::Status pass = RunPasses({&run});
   LocalResult result = ResultOf(run);
   if (!pass.ok()) result.status = pass;
   return result;

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -20,8 +21,11 @@ namespace weft::testing {
 /// What one program gave.
 struct LocalResult {
   absl::Status status;
-  /// What was saved, by name; the tensors of a structure are `name/0`, `name/logits`.
+  /// What was saved, by name; the tensors of a structure are `name/0`, `name/logits`. Of a sweep's
+  /// point and of a step `name/POINT/STEP`, of a cache `name/SITE`.
   std::map<std::string, at::Tensor> saved;
+  /// Why a name has no value, or not all of its items.
+  std::map<std::string, std::string> missing;
   std::vector<run::LogEntry> logs;
   bool evicted = false;
 
@@ -33,6 +37,7 @@ struct LocalResult {
 struct LocalOptions {
   plan::PlanLimits plan;
   run::RunLimits run;
+  uint64_t seed = 0;
 };
 
 /// A Hub folder hosted in this process, in which programs in the text form run without an engine, a
@@ -41,6 +46,8 @@ class LocalModel {
  public:
   /// Host a folder. A folder that cannot be hosted ends the test program, with the reason.
   explicit LocalModel(const std::string& folder, bool pad_left = true);
+  /// Take a model that a test has made.
+  explicit LocalModel(std::unique_ptr<models::HostedModel> hosted) : hosted_(std::move(hosted)) {}
 
   /// tests/parity/gpt2-tiny, hosted once for a test program. Tests run in the repository's root.
   static LocalModel& Tiny();
@@ -54,9 +61,10 @@ class LocalModel {
   absl::StatusOr<plan::PlanCheck> Check(const std::string& text,
                                         const plan::PlanLimits& limits = {}) const;
 
-  /// Run one program in a pass of its own.
+  /// Run one program in passes of its own.
   LocalResult Run(const std::string& text, const LocalOptions& options = {});
-  /// Run programs in one shared pass. A program that is refused before it runs is not in the pass.
+  /// Run programs in shared passes, until all are finished. A program that is refused before it
+  /// runs is not in the pass.
   std::vector<LocalResult> RunTogether(const std::vector<std::string>& texts,
                                        const LocalOptions& options = {});
   /// Run a program by a plan that was made before, perhaps for another of its kind.
@@ -67,6 +75,8 @@ class LocalModel {
   struct Prepared;
   absl::StatusOr<std::unique_ptr<Prepared>> Prepare(const std::string& text,
                                                     const LocalOptions& options) const;
+  absl::Status RunPasses(std::vector<run::Run*> runs);
+  run::TokenOptions Tokens() const;
   static LocalResult ResultOf(run::Run& run);
 
   std::unique_ptr<models::HostedModel> hosted_;

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -42,8 +43,9 @@ struct SiteDescription {
   std::string module;
   std::string point;  // `output`, `input`
   uint32_t visit = 0;
-  std::string type;  // `float32[B, T, 48]`, with B prompts of T tokens
+  std::string type;  // `float32[B, T, 48]`, with B prompts of T tokens; empty: cannot be read
   bool writable = true;
+  std::string op;  // `linear_0`: of an operation inside the module
 };
 
 struct ParameterDescription {
@@ -57,6 +59,8 @@ struct ModelDescription {
   HostedModel summary;
   std::vector<ModuleDescription> modules;  // in tree order; the first is the root
   std::vector<SiteDescription> sites;      // in the order in which a pass visits them
+  /// Of each operation inside a module its inputs and its output, in the order of execution.
+  std::vector<SiteDescription> operations;
   std::vector<ParameterDescription> parameters;
   uint64_t passes = 0;  // that the model has run since it was loaded
   std::string config_json;
@@ -139,11 +143,24 @@ struct Receiving {
   uint64_t bytes = 0;
   uint64_t of = 0;
 };
+/// One visit of one module in a cache.
+struct CacheEntry {
+  std::string module;
+  std::string point;   // `output`, `input`
+  uint32_t visit = 0;  // over all steps
+  /// `h.0.output`, and of later visits `h.0@1.output`.
+  std::string ToString() const;
+};
+/// A saved value. A save inside `steps` or a sweep gives one for each step and point, each as soon
+/// as it is there, and a cache one for each visit of a module.
 struct Result {
   std::string name;
   Value value;
+  std::optional<uint32_t> step = std::nullopt;
+  std::optional<uint32_t> point = std::nullopt;
+  std::optional<CacheEntry> entry = std::nullopt;
 };
-/// A save without a value, and why.
+/// A save without a value, or without some items of its list, and why.
 struct Missing {
   std::string name;
   absl::Status reason;
@@ -185,7 +202,9 @@ struct RunSettings {
   absl::Duration deadline = absl::InfiniteDuration();
   /// A pass of its own, without other users' rows.
   bool exclusive = false;
-  /// Of the program's random operators.
+  /// The same bits each time, whoever else is there.
+  bool exact = false;
+  /// Of the program's random operators: the same program with the same seed draws the same numbers.
   uint64_t seed = 0;
   Cancellation cancellation;
 };

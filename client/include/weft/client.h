@@ -6,14 +6,23 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "weft/attached_module.h"
 #include "weft/backend.h"
 #include "weft/blob.h"
+#include "weft/cache.h"
+#include "weft/input.h"
 #include "weft/model.h"
 #include "weft/ops.h"
+#include "weft/run.h"
 #include "weft/saved.h"
+#include "weft/session.h"
+#include "weft/steps.h"
+#include "weft/sweep.h"
 #include "weft/tensor.h"
+#include "weft/tracer.h"
 #include "weft/value.h"
 #include "weft/var.h"
+#include "weft/view.h"
 
 namespace weft {
 
@@ -33,7 +42,9 @@ class Client {
   explicit Client(std::shared_ptr<Backend> backend) : backend_(std::move(backend)) {}
 
   /// kNotFound, naming the models that exist; kPermissionDenied if the key is not for this one.
-  absl::StatusOr<LanguageModel> OpenLanguageModel(const std::string& name) const;
+  /// kInvalidArgument for a name that `options` cannot give.
+  absl::StatusOr<LanguageModel> OpenLanguageModel(const std::string& name,
+                                                  const ModelOptions& options = {}) const;
   absl::StatusOr<std::vector<HostedModel>> ListModels() const { return backend_->ListModels(); }
   absl::StatusOr<std::vector<OperatorDescription>> ListOperators() const {
     return backend_->ListOperators();

@@ -1,160 +1,61 @@
 #pragma once
 
-#include <concepts>
 #include <cstdint>
-#include <functional>
-#include <initializer_list>
-#include <iosfwd>
-#include <map>
 #include <memory>
+#include <optional>
 #include <string>
-#include <string_view>
+#include <typeindex>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
+#include "weft/attached_module.h"
 #include "weft/backend.h"
+#include "weft/input.h"
 #include "weft/location.h"
+#include "weft/model_options.h"
+#include "weft/module.h"
 #include "weft/ops.h"
 #include "weft/program.h"
+#include "weft/run.h"
+#include "weft/session.h"
+#include "weft/source.h"
+#include "weft/tracer.h"
 #include "weft/var.h"
 
 namespace weft {
 namespace internal {
 struct ModelState;
-struct Recorded;
 }  // namespace internal
 
-/// A module of a model, by its path in transformers' tree: `model["transformer.h"][1]["mlp"]`.
-///
-/// Whether there is such a module is checked where it is used in a trace. Thread-safe; its members
-/// that record are for the thread that records.
-class Module {
- public:
-  Module operator[](const std::string& name) const;
-  Module operator[](const char* name) const;
-  /// A child of a list of modules; negative indices count from the end.
-  Module operator[](std::integral auto index) const { return Item(static_cast<int64_t>(index)); }
-  /// The module in its `visit`th passage within a step, from 0, where a model passes it repeatedly.
-  Module visit(uint32_t visit) const;
-
-  /// What the module returns. Assigning to it replaces that: `module.output() = x`.
-  Var output(Location where = Location::current()) const;
-  /// The module's first tensor argument.
-  Var input(Location where = Location::current()) const;
-  /// Do not run the module: its output is `value`.
-  void skip(const Operand& value) const;
-  /// Call the module out of band: nothing else of the run sees it.
-  Var operator()(const Operand& argument) const;
-  Var call(const std::vector<Arg>& arguments, const NamedArgs& named = {},
-           Location where = Location::current()) const;
-  /// A parameter or buffer as in the checkpoint: `model["lm_head"].param("weight")`. Needs the
-  /// scope `weights`.
-  Var param(const std::string& name, Location where = Location::current()) const;
-
-  /// Number of its child modules: `model["transformer.h"].size()` is the number of layers.
-  int64_t size() const;
-  /// `transformer.h.1.mlp`; empty for the model itself.
-  const std::string& path() const { return path_; }
-  /// The tree from here on, indented as PyTorch prints modules.
-  std::string tree() const;
-  friend std::ostream& operator<<(std::ostream& out, const Module& module);
-
- protected:
-  Module(std::shared_ptr<const internal::ModelState> model, std::string path)
-      : model_(std::move(model)), path_(std::move(path)) {}
-  Module Child(const std::string& name) const;
-  Module Item(int64_t index) const;
-
-  std::shared_ptr<const internal::ModelState> model_;
-  std::string path_;
-  uint32_t visit_ = 0;
-};
-
-/// The input of an invoke: a prompt, several prompts (padded by the server), or rows of token ids.
-class Input {
- public:
-  using Texts = std::vector<std::string>;
-  using Rows = std::vector<std::vector<int64_t>>;
-
-  Input(const char* prompt) : value_(Texts{prompt}) {}             // NOLINT: inputs are
-  Input(std::string prompt) : value_(Texts{std::move(prompt)}) {}  // NOLINT: written as
-  Input(Texts prompts) : value_(std::move(prompts)) {}             // NOLINT: they are
-  Input(std::initializer_list<std::string_view> prompts)           // NOLINT
-      : value_(Texts(prompts.begin(), prompts.end())) {}
-  Input(std::initializer_list<int64_t> ids) : value_(Rows{ids}) {}                 // NOLINT
-  Input(std::vector<int64_t> ids) : value_(Rows{std::move(ids)}) {}                // NOLINT
-  Input(std::initializer_list<std::vector<int64_t>> rows) : value_(Rows(rows)) {}  // NOLINT
-  Input(Rows rows) : value_(std::move(rows)) {}                                    // NOLINT
-
-  const std::variant<Texts, Rows>& value() const { return value_; }
-
- private:
-  std::variant<Texts, Rows> value_;
-};
-
-/// Records a trace of several invokes: all in one forward pass, each seeing its own rows. Not
-/// thread-safe: for the thread that records.
-class Tracer {
- public:
-  Tracer(const Tracer&) = delete;
-  Tracer& operator=(const Tracer&) = delete;
-
-  /// Statements recorded by `body` see the rows of `input`. A value of an earlier invoke may be
-  /// used in a later one.
-  void Invoke(const Input& input, absl::FunctionRef<void()> body,
-              Location where = Location::current());
-  /// Statements that see all rows of the trace's other invokes, padded to the longest.
-  void InvokeAll(absl::FunctionRef<void()> body, Location where = Location::current());
-
- private:
-  friend class LanguageModel;
-  explicit Tracer(internal::Recording* recording) : recording_(recording) {}
-  internal::Recording* recording_;
-};
-
-/// How to run a trace: RunSettings, and whom to tell.
-struct TraceOptions {
-  /// The run ends with kDeadlineExceeded after this time.
-  absl::Duration deadline = absl::InfiniteDuration();
-  /// A pass of its own, without other users' rows.
-  bool exclusive = false;
-  /// Of the program's random operators.
-  uint64_t seed = 0;
-  /// Lets another thread, or on_event, end the run.
-  Cancellation cancellation;
-  /// Called on the tracing thread as events come: queue position, log lines, results.
-  std::function<void(const RunEvent&)> on_event;
-
-  RunSettings settings() const { return {deadline, exclusive, seed, cancellation}; }
-};
-
-/// How a run went. Saves are in the Saved<T> handles too. A plain value, as all structs here are:
-/// read it from any thread, change it from one.
-struct RunResult {
-  struct LogEntry {
-    std::string label, text;
+/// What a trace would bring back and take, without running it.
+struct ScanResult {
+  struct Save {
+    std::string name;
+    std::string type;  // `float32[1, 9, 48]`; structures as `(float32[1, 9, 48], none)`
+    /// Of a tensor; a structure or a size that is not known has none.
+    std::optional<DType> dtype;
+    Shape shape;
+    uint64_t bytes = 0;
   };
-
-  std::map<std::string, Value> saves;
-  /// Saves without a value, and why.
-  std::map<std::string, absl::Status> missing;
-  std::vector<LogEntry> log;
+  std::vector<Save> saves;
   std::vector<ErrorDetails> warnings;
-  RunCost cost;
-  std::string job_id;
-  /// Of the model that ran.
-  std::string fingerprint;
+  RunCost cost;  // tokens, result_bytes, peak_bytes
 
-  /// A save by name: kNotFound, or why it has no value.
-  absl::StatusOr<Value> Get(const std::string& name) const;
+  /// A save by name; kNotFound.
+  absl::StatusOr<Save> Get(const std::string& name) const;
 };
 
-/// A hosted language model. Copies are one model. Thread-safe; a trace is recorded by its thread.
+/// How an edit is stored.
+struct EditOptions {
+  /// What errors call it; its place among the handle's edits (`1`...) if empty.
+  std::string name;
+};
+
+/// A hosted language model. Copies are one model, each with the edits, attached modules and
+/// registered classes that it had when it was made. Thread-safe but for the members that are not
+/// const; a trace is recorded by its thread.
 class LanguageModel : public Module {
  public:
   const std::string& name() const;
@@ -170,6 +71,9 @@ class LanguageModel : public Module {
   absl::StatusOr<RunResult> Trace(const Input& input, absl::FunctionRef<void()> body,
                                   const TraceOptions& options = {},
                                   Location where = Location::current()) const;
+  absl::StatusOr<RunResult> Trace(const Input& input, absl::FunctionRef<void(Tracer&)> body,
+                                  const TraceOptions& options = {},
+                                  Location where = Location::current()) const;
   /// The same with several invokes:
   ///
   ///   model.Trace([&](weft::Tracer& trace) {
@@ -180,11 +84,36 @@ class LanguageModel : public Module {
                                   const TraceOptions& options = {},
                                   Location where = Location::current()) const;
 
+  /// Generate tokens, and record what happens meanwhile: see Tracer::steps. `result()` are then the
+  /// ids, [batch, prompt and new tokens].
+  absl::StatusOr<RunResult> Generate(const Input& input, const GenerateOptions& generate,
+                                     absl::FunctionRef<void()> body,
+                                     const TraceOptions& options = {},
+                                     Location where = Location::current()) const;
+  absl::StatusOr<RunResult> Generate(const Input& input, const GenerateOptions& generate,
+                                     absl::FunctionRef<void(Tracer&)> body,
+                                     const TraceOptions& options = {},
+                                     Location where = Location::current()) const;
+  /// The same with several invokes.
+  absl::StatusOr<RunResult> Generate(const GenerateOptions& generate,
+                                     absl::FunctionRef<void(Tracer&)> body,
+                                     const TraceOptions& options = {},
+                                     Location where = Location::current()) const;
+
+  /// Several traces, in one job: see weft::Session.
+  absl::StatusOr<RunResult> Session(absl::FunctionRef<void(weft::Session&)> body,
+                                    const TraceOptions& options = {},
+                                    Location where = Location::current()) const;
+
   /// Record as Trace does, and check and price the program without running it.
   absl::StatusOr<ValidationReport> Validate(const Input& input, absl::FunctionRef<void()> body,
                                             const TraceOptions& options = {},
                                             Location where = Location::current()) const;
   absl::StatusOr<ValidationReport> Validate(absl::FunctionRef<void(Tracer&)> body,
+                                            const TraceOptions& options = {},
+                                            Location where = Location::current()) const;
+  /// Of any traces, generations too.
+  absl::StatusOr<ValidationReport> Validate(absl::FunctionRef<void(weft::Session&)> body,
                                             const TraceOptions& options = {},
                                             Location where = Location::current()) const;
 
@@ -193,12 +122,74 @@ class LanguageModel : public Module {
                                  Location where = Location::current()) const;
   absl::StatusOr<Program> Record(absl::FunctionRef<void(Tracer&)> body,
                                  Location where = Location::current()) const;
+  absl::StatusOr<Program> Record(absl::FunctionRef<void(weft::Session&)> body,
+                                 Location where = Location::current()) const;
+
+  /// Record as Trace does, and say what it would bring back and what it would take.
+  absl::StatusOr<ScanResult> Scan(const Input& input, absl::FunctionRef<void()> body,
+                                  const TraceOptions& options = {},
+                                  Location where = Location::current()) const;
+  absl::StatusOr<ScanResult> Scan(absl::FunctionRef<void(Tracer&)> body,
+                                  const TraceOptions& options = {},
+                                  Location where = Location::current()) const;
+
+  absl::StatusOr<ScanResult> Scan(absl::FunctionRef<void(weft::Session&)> body,
+                                  const TraceOptions& options = {},
+                                  Location where = Location::current()) const;
+
+  /// Call the model without a trace: what it returns, the logits. Edits apply. (Inside a trace,
+  /// `call` calls the model out of band.)
+  absl::StatusOr<Tensor> operator()(const Input& input, const TraceOptions& options = {},
+                                    Location where = Location::current()) const;
+
+  /// This model with `body` stored as an edit: its statements act as if they were written first, in
+  /// the order of the edits, in every invoke of each later trace of the new handle, in what Run,
+  /// Validate and Scan are given as well. They see that invoke's rows, and in a generation act in
+  /// step 0, or in the steps that they name.
+  ///
+  /// This handle stays as it is. What an edit saves is in RunResult::saves, under its name; only
+  /// programs of one invoke can be run with such an edit.
+  absl::StatusOr<LanguageModel> Edit(absl::FunctionRef<void()> body,
+                                     const EditOptions& options = {},
+                                     Location where = Location::current()) const;
+  absl::StatusOr<LanguageModel> Edit(absl::FunctionRef<void(Tracer&)> body,
+                                     const EditOptions& options = {},
+                                     Location where = Location::current()) const;
+  /// The same for this handle itself; copies made before and Modules taken from it stay as they
+  /// are.
+  absl::Status EditInPlace(absl::FunctionRef<void()> body, const EditOptions& options = {},
+                           Location where = Location::current());
+  absl::Status EditInPlace(absl::FunctionRef<void(Tracer&)> body, const EditOptions& options = {},
+                           Location where = Location::current());
+  void ClearEdits();
+  /// The names of the stored edits, in order.
+  std::vector<std::string> edits() const;
+
+  /// Write the edits to `directory/name/variant.weft`, in the text form. kFailedPrecondition if
+  /// there are none.
+  absl::Status ExportEdits(const std::string& name, const std::string& directory,
+                           const std::string& variant = "__default__") const;
+  /// Add the edits of such a file behind this handle's own.
+  absl::Status ImportEdits(const std::string& name, const std::string& directory,
+                           const std::string& variant = "__default__");
+
+  /// Put a module of one's own into this handle's tree, `transformer.h.3.sae`: it and its parts are
+  /// then Modules that can be called, read and replaced in traces. Its parent is one of the model's
+  /// modules, not a list.
+  absl::Status Attach(const std::string& path, const AttachedModule& module);
+
+  /// Say which modules a class that derives from Module is for (weft::Is, weft::All): `keys` are
+  /// types (`GPT2Attention`) or ends of paths (`attn`, `h.*.mlp`), other names included.
+  template <typename T>
+  void Register(const std::vector<std::string>& keys) {
+    RegisterKeys(typeid(T), keys);
+  }
 
   /// Run a program that was recorded or parsed.
   absl::StatusOr<RunResult> Run(const Program& program, const TraceOptions& options = {}) const;
 
   // Of the invoke that is being recorded.
-  /// What the model returned: the logits, [batch, tokens, vocabulary].
+  /// What the model returned: the logits, [batch, tokens, vocabulary]; of a generation the ids.
   Var result(Location where = Location::current()) const;
   /// [batch, tokens] int64.
   Var ids(Location where = Location::current()) const;
@@ -218,14 +209,8 @@ class LanguageModel : public Module {
 
  private:
   friend class Client;
+  void RegisterKeys(std::type_index wrapper, const std::vector<std::string>& keys);
   explicit LanguageModel(std::shared_ptr<const internal::ModelState> model);
-  absl::StatusOr<internal::Recorded> RecordInvokes(absl::FunctionRef<void(Tracer&)> body,
-                                                   Location where) const;
-  absl::StatusOr<RunResult> RunRecorded(const absl::StatusOr<internal::Recorded>& recorded,
-                                        const TraceOptions& options) const;
-  absl::StatusOr<RunResult> RunInto(const Program& program,
-                                    const std::vector<std::shared_ptr<internal::SaveState>>& saves,
-                                    const TraceOptions& options) const;
   Var OfInvoke(uint8_t point, Location where) const;
 };
 

@@ -5,6 +5,7 @@
 #include <initializer_list>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -13,32 +14,56 @@
 #include "absl/functional/function_ref.h"
 #include "weft/blob.h"
 #include "weft/location.h"
+#include "weft/param.h"
 #include "weft/saved.h"
 #include "weft/tensor.h"
 
 namespace weft {
 
 class Arg;
+class Carry;
 class Indices;
 class Operand;
 namespace internal {
 class Recording;
+/// None, where an argument's type is not complete yet.
+const Arg& NoArg();
 }  // namespace internal
 
 /// Python's `None`: a new axis in an index, an open end of a slice, an absent argument.
-struct NoneType {};
+struct NoneType {
+  template <typename T>
+  constexpr operator std::optional<T>() const {  // NOLINT
+    return std::nullopt;
+  }
+};
 inline constexpr NoneType None;
 
 /// Python's `...` in an index.
 struct Ellipsis {};
 
-/// Python's `start:stop:step` in an index; `Slice()` is `:`, `Slice(None, -1)` is `:-1`.
+/// Python's `start:stop:step` in an index; `Slice()` is `:`, `Slice(None, -1)` is `:-1`. A sweep's
+/// parameter may be a start or a stop.
 class Slice {
  public:
   class Bound {
    public:
-    Bound(NoneType) {}                       // NOLINT: bounds are written as they are
-    Bound(int64_t value) : value_(value) {}  // NOLINT
+    Bound(NoneType) {}               // NOLINT: bounds are written
+    Bound(std::integral auto value)  // NOLINT: as they are
+        : value_(static_cast<int64_t>(value)) {}
+    Bound(Param parameter) : parameter_(std::move(parameter)) {}  // NOLINT
+    const std::optional<int64_t>& value() const { return value_; }
+    const std::optional<Param>& parameter() const { return parameter_; }
+
+   private:
+    std::optional<int64_t> value_;
+    std::optional<Param> parameter_;
+  };
+
+  class Stride {
+   public:
+    Stride(NoneType) {}                                                        // NOLINT
+    Stride(std::integral auto value) : value_(static_cast<int64_t>(value)) {}  // NOLINT
     const std::optional<int64_t>& value() const { return value_; }
 
    private:
@@ -46,14 +71,40 @@ class Slice {
   };
 
   Slice() = default;
-  explicit Slice(Bound start, Bound stop = None, Bound step = None)
-      : start_(start.value()), stop_(stop.value()), step_(step.value()) {}
-  const std::optional<int64_t>& start() const { return start_; }
-  const std::optional<int64_t>& stop() const { return stop_; }
+  explicit Slice(Bound start, Bound stop = None, Stride step = None)
+      : start_(std::move(start)), stop_(std::move(stop)), step_(step.value()) {}
+  const std::optional<int64_t>& start() const { return start_.value(); }
+  const std::optional<int64_t>& stop() const { return stop_.value(); }
   const std::optional<int64_t>& step() const { return step_; }
+  const std::optional<Param>& start_parameter() const { return start_.parameter(); }
+  const std::optional<Param>& stop_parameter() const { return stop_.parameter(); }
 
  private:
-  std::optional<int64_t> start_, stop_, step_;
+  Bound start_ = None, stop_ = None;
+  std::optional<int64_t> step_;
+};
+
+/// Tokens of a row: one, a slice, or a list in braces; negative ones count from the end.
+class TokenSelection {
+ public:
+  TokenSelection(std::integral auto token) : value_(static_cast<int64_t>(token)) {}       // NOLINT
+  TokenSelection(Param token) : value_(std::move(token)) {}                               // NOLINT
+  TokenSelection(Slice tokens) : value_(std::move(tokens)) {}                             // NOLINT
+  TokenSelection(std::initializer_list<int64_t> tokens) : value_(std::vector(tokens)) {}  // NOLINT
+  TokenSelection(std::vector<int64_t> tokens) : value_(std::move(tokens)) {}              // NOLINT
+  const std::variant<int64_t, Param, Slice, std::vector<int64_t>>& value() const { return value_; }
+
+ private:
+  std::variant<int64_t, Param, Slice, std::vector<int64_t>> value_;
+};
+
+struct SaveOptions {
+  /// The value is called this in the program and in RunResult; empty: by its place among the saves.
+  std::string name = {};
+  /// Convert floating-point tensors to it before they are sent.
+  std::optional<DType> dtype = {};
+  /// The value stays on the server, as a blob: Var::keep.
+  bool keep = false;
 };
 
 /// Dimensions or sizes: one, or a list in braces.
@@ -66,6 +117,41 @@ class Dims {
 
  private:
   std::vector<int64_t> values_;
+};
+
+/// A number that is part of a statement: true, an integer, or a float.
+class Number {
+ public:
+  template <typename T>
+  requires std::is_arithmetic_v<T> Number(T value) {  // NOLINT
+    if constexpr (std::is_same_v<T, bool>) {
+      value_ = value;
+    } else if constexpr (std::is_integral_v<T>) {
+      value_ = static_cast<int64_t>(value);
+    } else {
+      value_ = static_cast<double>(value);
+    }
+  }
+  const std::variant<bool, int64_t, double>& value() const { return value_; }
+  friend bool operator==(const Number&, const Number&) = default;
+
+ private:
+  std::variant<bool, int64_t, double> value_;
+};
+
+/// Dimensions or sizes that may be left out.
+class OptionalDims {
+ public:
+  OptionalDims(NoneType) {}                                                      // NOLINT
+  OptionalDims(const Dims& dims) : values_(dims.values()) {}                     // NOLINT
+  OptionalDims(std::integral auto dimension) : OptionalDims(Dims(dimension)) {}  // NOLINT
+  OptionalDims(std::initializer_list<int64_t> values) : values_(values) {}       // NOLINT
+  OptionalDims(std::vector<int64_t> values) : values_(std::move(values)) {}      // NOLINT
+  bool has_value() const { return values_.has_value(); }
+  const std::vector<int64_t>& values() const { return *values_; }
+
+ private:
+  std::optional<std::vector<int64_t>> values_;
 };
 
 /// A value inside the model, which exists only while the server runs the program. Inside a trace,
@@ -85,6 +171,8 @@ class Var {
   /// Names no value yet.
   Var() = default;
   Var(const Var&) = default;
+  /// The value that the carry has here.
+  Var(const Carry& carry);  // NOLINT
   Var& operator=(const Var&) & = default;
 
   /// Write to what this temporary names: a site (`module.output() = x`), or a part of a value.
@@ -98,6 +186,18 @@ class Var {
   Var operator[](const Indices& indices) &&;
   /// Row `index` of the first dimension, where a lone integer might mean an item of a tuple.
   Var row(int64_t index, Location where = Location::current()) const;
+  /// Real tokens of each row of a `[batch, tokens, ...]` value of this invoke, whatever its padding
+  /// and the side that it is on: `h.token(0)` is every row's first, `h.token(-1)` its last,
+  /// `h.token({0, 3})` two of them, `h.token(-3, None)` the last three. Can be assigned to. A row
+  /// that has no such token is an error of the run.
+  Var token(const TokenSelection& tokens, Location where = Location::current()) const&;
+  Var token(const TokenSelection& tokens, Location where = Location::current()) &&;
+  Var token(Slice::Bound start, Slice::Bound stop, Location where = Location::current()) const&;
+  Var token(Slice::Bound start, Slice::Bound stop, Location where = Location::current()) &&;
+
+  /// How many elements a dimension has, and all of those numbers, as values of the program.
+  Var size(int64_t dimension, Location where = Location::current()) const;
+  Var shape(Location where = Location::current()) const;
 
   /// Go backwards from this value, a scalar. `body` reads and writes gradients, with `grad()`, of
   /// values that were made before; it runs at once, and what it records runs as each gradient
@@ -112,6 +212,7 @@ class Var {
   /// Bring the value back under `name`, or under its place among the trace's saves (`save0`).
   Saved<Tensor> save(Location where = Location::current()) const;
   Saved<Tensor> save(const std::string& name, Location where = Location::current()) const;
+  Saved<Tensor> save(const SaveOptions& options, Location where = Location::current()) const;
   /// The same, but the value stays on the server: a Blob for later traces (Saved<Value> where it is
   /// a structure, with a Blob for each tensor).
   Saved<Blob> keep(Location where = Location::current()) const;
@@ -150,167 +251,12 @@ class Var {
   /// A recorded value is not known on the client: choose with where().
   explicit operator bool() const = delete;
 
-  // Element by element.
-  Var abs(Location where = Location::current()) const;
-  Var neg(Location where = Location::current()) const;
-  Var exp(Location where = Location::current()) const;
-  Var expm1(Location where = Location::current()) const;
-  Var log(Location where = Location::current()) const;
-  Var log1p(Location where = Location::current()) const;
-  Var sqrt(Location where = Location::current()) const;
-  Var rsqrt(Location where = Location::current()) const;
-  Var reciprocal(Location where = Location::current()) const;
-  Var square(Location where = Location::current()) const;
-  Var sin(Location where = Location::current()) const;
-  Var cos(Location where = Location::current()) const;
-  Var tan(Location where = Location::current()) const;
-  Var tanh(Location where = Location::current()) const;
-  Var erf(Location where = Location::current()) const;
-  Var sigmoid(Location where = Location::current()) const;
-  Var relu(Location where = Location::current()) const;
-  Var silu(Location where = Location::current()) const;
-  Var sign(Location where = Location::current()) const;
-  Var round(Location where = Location::current()) const;
-  Var floor(Location where = Location::current()) const;
-  Var ceil(Location where = Location::current()) const;
-  Var trunc(Location where = Location::current()) const;
-  Var isnan(Location where = Location::current()) const;
-  Var isinf(Location where = Location::current()) const;
-  Var isfinite(Location where = Location::current()) const;
-  Var logical_not(Location where = Location::current()) const;
-  Var bitwise_not(Location where = Location::current()) const;
-  Var gelu(const std::string& approximate = "none", Location where = Location::current()) const;
-  Var add(const Operand& other) const;
-  Var sub(const Operand& other) const;
-  Var mul(const Operand& other) const;
-  Var div(const Operand& other) const;
-  Var pow(const Operand& other) const;
-  Var remainder(const Operand& other) const;
-  Var floor_divide(const Operand& other) const;
-  Var eq(const Operand& other) const;
-  Var ne(const Operand& other) const;
-  Var lt(const Operand& other) const;
-  Var le(const Operand& other) const;
-  Var gt(const Operand& other) const;
-  Var ge(const Operand& other) const;
-  Var maximum(const Operand& other) const;
-  Var minimum(const Operand& other) const;
-  Var logical_and(const Operand& other) const;
-  Var logical_or(const Operand& other) const;
-  Var logical_xor(const Operand& other) const;
-  Var bitwise_and(const Operand& other) const;
-  Var bitwise_or(const Operand& other) const;
-  Var bitwise_xor(const Operand& other) const;
-  Var clamp(const Arg& min, Location where = Location::current()) const;
-  Var clamp(const Arg& min, const Arg& max, Location where = Location::current()) const;
-  Var masked_fill(const Operand& mask, const Operand& value) const;
-  Var to(DType dtype, Location where = Location::current()) const;
-  Var clone(Location where = Location::current()) const;
-
-  // In place: a new version of this value, and of the site it was read from.
-  Var zero_(Location where = Location::current()) const;
-  Var abs_(Location where = Location::current()) const;
-  Var neg_(Location where = Location::current()) const;
-  Var exp_(Location where = Location::current()) const;
-  Var sqrt_(Location where = Location::current()) const;
-  Var tanh_(Location where = Location::current()) const;
-  Var sigmoid_(Location where = Location::current()) const;
-  Var relu_(Location where = Location::current()) const;
-  Var add_(const Operand& other) const;
-  Var sub_(const Operand& other) const;
-  Var mul_(const Operand& other) const;
-  Var div_(const Operand& other) const;
-  Var pow_(const Operand& other) const;
-  Var fill_(const Operand& other) const;
-  Var copy_(const Operand& other) const;
-  Var clamp_(const Arg& min, Location where = Location::current()) const;
-  Var clamp_(const Arg& min, const Arg& max, Location where = Location::current()) const;
-  Var masked_fill_(const Operand& mask, const Operand& value) const;
-
-  // Products.
-  Var matmul(const Operand& other) const;
-  Var mm(const Operand& other) const;
-  Var bmm(const Operand& other) const;
-  Var mv(const Operand& other) const;
-  Var dot(const Operand& other) const;
-  Var outer(const Operand& other) const;
-
-  // Reductions. Without dimensions they are over all elements.
-  Var sum(Location where = Location::current()) const;
-  Var sum(const Dims& dims, bool keepdim = false, Location where = Location::current()) const;
-  Var mean(Location where = Location::current()) const;
-  Var mean(const Dims& dims, bool keepdim = false, Location where = Location::current()) const;
-  Var amax(Location where = Location::current()) const;
-  Var amax(const Dims& dims, bool keepdim = false, Location where = Location::current()) const;
-  Var amin(Location where = Location::current()) const;
-  Var amin(const Dims& dims, bool keepdim = false, Location where = Location::current()) const;
-  Var all(Location where = Location::current()) const;
-  Var all(int64_t dim, bool keepdim = false, Location where = Location::current()) const;
-  Var any(Location where = Location::current()) const;
-  Var any(int64_t dim, bool keepdim = false, Location where = Location::current()) const;
-  Var var(const Dims& dims, bool unbiased = true, bool keepdim = false,
-          Location where = Location::current()) const;
-  Var std(const Dims& dims, bool unbiased = true, bool keepdim = false,
-          Location where = Location::current()) const;
-  Var norm(double p = 2.0, Location where = Location::current()) const;
-  Var norm(double p, const Dims& dims, bool keepdim = false,
-           Location where = Location::current()) const;
-  Var logsumexp(const Dims& dims, bool keepdim = false, Location where = Location::current()) const;
-  Var cumsum(int64_t dim, Location where = Location::current()) const;
-  Var softmax(int64_t dim, Location where = Location::current()) const;
-  Var log_softmax(int64_t dim, Location where = Location::current()) const;
-  Var argmax(Location where = Location::current()) const;
-  Var argmax(int64_t dim, bool keepdim = false, Location where = Location::current()) const;
-  Var argmin(Location where = Location::current()) const;
-  Var argmin(int64_t dim, bool keepdim = false, Location where = Location::current()) const;
-  Var max(Location where = Location::current()) const;
-  Var min(Location where = Location::current()) const;
-  /// Values and indices.
-  std::pair<Var, Var> max(int64_t dim, bool keepdim = false,
-                          Location where = Location::current()) const;
-  std::pair<Var, Var> min(int64_t dim, bool keepdim = false,
-                          Location where = Location::current()) const;
-  std::pair<Var, Var> topk(int64_t k, int64_t dim = -1, bool largest = true,
-                           Location where = Location::current()) const;
-  std::pair<Var, Var> sort(int64_t dim = -1, bool descending = false,
-                           Location where = Location::current()) const;
-
-  // Shapes.
-  Var view(const Dims& sizes, Location where = Location::current()) const;
-  Var reshape(const Dims& sizes, Location where = Location::current()) const;
-  Var expand(const Dims& sizes, Location where = Location::current()) const;
-  Var repeat(const Dims& sizes, Location where = Location::current()) const;
-  Var permute(const Dims& dims, Location where = Location::current()) const;
-  Var flip(const Dims& dims, Location where = Location::current()) const;
-  Var transpose(int64_t dim0, int64_t dim1, Location where = Location::current()) const;
-  Var t(Location where = Location::current()) const;
-  Var unsqueeze(int64_t dim, Location where = Location::current()) const;
-  Var squeeze(int64_t dim, Location where = Location::current()) const;
-  Var flatten(int64_t start_dim = 0, int64_t end_dim = -1,
-              Location where = Location::current()) const;
-  Var contiguous(Location where = Location::current()) const;
-  Var select(int64_t dim, int64_t index, Location where = Location::current()) const;
-  Var narrow(int64_t dim, int64_t start, int64_t length,
-             Location where = Location::current()) const;
-  Var tril(int64_t diagonal = 0, Location where = Location::current()) const;
-  Var triu(int64_t diagonal = 0, Location where = Location::current()) const;
-  /// Lists of parts: `x.split(48, -1)[0]`.
-  Var split(int64_t size, int64_t dim = 0, Location where = Location::current()) const;
-  Var chunk(int64_t count, int64_t dim = 0, Location where = Location::current()) const;
-  Var unbind(int64_t dim = 0, Location where = Location::current()) const;
-
-  // By index.
-  Var gather(int64_t dim, const Operand& index) const;
-  Var index_select(int64_t dim, const Operand& index) const;
-  Var scatter(int64_t dim, const Operand& index, const Operand& source) const;
-  Var index_copy(int64_t dim, const Operand& index, const Operand& source) const;
-  Var index_add(int64_t dim, const Operand& index, const Operand& source) const;
-
-  // New values.
-
-  // Of language models.
+  // torch's methods: `h.softmax(-1)`, `h.topk(5).second`, `h.sum({0, 1}, true)`. Those in place
+  // (`h.zero_()`) make a new version of this value, and of the site it was read from.
+#include "weft/var_operators.inc"
 
  private:
+  friend class Carry;
   friend class internal::Recording;
   Var(uint64_t recording, uint32_t node) : recording_(recording), node_(node) {}
 
@@ -319,16 +265,17 @@ class Var {
 };
 
 /// An argument of an operator or module: a value, a number, a tensor of constants, a blob, a
-/// string, a dtype, none, or a list of arguments.
+/// string, a dtype, none, a sweep's parameter, or a list of arguments.
 class Arg {
  public:
   using List = std::vector<Arg>;
-  using Variant =
-      std::variant<NoneType, Var, bool, int64_t, double, std::string, DType, Tensor, List, Blob>;
+  using Variant = std::variant<NoneType, Var, bool, int64_t, double, std::string, DType, Tensor,
+                               List, Param, Blob>;
 
   // All implicit: arguments are written as they are.
-  Arg(NoneType none) : value_(none) {}      // NOLINT
-  Arg(const Var& value) : value_(value) {}  // NOLINT
+  Arg(NoneType none) : value_(none) {}        // NOLINT
+  Arg(const Var& value) : value_(value) {}    // NOLINT
+  Arg(const Param& value) : value_(value) {}  // NOLINT
   template <typename T>
   requires std::is_arithmetic_v<T> Arg(T value) {  // NOLINT
     if constexpr (std::is_same_v<T, bool>) {
@@ -338,6 +285,9 @@ class Arg {
     } else {
       value_ = static_cast<double>(value);
     }
+  }
+  Arg(const Number& number) {  // NOLINT
+    std::visit([this](auto value) { value_ = value; }, number.value());
   }
   Arg(const char* value) : value_(std::string(value)) {}          // NOLINT
   Arg(std::string value) : value_(std::move(value)) {}            // NOLINT
@@ -354,11 +304,13 @@ class Arg {
   Variant value_;
 };
 
-/// One side of an operator: a value, a number, a tensor of constants, or a blob, with the line on
-/// which it was written.
+/// One side of an operator: a value, a number, a tensor of constants, a blob, or a sweep's
+/// parameter, with the line on which it was written.
 class Operand {
  public:
   Operand(const Var& value, Location where = Location::current())  // NOLINT
+      : arg_(value), where_(where) {}
+  Operand(const Param& value, Location where = Location::current())  // NOLINT
       : arg_(value), where_(where) {}
   Operand(const Tensor& value, Location where = Location::current())  // NOLINT
       : arg_(value), where_(where) {}
@@ -379,7 +331,7 @@ class Operand {
 /// One term of an index.
 class IndexTerm {
  public:
-  using Variant = std::variant<int64_t, Slice, Ellipsis, NoneType, Var, Tensor, std::string>;
+  using Variant = std::variant<int64_t, Slice, Ellipsis, NoneType, Var, Tensor, std::string, Param>;
 
   IndexTerm(std::integral auto value) : value_(static_cast<int64_t>(value)) {}  // NOLINT
   IndexTerm(Slice value) : value_(std::move(value)) {}                          // NOLINT
@@ -389,6 +341,7 @@ class IndexTerm {
   IndexTerm(Tensor value) : value_(std::move(value)) {}                         // NOLINT
   IndexTerm(const char* key) : value_(std::string(key)) {}                      // NOLINT
   IndexTerm(std::string key) : value_(std::move(key)) {}                        // NOLINT
+  IndexTerm(Param parameter) : value_(std::move(parameter)) {}                  // NOLINT
 
   const Variant& value() const { return value_; }
 

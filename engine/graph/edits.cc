@@ -1,0 +1,364 @@
+#include "engine/graph/edits.h"
+
+#include <algorithm>
+#include <limits>
+#include <optional>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/str_cat.h"
+#include "engine/graph/changes.h"
+#include "engine/graph/error.h"
+#include "engine/graph/renumber.h"
+#include "engine/graph/text.h"
+
+namespace weft::graph {
+namespace {
+
+/// Copies of an edit are bounded by its text's length as well as by their number, since a statement
+/// may be long.
+constexpr size_t kMaxCopiedText = size_t{8} << 20;
+
+template <typename Kind>
+bool Is(const Node& node) {
+  return std::holds_alternative<Kind>(node.kind);
+}
+
+bool HasOwnRows(const Node& node) {
+  const auto* invoke = std::get_if<Invoke>(&node.kind);
+  return invoke != nullptr && !std::holds_alternative<Invoke::AllRows>(invoke->input);
+}
+
+absl::Status EditError(const std::string& name, const Program& program, NodeId node,
+                       const std::string& message, const std::string& hint = "") {
+  return StatementError(absl::StatusCode::kInvalidArgument, program, node,
+                        absl::StrCat("edit `", name, "`: ", message), hint);
+}
+
+/// The name under which a node brings something back; nullptr if it does not.
+const std::string* SavedName(const Node& node) {
+  if (const auto* save = std::get_if<Save>(&node.kind)) return &save->name;
+  if (const auto* cache = std::get_if<Cache>(&node.kind)) return &cache->name;
+  return nullptr;
+}
+
+/// True if these steps hold the first, which is the only one of a trace that is no generation. The
+/// check has seen that they are counted from it and that there are any.
+bool SelectsFirstStep(const Steps& steps) {
+  if (steps.list.empty()) return steps.range.start.value_or(0) == 0;
+  return std::find(steps.list.begin(), steps.list.end(), 0) != steps.list.end();
+}
+
+absl::Status CheckShape(const std::string& name, const Program& program) {
+  NodeId invoke = kNoNode;
+  for (NodeId id = 1; id <= program.nodes.size(); ++id) {
+    const Node& node = program.at(id);
+    if (const auto* trace = std::get_if<Trace>(&node.kind)) {
+      if (id != 1) return EditError(name, program, id, "an edit has one trace");
+      if (trace->generate.has_value()) {
+        return EditError(name, program, id,
+                         "an edit is no generation: it acts in those that it is applied to",
+                         "leave out the header, and say in which steps it acts with `steps`");
+      }
+    } else if (Is<Sweep>(node)) {
+      return EditError(name, program, id, "an edit holds no sweep");
+    } else if (Is<Stop>(node)) {
+      return EditError(name, program, id,
+                       "a stop in an edit would end every program that it is applied to");
+    } else if (HasOwnRows(node)) {
+      return EditError(name, program, id,
+                       "an edit has no input of its own: it acts on the rows of others",
+                       "write its statements in `invoke { }`");
+    } else if (Is<Invoke>(node)) {
+      if (invoke != kNoNode) return EditError(name, program, id, "an edit has one `invoke { }`");
+      invoke = id;
+    }
+  }
+  if (invoke == kNoNode) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("edit `", name, "`: there is no `invoke { }` with its statements"));
+  }
+  return absl::OkStatus();
+}
+
+/// Writes a program with edits applied.
+class Merger {
+ public:
+  Merger(const Program& program, absl::Span<const Edit> edits, const ProgramLimits& limits)
+      : program_(program), edits_(edits), limits_(limits) {}
+
+  absl::StatusOr<Program> Run();
+
+ private:
+  const Trace& TraceOfEdit(const Edit& edit) const {
+    return std::get<Trace>(edit.program->at(1).kind);
+  }
+  bool Applies(const Edit& edit, const Trace& trace) const {
+    return TraceOfEdit(edit).root == trace.root;
+  }
+  absl::Status CheckSaves();
+  absl::Status CheckSize() const;
+  absl::Status BeginTrace(const Trace& trace);
+  absl::Status CopyEdit(size_t which, NodeId invoke);
+  std::string FreshName(const std::string& name);
+  NodeId Append(Node node);
+
+  const Program& program_;
+  const absl::Span<const Edit> edits_;
+  std::vector<std::vector<bool>> changed_;  // of each edit: its values that change in place
+  const ProgramLimits limits_;
+  Program out_;
+  absl::flat_hash_set<std::string> names_;
+  // Of the trace being copied.
+  const Trace* trace_ = nullptr;
+  NodeId trace_id_ = kNoNode;
+  NodeId all_rows_ = kNoNode;                   // an `invoke { }` of it, in program_
+  std::vector<std::vector<NodeId>> constants_;  // of each edit: where they stand, by the edit's ids
+};
+
+NodeId Merger::Append(Node node) {
+  out_.nodes.push_back(std::move(node));
+  return static_cast<NodeId>(out_.nodes.size());
+}
+
+std::string Merger::FreshName(const std::string& name) {
+  if (name.empty()) return name;
+  std::string fresh = name;
+  for (int n = 2; !names_.insert(fresh).second; ++n) fresh = absl::StrCat(name, "_", n);
+  return fresh;
+}
+
+absl::Status Merger::CheckSaves() {
+  absl::flat_hash_map<std::string, const Edit*> taken;  // by whom; nullptr: the program
+  for (const Node& node : program_.nodes) {
+    if (const std::string* saved = SavedName(node)) taken.emplace(*saved, nullptr);
+  }
+  for (const Edit& edit : edits_) {
+    size_t invokes = 0;
+    const Trace* trace = nullptr;
+    for (const Node& node : program_.nodes) {
+      if (const auto* next = std::get_if<Trace>(&node.kind)) trace = next;
+      if (HasOwnRows(node) && trace != nullptr && Applies(edit, *trace)) ++invokes;
+    }
+    if (invokes == 0) continue;
+    for (NodeId id = 1; id <= edit.program->nodes.size(); ++id) {
+      const std::string* saved = SavedName(edit.program->at(id));
+      if (saved == nullptr) continue;
+      if (invokes > 1) {
+        return EditError(edit.name, *edit.program, id,
+                         absl::StrCat("this would save `", *saved, "` in each of ", invokes,
+                                      " invokes, and a name is saved once"),
+                         "apply an edit that saves to programs of one invoke");
+      }
+      // Both branches of an `if` may save it.
+      const auto [other, added] = taken.emplace(*saved, &edit);
+      if (!added && other->second != &edit) {
+        const std::string by = other->second == nullptr
+                                   ? "the program"
+                                   : absl::StrCat("edit `", other->second->name, "`");
+        return EditError(edit.name, *edit.program, id,
+                         absl::StrCat("the name `", *saved, "` is saved by ", by, " as well"),
+                         "give each save a name of its own");
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Merger::CheckSize() const {
+  const auto invokes =
+      static_cast<size_t>(std::count_if(program_.nodes.begin(), program_.nodes.end(), HasOwnRows));
+  const auto traces =
+      static_cast<size_t>(std::count_if(program_.nodes.begin(), program_.nodes.end(), Is<Trace>));
+  const size_t copies = std::max(invokes, traces);
+  size_t nodes = program_.nodes.size();
+  size_t text = 0;
+  for (const Edit& edit : edits_) {
+    nodes += copies * edit.program->nodes.size();
+    if (nodes > limits_.nodes) break;
+    if (copies > 1) text += copies * PrintProgram(*edit.program, /*max_elements=*/0).size();
+  }
+  if (nodes <= limits_.nodes && text <= kMaxCopiedText) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrCat("with the statements of ", edits_.size(), " edits in each of ", invokes,
+                   " invokes the program has more than ", limits_.nodes,
+                   " nodes, or its text more than ", kMaxCopiedText, " bytes"));
+}
+
+/// Bring the constants of the edits that apply.
+absl::Status Merger::BeginTrace(const Trace& trace) {
+  trace_ = &trace;
+  trace_id_ = static_cast<NodeId>(out_.nodes.size());
+  all_rows_ = kNoNode;
+  constants_.assign(edits_.size(), {});
+  for (size_t i = 0; i < edits_.size(); ++i) {
+    const Edit& edit = edits_[i];
+    if (!Applies(edit, trace)) continue;
+    if (TraceOfEdit(edit).tuple_outputs != trace.tuple_outputs) {
+      return EditError(edit.name, *edit.program, 1,
+                       "`tuple_outputs` is set in the edit alone, or in the program alone, so "
+                       "indices of outputs mean different things there",
+                       "open the model with the same option as for the edit");
+    }
+    constants_[i].assign(edit.program->nodes.size() + 1, kNoNode);
+    for (NodeId id = 1; id <= edit.program->nodes.size(); ++id) {
+      if (!Is<Constant>(edit.program->at(id)) || changed_[i][id]) continue;
+      Node node = edit.program->at(id);
+      node.parent = trace_id_;
+      node.name = FreshName(node.name);
+      node.source.file = absl::StrCat("edit ", edit.name, ", ", node.source.file);
+      constants_[i][id] = Append(std::move(node));
+    }
+  }
+  return absl::OkStatus();
+}
+
+/// Copy the statements of an edit into `invoke`, which has just been opened.
+absl::Status Merger::CopyEdit(size_t which, NodeId invoke) {
+  const Edit& edit = edits_[which];
+  const Program& from = *edit.program;
+  const bool plain = !trace_->generate.has_value();
+  // Where each of its nodes went; of a region that is written out, where its statements go.
+  std::vector<NodeId> to = constants_[which];
+  std::vector<bool> left_out(to.size(), false);
+  absl::flat_hash_map<NodeId, std::vector<NodeId>> results;  // of regions that are written out
+
+  for (NodeId id = 1; id <= from.nodes.size(); ++id) {
+    const Node& node = from.at(id);
+    if (Is<Trace>(node) || Is<Invoke>(node)) {
+      to[id] = invoke;
+      continue;
+    }
+    if (to[id] != kNoNode) continue;  // a constant that stands at the head of the trace
+    if (left_out[node.parent]) {
+      if (const std::string* saved = SavedName(node)) {
+        return EditError(edit.name, from, id,
+                         absl::StrCat("`", *saved,
+                                      "` would be saved in steps of a generation "
+                                      "that a plain trace does not have"),
+                         "apply the edit to generations, or have it save in `steps [:]`");
+      }
+      left_out[id] = true;
+      continue;
+    }
+    const auto written_out = results.find(node.parent);
+    if (const auto* steps = std::get_if<Steps>(&node.kind); steps != nullptr && plain) {
+      std::vector<NodeId> carried;
+      for (NodeId initial : steps->initial) carried.push_back(to[initial]);
+      results.emplace(id, std::move(carried));
+      to[id] = to[node.parent];
+      left_out[id] = !SelectsFirstStep(*steps);
+      continue;
+    }
+    if (written_out != results.end()) {
+      if (const auto* carry = std::get_if<Carry>(&node.kind)) {
+        to[id] = written_out->second[carry->index];
+        continue;
+      }
+      if (const auto* yield = std::get_if<Yield>(&node.kind)) {
+        std::vector<NodeId> values;
+        for (NodeId value : yield->values) values.push_back(to[value]);
+        written_out->second = std::move(values);
+        continue;
+      }
+    }
+    if (const auto* result = std::get_if<RegionResult>(&node.kind)) {
+      if (const auto region = results.find(result->region); region != results.end()) {
+        to[id] = region->second[result->index];
+        continue;
+      }
+    }
+    Node copy = node;
+    copy.name = FreshName(node.name);
+    copy.source.file = absl::StrCat("edit ", edit.name, ", ", node.source.file);
+    Renumber(to, &copy);
+    if (auto* save = std::get_if<Save>(&copy.kind);
+        save != nullptr && written_out != results.end()) {
+      // What is saved in steps comes back as a list.
+      Node list;
+      list.parent = copy.parent;
+      list.source = copy.source;
+      Structure structure;
+      structure.items.emplace_back();
+      structure.items.back().value = NodeRef{save->value};
+      list.kind = std::move(structure);
+      save->value = Append(std::move(list));
+    }
+    to[id] = Append(std::move(copy));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Program> Merger::Run() {
+  if (absl::Status status = CheckSize(); !status.ok()) return status;
+  if (absl::Status status = CheckSaves(); !status.ok()) return status;
+  for (const Node& node : program_.nodes) {
+    if (!node.name.empty()) names_.insert(node.name);
+  }
+  for (const Edit& edit : edits_) changed_.push_back(MayBeChanged(*edit.program));
+  std::vector<NodeId> to(program_.nodes.size() + 1, kNoNode);
+  for (NodeId id = 1; id <= program_.nodes.size(); ++id) {
+    Node node = program_.at(id);
+    Renumber(to, &node);
+    to[id] = Append(std::move(node));
+    const Node& original = program_.at(id);
+    if (const auto* trace = std::get_if<Trace>(&original.kind)) {
+      if (absl::Status status = BeginTrace(*trace); !status.ok()) return status;
+    } else if (HasOwnRows(original)) {
+      for (size_t i = 0; i < edits_.size(); ++i) {
+        if (!Applies(edits_[i], *trace_)) continue;
+        if (all_rows_ != kNoNode) {
+          return StatementError(
+              absl::StatusCode::kInvalidArgument, program_, all_rows_,
+              absl::StrCat("this stands before an invoke with rows of its own, so it would see "
+                           "these before edit `",
+                           edits_[i].name, "`, which comes first"),
+              "write it after the invokes whose rows it sees");
+        }
+        if (absl::Status status = CopyEdit(i, to[id]); !status.ok()) return status;
+      }
+    } else if (Is<Invoke>(original)) {
+      all_rows_ = id;
+    }
+  }
+  return std::move(out_);
+}
+
+}  // namespace
+
+absl::Status CheckEdit(const std::string& name, const Program& program,
+                       const ProgramLimits& limits) {
+  if (absl::Status status = CheckShape(name, program); !status.ok()) return status;
+  // As a program, with somebody whose rows it sees, and steps if it speaks of them.
+  Program applied = program;
+  if (std::any_of(program.nodes.begin(), program.nodes.end(), Is<Steps>)) {
+    std::get<Trace>(applied.nodes[0].kind).generate = GenerateOptions{.max_new_tokens = 1};
+  }
+  Node rows;
+  rows.parent = 1;
+  rows.kind = Invoke{Invoke::Tokens{{{0}}}};
+  applied.nodes.push_back(std::move(rows));
+  ProgramLimits with_rows = limits;
+  if (with_rows.nodes < std::numeric_limits<uint32_t>::max()) ++with_rows.nodes;
+  const absl::Status status = Check(applied, with_rows);
+  if (status.ok()) return status;
+  Error error = FromStatus(status);
+  error.message = absl::StrCat("edit `", name, "`: ", error.message);
+  return ToStatus(error);
+}
+
+absl::StatusOr<Program> ApplyEdits(const Program& program, absl::Span<const Edit> edits,
+                                   const ProgramLimits& limits) {
+  if (absl::Status status = Check(program, limits); !status.ok()) return status;
+  for (const Edit& edit : edits) {
+    if (absl::Status status = CheckEdit(edit.name, *edit.program, limits); !status.ok()) {
+      return status;
+    }
+  }
+  return Merger(program, edits, limits).Run();
+}
+
+}  // namespace weft::graph

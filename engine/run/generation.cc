@@ -1,0 +1,212 @@
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/graph/error.h"
+#include "engine/plan/operators.h"
+#include "engine/run/run.h"
+
+// How a run goes from one pass to the next: over the steps of a generation and over traces.
+
+namespace weft::run {
+namespace {
+
+constexpr int kWholePass = std::numeric_limits<int>::max();
+
+/// The likeliest token of each row of `[B, 1, V]`.
+absl::StatusOr<at::Tensor> Likeliest(const at::Tensor& logits) {
+  const at::Tensor rows = logits.select(1, -1);
+  if (rows.isnan().any().item<bool>()) {
+    return absl::FailedPreconditionError(
+        "the logits are NaN, so there is no next token to choose; what was written at the sites "
+        "before them may be");
+  }
+  return rows.argmax(-1);
+}
+
+}  // namespace
+
+void Run::CountRows() {
+  int64_t rows = 0;
+  for (const Segment& segment : segments_) rows += segment.rows();
+  rows_.store(rows, std::memory_order_relaxed);
+}
+
+void Run::PreparePass() {
+  const plan::PlannedTrace& planned = trace();
+  stage_ = &planned.StageOf(step_);
+  // The last step that somebody needs may end early.
+  const bool whole = planned.generates && (step_ < planned.last_step || planned.whole);
+  segments_.clear();
+  together_of_ = -1;
+  std::fill(segment_of_invoke_.begin(), segment_of_invoke_.end(), -1);
+  for (const int invoke : planned.invokes) {
+    if (plan_.invokes[invoke].all_rows) continue;
+    Generated& generated = generated_[invoke];
+    const InvokeInput& first = inputs_[plan_.invokes[invoke].input];
+    if (planned.generates && generated.cache == nullptr) {
+      generated.ids = first.ids;
+      generated.mask = first.mask;
+      generated.over.assign(static_cast<size_t>(first.batch()), 0);
+      generated.cache =
+          std::make_unique<KVCache>(first.batch(), first.tokens() + planned.steps, &memory_);
+    }
+    segment_of_invoke_[invoke] = static_cast<int>(segments_.size());
+    Segment segment;
+    segment.run = this;
+    segment.invoke = invoke;
+    segment.input = step_ == 0 ? &first : &generated.next;
+    segment.tokens = segment.input->tokens();
+    segment.cache = generated.cache.get();
+    segment.end = generated.ended ? plan::kStart : whole ? kWholePass : stage_->ends[invoke];
+    if (generated.ended) {
+      segment_of_invoke_[invoke] = -1;
+      continue;
+    }
+    if (generated.cache != nullptr) generated.cache->Rollback();
+    segments_.push_back(segment);
+  }
+  tap_ids_.clear();
+  watches_.clear();
+  for (const int time : stage_->times) {
+    const plan::SiteSpec& site = spec_.sites()[time];
+    if (!site.OfModule()) {
+      watches_.push_back({site.module, !site.site.op.empty()});
+      continue;
+    }
+    const int tap = site.module * 2 + (site.site.point == graph::Point::kOutput ? 1 : 0);
+    if (tap_ids_.empty() || tap_ids_.back() != tap) tap_ids_.push_back(tap);
+  }
+  CountRows();
+}
+
+void Run::EndPass(const at::Tensor& result) {
+  if (ended()) return;
+  const MemoryAccount::Charging charging(&memory_);
+  absl::Status status = plan::CatchTorch([&] { return Advance(result); });
+  if (!status.ok()) Fail(std::move(status));
+}
+
+absl::Status Run::Advance(const at::Tensor& result) {
+  for (auto& [slot, value] : carries_) frame_[slot] = std::move(value);
+  carries_.clear();
+  bool more = false;
+  if (stopped_ != graph::kNoNode) {
+    finished_ = true;
+  } else if (trace().generates) {
+    const bool chooses = step_ < trace().last_step || trace().whole;
+    if (chooses) {
+      absl::StatusOr<bool> alive = ChooseTokens(result);
+      if (!alive.ok()) return alive.status();
+      more = *alive && step_ < trace().last_step;
+    }
+  }
+  operator_seconds_ += std::exchange(pass_operator_seconds_, 0);
+  if (more) {
+    ++step_;
+  } else if (!finished_) {
+    if (absl::Status status = EndTrace(); !status.ok()) return status;
+  }
+  kept_saves_ = saved_.size();
+  kept_logs_ = logs_.size();
+  if (finished_) {
+    frame_.clear();
+    kept_.clear();
+    generated_.clear();
+    return absl::OkStatus();
+  }
+  kept_ = std::move(frame_);
+  frame_.clear();
+  PreparePass();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> Run::ChooseTokens(const at::Tensor& result) {
+  const auto& options = *std::get<graph::Trace>(program_.at(trace().node).kind).generate;
+  const std::vector<int64_t>& eos =
+      options.eos_token_ids.empty() ? tokens_.eos_ids : options.eos_token_ids;
+  bool alive = false;
+  for (const Segment& segment : segments_) {
+    Generated& generated = generated_[segment.invoke];
+    if (!segment.present || !result.defined()) continue;
+    at::Tensor logits = Cut(result, segment);
+    if (step_ + 1 <= static_cast<int64_t>(options.min_new_tokens)) {
+      logits = logits.clone();
+      for (const int64_t id : eos) {
+        if (id >= 0 && id < logits.size(-1)) {
+          logits.select(-1, id).fill_(-std::numeric_limits<double>::infinity());
+        }
+      }
+    }
+    absl::StatusOr<at::Tensor> chosen = Likeliest(logits);
+    if (!chosen.ok()) {
+      node_ = plan_.invokes[segment.invoke].node;
+      return chosen.status();
+    }
+    at::Tensor next = chosen->to(at::kLong).contiguous();
+    auto* ids = next.mutable_data_ptr<int64_t>();
+    bool all_over = true;
+    for (size_t row = 0; row < generated.over.size(); ++row) {
+      if (generated.over[row]) ids[row] = tokens_.pad_id;
+      generated.over[row] |= std::find(eos.begin(), eos.end(), ids[row]) != eos.end() ? 1 : 0;
+      all_over = all_over && generated.over[row];
+    }
+    generated.ids = at::cat({generated.ids, next.unsqueeze(1)}, 1);
+    generated.mask = at::cat({generated.mask, at::ones({segment.input->batch(), 1}, at::kLong)}, 1);
+    generated.cache->Commit(segment.input->tokens());
+    generated.ended = all_over;
+    if (all_over) {
+      generated.cache = std::make_unique<KVCache>(0, 0, &memory_);
+      continue;
+    }
+    generated.next = InvokeInput::MakeNext(generated.ids, generated.mask);
+    alive = true;
+  }
+  return alive;
+}
+
+absl::Status Run::EndTrace() {
+  const plan::PlannedTrace& planned = trace();
+  for (Generated& generated : generated_) generated.cache = nullptr;
+  // Outside of any pass, so nobody waits for it there.
+  shared_ = false;
+  stage_ = &planned.stages[plan::PlannedTrace::kAfter];
+  const int count = static_cast<int>(stage_->instructions.size());
+  if (absl::Status status = ExecuteRange(0, count, nullptr); !status.ok()) return status;
+  operator_seconds_ += std::exchange(pass_operator_seconds_, 0);
+  for (const plan::Slot slot : planned.release) frame_[slot] = c10::IValue();
+  for (Generated& generated : generated_) generated = Generated();
+  step_ = 0;
+  finished_ = stopped_ != graph::kNoNode || trace_ + 1 == static_cast<int>(plan_.traces.size());
+  if (!finished_) ++trace_;
+  return absl::OkStatus();
+}
+
+std::vector<SavedItem> Run::TakeSaved() {
+  kept_saves_ = 0;
+  return std::exchange(saved_, {});
+}
+
+std::vector<LogEntry> Run::TakeLogs() {
+  kept_logs_ = 0;
+  for (const LogEntry& entry : logs_) told_log_bytes_ += entry.text.size() + entry.label.size();
+  return std::exchange(logs_, {});
+}
+
+std::string Run::MissingFrom(int save) const {
+  const plan::PlannedSave& planned = plan_.saves[save];
+  if (planned.steps && planned.steps->bounded()) {
+    const int64_t wanted = planned.steps->CountBelow(std::numeric_limits<int64_t>::max());
+    if (saved_counts_[save] >= wanted) return "";
+    return absl::StrCat(saved_counts_[save], " of ", wanted,
+                        " selected steps came: the generation ended before the others");
+  }
+  if (saved_counts_[save] > 0) return "";
+  if (planned.steps) return "no selected step came";
+  return "nothing was saved here: its branch was not taken, or the run was stopped before";
+}
+
+}  // namespace weft::run

@@ -1,0 +1,265 @@
+// Generations, step by step: against transformers' generate(), alone and in company.
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "tests/support/golden.h"
+#include "tests/support/local_run.h"
+#include "tests/support/status_matchers.h"
+
+namespace weft {
+namespace {
+
+using testing::ExpectClose;
+using ::testing::HasSubstr;
+using testing::IsOk;
+using testing::LoadGolden;
+using testing::LocalModel;
+using testing::LocalResult;
+using testing::StatusIs;
+
+constexpr int kNew = 6;
+constexpr char kSingle[] = "[39, 72, 94, 86, 68, 69, 83]";
+constexpr char kBatch[] = "[[47, 64, 81, 72, 82, 94, 72, 82], [64, 65, 66], [87, 28, 19, 17, 26]]";
+
+class GenerationTest : public ::testing::Test {
+ protected:
+  /// A generation with eos 96 and this in its one invoke.
+  static std::string Generate(const std::string& prompts, const std::string& body) {
+    return absl::StrCat("generate max_new_tokens=", kNew, " eos_token_ids=[96]\ninvoke ", prompts,
+                        " {\n", body, "\n  save ids = read result\n}\n");
+  }
+  void ExpectGolden(const LocalResult& result, const std::string& golden_case,
+                    const std::map<std::string, std::string>& names) {
+    ASSERT_THAT(result.status, IsOk());
+    // Pads are nobody's: here they are 0, in the golden file 96.
+    const at::Tensor golden_ids = golden_.at(golden_case + "/ids");
+    EXPECT_TRUE(at::equal(result["ids"].masked_fill(golden_ids == 96, 96), golden_ids))
+        << result["ids"] << golden_ids;
+    for (const auto& [name, golden] : names) {
+      for (int step = 0; step < kNew; ++step) {
+        ExpectClose(result[absl::StrCat(name, "/", step)],
+                    golden_.at(absl::StrCat(golden_case, "/", golden, "/", step)), 2e-5,
+                    absl::StrCat(golden_case, " ", name, " in step ", step));
+      }
+    }
+  }
+
+  LocalModel& model_ = LocalModel::Tiny();
+  const std::map<std::string, at::Tensor> golden_ =
+      LoadGolden(WEFT_SOURCE_DIR "/tests/parity/gpt2-tiny/generation.safetensors");
+};
+
+TEST_F(GenerationTest, EveryStepIsThatOfTransformers) {
+  ExpectGolden(model_.Run(Generate(kSingle, R"(
+    steps [:] {
+      save h = read transformer.h.1.output
+      save p = read lm_head.output
+    })")),
+               "plain", {{"h", "transformer.h.1"}, {"p", "logits"}});
+}
+
+TEST_F(GenerationTest, ALeftPaddedBatchIsThatOfTransformers) {
+  const LocalResult result = model_.Run(Generate(kBatch, R"(
+    steps [1:] { save h = read transformer.h.1.output }
+    steps [:] { save p = read lm_head.output })"));
+  ExpectGolden(result, "batch", {{"p", "logits"}});
+  for (int step = 1; step < kNew; ++step) {
+    ExpectClose(result[absl::StrCat("h/", step)],
+                golden_.at(absl::StrCat("batch/transformer.h.1/", step)), 2e-5);
+  }
+}
+
+TEST_F(GenerationTest, AWriteInEveryStepIsThatOfAHook) {
+  ExpectGolden(model_.Run(Generate(kSingle, R"(
+    steps [:] {
+      %h = read transformer.h.0.output
+      aten::mul_(%h, 1.5)
+      save p = read lm_head.output
+    })")),
+               "scaled", {{"p", "logits"}});
+}
+
+TEST_F(GenerationTest, AWriteInOneStepChangesWhatFollows) {
+  ExpectGolden(model_.Run(Generate(kSingle, R"(
+    steps [2] {
+      %h = read transformer.h.1.output
+      write transformer.h.1.output[:, -1] = aten::neg(%h[:, -1])
+    }
+    steps [:] { save p = read lm_head.output })")),
+               "late", {{"p", "logits"}});
+}
+
+TEST_F(GenerationTest, ASkippedBlockHasNoKeysAndValues) {
+  ExpectGolden(model_.Run(Generate(kSingle, R"(
+    steps [:] {
+      skip transformer.h.1 = read transformer.h.1.input
+      save p = read lm_head.output
+    })")),
+               "skipped", {{"p", "logits"}});
+}
+
+TEST_F(GenerationTest, StatementsOutsideOfStepsAreOfTheFirst) {
+  const LocalResult result = model_.Run(Generate(kSingle, R"(
+    save h = read transformer.h.1.output
+    save p = read lm_head.output)"));
+  ExpectClose(result["h"], golden_.at("plain/transformer.h.1/0"));
+  // Of a prompt the head computes the last token alone, as transformers' does.
+  ExpectClose(result["p"], golden_.at("plain/logits/0"));
+}
+
+TEST_F(GenerationTest, TwoGenerationsAndATraceShareTheirPassesAndEqualTheirOwn) {
+  const std::string one = Generate(kSingle, "steps [:] { save p = read lm_head.output }");
+  const std::string other = Generate(kBatch, R"(
+    steps [:] { %h = read transformer.h.0.output  aten::mul_(%h, 1.25) })");
+  const std::string trace = "invoke [64, 65, 66] { save p = read result }";
+  const LocalResult alone = model_.Run(other), plain = model_.Run(trace);
+  const uint64_t before = model_.hosted().passes();
+  const std::vector<LocalResult> together = model_.RunTogether({one, other, trace});
+  EXPECT_EQ(model_.hosted().passes(), before + kNew);
+  ExpectGolden(together[0], "plain", {{"p", "logits"}});
+  ASSERT_THAT(together[1].status, IsOk());
+  EXPECT_TRUE(at::equal(together[1]["ids"], alone["ids"]));
+  ExpectClose(together[2]["p"], plain["p"]);
+}
+
+TEST_F(GenerationTest, InvokesOfDifferentLengthsGenerateSideBySide) {
+  const LocalResult both = model_.Run(
+      absl::StrCat("generate max_new_tokens=6 eos_token_ids=[96]\ninvoke ", kSingle,
+                   " { save a = read result }\ninvoke [64, 65, 66] { save b = read result }\n"
+                   "invoke { steps [1:3] { save h = read transformer.h.1.output } }"));
+  ASSERT_THAT(both.status, IsOk());
+  EXPECT_TRUE(at::equal(both["a"], golden_.at("plain/ids")));
+  EXPECT_TRUE(at::equal(both["b"][0], golden_.at("batch/ids")[1].narrow(0, 5, 3 + kNew)));
+  EXPECT_EQ(both["h/1"].sizes(), at::IntArrayRef({2, 1, 32}));
+  ExpectClose(both["h/2"][0], golden_.at("plain/transformer.h.1/2")[0]);
+}
+
+TEST_F(GenerationTest, OnlyTheStepsThatAnybodyNeedsAreRunAndTheLastEndsEarly) {
+  const uint64_t passes = model_.hosted().passes(), calls = model_.hosted().module_calls();
+  const LocalResult result =
+      model_.Run(absl::StrCat("generate max_new_tokens=20 eos_token_ids=[96]\ninvoke ", kSingle,
+                              " { steps [1] { save h = read transformer.h.0.output } }"));
+  ASSERT_THAT(result.status, IsOk());
+  EXPECT_EQ(model_.hosted().passes(), passes + 2);
+  const uint64_t two = model_.hosted().module_calls() - calls;
+  const LocalResult whole =
+      model_.Run(absl::StrCat("generate max_new_tokens=2 eos_token_ids=[96]\ninvoke ", kSingle,
+                              " { save ids = read result }"));
+  ASSERT_THAT(whole.status, IsOk());
+  EXPECT_LT(two, model_.hosted().module_calls() - calls - two);
+}
+
+TEST_F(GenerationTest, ACarryGoesFromStepToStep) {
+  const LocalResult result = model_.Run(Generate(kSingle, R"(
+    %zero = aten::zeros([1, 32])
+    %sum, %count = steps [1:5] carry %acc = %zero, %n = tensor(float32, [], [0.0]) {
+      %h = read transformer.h.1.output
+      %next = aten::add(%acc, %h[:, -1])
+      save before = %acc
+      yield %next, aten::add(%n, 1.0)
+    }
+    save sum = %sum
+    save count = %count)"));
+  ASSERT_THAT(result.status, IsOk());
+  at::Tensor sum = at::zeros({1, 32});
+  for (int step = 1; step < 5; ++step) {
+    ExpectClose(result[absl::StrCat("before/", step)], sum);
+    sum = sum + golden_.at(absl::StrCat("plain/transformer.h.1/", step)).select(1, -1);
+  }
+  ExpectClose(result["sum"], sum);
+  EXPECT_EQ(result["count"].item<float>(), 4.0F);
+}
+
+TEST_F(GenerationTest, ACarryWhoseStepsNeverComeKeepsItsFirstValue) {
+  const LocalResult result = model_.Run(Generate(kSingle, R"(
+    %last = steps [50:60] carry %acc = tensor(float32, [], [7.0]) {
+      save never = %acc
+      yield aten::add(%acc, 1.0)
+    }
+    save last = %last)"));
+  ASSERT_THAT(result.status, IsOk());
+  EXPECT_EQ(result["last"].item<float>(), 7.0F);
+  EXPECT_THAT(result.missing.at("never"), HasSubstr("0 of 10 selected steps came"));
+}
+
+TEST_F(GenerationTest, ACarryWithAWriteSteersByWhatCameBefore) {
+  // What is written in a step is what the step before has left.
+  const LocalResult result = model_.Run(Generate(kSingle, R"(
+    steps [0:3] carry %last = aten::zeros([1, 32]) {
+      %h = read transformer.h.1.output
+      %new = aten::clone(%h[:, -1])
+      write transformer.h.1.output[:, -1] = aten::add(%last, %new)
+      save written = read transformer.h.1.output
+      yield %new
+    })"));
+  ASSERT_THAT(result.status, IsOk());
+  ExpectClose(result["written/0"], golden_.at("plain/transformer.h.1/0"));
+  EXPECT_FALSE(at::allclose(result["written/1"], golden_.at("plain/transformer.h.1/1")));
+}
+
+TEST_F(GenerationTest, AnEndOfTextTokenEndsItAndTheMissingStepsAreSaid) {
+  const int64_t third = golden_.at("plain/ids")[0][7 + 2].item<int64_t>();
+  const LocalResult result = model_.Run(
+      absl::StrCat("generate max_new_tokens=6 eos_token_ids=[", third, "]\ninvoke ", kSingle,
+                   " { save ids = read result  steps [0:6] { save h = read lm_head.output } }"));
+  ASSERT_THAT(result.status, IsOk());
+  const int64_t first_at = [&] {
+    for (int64_t i = 7; i < 7 + kNew; ++i) {
+      if (golden_.at("plain/ids")[0][i].item<int64_t>() == third) return i;
+    }
+    return int64_t{-1};
+  }();
+  EXPECT_TRUE(at::equal(result["ids"], golden_.at("plain/ids").narrow(1, 0, first_at + 1)));
+  EXPECT_THAT(result.missing.at("h"),
+              HasSubstr(absl::StrCat(first_at - 6, " of 6 selected steps came")));
+}
+
+TEST_F(GenerationTest, NaNLogitsEndTheRunThatMadeThemAlone) {
+  const std::string broken = Generate(kSingle, R"(
+    steps [1] {
+      %h = read transformer.h.1.output
+      aten::mul_(%h, tensor(float32, [], [0x7fc00000]))
+    })");
+  const std::string fine = Generate(kSingle, "");
+  const std::vector<LocalResult> results = model_.RunTogether({broken, fine});
+  EXPECT_THAT(results[0].status,
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("the logits are NaN")));
+  ASSERT_THAT(results[1].status, IsOk());
+  EXPECT_TRUE(at::equal(results[1]["ids"], golden_.at("plain/ids")));
+}
+
+TEST_F(GenerationTest, AStopInsideABranchEndsItAndWhatFollowsIsReported) {
+  const LocalResult result = model_.Run(Generate(kSingle, R"(
+    steps [:] carry %n = tensor(int64, [], [0]) {
+      save h = read transformer.h.0.output
+      if aten::ge(%n, 2) { stop }
+      save late = read transformer.h.2.output
+      yield aten::add(%n, 1)
+    })"));
+  ASSERT_THAT(result.status, IsOk());
+  EXPECT_TRUE(result.saved.contains("h/2"));
+  EXPECT_FALSE(result.saved.contains("h/3"));
+  EXPECT_TRUE(result.saved.contains("late/1"));
+  EXPECT_FALSE(result.saved.contains("late/2"));
+  EXPECT_FALSE(result.saved.contains("ids"));
+  EXPECT_THAT(result.missing.at("ids"), HasSubstr("stopped"));
+}
+
+TEST_F(GenerationTest, BackwardIsRefused) {
+  EXPECT_THAT(model_
+                  .Run(Generate(kSingle, R"(
+    %h = read transformer.h.1.output
+    backward aten::sum(%h) { save g = grad %h })"))
+                  .status,
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("generation")));
+}
+
+}  // namespace
+}  // namespace weft
