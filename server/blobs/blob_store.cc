@@ -198,14 +198,14 @@ absl::StatusOr<Blob> BlobStore::Renew(const keys::Key& key, const std::string& s
   return Blob{sha256, row->bytes, row->expires};
 }
 
-absl::StatusOr<std::shared_ptr<const MappedFile>> BlobStore::Use(const keys::Key& key,
-                                                                 const std::string& sha256) {
+absl::StatusOr<std::shared_ptr<const UsedBlob>> BlobStore::Use(const keys::Key& key,
+                                                               const std::string& sha256) {
   const std::string owner = OwnerOf(key);
   absl::MutexLock lock(&mutex_);
   absl::StatusOr<Row> row = FindAndRenew(owner, sha256);
   if (!row.ok()) return row.status();
-  std::weak_ptr<const MappedFile>& place = in_use_[{owner, sha256}];
-  if (std::shared_ptr<const MappedFile> used = place.lock()) return used;
+  std::weak_ptr<const UsedBlob>& place = in_use_[{owner, sha256}];
+  if (std::shared_ptr<const UsedBlob> used = place.lock()) return used;
   absl::StatusOr<std::shared_ptr<const MappedFile>> mapped =
       MappedFile::Map(PathOf(owner, sha256), row->bytes);
   if (absl::IsNotFound(mapped.status())) {
@@ -213,8 +213,10 @@ absl::StatusOr<std::shared_ptr<const MappedFile>> BlobStore::Use(const keys::Key
         [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return Remove(owner, sha256, row->charge); });
     return removed.ok() ? NoSuchBlob(sha256) : removed;
   }
-  if (mapped.ok()) place = *mapped;
-  return mapped;
+  if (!mapped.ok()) return mapped.status();
+  auto used = std::make_shared<const UsedBlob>(UsedBlob{*std::move(mapped)});
+  place = used;
+  return used;
 }
 
 absl::StatusOr<std::unique_ptr<BlobStore::Upload>> BlobStore::Begin(const keys::Key& key,

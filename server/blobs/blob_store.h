@@ -31,6 +31,12 @@ struct Blob {
 /// A blob counts as at least so many bytes of a quota, so that a quota bounds their number as well.
 inline constexpr uint64_t kLeastCharge = uint64_t{64} << 10;
 
+/// A blob that is in use, and so not removed, as long as this lives. Whoever has the file alone has
+/// its bytes, even if the blob is removed meanwhile.
+struct UsedBlob {
+  std::shared_ptr<const MappedFile> file;
+};
+
 /// Bytes that keys keep on the server, each blob named by the SHA-256 of its bytes.
 ///
 /// The bytes are files of the data folder, `blobs/KEY/HASH`, the index is SQLite's (`blobs.db`). A
@@ -93,9 +99,9 @@ class BlobStore {
 
   /// A blob of `key`, its time to live begun anew. kNotFound.
   absl::StatusOr<Blob> Renew(const keys::Key& key, const std::string& sha256);
-  /// Its bytes. As long as somebody holds them the blob is in use.
-  absl::StatusOr<std::shared_ptr<const MappedFile>> Use(const keys::Key& key,
-                                                        const std::string& sha256);
+  /// Renew it and hold it in use. kNotFound.
+  absl::StatusOr<std::shared_ptr<const UsedBlob>> Use(const keys::Key& key,
+                                                      const std::string& sha256);
   /// Take room for a blob of `bytes` bytes. kResourceExhausted, naming the limit, if there is none.
   absl::StatusOr<std::unique_ptr<Upload>> Begin(const keys::Key& key, const std::string& sha256,
                                                 uint64_t bytes);
@@ -170,7 +176,7 @@ class BlobStore {
   // Of uploads that have not ended.
   absl::flat_hash_map<std::string, uint64_t> reserved_ ABSL_GUARDED_BY(mutex_);
   uint64_t reserved_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
-  absl::flat_hash_map<Name, std::weak_ptr<const MappedFile>> in_use_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<Name, std::weak_ptr<const UsedBlob>> in_use_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread collector_;
 };

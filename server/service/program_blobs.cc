@@ -25,7 +25,7 @@ absl::StatusOr<UsedBlobs> FindBlobs(const keys::Key& key, blobs::BlobStore* stor
     if (store == nullptr) return NoStore();
     const auto [place, is_new] = known.try_emplace(constant->blob, used.size());
     if (is_new) {
-      absl::StatusOr<std::shared_ptr<const blobs::MappedFile>> found =
+      absl::StatusOr<std::shared_ptr<const blobs::UsedBlob>> found =
           store->Use(key, constant->blob);
       if (absl::IsNotFound(found.status())) {
         return graph::StatementError(
@@ -37,7 +37,7 @@ absl::StatusOr<UsedBlobs> FindBlobs(const keys::Key& key, blobs::BlobStore* stor
       if (!found.ok()) return found.status();
       used.push_back(*std::move(found));
     }
-    const std::shared_ptr<const blobs::MappedFile>& blob = used[place->second];
+    const std::shared_ptr<const blobs::MappedFile>& blob = used[place->second]->file;
     constant->tensor.data = blob->data();
     constant->tensor.bytes = blob->bytes();
     constant->tensor.owner = blob;

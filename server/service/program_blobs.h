@@ -16,12 +16,13 @@
 
 namespace weft::server {
 
-/// What a program uses of the store, in use as long as this lives.
-using UsedBlobs = std::vector<std::shared_ptr<const blobs::MappedFile>>;
+/// What a program uses of the store.
+using UsedBlobs = std::vector<std::shared_ptr<const blobs::UsedBlob>>;
 
-/// Give each blob constant of `program` its bytes. kNotFound, naming the statement, for a blob that
-/// the key does not have, whether it is another's or nobody's; kInvalidArgument where dtype and
-/// shape take another number of bytes. `store` may be null: then kUnimplemented.
+/// Give each blob constant of `program` its bytes, which it keeps alive; the blobs are in use as
+/// long as what is returned. kNotFound, naming the statement, for a blob that the key does not
+/// have, whether it is another's or nobody's; kInvalidArgument where dtype and shape take another
+/// number of bytes. `store` may be null: then kUnimplemented.
 absl::StatusOr<UsedBlobs> FindBlobs(const keys::Key& key, blobs::BlobStore* store,
                                     graph::Program* program);
 

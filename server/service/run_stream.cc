@@ -9,7 +9,6 @@
 #include "absl/time/clock.h"
 #include "engine/graph/codec.h"
 #include "server/service/messages.h"
-#include "server/service/program_blobs.h"
 #include "server/service/status.h"
 #include "server/service/wire.h"
 
@@ -51,6 +50,11 @@ EventSink RunStream::Sink() {
 void RunStream::SetModel(const std::string& model) {
   absl::MutexLock lock(&mutex_);
   call_.SetModel(model);
+}
+
+void RunStream::HoldBlobs(UsedBlobs blobs) {
+  absl::MutexLock lock(&mutex_);
+  if (!finished_) blobs_ = std::move(blobs);
 }
 
 void RunStream::SetJob(std::shared_ptr<Job> job) {
@@ -230,7 +234,7 @@ void RunStream::Keep(uint64_t sequence, const Result& result) {
   const absl::Status kept = CatchAll("keeping a value", [&] {
     absl::StatusOr<v1::Value> value = KeepValue(key_, keeper_.store, result.value);
     if (!value.ok()) return value.status();
-    message.mutable_result()->set_name(result.name);
+    EncodeResultPlace(result, message.mutable_result());
     *message.mutable_result()->mutable_value() = *std::move(value);
     return absl::OkStatus();
   });
@@ -365,6 +369,7 @@ void RunStream::NextMessage() {
 void RunStream::Ended() {
   // Before the client can know: its next run is taken, and what it reads then has this one.
   slot_.Release();
+  blobs_.clear();
   gate_->End(call_, static_cast<absl::StatusCode>(status_.error_code()), limit_);
 }
 

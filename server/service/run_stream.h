@@ -21,6 +21,7 @@
 #include "server/limits/limiter.h"
 #include "server/metrics/run_progress.h"
 #include "server/service/call.h"
+#include "server/service/program_blobs.h"
 #include "server/service/run_registry.h"
 #include "server/service/worker_pool.h"
 #include "weft/v1/weft.pb.h"
@@ -59,6 +60,8 @@ class RunStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   EventSink Sink();
   /// The model that the call asks for.
   void SetModel(const std::string& model);
+  /// What the run uses of the store; let go of before the client can know that the run has ended.
+  void HoldBlobs(UsedBlobs blobs);
   /// The job whose events arrive, for cancelling.
   void SetJob(std::shared_ptr<Job> job);
 
@@ -135,6 +138,7 @@ class RunStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   Call call_ ABSL_GUARDED_BY(mutex_);
   std::string limit_ ABSL_GUARDED_BY(mutex_);  // that ended the run
   limits::RunSlot slot_ ABSL_GUARDED_BY(mutex_);
+  UsedBlobs blobs_ ABSL_GUARDED_BY(mutex_);
   metrics::RunProgress progress_ ABSL_GUARDED_BY(mutex_);
   absl::Time run_deadline_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();  // of the key's limit
   uint64_t sequence_ ABSL_GUARDED_BY(mutex_) = 0;

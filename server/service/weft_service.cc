@@ -168,11 +168,15 @@ absl::Status WeftService::StartRun(const keys::Key& key, const grpc::ByteBuffer&
   request.clear_program();
   absl::StatusOr<UsedBlobs> blobs = FindBlobs(key, keeper_.store, &*program);
   if (!blobs.ok()) return blobs.status();
-  options->admit = [this, &key, &blobs](const Cost& estimate) {
+  std::vector<std::shared_ptr<const blobs::MappedFile>> files;
+  for (const auto& blob : *blobs) files.push_back(blob->file);
+  // Until the run's end, which may come before this returns.
+  stream->HoldBlobs(*std::move(blobs));
+  options->admit = [this, &key, &files](const Cost& estimate) {
     absl::Status allowed = limits::CheckResultBytes(key, estimate.result_bytes);
     if (allowed.ok()) allowed = gate_->limiter().TakeTokens(key, estimate.tokens);
     // Now that it will run: the model's thread is not to wait for the disk.
-    for (size_t i = 0; i < blobs->size() && allowed.ok(); ++i) allowed = (*blobs)[i]->Load();
+    for (size_t i = 0; i < files.size() && allowed.ok(); ++i) allowed = files[i]->Load();
     return allowed;
   };
   absl::StatusOr<std::shared_ptr<Job>> job =

@@ -206,6 +206,25 @@ TEST_F(BlobsTest, AStructureIsKeptWithABlobForEachTensor) {
   });
 }
 
+TEST_F(BlobsTest, EachStepsValueIsKept) {
+  const Program program = Program::Parse(
+                              "generate max_new_tokens=3 invoke [5, 11] { steps [:] { "
+                              "save h = read transformer.h.0.output keep } }")
+                              .value();
+  Both([&](const Client& client, const LanguageModel& model) {
+    auto run = model.Run(program);
+    ASSERT_THAT(run, IsOk());
+    const Value& steps = run->saves.at("h");
+    ASSERT_EQ(steps.size(), 3) << steps.Type();
+    for (size_t step = 0; step < 3; ++step) {
+      const Blob* blob = steps[step].FindAs<Blob>();
+      ASSERT_NE(blob, nullptr) << steps.Type();
+      EXPECT_EQ(blob->shape(), (Shape{1, step == 0 ? 2 : 1, 32}));
+    }
+    EXPECT_EQ(client.ListBlobs()->blobs.size(), 3);
+  });
+}
+
 TEST_F(BlobsTest, AnotherKeySeesNone) {
   const Blob blob = remote_->Upload(Ramp(100)).value();
   const Client other(NewBackend(NewKey()));

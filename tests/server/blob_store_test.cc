@@ -38,6 +38,8 @@ std::string HashOf(const std::string& bytes) {
   return graph::ContentHash::Of(bytes.data(), bytes.size()).value();
 }
 
+std::string BytesOf(const UsedBlob& used) { return {used.file->data(), used.file->bytes()}; }
+
 /// Bytes that differ by `seed`.
 std::string Bytes(size_t size, char seed = 'a') { return std::string(size, seed); }
 
@@ -108,8 +110,8 @@ TEST_F(BlobStoreTest, GivesBackWhatCameInPieces) {
   Reopen();
   auto used = store_->Use(ana_, HashOf(bytes));
   ASSERT_THAT(used, IsOk());
-  EXPECT_THAT((*used)->Load(), IsOk());
-  EXPECT_EQ(std::string((*used)->data(), (*used)->bytes()), bytes);
+  EXPECT_THAT((*used)->file->Load(), IsOk());
+  EXPECT_EQ(BytesOf(**used), bytes);
   auto listed = store_->List(ana_);
   ASSERT_THAT(listed, IsOk());
   ASSERT_EQ(listed->size(), 1);
@@ -133,8 +135,8 @@ TEST_F(BlobStoreTest, AnEmptyBlobIsABlob) {
   ASSERT_THAT(Upload(ana_, ""), IsOk());
   auto used = store_->Use(ana_, HashOf(""));
   ASSERT_THAT(used, IsOk());
-  EXPECT_EQ((*used)->bytes(), 0);
-  EXPECT_THAT((*used)->Load(), IsOk());
+  EXPECT_EQ(BytesOf(**used), "");
+  EXPECT_THAT((*used)->file->Load(), IsOk());
 }
 
 TEST_F(BlobStoreTest, WhatAnotherKeyHasIsAsAbsentAsWhatNobodyHas) {
@@ -299,11 +301,20 @@ TEST_F(BlobStoreTest, WhatIsInUseIsNotRemoved) {
   ASSERT_THAT(store_->Collect(), IsOk());
   EXPECT_TRUE(FileOf("ana", "in use"));
   EXPECT_EQ(store_->usage().blobs, 1);
-  EXPECT_EQ(std::string(used->data(), used->bytes()), "in use");
+  EXPECT_EQ(BytesOf(*used), "in use");
   used.reset();
   ASSERT_THAT(store_->Collect(), IsOk());
   EXPECT_FALSE(FileOf("ana", "in use"));
   EXPECT_EQ(store_->usage().blobs, 0);
+}
+
+TEST_F(BlobStoreTest, BytesOutliveABlobThatIsRemoved) {
+  ASSERT_THAT(Upload(ana_, "removed"), IsOk());
+  std::shared_ptr<const MappedFile> file = store_->Use(ana_, HashOf("removed")).value()->file;
+  ASSERT_THAT(store_->Delete(ana_, HashOf("removed")), IsOk());
+  EXPECT_FALSE(FileOf("ana", "removed"));
+  store_.reset();
+  EXPECT_EQ(std::string(file->data(), file->bytes()), "removed");
 }
 
 TEST_F(BlobStoreTest, RunsThatUseOneBlobShareItsMemory) {
@@ -348,7 +359,7 @@ TEST_F(BlobStoreTest, AFileThatWasCutIsNotServed) {
   EXPECT_THAT(store_->Use(ana_, HashOf("cut short")),
               StatusIs(absl::StatusCode::kNotFound, HasSubstr("no blob")));
   ASSERT_THAT(Upload(ana_, "cut short"), IsOk());
-  EXPECT_EQ((*store_->Use(ana_, HashOf("cut short")))->bytes(), 9);
+  EXPECT_EQ(BytesOf(**store_->Use(ana_, HashOf("cut short"))), "cut short");
 }
 
 TEST_F(BlobStoreTest, TwoUploadsOfOneHashGiveOneBlob) {
@@ -360,7 +371,7 @@ TEST_F(BlobStoreTest, TwoUploadsOfOneHashGiveOneBlob) {
   EXPECT_THAT(first->Finish(), IsOk());
   const auto used = store_->Use(ana_, HashOf(bytes)).value();
   EXPECT_THAT(second->Finish(), IsOk());
-  EXPECT_EQ(std::string(used->data(), used->bytes()), bytes);
+  EXPECT_EQ(BytesOf(*used), bytes);
   EXPECT_EQ(store_->usage().blobs, 1);
   EXPECT_EQ(store_->List(ana_)->size(), 1);
   first.reset();
