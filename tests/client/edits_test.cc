@@ -117,9 +117,9 @@ TEST_F(EditsTest, ActInWhatIsValidatedRunAndCalledToo) {
 TEST_F(EditsTest, ActInTheStepsThatTheyName) {
   const LanguageModel edited =
       model_.Edit([&](Tracer& edit) { edit.all([&] { model_["h.0"].output() = 0.0; }); }).value();
-  ASSERT_THAT(edited.Generate("hi", {.max_new_tokens = 3},
-                              [&] { edited["h.1"].output().save("x"); }),
-              IsOk());
+  ASSERT_THAT(
+      edited.Generate("hi", {.max_new_tokens = 3}, [&] { edited["h.1"].output().save("x"); }),
+      IsOk());
   EXPECT_EQ(backend_->programs.back(), Printed(R"(
       generate max_new_tokens=3
       %1 = 0.0
