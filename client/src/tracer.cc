@@ -1,5 +1,6 @@
 #include "weft/tracer.h"
 
+#include <memory>
 #include <utility>
 
 #include "client/src/recording.h"
@@ -88,7 +89,9 @@ void TraceRecorder::AddTrace(Recording* recording, const Header& header, const I
   graph::Trace trace;
   trace.root = header.root;
   trace.label = header.label;
-  if (header.generate) trace.generate = ToGraph(*header.generate);
+  if (header.generate) {
+    trace.generate = std::make_shared<const graph::GenerateOptions>(ToGraph(*header.generate));
+  }
   const ContainerScope scope(recording);
   recording->BeginTrace(std::move(trace), where);
   if (input != nullptr) recording->BeginInvoke(input, where);

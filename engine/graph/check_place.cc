@@ -175,7 +175,7 @@ bool Checker::CheckStepsPlace(NodeId parent) {
                                     "put the `if` inside the steps");
   }
   const auto& trace = std::get<Trace>(program_.at(frames_[0].id).kind);
-  return trace.generate.has_value() ||
+  return trace.generate != nullptr ||
          Fail("`steps` stand in a generation: this trace runs the model once",
               "begin the trace with `generate max_new_tokens=N`");
 }

@@ -1,3 +1,4 @@
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -194,7 +195,7 @@ bool Decoder::DecodeTrace(const v1::Trace& message, Trace* trace) {
       return Invalid("a trace needs a mode");
   }
   const v1::GenerateOptions& from = message.generate();
-  GenerateOptions& to = trace->generate.emplace();
+  GenerateOptions to;
   to.max_new_tokens = from.max_new_tokens();
   to.min_new_tokens = from.min_new_tokens();
   to.do_sample = from.do_sample();
@@ -205,6 +206,7 @@ bool Decoder::DecodeTrace(const v1::Trace& message, Trace* trace) {
   to.repetition_penalty = from.repetition_penalty();
   to.eos_token_ids.assign(from.eos_token_ids().begin(), from.eos_token_ids().end());
   to.stop_strings.assign(from.stop_strings().begin(), from.stop_strings().end());
+  trace->generate = std::make_shared<const GenerateOptions>(std::move(to));
   return true;
 }
 

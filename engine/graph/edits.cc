@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <utility>
 #include <variant>
@@ -58,7 +59,7 @@ absl::Status CheckShape(const std::string& name, const Program& program) {
     const Node& node = program.at(id);
     if (const auto* trace = std::get_if<Trace>(&node.kind)) {
       if (id != 1) return EditError(name, program, id, "an edit has one trace");
-      if (trace->generate.has_value()) {
+      if (trace->generate != nullptr) {
         return EditError(name, program, id,
                          "an edit is no generation: it acts in those that it is applied to",
                          "leave out the header, and say in which steps it acts with `steps`");
@@ -220,7 +221,7 @@ absl::Status Merger::BeginTrace(const Trace& trace) {
 absl::Status Merger::CopyEdit(size_t which, NodeId invoke) {
   const Edit& edit = edits_[which];
   const Program& from = *edit.program;
-  const bool plain = !trace_->generate.has_value();
+  const bool plain = trace_->generate == nullptr;
   // Where each of its nodes went; of a region that is written out, where its statements go.
   std::vector<NodeId> to = constants_[which];
   std::vector<bool> left_out(to.size(), false);
@@ -335,7 +336,8 @@ absl::Status CheckEdit(const std::string& name, const Program& program,
   // As a program, with somebody whose rows it sees, and steps if it speaks of them.
   Program applied = program;
   if (std::any_of(program.nodes.begin(), program.nodes.end(), Is<Steps>)) {
-    std::get<Trace>(applied.nodes[0].kind).generate = GenerateOptions{.max_new_tokens = 1};
+    std::get<Trace>(applied.nodes[0].kind).generate =
+        std::make_shared<const GenerateOptions>(GenerateOptions{.max_new_tokens = 1});
   }
   Node rows;
   rows.parent = 1;

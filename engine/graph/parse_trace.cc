@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <limits>
+#include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -56,8 +57,10 @@ bool Parser::ParseConstantStatement() {
 bool Parser::ParseHeader() {
   const uint32_t line = line_;
   Trace trace;
+  std::shared_ptr<GenerateOptions> options;
   if (TakeWord("generate")) {
-    trace.generate.emplace();
+    options = std::make_shared<GenerateOptions>();
+    trace.generate = options;
   } else if (!TakeWord("trace")) {
     return Expected("`trace` or `generate`");
   }
@@ -79,10 +82,10 @@ bool Parser::ParseHeader() {
     given.emplace_back(name.data(), name.size());
     p_ += name.size();
     const bool known = ParseTraceOption(name, &trace) ||
-                       (trace.generate && ParseGenerateOption(name, &*trace.generate));
+                       (options && ParseGenerateOption(name, options.get()));
     if (!status_.ok()) return false;
     if (!known) {
-      return FailAt(place, absl::StrCat("a ", trace.generate ? "generation" : "trace",
+      return FailAt(place, absl::StrCat("a ", options ? "generation" : "trace",
                                         " has no option `", name, "`"));
     }
   }

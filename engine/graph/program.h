@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <variant>
@@ -112,8 +113,8 @@ struct GenerateOptions {
 // The kinds of node, as proto/weft/v1/program.proto describes them.
 struct Trace {
   std::string label;
-  /// Present: a generation.
-  std::optional<GenerateOptions> generate;
+  /// Present: a generation. Not inside: rare, large, and every node would have room for it.
+  std::shared_ptr<const GenerateOptions> generate;
   std::string root;  // the module that is called; empty for the model itself
   bool tuple_outputs = false;
 };

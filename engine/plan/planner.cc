@@ -1586,7 +1586,7 @@ class Builder {
     stage_ = FirstKey(trace_);
     PlannedTrace& planned = plan_.traces.emplace_back();
     planned.node = node;
-    planned.generates = trace.generate.has_value();
+    planned.generates = trace.generate != nullptr;
     if (planned.generates) planned.steps = std::max<int64_t>(1, trace.generate->max_new_tokens);
   }
 

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <iterator>
+#include <memory>
 #include <optional>
 #include <random>
 #include <string>
@@ -256,7 +257,7 @@ class Generator {
     if (Chance(4)) trace.root = Path();
     trace.tuple_outputs = Chance(4);
     generates_ = Chance(2);
-    if (generates_) trace.generate = RandomOptions();
+    if (generates_) trace.generate = std::make_shared<const GenerateOptions>(RandomOptions());
     trace_ = Add(std::move(trace), kNoNode);
     const int invokes = 1 + Below(3);
     const bool all_rows = Chance(3);
