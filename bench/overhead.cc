@@ -14,6 +14,7 @@
 #include "engine/batch/scheduler.h"
 #include "engine/graph/codec.h"
 #include "engine/graph/lint.h"
+#include "engine/graph/message_arena.h"
 #include "engine/graph/text.h"
 #include "engine/models/hosted_model.h"
 #include "engine/plan/plan_cache.h"
@@ -50,7 +51,8 @@ absl::StatusOr<std::string> ProgramBytes(int saves) {
 /// From bytes to values, as the server does it but for its threads. Gives the number of values.
 absl::StatusOr<size_t> RunBytes(const std::string& bytes, models::HostedModel& model,
                                 plan::PlanCache& plans) {
-  v1::Program message;
+  graph::MessageArena arena;
+  auto& message = *arena.Make<v1::Program>();
   if (absl::Status status = graph::ParseChecked(bytes.data(), bytes.size(), &message);
       !status.ok()) {
     return status;

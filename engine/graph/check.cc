@@ -64,7 +64,7 @@ bool Checker::CheckSavedName(const std::string& name) {
   if (!IsName(name)) {
     return Fail("a saved name is letters, digits and underscores, and does not begin with a digit");
   }
-  std::vector<NodeId>& others = saves_[name];
+  absl::InlinedVector<NodeId, 1>& others = saves_[name];
   for (NodeId other : others) {
     if (Exclusive(other, id_)) continue;
     return Fail(absl::StrCat("the name `", name, "` is already saved by `",

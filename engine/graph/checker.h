@@ -7,8 +7,10 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
+#include "absl/container/inlined_vector.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "engine/graph/error.h"
 #include "engine/graph/lint.h"
 #include "engine/graph/program.h"
@@ -127,14 +129,14 @@ class Checker {
     bool component = false;  // of a path
   };
   std::vector<Swept> parameters_;
-  absl::flat_hash_set<std::string> parameter_names_;
+  absl::flat_hash_set<absl::string_view> parameter_names_;
 
   uint64_t constant_bytes_ = 0;
   uint64_t argument_count_ = 0;
   uint64_t sweep_values_ = 0;
-  absl::flat_hash_map<std::string, NodeId> values_;
+  absl::flat_hash_map<absl::string_view, NodeId> values_;  // names are the program's
   /// More than one node of a name only where they exclude each other.
-  absl::flat_hash_map<std::string, std::vector<NodeId>> saves_;
+  absl::flat_hash_map<absl::string_view, absl::InlinedVector<NodeId, 1>> saves_;
 };
 
 }  // namespace weft::graph

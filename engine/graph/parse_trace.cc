@@ -81,12 +81,12 @@ bool Parser::ParseHeader() {
     }
     given.emplace_back(name.data(), name.size());
     p_ += name.size();
-    const bool known = ParseTraceOption(name, &trace) ||
-                       (options && ParseGenerateOption(name, options.get()));
+    const bool known =
+        ParseTraceOption(name, &trace) || (options && ParseGenerateOption(name, options.get()));
     if (!status_.ok()) return false;
     if (!known) {
-      return FailAt(place, absl::StrCat("a ", options ? "generation" : "trace",
-                                        " has no option `", name, "`"));
+      return FailAt(place, absl::StrCat("a ", options ? "generation" : "trace", " has no option `",
+                                        name, "`"));
     }
   }
   parent_ = kNoNode;

@@ -9,6 +9,7 @@
 #include "absl/time/clock.h"
 #include "engine/graph/codec.h"
 #include "engine/graph/content_hash.h"
+#include "engine/graph/message_arena.h"
 #include "engine/graph/text.h"
 #include "server/limits/limiter.h"
 #include "server/service/admin_messages.h"
@@ -150,14 +151,14 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* WeftService::Run(grpc::CallbackServe
 
 absl::Status WeftService::StartRun(const keys::Key& key, const grpc::ByteBuffer& bytes,
                                    absl::Time call_deadline, RunStream* stream) {
-  v1::RunRequest request;
+  graph::MessageArena arena;
+  auto& request = *arena.Make<v1::RunRequest>();
   if (absl::Status parsed = Parse(bytes, options_.request_bytes, &request); !parsed.ok()) {
     return parsed;
   }
-  stream->SetModel(request.model());
-  if (absl::Status allowed = keys::RequireModel(key, request.model()); !allowed.ok()) {
-    return allowed;
-  }
+  const std::string model = request.model();
+  stream->SetModel(model);
+  if (absl::Status allowed = keys::RequireModel(key, model); !allowed.ok()) return allowed;
   absl::StatusOr<RunOptions> options = DecodeOptions(request.options(), key, call_deadline);
   if (!options.ok()) return options.status();
   if (absl::Status allowed = CheckGeneration(key, request.program()); !allowed.ok()) {
@@ -165,7 +166,7 @@ absl::Status WeftService::StartRun(const keys::Key& key, const grpc::ByteBuffer&
   }
   absl::StatusOr<graph::Program> program = graph::DecodeProgram(request.program());
   if (!program.ok()) return program.status();
-  request.clear_program();
+  arena.Clear();  // the program has copies of its constants, which may be large
   absl::StatusOr<UsedBlobs> blobs = FindBlobs(key, keeper_.store, &*program);
   if (!blobs.ok()) return blobs.status();
   std::vector<std::shared_ptr<const blobs::MappedFile>> files;
@@ -180,7 +181,7 @@ absl::Status WeftService::StartRun(const keys::Key& key, const grpc::ByteBuffer&
     return allowed;
   };
   absl::StatusOr<std::shared_ptr<Job>> job =
-      engine_->Submit(request.model(), *std::move(program), *options, stream->Sink());
+      engine_->Submit(model, *std::move(program), *options, stream->Sink());
   if (!job.ok()) return job.status();
   stream->SetJob(*std::move(job));
   return absl::OkStatus();
