@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -37,24 +38,17 @@ class EngineImpl : public Engine {
   }
 
   absl::Status LoadModel(const std::string& name, const std::string& folder) override {
-    if (name.empty()) return absl::InvalidArgumentError("a model needs a name");
-    {
-      absl::MutexLock lock(&mutex_);
-      if (hosts_.contains(name)) {
-        return absl::AlreadyExistsError(absl::StrCat("there is a model `", name, "` already"));
-      }
-    }
-    absl::StatusOr<std::unique_ptr<ModelHost>> host = Load(name, folder);
-    if (!host.ok()) return host.status();
-    absl::MutexLock lock(&mutex_);
-    (*host)->SetLimits(limits_);
-    hosts_.emplace(name, *std::move(host));
-    return absl::OkStatus();
+    return Add(name, [&] { return ModelHost::Load(name, folder, options_); });
+  }
+
+  absl::Status HostNetwork(const std::string& name, models::Network&& network) override {
+    return Add(name, [&] { return ModelHost::Host(name, std::move(network), options_); });
   }
 
   absl::Status ReplaceModel(const std::string& name, const std::string& folder) override {
     if (absl::Status found = FindHost(name).status(); !found.ok()) return found;
-    absl::StatusOr<std::unique_ptr<ModelHost>> host = Load(name, folder);
+    absl::StatusOr<std::unique_ptr<ModelHost>> host =
+        Named(name, ModelHost::Load(name, folder, options_));
     if (!host.ok()) return host.status();
     absl::MutexLock lock(&mutex_);
     (*host)->SetLimits(limits_);
@@ -193,12 +187,28 @@ class EngineImpl : public Engine {
     std::future<void> gone;
   };
 
-  absl::StatusOr<std::unique_ptr<ModelHost>> Load(const std::string& name,
-                                                  const std::string& folder) const {
-    absl::StatusOr<std::unique_ptr<ModelHost>> host = ModelHost::Load(name, folder, options_);
+  using Made = absl::StatusOr<std::unique_ptr<ModelHost>>;
+
+  static Made Named(const std::string& name, Made host) {
     if (host.ok()) return host;
     return absl::Status(host.status().code(),
                         absl::StrCat("model `", name, "`: ", host.status().message()));
+  }
+
+  absl::Status Add(const std::string& name, absl::FunctionRef<Made()> make) {
+    if (name.empty()) return absl::InvalidArgumentError("a model needs a name");
+    {
+      absl::MutexLock lock(&mutex_);
+      if (hosts_.contains(name)) {
+        return absl::AlreadyExistsError(absl::StrCat("there is a model `", name, "` already"));
+      }
+    }
+    Made host = Named(name, make());
+    if (!host.ok()) return host.status();
+    absl::MutexLock lock(&mutex_);
+    (*host)->SetLimits(limits_);
+    hosts_.emplace(name, *std::move(host));
+    return absl::OkStatus();
   }
 
   void Retire(std::shared_ptr<ModelHost> host) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {

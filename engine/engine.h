@@ -16,6 +16,10 @@
 #include "engine/graph/value.h"
 #include "engine/graph/version.h"
 
+namespace weft::models {
+struct Network;
+}
+
 namespace weft {
 
 /// Bounds on what one program may take. Fields of 0 mean no bound.
@@ -227,6 +231,8 @@ class Engine {
 
   /// Load a Hub folder (config.json, *.safetensors, tokenizer.json) and host it as `name`.
   virtual absl::Status LoadModel(const std::string& name, const std::string& folder) = 0;
+  /// Host a network that was made in this process (engine/models/network.h).
+  virtual absl::Status HostNetwork(const std::string& name, models::Network&& network) = 0;
   /// Load the model in `folder` and host it in place of the one called `name`, which stays where
   /// that fails. Runs that the old one has accepted finish there. kNotFound if there is none.
   virtual absl::Status ReplaceModel(const std::string& name, const std::string& folder) = 0;

@@ -1,7 +1,6 @@
 #include "engine/model_host.h"
 
 #include <ATen/Parallel.h>
-#include <openssl/evp.h>
 
 #include <algorithm>
 #include <chrono>
@@ -9,8 +8,8 @@
 #include <thread>
 #include <utility>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "engine/describe_model.h"
 #include "engine/graph/lint.h"
 #include "engine/graph/text.h"
 #include "engine/plan/operators.h"
@@ -23,30 +22,6 @@ namespace {
 constexpr double kSharedOperations = 1e9;
 /// Work below which a second thread costs more than it brings.
 constexpr double kSerialOperations = 1e8;
-
-/// Bytes of the longest token that there may be: a prompt beyond that many for each token is
-/// refused before it is tokenised.
-constexpr size_t kLongestToken = 256;
-
-/// What identifies a model's numbers: SHA-256 over names, shapes and bytes of its parameters.
-std::string FingerprintOf(const models::Network& network, const std::string& config) {
-  std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(),
-                                                                  EVP_MD_CTX_free);
-  EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr);
-  EVP_DigestUpdate(context.get(), config.data(), config.size());
-  for (const auto& [name, tensor] : network.parameters) {
-    const std::string header = absl::StrCat(name, c10::str(tensor.sizes()), "\n");
-    EVP_DigestUpdate(context.get(), header.data(), header.size());
-    // As it lies in memory: a transposed view and its storage hold the same bytes.
-    const auto bytes = static_cast<size_t>(tensor.numel() * tensor.element_size());
-    EVP_DigestUpdate(context.get(), tensor.const_data_ptr(), bytes);
-  }
-  unsigned char digest[EVP_MAX_MD_SIZE];
-  unsigned int size = 0;
-  EVP_DigestFinal_ex(context.get(), digest, &size);
-  return absl::BytesToHexString(
-      absl::string_view(reinterpret_cast<const char*>(digest), std::min(size, 16U)));
-}
 
 /// Fields of tokenizer_config.json that matter here. The file is optional.
 struct TokenizerConfig {
@@ -73,6 +48,16 @@ absl::StatusOr<TokenizerConfig> ReadTokenizerConfig(const std::string& folder) {
   return config;
 }
 
+absl::Status NoTokenizer() {
+  return absl::FailedPreconditionError("this model has no tokenizer; give it token ids or tensors");
+}
+
+/// Only runs that call the same module share a pass.
+bool CallsPart(const plan::Plan& plan) {
+  return std::any_of(plan.traces.begin(), plan.traces.end(),
+                     [](const plan::PlannedTrace& trace) { return trace.root != 0; });
+}
+
 plan::PlanLimits PlanLimitsOf(const Limits& limits) {
   return {limits.value_elements, limits.result_bytes, limits.peak_bytes};
 }
@@ -90,7 +75,7 @@ HostedJob::HostedJob(std::string id, ModelHost& host, graph::Program program, pl
       planned_(std::move(planned)),
       priority_(options.priority),
       alone_(options.exclusive || options.exact || planned_.plan->gradients ||
-             planned_.check->operations > kSharedOperations),
+             CallsPart(*planned_.plan) || planned_.check->operations > kSharedOperations),
       run_(*planned_.plan, program_, host.model().spec(), host.model(), std::move(inputs),
            {.shared_operator_seconds = limits.shared_operator_seconds,
             .operator_seconds = limits.operator_seconds,
@@ -223,64 +208,47 @@ absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Load(const std::string& na
     return network.status();
   });
   if (!status.ok()) return status;
-  const std::string config_json = hub->config().json().dump(2);
-  const std::string fingerprint = FingerprintOf(*network, config_json);
-
   absl::StatusOr<std::unique_ptr<models::HostedModel>> model =
       models::HostedModel::Host(*std::move(network), tokenizer_config->pad_left);
   if (!model.ok()) return model.status();
 
-  auto info = std::make_shared<ModelInfo>();
-  info->config_json = config_json;
-  const models::Network& hosted = (*model)->network();
-  for (size_t i = 0; i < (*model)->modules().size(); ++i) {
-    const models::Module& module = *(*model)->modules()[i];
-    info->modules.push_back({(*model)->spec().modules()[i].path, module.type(), module.detail()});
-  }
-  const plan::ModelSpec& spec = (*model)->spec();
-  for (const plan::SiteSpec& site : spec.sites()) {
-    if (site.site.op.empty()) info->sites.push_back({site.site, site.pattern, site.writable});
-  }
-  for (const plan::OperationSpec& operation : spec.operations()) {
-    const std::pair<graph::Point, int> ends[] = {{graph::Point::kInputs, operation.inputs},
-                                                 {graph::Point::kOutput, operation.output}};
-    for (const auto& [point, time] : ends) {
-      const graph::Site site{spec.modules()[operation.module].path, point, operation.visit,
-                             operation.name};
-      const plan::SiteSpec* found = time < 0 ? nullptr : &spec.sites()[time];
-      info->operations.push_back({site, found == nullptr ? graph::Pattern() : found->pattern,
-                                  found != nullptr && found->writable});
-    }
-  }
-  std::vector<const void*> counted;
-  for (const auto& [path, tensor] : hosted.parameters) {
-    info->parameters.push_back(
-        {path, plan::FromScalarType(tensor.scalar_type()), tensor.sizes().vec()});
-    // Tied weights count once.
-    if (std::find(counted.begin(), counted.end(), tensor.const_data_ptr()) == counted.end()) {
-      counted.push_back(tensor.const_data_ptr());
-      info->summary.parameters += static_cast<uint64_t>(tensor.numel());
-      info->summary.parameter_bytes += tensor.nbytes();
-    }
-  }
-  info->summary.name = name;
-  info->summary.family = hosted.family;
-  info->summary.dtype = "float32";
-  info->summary.device = "cpu";
-  info->summary.fingerprint = fingerprint;
-  info->summary.has_tokenizer = true;
-  info->summary.max_tokens = static_cast<uint64_t>(hosted.max_tokens);
-  info->summary.vocabulary = static_cast<uint64_t>(hosted.vocabulary);
-
+  const int64_t vocabulary = (*model)->network().vocabulary;
   int64_t pad_id = 0;
   if (!tokenizer_config->pad_token.empty()) {
     pad_id = (*tokenizer)->TokenToId(tokenizer_config->pad_token).value_or(0);
   }
-  if (pad_id >= hosted.vocabulary) pad_id = 0;
-  auto host = std::unique_ptr<ModelHost>(new ModelHost(
-      *std::move(model), *std::move(tokenizer),
-      {.pad_left = tokenizer_config->pad_left, .pad_id = pad_id, .eos_ids = hosted.eos_ids},
-      options));
+  if (pad_id >= vocabulary) pad_id = 0;
+  return Make(name, *std::move(model), *std::move(tokenizer),
+              {.pad_left = tokenizer_config->pad_left, .pad_id = pad_id},
+              hub->config().json().dump(2), options);
+}
+
+absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Host(const std::string& name,
+                                                           models::Network network,
+                                                           const EngineOptions& options) {
+  if (network.root == nullptr) return absl::InvalidArgumentError("a network needs a root");
+  if (!network.input && network.vocabulary < 1) {
+    return absl::InvalidArgumentError("a network of token ids needs a vocabulary");
+  }
+  if (network.max_tokens < 1) {
+    return absl::InvalidArgumentError("a network needs `max_tokens`");
+  }
+  constexpr bool kPadLeft = true;
+  absl::StatusOr<std::unique_ptr<models::HostedModel>> model =
+      models::HostedModel::Host(std::move(network), kPadLeft);
+  if (!model.ok()) return model.status();
+  return Make(name, *std::move(model), nullptr, {.pad_left = kPadLeft}, "", options);
+}
+
+std::unique_ptr<ModelHost> ModelHost::Make(const std::string& name,
+                                           std::unique_ptr<models::HostedModel> model,
+                                           std::shared_ptr<const text::Tokenizer> tokenizer,
+                                           run::TokenOptions tokens, const std::string& config_json,
+                                           const EngineOptions& options) {
+  auto info = DescribeModel(name, *model, config_json, tokenizer != nullptr);
+  tokens.eos_ids = model->network().eos_ids;
+  auto host = std::unique_ptr<ModelHost>(
+      new ModelHost(std::move(model), std::move(tokenizer), std::move(tokens), options));
   host->parameters_ = static_cast<double>(info->summary.parameters);
   host->info_ = std::move(info);
   host->scheduler_ = std::make_unique<batch::Scheduler>(
@@ -295,6 +263,8 @@ ModelHost::ModelHost(std::unique_ptr<models::HostedModel> model,
       model_(std::move(model)),
       tokenizer_(std::move(tokenizer)),
       tokens_(std::move(tokens)),
+      inputs_(model_->spec(), tokenizer_.get(), tokens_, model_->network().vocabulary,
+              model_->network().max_tokens),
       plans_(model_->spec(), PlanLimitsOf(options.limits)),
       limits_(options.limits) {}
 
@@ -310,6 +280,7 @@ ModelStats ModelHost::stats() const {
 
 absl::StatusOr<std::vector<TokenPieces>> ModelHost::Tokenize(const std::vector<std::string>& texts,
                                                              bool special_tokens) const {
+  if (tokenizer_ == nullptr) return NoTokenizer();
   std::vector<TokenPieces> out;
   for (const std::string& text : texts) {
     TokenPieces row;
@@ -328,6 +299,7 @@ absl::StatusOr<std::vector<TokenPieces>> ModelHost::Tokenize(const std::vector<s
 
 absl::StatusOr<std::vector<std::string>> ModelHost::Detokenize(
     const std::vector<std::vector<int64_t>>& rows, bool skip_special_tokens) const {
+  if (tokenizer_ == nullptr) return NoTokenizer();
   std::vector<std::string> out;
   for (const std::vector<int64_t>& row : rows) {
     absl::StatusOr<std::string> text = tokenizer_->Decode(row, skip_special_tokens);
@@ -335,65 +307,6 @@ absl::StatusOr<std::vector<std::string>> ModelHost::Detokenize(
     out.push_back(*std::move(text));
   }
   return out;
-}
-
-absl::StatusOr<std::vector<std::vector<int64_t>>> ModelHost::RowsOf(const graph::Program& program,
-                                                                    graph::NodeId id) const {
-  const auto& invoke = std::get<graph::Invoke>(program.at(id).kind);
-  auto refuse = [&](absl::StatusCode code, const std::string& message, const std::string& hint) {
-    return graph::StatementError(code, program, id, message, hint);
-  };
-  std::vector<std::vector<int64_t>> rows;
-  if (const auto* tokens = std::get_if<graph::Invoke::Tokens>(&invoke.input)) {
-    rows = tokens->rows;
-  } else if (!std::holds_alternative<graph::Invoke::Prompts>(invoke.input)) {
-    return refuse(absl::StatusCode::kUnimplemented,
-                  "chats and tensor inputs are in the contract but not executed by this version",
-                  "");
-  } else {
-    const auto& prompts = std::get<graph::Invoke::Prompts>(invoke.input);
-    const size_t longest_text = info_->summary.max_tokens * kLongestToken;
-    for (const std::string& text : prompts.texts) {
-      if (text.size() > longest_text) {
-        return refuse(
-            absl::StatusCode::kInvalidArgument,
-            absl::StrCat("the prompt has ", text.size(), " bytes; the model takes at most ",
-                         info_->summary.max_tokens, " tokens"),
-            "shorten it");
-      }
-      absl::StatusOr<std::vector<int64_t>> ids =
-          tokenizer_->Encode(text, !prompts.no_special_tokens);
-      if (!ids.ok()) return refuse(ids.status().code(), std::string(ids.status().message()), "");
-      rows.push_back(*std::move(ids));
-    }
-  }
-  const auto vocabulary = static_cast<int64_t>(info_->summary.vocabulary);
-  size_t longest = 0;
-  for (const std::vector<int64_t>& row : rows) {
-    if (row.empty()) {
-      return refuse(absl::StatusCode::kInvalidArgument, "a prompt has no tokens",
-                    "give at least one token");
-    }
-    longest = std::max(longest, row.size());
-    for (int64_t token : row) {
-      if (token < 0 || token >= vocabulary) {
-        return refuse(absl::StatusCode::kOutOfRange,
-                      absl::StrCat("token id ", token, " is out of range: the model has ids 0 to ",
-                                   vocabulary - 1),
-                      "");
-      }
-    }
-  }
-  if (longest > info_->summary.max_tokens) {
-    return refuse(absl::StatusCode::kInvalidArgument,
-                  absl::StrCat("the prompt has ", longest, " tokens; the model takes at most ",
-                               info_->summary.max_tokens),
-                  "shorten it");
-  }
-  if (rows.empty()) {
-    return refuse(absl::StatusCode::kInvalidArgument, "an invoke without prompts", "");
-  }
-  return rows;
 }
 
 absl::StatusOr<std::vector<int64_t>> ModelHost::PointsPerPass(
@@ -451,44 +364,11 @@ absl::StatusOr<ModelHost::Prepared> ModelHost::Prepare(const graph::Program& pro
       !status.ok()) {
     return status;
   }
+  absl::StatusOr<InvokeInputs> made = inputs_.Make(program, limits.pass_tokens);
+  if (!made.ok()) return made.status();
   Prepared prepared;
-  std::vector<plan::RowCount> counts;
-  int64_t new_tokens = 0;  // of the trace
-  for (graph::NodeId id = 1; id <= program.nodes.size(); ++id) {
-    if (const auto* trace = std::get_if<graph::Trace>(&program.at(id).kind)) {
-      new_tokens = trace->generate ? trace->generate->max_new_tokens : 0;
-    }
-    const auto* invoke = std::get_if<graph::Invoke>(&program.at(id).kind);
-    if (invoke == nullptr) continue;
-    if (std::holds_alternative<graph::Invoke::AllRows>(invoke->input)) {
-      prepared.inputs.emplace_back();
-      counts.push_back({});
-      continue;
-    }
-    absl::StatusOr<std::vector<std::vector<int64_t>>> rows = RowsOf(program, id);
-    if (!rows.ok()) return rows.status();
-    size_t longest = 0;
-    for (const auto& row : *rows) longest = std::max(longest, row.size());
-    // The last new token is chosen, and not looked at any more.
-    const int64_t positions = static_cast<int64_t>(longest) + std::max<int64_t>(0, new_tokens - 1);
-    if (positions > static_cast<int64_t>(info_->summary.max_tokens)) {
-      return graph::StatementError(
-          absl::StatusCode::kInvalidArgument, program, id,
-          absl::StrCat("the prompt's ", longest, " tokens and ", new_tokens,
-                       " new ones need more positions than the model's ",
-                       info_->summary.max_tokens),
-          "shorten the prompt, or generate fewer tokens");
-    }
-    if (rows->size() * longest > limits.pass_tokens) {
-      return graph::StatementError(
-          absl::StatusCode::kResourceExhausted, program, id,
-          absl::StrCat("the invoke has ", rows->size() * longest,
-                       " rows, pads included; a pass holds at most ", limits.pass_tokens),
-          "split it");
-    }
-    prepared.inputs.push_back(run::InvokeInput::Make(*rows, tokens_.pad_id, tokens_.pad_left));
-    counts.push_back({prepared.inputs.back().batch(), prepared.inputs.back().tokens()});
-  }
+  prepared.inputs = std::move(made->inputs);
+  const std::vector<plan::RowCount>& counts = made->counts;
   absl::StatusOr<std::vector<int64_t>> points = PointsPerPass(program, counts, limits.pass_tokens);
   if (!points.ok()) return points.status();
   absl::StatusOr<plan::Planned> planned = plans_.Get(program, counts, *points);

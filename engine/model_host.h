@@ -11,6 +11,7 @@
 #include "absl/synchronization/mutex.h"
 #include "engine/batch/scheduler.h"
 #include "engine/engine.h"
+#include "engine/invoke_inputs.h"
 #include "engine/models/hosted_model.h"
 #include "engine/plan/plan_cache.h"
 #include "engine/text/tokenizer.h"
@@ -75,6 +76,10 @@ class ModelHost : public batch::Worker {
   static absl::StatusOr<std::unique_ptr<ModelHost>> Load(const std::string& name,
                                                          const std::string& folder,
                                                          const EngineOptions& options);
+  /// A network that was made in this process.
+  static absl::StatusOr<std::unique_ptr<ModelHost>> Host(const std::string& name,
+                                                         models::Network network,
+                                                         const EngineOptions& options);
   ~ModelHost() override;
 
   const std::shared_ptr<const ModelInfo>& info() const { return info_; }
@@ -110,6 +115,11 @@ class ModelHost : public batch::Worker {
   ModelHost(std::unique_ptr<models::HostedModel> model,
             std::shared_ptr<const text::Tokenizer> tokenizer, run::TokenOptions tokens,
             const EngineOptions& options);
+  static std::unique_ptr<ModelHost> Make(const std::string& name,
+                                         std::unique_ptr<models::HostedModel> model,
+                                         std::shared_ptr<const text::Tokenizer> tokenizer,
+                                         run::TokenOptions tokens, const std::string& config_json,
+                                         const EngineOptions& options);
 
   struct Prepared {
     plan::Planned planned;
@@ -123,8 +133,6 @@ class ModelHost : public batch::Worker {
                                    const Limits& limits);
   Limits limits() ABSL_LOCKS_EXCLUDED(mutex_);
   static Cost EstimateOf(const Prepared& prepared);
-  absl::StatusOr<std::vector<std::vector<int64_t>>> RowsOf(const graph::Program& program,
-                                                           graph::NodeId id) const;
   void UseThreads(int64_t rows);
   absl::Status RunOnce(absl::Span<HostedJob* const> jobs);
 
@@ -132,6 +140,7 @@ class ModelHost : public batch::Worker {
   const std::unique_ptr<models::HostedModel> model_;
   const std::shared_ptr<const text::Tokenizer> tokenizer_;
   const run::TokenOptions tokens_;
+  const InputMaker inputs_;
   std::shared_ptr<const ModelInfo> info_;
   double parameters_ = 0;
   plan::PlanCache plans_;

@@ -12,6 +12,7 @@
 #include "client/src/convert.h"
 #include "engine/engine.h"
 #include "engine/graph/error.h"
+#include "engine/models/network.h"
 #include "weft/local.h"
 
 namespace weft {
@@ -252,14 +253,18 @@ class LocalBackend final : public Backend {
   LocalBlobs blobs_;
 };
 
-}  // namespace
-
-absl::StatusOr<std::shared_ptr<Backend>> MakeLocalBackend(const LocalOptions& options) {
+absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const LocalOptions& options) {
   EngineOptions engine_options;
   engine_options.threads = options.threads;
   // Of a request, of which there is none.
   engine_options.limits.constant_bytes = std::numeric_limits<uint64_t>::max();
-  absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Create(engine_options);
+  return Engine::Create(engine_options);
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<Backend>> MakeLocalBackend(const LocalOptions& options) {
+  absl::StatusOr<std::unique_ptr<Engine>> engine = MakeEngine(options);
   if (!engine.ok()) return engine.status();
   for (const auto& [name, folder] : options.models) {
     if (absl::Status status = (*engine)->LoadModel(name, folder); !status.ok()) return status;
@@ -271,6 +276,14 @@ absl::StatusOr<Client> MakeLocalClient(const LocalOptions& options) {
   absl::StatusOr<std::shared_ptr<Backend>> backend = MakeLocalBackend(options);
   if (!backend.ok()) return backend.status();
   return Client(*std::move(backend));
+}
+
+absl::StatusOr<Client> MakeLocalClient(const std::string& name, models::Network&& network) {
+  absl::StatusOr<std::unique_ptr<Engine>> engine = MakeEngine({});
+  if (!engine.ok()) return engine.status();
+  absl::Status status = (*engine)->HostNetwork(name, std::move(network));
+  if (!status.ok()) return status;
+  return Client(std::make_shared<LocalBackend>(*std::move(engine)));
 }
 
 }  // namespace weft

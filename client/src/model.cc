@@ -98,6 +98,13 @@ absl::StatusOr<RunResult> Module::Trace(const Input& input, absl::FunctionRef<vo
                      options);
 }
 
+absl::StatusOr<RunResult> Module::Trace(absl::FunctionRef<void(Tracer&)> body,
+                                        const TraceOptions& options, Location where) const {
+  return RunRecorded(*model_,
+                     TraceRecorder::Record(model_, {path_, "", std::nullopt}, nullptr, body, where),
+                     options);
+}
+
 absl::StatusOr<ValidationReport> LanguageModel::Validate(const Input& input,
                                                          absl::FunctionRef<void()> body,
                                                          const TraceOptions& options,

@@ -88,6 +88,7 @@ void Recording::BeginInvoke(const Input* input, Location where) {
   }
   const NodeId trace = frames_.front().node;
   const std::string root = std::get<graph::Trace>(program_.at(trace).kind).root;
+  const bool takes_ids = root.empty() && model_->description.summary.vocabulary > 0;
   graph::Invoke invoke;
   invoke.input = graph::Invoke::AllRows{};
   bool padded = input == nullptr;
@@ -101,7 +102,7 @@ void Recording::BeginInvoke(const Input* input, Location where) {
     std::optional<Input::Rows> rows;
     const auto* tensor = std::get_if<Tensor>(&input->value());
     if (const auto* given = std::get_if<Input::Rows>(&input->value())) rows = *given;
-    if (tensor != nullptr && root.empty()) {
+    if (tensor != nullptr && takes_ids) {
       rows = RowsOf(*tensor);
       if (!rows) {
         return Fail(statement,
@@ -112,9 +113,11 @@ void Recording::BeginInvoke(const Input* input, Location where) {
       }
     }
     const bool tensors = tensor != nullptr || std::holds_alternative<Inputs>(input->value());
-    if (!root.empty() && !tensors) {
-      return Fail(statement, absl::StrCat("the module ", root, " takes no prompt"), where,
-                  "give it a tensor, or weft::Inputs");
+    if (!takes_ids && !tensors) {
+      return Fail(statement,
+                  absl::StrCat(root.empty() ? "the model" : absl::StrCat("the module ", root),
+                               " takes no prompt"),
+                  where, "give it a tensor");
     }
     if (const auto* texts = std::get_if<Input::Texts>(&input->value())) {
       padded = texts->size() > 1;
@@ -143,6 +146,7 @@ void Recording::BeginInvoke(const Input* input, Location where) {
         } else {
           return Fail(statement, absl::StrCat("the input \"", name, "\" is no tensor"), where);
         }
+        padded |= name == "attention_mask";
         to.inputs.push_back({name, node});
       }
       invoke.input = std::move(to);

@@ -1,5 +1,6 @@
 #include "engine/models/blocks.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -8,6 +9,14 @@
 namespace weft::models {
 
 at::Tensor LinearImpl::forward(run::Pass&, at::Tensor x) { return at::linear(x, weight_, bias_); }
+
+std::vector<std::pair<std::string, at::Tensor>> LinearImpl::parameters() const {
+  // Of a Conv1D the checkpoint's own, `[in, out]`, is shown by whoever loaded it.
+  if (conv1d_) return {};
+  std::vector<std::pair<std::string, at::Tensor>> parameters = {{"weight", weight_}};
+  if (bias_.defined()) parameters.emplace_back("bias", bias_);
+  return parameters;
+}
 
 std::string LinearImpl::detail() const {
   if (conv1d_) return absl::StrCat("nf=", weight_.size(0), ", nx=", weight_.size(1));
@@ -19,12 +28,20 @@ at::Tensor LayerNormImpl::forward(run::Pass&, at::Tensor x) {
   return at::layer_norm(x, weight_.sizes(), weight_, bias_, eps_);
 }
 
+std::vector<std::pair<std::string, at::Tensor>> LayerNormImpl::parameters() const {
+  return {{"weight", weight_}, {"bias", bias_}};
+}
+
 std::string LayerNormImpl::detail() const {
   return absl::StrCat("(", weight_.size(0), ",), eps=", eps_, ", elementwise_affine=True");
 }
 
 at::Tensor EmbeddingImpl::forward(run::Pass&, at::Tensor ids) {
   return at::embedding(weight_, ids);
+}
+
+std::vector<std::pair<std::string, at::Tensor>> EmbeddingImpl::parameters() const {
+  return {{"weight", weight_}};
 }
 
 std::string EmbeddingImpl::detail() const {
@@ -36,6 +53,20 @@ at::Tensor DropoutImpl::forward(run::Pass&, at::Tensor x) { return x; }
 std::string DropoutImpl::detail() const { return absl::StrCat("p=", p_, ", inplace=False"); }
 
 at::Tensor ModuleListImpl::forward(run::Pass&, at::Tensor x) { return x; }
+
+at::Tensor SequentialImpl::forward(run::Pass& pass, at::Tensor x) {
+  for (const auto& [name, child] : children()) x = Call(pass, *child, std::move(x));
+  return x;
+}
+
+bool SequentialImpl::rowwise() const {
+  return std::all_of(children().begin(), children().end(),
+                     [](const auto& child) { return child.second->rowwise(); });
+}
+
+int64_t SequentialImpl::input_range() const {
+  return children().empty() ? 0 : children().front().second->input_range();
+}
 
 absl::StatusOr<std::unique_ptr<ActivationImpl>> ActivationImpl::Make(const std::string& name) {
   struct Known {

@@ -17,12 +17,13 @@ namespace weft::models {
 /// from torch's Linear.
 class LinearImpl : public Module {
  public:
-  LinearImpl(at::Tensor weight, at::Tensor bias, bool conv1d)
+  LinearImpl(at::Tensor weight, at::Tensor bias, bool conv1d = false)
       : weight_(std::move(weight)), bias_(std::move(bias)), conv1d_(conv1d) {}
   at::Tensor forward(run::Pass& pass, at::Tensor x) override;
   std::string type() const override { return conv1d_ ? "Conv1D" : "Linear"; }
   std::string detail() const override;
   bool rowwise() const override { return true; }
+  std::vector<std::pair<std::string, at::Tensor>> parameters() const override;
 
  private:
   const at::Tensor weight_, bias_;
@@ -37,6 +38,7 @@ class LayerNormImpl : public Module {
   std::string type() const override { return "LayerNorm"; }
   std::string detail() const override;
   bool rowwise() const override { return true; }
+  std::vector<std::pair<std::string, at::Tensor>> parameters() const override;
 
  private:
   const at::Tensor weight_, bias_;
@@ -51,6 +53,7 @@ class EmbeddingImpl : public Module {
   std::string detail() const override;
   bool rowwise() const override { return true; }
   int64_t input_range() const override { return weight_.size(0); }
+  std::vector<std::pair<std::string, at::Tensor>> parameters() const override;
 
  private:
   const at::Tensor weight_;
@@ -92,6 +95,19 @@ class ModuleListImpl : public Module {
  public:
   at::Tensor forward(run::Pass& pass, at::Tensor x) override;
   std::string type() const override { return "ModuleList"; }
+  template <typename T>
+  T* Append(std::unique_ptr<T> child) {
+    return Own(std::to_string(children().size()), std::move(child));
+  }
+};
+
+/// Modules called one after the other.
+class SequentialImpl : public Module {
+ public:
+  at::Tensor forward(run::Pass& pass, at::Tensor x) override;
+  std::string type() const override { return "Sequential"; }
+  bool rowwise() const override;
+  int64_t input_range() const override;
   template <typename T>
   T* Append(std::unique_ptr<T> child) {
     return Own(std::to_string(children().size()), std::move(child));

@@ -38,13 +38,19 @@ absl::StatusOr<std::unique_ptr<HostedModel>> HostedModel::Host(Network network, 
 
 absl::Status HostedModel::RecordSites() {
   absl::StatusOr<RecordedSites> recorded =
-      models::RecordSites(*network_.root, modules_, paths_, network_.max_tokens, pad_left_);
+      models::RecordSites(network_, modules_, paths_, pad_left_);
   if (!recorded.ok()) return recorded.status();
   std::vector<plan::ModuleSpec> modules;
   std::vector<run::OutputForm> forms;
   for (size_t i = 0; i < modules_.size(); ++i) {
     modules.push_back({paths_[i], modules_[i]->rowwise()});
     forms.push_back(modules_[i]->form());
+  }
+  for (size_t i = 0; i < modules_.size(); ++i) {
+    for (auto& [name, tensor] : modules_[i]->parameters()) {
+      network_.parameters[paths_[i].empty() ? name : absl::StrCat(paths_[i], ".", name)] =
+          std::move(tensor);
+    }
   }
   absl::flat_hash_map<std::string, plan::ParameterSpec> parameters;
   for (const auto& [name, tensor] : network_.parameters) {
@@ -53,7 +59,8 @@ absl::Status HostedModel::RecordSites() {
   spec_ = std::make_unique<plan::ModelSpec>(
       std::move(modules), std::move(recorded->sites), std::move(parameters),
       static_cast<uint64_t>(network_.cache_elements) * sizeof(float),
-      std::move(recorded->operations));
+      std::move(recorded->operations),
+      plan::RootInput{.ids = !network_.input, .tokens = !network_.input || network_.input->tokens});
   taps_ = std::make_unique<run::TapTable>(*spec_, std::move(forms));
   return absl::OkStatus();
 }
@@ -77,7 +84,9 @@ absl::Status HostedModel::Run(absl::Span<run::Run* const> runs) {
     at::Tensor result;
     if (!pass.present().empty()) {
       passes_.fetch_add(1, std::memory_order_relaxed);
-      result = Call(pass, *network_.root, pass.Ids());
+      const int root = pass.present()[0]->run->root();
+      if (root != 0) pass.StartAt(spec_->FindSite(root, graph::Point::kInput, 0));
+      result = Call(pass, *modules_[root], pass.Input());
       module_calls_.fetch_add(pass.module_calls(), std::memory_order_relaxed);
     }
     // From here on nothing can break for all.
@@ -92,7 +101,7 @@ at::Tensor HostedModel::Forward(const run::InvokeInput& input) const {
   segment.input = &input;
   segment.tokens = input.tokens();
   run::Pass pass(*taps_, {&segment}, nullptr);
-  return Call(pass, *network_.root, pass.Ids());
+  return Call(pass, *network_.root, pass.Input());
 }
 
 absl::StatusOr<at::Tensor> HostedModel::Parameter(const std::string& path) const {
@@ -117,7 +126,7 @@ absl::StatusOr<c10::IValue> HostedModel::CallModule(int module, const at::Tensor
   const plan::SiteSpec& site = spec_->sites()[spec_->FindSite(module, graph::Point::kInput, 0)];
   const auto& pattern = std::get<graph::Pattern::Tensor>(site.pattern.value);
   // The module's own trailing dimensions stay; all before them become rows.
-  const int64_t own_dims = static_cast<int64_t>(pattern.shape.size()) - 2;
+  const int64_t own_dims = static_cast<int64_t>(pattern.shape.size()) - spec_->leading();
   const auto leading = input.sizes().slice(0, input.dim() - own_dims);
   std::vector<int64_t> packed = {1, c10::multiply_integers(leading)};
   packed.insert(packed.end(), input.sizes().end() - own_dims, input.sizes().end());

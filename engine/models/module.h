@@ -35,6 +35,9 @@ class Module {
   /// Of a module whose input is integers: they lie in [0, input_range). 0 for others.
   virtual int64_t input_range() const { return 0; }
 
+  /// Weights that programs may read, beside those of Network::parameters.
+  virtual std::vector<std::pair<std::string, at::Tensor>> parameters() const { return {}; }
+
   const std::vector<std::pair<std::string, Module*>>& children() const { return children_; }
   int input_tap() const { return tap_; }
   int output_tap() const { return tap_ + 1; }

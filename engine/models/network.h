@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,13 +37,22 @@ class ParameterSource {
   std::map<std::string, at::Tensor> shown_;
 };
 
-/// A network as its family made it.
+/// What a root takes that takes no token ids: `[B, shape...]`, or `[B, T, shape...]`.
+struct RowInput {
+  std::vector<int64_t> shape;
+  bool tokens = false;
+  at::ScalarType dtype = at::kFloat;
+};
+
+/// A network as its family, or a person of its own, made it.
 struct Network {
   std::unique_ptr<Module> root;
+  /// What it takes; nothing where it takes token ids.
+  std::optional<RowInput> input;
   /// As in the checkpoint: name, orientation.
   std::map<std::string, at::Tensor> parameters;
   std::string family;
-  int64_t vocabulary = 0;
+  int64_t vocabulary = 0;  // 0 where it takes no token ids
   int64_t max_tokens = 0;
   int64_t cache_elements = 0;    // of the KV cache, for each token
   std::vector<int64_t> eos_ids;  // that end a generation

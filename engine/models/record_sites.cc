@@ -106,32 +106,34 @@ std::unique_ptr<SiteRecorder> RecordPass(Module& root, size_t modules,
   const run::TapTable none(spec, {});
   const c10::InferenceMode guard;
   run::Pass pass(none, std::move(present), recorder.get());
-  Call(pass, root, pass.Ids());
+  Call(pass, root, pass.Input());
   return recorder;
-}
-
-std::vector<std::vector<int64_t>> Rows(int64_t batch, int64_t tokens, int64_t token) {
-  return std::vector<std::vector<int64_t>>(batch, std::vector<int64_t>(tokens, token));
 }
 
 class SiteFinder {
  public:
-  SiteFinder(Module& root, absl::Span<Module* const> modules, absl::Span<const std::string> paths,
-             int64_t max_tokens, bool pad_left)
-      : modules_(modules), paths_(paths), counts_(RecordingCounts(max_tokens)) {
+  SiteFinder(const Network& network, absl::Span<Module* const> modules,
+             absl::Span<const std::string> paths, bool pad_left)
+      : network_(network),
+        modules_(modules),
+        paths_(paths),
+        pad_left_(pad_left),
+        leading_(network.input && !network.input->tokens ? 1 : 2),
+        counts_(RecordingCounts(MaxTokens())) {
+    Module& root = *network.root;
     for (const plan::RowCount& count : counts_) {
       std::vector<run::InvokeInput> inputs;
-      inputs.push_back(run::InvokeInput::Make(Rows(count.batch, count.tokens, 0), 0, pad_left));
+      inputs.push_back(Input(count.batch, count.tokens, 0));
       passes_.push_back(RecordPass(root, modules.size(), std::move(inputs), 0, false));
     }
     // The same prompt between others. Without a second token nothing could differ.
-    if (root.input_range() < 2) return;
+    if (!network.input && root.input_range() < 2) return;
     for (const int64_t token : {0, 1}) {
       std::vector<run::InvokeInput> inputs;
-      const int64_t tokens = std::min<int64_t>(max_tokens, 2);
-      inputs.push_back(run::InvokeInput::Make(Rows(1, tokens, token), 0, pad_left));
-      inputs.push_back(run::InvokeInput::Make(Rows(2, tokens, 0), 0, pad_left));
-      inputs.push_back(run::InvokeInput::Make(Rows(3, 1, token), 0, pad_left));
+      const int64_t tokens = std::min<int64_t>(MaxTokens(), 2);
+      inputs.push_back(Input(1, tokens, token));
+      inputs.push_back(Input(2, tokens, 0));
+      inputs.push_back(Input(3, 1, token));
       beside_.push_back(RecordPass(root, modules.size(), std::move(inputs), 1, true));
     }
   }
@@ -151,6 +153,22 @@ class SiteFinder {
   }
 
  private:
+  int64_t MaxTokens() const { return leading_ == 1 ? 1 : network_.max_tokens; }
+
+  /// Prompts that are all the same: of `token`, or of numbers that it stands for.
+  run::InvokeInput Input(int64_t batch, int64_t tokens, int64_t token) const {
+    if (!network_.input) {
+      return run::InvokeInput::Make(
+          std::vector<std::vector<int64_t>>(batch, std::vector<int64_t>(tokens, token)), 0,
+          pad_left_);
+    }
+    std::vector<int64_t> shape = {batch};
+    if (leading_ == 2) shape.push_back(tokens);
+    shape.insert(shape.end(), network_.input->shape.begin(), network_.input->shape.end());
+    return run::InvokeInput::MakeValues(at::full(shape, token, network_.input->dtype),
+                                        leading_ == 1);
+  }
+
   absl::Status AddBoundary(size_t place) {
     const Seen& seen = passes_[0]->seen()[passes_[0]->boundaries()[place]];
     const Module& module = *modules_[seen.module];
@@ -280,7 +298,7 @@ class SiteFinder {
       const std::optional<graph::Dimension> fit = Fit(all, leaf, d);
       if (!fit) return {};
       // Packed rows have prompts and tokens first, and nothing of either behind.
-      if (first.rows && d >= 2 && (fit->batch != 0 || fit->tokens != 0)) return {};
+      if (first.rows && d >= leading_ && (fit->batch != 0 || fit->tokens != 0)) return {};
       tensor.shape.push_back(*fit);
     }
     if (first.own) return tensor;
@@ -340,8 +358,11 @@ class SiteFinder {
     return true;
   }
 
+  const Network& network_;
   const absl::Span<Module* const> modules_;
   const absl::Span<const std::string> paths_;
+  const bool pad_left_;
+  const size_t leading_;  // dimensions in front of a prompt's rows
   const std::vector<plan::RowCount> counts_;
   std::vector<std::unique_ptr<SiteRecorder>> passes_, beside_;
   RecordedSites found_;
@@ -352,10 +373,9 @@ class SiteFinder {
 
 }  // namespace
 
-absl::StatusOr<RecordedSites> RecordSites(Module& root, absl::Span<Module* const> modules,
-                                          absl::Span<const std::string> paths, int64_t max_tokens,
-                                          bool pad_left) {
-  return SiteFinder(root, modules, paths, max_tokens, pad_left).Find();
+absl::StatusOr<RecordedSites> RecordSites(const Network& network, absl::Span<Module* const> modules,
+                                          absl::Span<const std::string> paths, bool pad_left) {
+  return SiteFinder(network, modules, paths, pad_left).Find();
 }
 
 }  // namespace weft::models

@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "engine/models/module.h"
+#include "engine/models/network.h"
 #include "engine/plan/model_spec.h"
 
 namespace weft::models {
@@ -21,8 +22,7 @@ struct RecordedSites {
 /// What an operator inside a module takes or gives is a site where it is packed rows, and holds, at
 /// the place of a prompt's rows, what depends on that prompt alone: tried by changing its
 /// neighbours. `modules` and `paths` are in tree order; taps are set.
-absl::StatusOr<RecordedSites> RecordSites(Module& root, absl::Span<Module* const> modules,
-                                          absl::Span<const std::string> paths, int64_t max_tokens,
-                                          bool pad_left);
+absl::StatusOr<RecordedSites> RecordSites(const Network& network, absl::Span<Module* const> modules,
+                                          absl::Span<const std::string> paths, bool pad_left);
 
 }  // namespace weft::models

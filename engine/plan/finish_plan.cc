@@ -147,7 +147,7 @@ class Reaches {
 
 /// Keep what somebody can observe, and find where each invoke's rows may leave a pass.
 std::vector<bool> FindLive(Plan& plan, std::vector<Instruction>& instructions, int slots,
-                           bool stops, const ModelSpec& model, Reaches& reaches) {
+                           bool stops, Reaches& reaches) {
   const int count = static_cast<int>(instructions.size());
   std::vector<std::vector<int>> makers(slots);
   std::vector<int> pending;
@@ -175,7 +175,7 @@ std::vector<bool> FindLive(Plan& plan, std::vector<Instruction>& instructions, i
     for (size_t i = 0; !stops && i < plan.invokes.size(); ++i) {
       PlannedTrace& trace = plan.traces[plan.invokes[i].trace];
       trace.whole = trace.generates;
-      reaches.Reach(FirstKey(plan.invokes[i].trace), static_cast<int>(i), model.ResultSite());
+      reaches.Reach(FirstKey(plan.invokes[i].trace), static_cast<int>(i), trace.result_site);
     }
     for (const Instruction& instruction : instructions) {
       if (const int invoke = InvokeAt(instruction); invoke >= 0) {
@@ -402,7 +402,7 @@ void MakeLaterStages(Plan& plan, PlannedTrace& trace, int index,
 void FinishPlan(Plan& plan, std::vector<Instruction> instructions, int slots, bool stops,
                 const ModelSpec& model) {
   Reaches reaches(plan);
-  const std::vector<bool> live = FindLive(plan, instructions, slots, stops, model, reaches);
+  const std::vector<bool> live = FindLive(plan, instructions, slots, stops, reaches);
   std::map<int, std::vector<Instruction>> by_stage;
   for (size_t i = 0; i < instructions.size(); ++i) {
     if (live[i]) by_stage[instructions[i].stage].push_back(std::move(instructions[i]));

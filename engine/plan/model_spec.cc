@@ -64,12 +64,13 @@ double RowElements(const SiteSpec& site) {
 
 ModelSpec::ModelSpec(std::vector<ModuleSpec> modules, std::vector<SiteSpec> sites,
                      absl::flat_hash_map<std::string, ParameterSpec> parameters,
-                     uint64_t cache_bytes, std::vector<OperationSpec> operations)
+                     uint64_t cache_bytes, std::vector<OperationSpec> operations, RootInput input)
     : modules_(std::move(modules)),
       sites_(std::move(sites)),
       parameters_(std::move(parameters)),
       operations_(std::move(operations)),
-      cache_bytes_(cache_bytes) {
+      cache_bytes_(cache_bytes),
+      input_(input) {
   for (size_t i = 0; i < modules_.size(); ++i) {
     module_by_path_.emplace(modules_[i].path, static_cast<int>(i));
   }

@@ -61,6 +61,12 @@ struct OperationSpec {
   std::vector<Leaf> arguments, results;
 };
 
+/// What the model's root is called with.
+struct RootInput {
+  bool ids = true;     // token ids; else activations
+  bool tokens = true;  // prompts have tokens; else each is one row, `[B, ...]`
+};
+
 struct ParameterSpec {
   graph::DType dtype = graph::DType::kF32;
   std::vector<int64_t> shape;
@@ -73,7 +79,7 @@ class ModelSpec {
   /// `cache_bytes`: what the KV cache holds for each token, in all layers.
   ModelSpec(std::vector<ModuleSpec> modules, std::vector<SiteSpec> sites,
             absl::flat_hash_map<std::string, ParameterSpec> parameters, uint64_t cache_bytes = 0,
-            std::vector<OperationSpec> operations = {});
+            std::vector<OperationSpec> operations = {}, RootInput input = {});
 
   const std::vector<ModuleSpec>& modules() const { return modules_; }
   const std::vector<SiteSpec>& sites() const { return sites_; }
@@ -82,6 +88,9 @@ class ModelSpec {
   const std::vector<OperationSpec>& operations() const { return operations_; }
 
   uint64_t cache_bytes() const { return cache_bytes_; }
+  const RootInput& input() const { return input_; }
+  /// The dimensions in front of what a row holds: batch and tokens, or batch alone.
+  int64_t leading() const { return input_.tokens ? 2 : 1; }
 
   /// What calling a module takes.
   const ModuleWork& WorkOf(int module) const { return work_[module]; }
@@ -108,6 +117,7 @@ class ModelSpec {
   absl::flat_hash_map<std::string, int> site_by_text_;
   int result_site_ = -1;
   uint64_t cache_bytes_ = 0;
+  RootInput input_;
 };
 
 }  // namespace weft::plan

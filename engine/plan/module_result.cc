@@ -35,11 +35,12 @@ absl::StatusOr<c10::IValue> ModuleResult(const ModelSpec& model, int module,
     return MetaOf(out.pattern, rows);
   }
   // Leading dimensions are free; what follows batch and tokens is the module's.
-  const size_t own = pattern->shape.size() - 2;
+  const auto leading = static_cast<size_t>(model.leading());
+  const size_t own = pattern->shape.size() - leading;
   const auto sizes = given.sizes();
   bool fits = sizes.size() >= own;
   for (size_t i = 0; fits && i < own; ++i) {
-    fits = sizes[sizes.size() - own + i] == pattern->shape[2 + i].At(1, 1);
+    fits = sizes[sizes.size() - own + i] == pattern->shape[leading + i].At(1, 1);
   }
   const auto* result = std::get_if<graph::Pattern::Tensor>(&out.pattern.value);
   if (!fits || result == nullptr) {
@@ -48,7 +49,8 @@ absl::StatusOr<c10::IValue> ModuleResult(const ModelSpec& model, int module,
                                                    ", and is given the shape ", c10::str(sizes)));
   }
   std::vector<int64_t> shape(sizes.begin(), sizes.end() - static_cast<int64_t>(own));
-  for (size_t i = 2; i < result->shape.size(); ++i) shape.push_back(result->shape[i].At(1, 1));
+  for (size_t i = leading; i < result->shape.size(); ++i)
+    shape.push_back(result->shape[i].At(1, 1));
   return c10::IValue(at::empty(shape, at::device(at::kMeta).dtype(ToScalarType(result->dtype))));
 }
 
@@ -56,7 +58,8 @@ CallCost CostOfModule(const ModelSpec& model, int module, const at::Tensor& inpu
   const SiteSpec& in = model.sites()[model.FindSite(module, Point::kInput, 0)];
   double own = 1;
   const auto& shape = std::get<graph::Pattern::Tensor>(in.pattern.value).shape;
-  for (size_t i = 2; i < shape.size(); ++i) own *= static_cast<double>(shape[i].At(1, 1));
+  for (size_t i = model.leading(); i < shape.size(); ++i)
+    own *= static_cast<double>(shape[i].At(1, 1));
   const double count = own == 0 ? 0 : static_cast<double>(input.numel()) / own;
   const ModuleWork& work = model.WorkOf(module);
   CallCost cost;

@@ -264,6 +264,10 @@ struct PlannedTrace {
   /// The result is read: even that step is needed whole.
   bool whole = false;
   bool generates = false;
+  /// The module that is called, among ModelSpec::modules, and its first and last site: those
+  /// outside are not visited. The last is what the trace's result is.
+  int root = 0;
+  int first_site = 0, result_site = 0;
   std::vector<Selection> regions;
   /// The stage of a later step by the set of its regions, a bit each.
   absl::flat_hash_map<uint64_t, int> stage_of;

@@ -506,8 +506,15 @@ class Builder {
                                    model_.Suggest(site.module));
     }
     const int found = model_.FindSite(module, site.point, site.visit, site.op);
-    if (found >= 0) return found;
-    return model_.NoSuchSite(module, site);
+    if (found < 0) return model_.NoSuchSite(module, site);
+    if (!InTrace(found)) {
+      return graph::StatementError(
+          absl::StatusCode::kNotFound, program_, node_,
+          absl::StrCat("`", graph::ToString(site), "` is not inside `", RootPath(),
+                       "`, the one module that this trace calls"),
+          "a trace without `root` calls the whole model");
+    }
+    return found;
   }
 
   /// A site's value, or a part of it.
@@ -665,6 +672,11 @@ class Builder {
   absl::Status Add(const graph::Read& read) {
     const int invoke = InvokeIndex();
     if (graph::OfInvoke(read.site.point) && read.site.point != Point::kResult) {
+      if (read.site.point != Point::kRows && !CallsWithIds()) {
+        return Refuse(absl::StrCat("this trace calls ", RootName(),
+                                   " with activations: there is no `", graph::ToString(read.site),
+                                   "`"));
+      }
       const RowCount rows = RowsNow(invoke);
       std::vector<int64_t> shape = {rows.batch};
       if (read.site.point != Point::kRows) shape.push_back(rows.tokens);
@@ -678,7 +690,7 @@ class Builder {
     if (read.site.point == Point::kResult) {
       // The first leaf of what the root returns.
       const int root = NewName();
-      absl::StatusOr<int> name = ReadSiteInto(root, model_.ResultSite(), invoke);
+      absl::StatusOr<int> name = ReadSiteInto(root, Trace().result_site, invoke);
       if (!name.ok()) return name.status();
       if (!IsStructure(MetaAt(names_[root].slot))) {
         MakeAlias(node_, root);
@@ -1132,10 +1144,10 @@ class Builder {
         return Refuse(absl::StrCat("`", graph::ToString(site), "` can be read, not written"),
                       "write the embedding's input instead");
       }
-      site = model_.sites()[model_.ResultSite()].site;
+      site = model_.sites()[Trace().result_site].site;
       // The result is the first leaf of what the root returns; a lone tensor replaces it as it is.
       if (!index.empty() && !std::holds_alternative<graph::Pattern::Tensor>(
-                                model_.sites()[model_.ResultSite()].pattern.value)) {
+                                model_.sites()[Trace().result_site].pattern.value)) {
         index.insert(index.begin(), int64_t{0});
       }
     }
@@ -1542,12 +1554,17 @@ class Builder {
                                      absl::StrCat("the model has no module `", path, "`"),
                                      model_.Suggest(path));
       }
+      if (Trace().root != 0) {
+        absl::StatusOr<int> inside = FindSite({path});
+        if (!inside.ok()) return inside.status();
+      }
       wanted[module] = true;
     }
     std::vector<int> sites;
     for (size_t site = 0; site < model_.sites().size(); ++site) {
       const SiteSpec& spec = model_.sites()[site];
       if (!wanted[spec.module] || !spec.site.op.empty()) continue;
+      if (!InTrace(static_cast<int>(site))) continue;
       const bool input = spec.site.point == Point::kInput && cache.include_inputs;
       if (input || spec.site.point == Point::kOutput) sites.push_back(static_cast<int>(site));
     }
@@ -1586,6 +1603,9 @@ class Builder {
     stage_ = FirstKey(trace_);
     PlannedTrace& planned = plan_.traces.emplace_back();
     planned.node = node;
+    planned.root = model_.FindModule(trace.root);
+    planned.first_site = model_.FindSite(planned.root, Point::kInput, 0);
+    planned.result_site = model_.FindSite(planned.root, Point::kOutput, 0);
     planned.generates = trace.generate != nullptr;
     if (planned.generates) planned.steps = std::max<int64_t>(1, trace.generate->max_new_tokens);
   }
@@ -1594,7 +1614,7 @@ class Builder {
     if (plan_.traces.size() >= kMaxTraces) {
       return Refuse(absl::StrCat("a program has at most ", kMaxTraces, " traces"));
     }
-    if (!trace.root.empty()) return NotExecuted("trace.root");
+    if (absl::Status status = CheckRoot(trace); !status.ok()) return status;
     if (trace.tuple_outputs) return NotExecuted("trace.tuple_outputs");
     if (trace.generate) {
       const graph::GenerateOptions& options = *trace.generate;
@@ -1615,15 +1635,64 @@ class Builder {
     return BuildInside();
   }
 
-  absl::Status Add(const graph::Invoke& invoke) {
-    if (std::holds_alternative<graph::Invoke::Tensors>(invoke.input)) {
-      return NotExecuted("invoke.tensors");
+  /// A module that the model calls, by itself.
+  absl::Status CheckRoot(const graph::Trace& trace) {
+    const int module = model_.FindModule(trace.root);
+    if (module < 0) {
+      return graph::StatementError(absl::StatusCode::kNotFound, program_, node_,
+                                   absl::StrCat("the model has no module `", trace.root, "`"),
+                                   model_.Suggest(trace.root));
     }
+    if (model_.FindSite(module, Point::kInput, 0) < 0) {
+      return model_.NoSuchSite(module, {trace.root});
+    }
+    if (trace.generate && (module != 0 || !model_.input().ids)) {
+      return Refuse("a generation calls a model of token ids, and all of it");
+    }
+    return absl::OkStatus();
+  }
+  bool InTrace(int site) {
+    return Trace().root == 0 || (site >= Trace().first_site && site <= Trace().result_site);
+  }
+  const std::string& RootPath() { return model_.modules()[Trace().root].path; }
+  std::string RootName() {
+    return Trace().root == 0 ? "the model" : absl::StrCat("`", RootPath(), "`");
+  }
+  /// With token ids, not with activations.
+  bool CallsWithIds() { return Trace().root == 0 && model_.input().ids; }
+
+  /// Activations for the trace's root: one tensor, as the root's input is.
+  absl::Status CheckActivations(const graph::Invoke& invoke, RowCount rows) {
+    const auto* tensors = std::get_if<graph::Invoke::Tensors>(&invoke.input);
+    const graph::Pattern& pattern = model_.sites()[Trace().first_site].pattern;
+    if (tensors == nullptr) {
+      return Refuse(absl::StrCat("this trace calls ", RootName(), ", which takes no prompt"),
+                    absl::StrCat("give it a tensor, ", graph::ToString(pattern)));
+    }
+    if (tensors->inputs.size() != 1 || !tensors->inputs[0].name.empty()) {
+      return Refuse(absl::StrCat(RootName(), " takes one tensor, by position"));
+    }
+    const auto& given = std::get<graph::Constant>(program_.at(tensors->inputs[0].node).kind).tensor;
+    const at::Tensor expected = MetaOf(pattern, rows).toTensor();
+    if (expected.sizes() != at::IntArrayRef(given.shape) ||
+        expected.scalar_type() != ToScalarType(given.dtype)) {
+      return Refuse(absl::StrCat(RootName(), " takes ", graph::ToString(pattern), ", and is given ",
+                                 graph::ToString(given.dtype), "[",
+                                 absl::StrJoin(given.shape, ", "), "]"));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Add(const graph::Invoke& invoke) {
     if (std::holds_alternative<graph::Invoke::Chat>(invoke.input)) {
       return NotExecuted("invoke.chat");
     }
     if (inputs_[node_] >= static_cast<int>(given_rows_.size())) {
       return absl::InternalError("fewer row counts than invokes");
+    }
+    if (!CallsWithIds() && !std::holds_alternative<graph::Invoke::AllRows>(invoke.input)) {
+      absl::Status status = CheckActivations(invoke, given_rows_[inputs_[node_]]);
+      if (!status.ok()) return status;
     }
     PlannedInvoke planned;
     planned.node = node_;

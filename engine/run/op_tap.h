@@ -1,7 +1,7 @@
 #pragma once
 
+#include <ATen/core/boxing/KernelFunction.h>
 #include <ATen/core/ivalue.h>
-#include <ATen/core/stack.h>
 #include <c10/core/DispatchKey.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 

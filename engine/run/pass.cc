@@ -61,6 +61,16 @@ InvokeInput InvokeInput::MakeNext(const at::Tensor& ids, const at::Tensor& mask)
   return input;
 }
 
+InvokeInput InvokeInput::MakeValues(at::Tensor values, bool flat) {
+  InvokeInput input;
+  const int64_t tokens = flat ? 1 : values.size(1);
+  input.mask = at::ones({values.size(0), tokens}, at::kLong);
+  input.positions = at::arange(tokens, at::kLong).expand({values.size(0), tokens}).contiguous();
+  input.values = std::move(values);
+  input.flat = flat;
+  return input;
+}
+
 TapTable::TapTable(const plan::ModelSpec& model, std::vector<OutputForm> forms_by_module)
     : times(model.modules().size() * 2),
       forms(std::move(forms_by_module)),
@@ -94,20 +104,36 @@ TapTable::TapTable(const plan::ModelSpec& model, std::vector<OutputForm> forms_b
 
 at::Tensor Cut(const at::Tensor& packed, const Segment& segment) {
   if (packed.requires_grad()) {  // going backwards through a strided view is slow
-    return packed.narrow(1, segment.start, segment.rows())
-        .squeeze(0)
-        .unflatten(0, {segment.input->batch(), segment.tokens});
+    const at::Tensor rows = packed.narrow(1, segment.start, segment.rows()).squeeze(0);
+    if (segment.input->flat) return rows;
+    return rows.unflatten(0, {segment.input->batch(), segment.tokens});
   }
   const auto sizes = packed.sizes();
   const auto strides = packed.strides();
-  c10::SmallVector<int64_t, 6> cut_sizes = {segment.input->batch(), segment.tokens};
-  c10::SmallVector<int64_t, 6> cut_strides = {strides[1] * segment.tokens, strides[1]};
+  c10::SmallVector<int64_t, 6> cut_sizes = {segment.input->batch()};
+  c10::SmallVector<int64_t, 6> cut_strides = {strides[1] * segment.tokens};
+  if (!segment.input->flat) {
+    cut_sizes.push_back(segment.tokens);
+    cut_strides.push_back(strides[1]);
+  }
   for (size_t d = 2; d < sizes.size(); ++d) {
     cut_sizes.push_back(sizes[d]);
     cut_strides.push_back(strides[d]);
   }
   return packed.as_strided(cut_sizes, cut_strides,
                            packed.storage_offset() + segment.start * strides[1]);
+}
+
+at::Tensor Packed(const at::Tensor& rows, const Segment& segment) {
+  c10::SmallVector<int64_t, 6> sizes = {1, segment.rows()};
+  for (int64_t d = segment.leading(); d < rows.dim(); ++d) sizes.push_back(rows.size(d));
+  return rows.reshape(sizes);
+}
+
+at::Tensor Within(const at::Tensor& all, int64_t row, const Segment& segment, bool pad_left) {
+  const at::Tensor rows = all.narrow(0, row, segment.input->batch());
+  if (segment.input->flat) return rows;
+  return rows.narrow(1, pad_left ? all.size(1) - segment.tokens : 0, segment.tokens);
 }
 
 // --- Visiting -----------------------------------------------------------------------------------
@@ -172,7 +198,7 @@ void PackedVisiting::Finish() {
     const auto part = std::find_if(parts_.begin(), parts_.end(),
                                    [&](const Part& p) { return p.segment == segment; });
     rows.push_back(part == parts_.end() ? current_.narrow(1, segment->start, segment->rows())
-                                        : part->rows.flatten(0, 1).unsqueeze(0));
+                                        : Packed(part->rows, *segment));
   }
   current_ = at::cat(rows, 1);
 }
@@ -202,16 +228,15 @@ c10::IValue PackedVisiting::ReadAll(absl::Span<Segment* const> segments, bool wr
     batch += segment->input->batch();
     longest = std::max(longest, segment->tokens);
   }
-  c10::SmallVector<int64_t, 6> sizes = {batch, longest};
+  c10::SmallVector<int64_t, 6> sizes = {batch};
+  if (!segments.empty() && !segments[0]->input->flat) sizes.push_back(longest);
   for (int64_t d = 2; d < packed.dim(); ++d) sizes.push_back(packed.size(d));
   at::Tensor all = at::zeros(sizes, packed.options());
   int64_t row = 0;
   for (const Segment* segment : segments) {
-    const int64_t tokens = segment->tokens;
     // Rows that have left the pass are read by nobody; a write to all rows passes over them.
     if (segment->present) {
-      all.narrow(0, row, segment->input->batch())
-          .narrow(1, pass_.pad_left() ? longest - tokens : 0, tokens)
+      Within(all, row, *segment, pass_.pad_left())
           .copy_(pass_.gradients() ? PartOf(*segment) : Cut(packed, *segment));
     }
     row += segment->input->batch();
@@ -237,14 +262,10 @@ c10::IValue PackedVisiting::Writable(const Segment& segment) {
 
 void PackedVisiting::WriteAll(absl::Span<Segment* const> segments, const c10::IValue& all) {
   const at::Tensor rows = LeafOf(all);
-  const int64_t longest = rows.size(1);
   int64_t row = 0;
   for (const Segment* segment : segments) {
-    const int64_t tokens = segment->tokens;
     if (segment->present) {
-      LeafOf(Writable(*segment))
-          .copy_(rows.narrow(0, row, segment->input->batch())
-                     .narrow(1, pass_.pad_left() ? longest - tokens : 0, tokens));
+      LeafOf(Writable(*segment)).copy_(Within(rows, row, *segment, pass_.pad_left()));
     }
     row += segment->input->batch();
   }
@@ -306,13 +327,25 @@ Pass::Pass(const TapTable& taps, std::vector<Segment*> segments, Recorder* recor
 
 Pass::~Pass() = default;
 
-at::Tensor Pass::Ids() const {
+at::Tensor Pass::Input() const {
   const OpTap::Pause pause;
-  if (present_.size() == 1) return present_[0]->input->ids.view({1, -1});
+  const auto packed = [](const Segment& segment) {
+    const InvokeInput& input = *segment.input;
+    return input.values.defined() ? Packed(input.values, segment) : input.ids.view({1, -1});
+  };
+  if (present_.size() == 1) return packed(*present_[0]);
   std::vector<at::Tensor> rows;
   rows.reserve(present_.size());
-  for (const Segment* segment : present_) rows.push_back(segment->input->ids.view({1, -1}));
+  for (const Segment* segment : present_) rows.push_back(packed(*segment));
   return at::cat(rows, 1);
+}
+
+void Pass::StartAt(int time) {
+  for (size_t tap = 0; tap < visits_.size(); ++tap) {
+    const auto& times = taps_.times[tap];
+    visits_[tap] = static_cast<int>(
+        std::count_if(times.begin(), times.end(), [time](int at) { return at < time; }));
+  }
 }
 
 at::Tensor Pass::Positions() const {
@@ -449,10 +482,7 @@ at::Tensor Pass::JoinSkipped(const at::Tensor& output, absl::Span<const SkipRequ
   for (Segment* segment : before) {
     at::Tensor part;
     for (const SkipRequest& skip : skips) {
-      if (skip.segment != segment) continue;
-      c10::SmallVector<int64_t, 6> sizes = {1, segment->rows()};
-      for (int64_t d = 2; d < skip.value.dim(); ++d) sizes.push_back(skip.value.size(d));
-      part = skip.value.reshape(sizes);
+      if (skip.segment == segment) part = Packed(skip.value, *segment);
     }
     if (!part.defined()) part = output.narrow(1, segment->start, segment->rows());
     rows.push_back(std::move(part));

@@ -19,9 +19,12 @@ namespace weft::run {
 class KVCache;
 class Run;
 
-/// The token ids of one invoke that enter a pass, with its own pads.
+/// What one invoke brings into a pass: token ids with its own pads, or given activations.
 struct InvokeInput {
-  at::Tensor ids;        // [B, T] int64
+  at::Tensor ids;  // [B, T] int64; undefined where there are `values`
+  /// What the root takes instead: `[B, T, ...]`, or `[B, ...]` where `flat`.
+  at::Tensor values;
+  bool flat = false;     // rows have no tokens: each prompt is one, and T is 1
   at::Tensor mask;       // [B, T] int64, 1 at real tokens
   at::Tensor positions;  // [B, T] int64, counted over real tokens; 0 at pads before them
   bool padded = false;
@@ -35,8 +38,10 @@ struct InvokeInput {
                           bool pad_left);
   /// One more token for each row, whose ids so far and mask are given (`[B, past]`).
   static InvokeInput MakeNext(const at::Tensor& ids, const at::Tensor& mask);
-  int64_t batch() const { return ids.size(0); }
-  int64_t tokens() const { return ids.size(1); }
+  /// `values` of at least one row, none of them a pad.
+  static InvokeInput MakeValues(at::Tensor values, bool flat);
+  int64_t batch() const { return mask.size(0); }
+  int64_t tokens() const { return mask.size(1); }
 };
 
 /// The rows that one invoke has in a pass: a block of `batch * tokens` packed rows.
@@ -52,6 +57,8 @@ struct Segment {
   KVCache* cache = nullptr;
 
   int64_t rows() const { return input->batch() * tokens; }
+  /// How many dimensions its rows have in front: batch and tokens, or batch alone.
+  int64_t leading() const { return input->flat ? 1 : 2; }
 };
 
 /// What a module returns in transformers, given the one tensor that it computes here.
@@ -155,7 +162,7 @@ class PackedVisiting final : public Visiting {
 
   struct Part {
     const Segment* segment;
-    at::Tensor rows;  // [B, T, ...]
+    at::Tensor rows;  // [B, T, ...], or [B, ...]
   };
   at::Tensor& PartOf(const Segment& segment);
   std::vector<Part> parts_;  // with gradients
@@ -212,8 +219,9 @@ class Pass {
 
   // --- for models ---
 
-  /// `[1, rows]` int64, of all segments that are present.
-  at::Tensor Ids() const;
+  /// What the root is called with: `[1, rows]` int64 token ids, or given values `[1, rows, ...]`,
+  /// of all segments that are present.
+  at::Tensor Input() const;
   at::Tensor Positions() const;
   /// The segments that are present, in row order.
   absl::Span<Segment* const> present() const { return present_; }
@@ -254,6 +262,10 @@ class Pass {
   void CountCall() { ++module_calls_; }
   uint64_t module_calls() const { return module_calls_; }
 
+  /// The pass calls the module whose input is first visited at `time`, not the whole model: what
+  /// comes before counts as visited.
+  void StartAt(int time);
+
   // --- for runs ---
   bool pad_left() const { return pad_left_; }
   /// Several runs share this pass.
@@ -290,8 +302,12 @@ class Pass {
   bool done_ = false;
 };
 
-/// `[1, rows, ...]` to the rows of one segment, `[B, T, ...]`, without a copy.
+/// `[1, rows, ...]` to the rows of one segment, `[B, T, ...]` (or `[B, ...]`), without a copy.
 at::Tensor Cut(const at::Tensor& packed, const Segment& segment);
+/// The reverse, for one segment.
+at::Tensor Packed(const at::Tensor& rows, const Segment& segment);
+/// Where one segment lies among the rows of all, which begin at `row`: `all` as ReadAll gives it.
+at::Tensor Within(const at::Tensor& all, int64_t row, const Segment& segment, bool pad_left);
 
 template <typename Module>
 at::Tensor Pass::CallPartly(at::Tensor input, const Module& module) {

@@ -566,10 +566,7 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::SkipModule& what, Visiting* site
   }
   int64_t row = 0;
   for (Segment* each : SegmentsOf(what.invoke)) {
-    const int64_t tokens = each->tokens;
-    site->pass().RequestSkip(
-        each, value.narrow(0, row, each->input->batch())
-                  .narrow(1, site->pass().pad_left() ? value.size(1) - tokens : 0, tokens));
+    site->pass().RequestSkip(each, Within(value, row, *each, site->pass().pad_left()));
     row += each->input->batch();
   }
   return c10::IValue();

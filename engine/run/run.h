@@ -101,6 +101,8 @@ class Run {
   /// Whether it reads or writes the rows of an invoke at a site.
   bool Touches(int time, int invoke) const;
   absl::Span<const int> times() const { return stage_->times; }
+  /// The module that this pass calls; the model itself is 0.
+  int root() const { return trace().root; }
   /// This pass goes backwards.
   bool gradients() const { return trace().gradients; }
   /// Rows that it brings into its next pass, pads included. Thread-safe.

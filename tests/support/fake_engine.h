@@ -130,6 +130,9 @@ class FakeEngine final : public Engine {
   std::function<absl::Status(const std::string& name, const std::string& folder)> on_load =
       [](const std::string&, const std::string&) { return absl::OkStatus(); };
 
+  absl::Status HostNetwork(const std::string&, models::Network&&) override {
+    return absl::UnimplementedError("no networks here");
+  }
   absl::Status LoadModel(const std::string& name, const std::string& folder) override {
     if (absl::Status loaded = on_load(name, folder); !loaded.ok()) return loaded;
     AddModel(name);

@@ -9,6 +9,10 @@
 
 // The engine in this process: link weft::client_local, which brings LibTorch along.
 
+namespace weft::models {
+struct Network;
+}
+
 namespace weft {
 
 struct LocalOptions {
@@ -22,5 +26,8 @@ struct LocalOptions {
 absl::StatusOr<std::shared_ptr<Backend>> MakeLocalBackend(const LocalOptions& options);
 /// The same as a client: `MakeLocalClient({.models = {{"atlas", "models/atlas"}}})`.
 absl::StatusOr<Client> MakeLocalClient(const LocalOptions& options);
+/// A client of one network that was made in this process, hosted as `name`: see
+/// engine/models/network.h, and engine/models/blocks.h for what to make it from.
+absl::StatusOr<Client> MakeLocalClient(const std::string& name, models::Network&& network);
 
 }  // namespace weft

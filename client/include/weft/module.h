@@ -89,6 +89,10 @@ class Module {
   absl::StatusOr<RunResult> Trace(const Input& input, absl::FunctionRef<void(Tracer&)> body,
                                   const TraceOptions& options = {},
                                   Location where = Location::current()) const;
+  /// The same with several invokes.
+  absl::StatusOr<RunResult> Trace(absl::FunctionRef<void(Tracer&)> body,
+                                  const TraceOptions& options = {},
+                                  Location where = Location::current()) const;
 
   /// `transformer.h.1.mlp`, the model's own names; empty for the model itself.
   const std::string& path() const { return path_; }

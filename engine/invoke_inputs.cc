@@ -1,0 +1,283 @@
+#include "engine/invoke_inputs.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "engine/graph/error.h"
+#include "engine/plan/operators.h"
+#include "engine/plan/planner.h"
+
+namespace weft {
+namespace {
+
+/// Bytes of the longest token that there may be: a prompt beyond that many for each token is
+/// refused before it is tokenised.
+constexpr size_t kLongestToken = 256;
+
+/// The constant of an invoke's input, sharing its bytes; undefined where it is something else.
+at::Tensor ConstantOf(const graph::Program& program, graph::NodeId id) {
+  const auto* constant = std::get_if<graph::Constant>(&program.at(id).kind);
+  if (constant == nullptr || constant->tensor.data == nullptr) return {};
+  const graph::HostTensor& tensor = constant->tensor;
+  // Nobody writes into what a pass is given.
+  return at::from_blob(
+      const_cast<char*>(tensor.data), tensor.shape, [owner = tensor.owner](void*) {},
+      at::TensorOptions().dtype(plan::ToScalarType(tensor.dtype)));
+}
+
+std::string TypeOf(const at::Tensor& tensor) {
+  return absl::StrCat(graph::ToString(plan::FromScalarType(tensor.scalar_type())), "[",
+                      absl::StrJoin(tensor.sizes(), ", "), "]");
+}
+
+absl::Status Refuse(const graph::Program& program, graph::NodeId id, const std::string& message,
+                    const std::string& hint = "",
+                    absl::StatusCode code = absl::StatusCode::kInvalidArgument) {
+  return graph::StatementError(code, program, id, message, hint);
+}
+
+}  // namespace
+
+absl::StatusOr<InvokeInputs> InputMaker::Make(const graph::Program& program,
+                                              uint64_t pass_tokens) const {
+  InvokeInputs made;
+  const graph::Trace* trace = nullptr;
+  for (graph::NodeId id = 1; id <= program.nodes.size(); ++id) {
+    if (const auto* found = std::get_if<graph::Trace>(&program.at(id).kind)) trace = found;
+    const auto* invoke = std::get_if<graph::Invoke>(&program.at(id).kind);
+    if (invoke == nullptr) continue;
+    if (std::holds_alternative<graph::Invoke::AllRows>(invoke->input)) {
+      made.inputs.emplace_back();
+      made.counts.push_back({});
+      continue;
+    }
+    absl::StatusOr<run::InvokeInput> input = MakeOne(program, id, *trace);
+    if (!input.ok()) return input.status();
+    plan::RowCount count;
+    if (input->mask.defined()) count = {input->batch(), input->tokens()};
+    if (static_cast<uint64_t>(count.batch * count.tokens) > pass_tokens) {
+      return Refuse(program, id,
+                    absl::StrCat("the invoke has ", count.batch * count.tokens,
+                                 " rows, pads included; a pass holds at most ", pass_tokens),
+                    "split it", absl::StatusCode::kResourceExhausted);
+    }
+    made.inputs.push_back(*std::move(input));
+    made.counts.push_back(count);
+  }
+  return made;
+}
+
+absl::StatusOr<run::InvokeInput> InputMaker::MakeOne(const graph::Program& program,
+                                                     graph::NodeId id,
+                                                     const graph::Trace& trace) const {
+  const auto& invoke = std::get<graph::Invoke>(program.at(id).kind);
+  if (std::holds_alternative<graph::Invoke::Chat>(invoke.input)) {
+    return Refuse(program, id, "`invoke.chat` is in the contract but not executed by this version",
+                  "give the text as the model's chat template renders it",
+                  absl::StatusCode::kUnimplemented);
+  }
+  if (!trace.root.empty() || !spec_.input().ids) return Activations(program, id, trace);
+
+  absl::StatusOr<Rows> rows = Rows();
+  if (const auto* tokens = std::get_if<graph::Invoke::Tokens>(&invoke.input)) rows = tokens->rows;
+  if (const auto* prompts = std::get_if<graph::Invoke::Prompts>(&invoke.input)) {
+    rows = Tokenized(program, id, *prompts);
+  }
+  if (const auto* tensors = std::get_if<graph::Invoke::Tensors>(&invoke.input)) {
+    rows = Unpadded(program, id, *tensors);
+  }
+  if (!rows.ok()) return rows.status();
+  if (absl::Status status = CheckIds(program, id, *rows); !status.ok()) return status;
+  if (trace.generate) {
+    size_t longest = 0;
+    for (const auto& row : *rows) longest = std::max(longest, row.size());
+    // The last new token is chosen, and not looked at any more.
+    const int64_t positions = static_cast<int64_t>(longest) +
+                              std::max<int64_t>(0, int64_t{trace.generate->max_new_tokens} - 1);
+    if (positions > max_tokens_) {
+      return Refuse(
+          program, id,
+          absl::StrCat("the prompt's ", longest, " tokens and ", trace.generate->max_new_tokens,
+                       " new ones need more positions than the model's ", max_tokens_),
+          "shorten the prompt, or generate fewer tokens");
+    }
+  }
+  return run::InvokeInput::Make(*rows, tokens_.pad_id, tokens_.pad_left);
+}
+
+absl::StatusOr<InputMaker::Rows> InputMaker::Tokenized(
+    const graph::Program& program, graph::NodeId id, const graph::Invoke::Prompts& prompts) const {
+  if (tokenizer_ == nullptr) {
+    return Refuse(program, id, "this model has no tokenizer", "give token ids");
+  }
+  Rows rows;
+  const size_t longest = static_cast<size_t>(max_tokens_) * kLongestToken;
+  for (const std::string& text : prompts.texts) {
+    if (text.size() > longest) {
+      return Refuse(program, id,
+                    absl::StrCat("the prompt has ", text.size(), " bytes; the model takes at most ",
+                                 max_tokens_, " tokens"),
+                    "shorten it");
+    }
+    absl::StatusOr<std::vector<int64_t>> ids = tokenizer_->Encode(text, !prompts.no_special_tokens);
+    if (!ids.ok()) {
+      return Refuse(program, id, std::string(ids.status().message()), "", ids.status().code());
+    }
+    rows.push_back(*std::move(ids));
+  }
+  return rows;
+}
+
+/// `input_ids`, and `attention_mask` where there are pads, as a tokenizer in Python gives them.
+absl::StatusOr<InputMaker::Rows> InputMaker::Unpadded(const graph::Program& program,
+                                                      graph::NodeId id,
+                                                      const graph::Invoke::Tensors& tensors) const {
+  at::Tensor ids, mask;
+  for (const graph::NamedInput& input : tensors.inputs) {
+    const bool is_ids = input.name.empty() ? !ids.defined() : input.name == "input_ids";
+    if (!is_ids && input.name != "attention_mask") {
+      return Refuse(program, id,
+                    input.name.empty()
+                        ? std::string("a second tensor by position")
+                        : absl::StrCat("a language model takes no tensor `", input.name, "`"),
+                    "give `input_ids` and, where there are pads, `attention_mask`");
+    }
+    at::Tensor& place = is_ids ? ids : mask;
+    if (place.defined()) return Refuse(program, id, "the token ids are given twice");
+    place = ConstantOf(program, input.node);
+    if (!place.defined()) {
+      return Refuse(program, id, absl::StrCat("`", input.name, "` is no constant"),
+                    "token ids that a program computes cannot be a prompt of the same program");
+    }
+    const bool integers = place.scalar_type() == at::kLong || place.scalar_type() == at::kInt ||
+                          (!is_ids && place.scalar_type() == at::kBool);
+    if (!integers || place.dim() < 1 || place.dim() > 2) {
+      return Refuse(
+          program, id,
+          absl::StrCat("`", is_ids ? "input_ids" : "attention_mask", "` is ", TypeOf(place)),
+          "it is int64[tokens] or int64[batch, tokens]");
+    }
+    if (place.dim() == 1) place = place.unsqueeze(0);
+    place = place.to(at::kLong).contiguous();
+  }
+  if (!ids.defined()) return Refuse(program, id, "there is a mask, and there are no token ids");
+  if (mask.defined() && mask.sizes() != ids.sizes()) {
+    return Refuse(
+        program, id,
+        absl::StrCat("`input_ids` is ", TypeOf(ids), " and `attention_mask` ", TypeOf(mask)));
+  }
+  Rows rows(ids.size(0));
+  const int64_t tokens = ids.size(1);
+  int64_t longest = 0;
+  for (int64_t r = 0; r < ids.size(0); ++r) {
+    const int64_t* const row = ids.const_data_ptr<int64_t>() + r * tokens;
+    if (!mask.defined()) {
+      rows[r].assign(row, row + tokens);
+      longest = tokens;
+      continue;
+    }
+    const int64_t* const real = mask.const_data_ptr<int64_t>() + r * tokens;
+    for (int64_t t = 0; t < tokens; ++t) {
+      if (real[t] != 0 && real[t] != 1) {
+        return Refuse(program, id, "`attention_mask` holds more than zeros and ones");
+      }
+      // All real tokens lie together, at the end that is not padded.
+      const int64_t next = t + (tokens_.pad_left ? 1 : -1);
+      if (real[t] == 1 && next >= 0 && next < tokens && real[next] == 0) {
+        return Refuse(
+            program, id,
+            absl::StrCat("row ", r, " has pads that are not all on the ",
+                         tokens_.pad_left ? "left" : "right"),
+            "this model pads on that side; or give the rows without pads, of any lengths");
+      }
+      if (real[t] == 1) rows[r].push_back(row[t]);
+    }
+    longest = std::max(longest, static_cast<int64_t>(rows[r].size()));
+  }
+  if (longest < tokens) {
+    return Refuse(program, id,
+                  absl::StrCat("the longest row has ", longest, " tokens, and all have ",
+                               tokens - longest, " pads more"),
+                  "leave out columns that are pads alone");
+  }
+  return rows;
+}
+
+absl::Status InputMaker::CheckIds(const graph::Program& program, graph::NodeId id,
+                                  const Rows& rows) const {
+  size_t longest = 0;
+  for (const std::vector<int64_t>& row : rows) {
+    if (row.empty()) {
+      return Refuse(program, id, "a prompt has no tokens", "give at least one token");
+    }
+    longest = std::max(longest, row.size());
+    for (int64_t token : row) {
+      if (token < 0 || token >= vocabulary_) {
+        return Refuse(program, id,
+                      absl::StrCat("token id ", token, " is out of range: the model has ids 0 to ",
+                                   vocabulary_ - 1),
+                      "", absl::StatusCode::kOutOfRange);
+      }
+    }
+  }
+  if (static_cast<int64_t>(longest) > max_tokens_) {
+    return Refuse(
+        program, id,
+        absl::StrCat("the prompt has ", longest, " tokens; the model takes at most ", max_tokens_),
+        "shorten it");
+  }
+  if (rows.empty()) return Refuse(program, id, "an invoke without prompts");
+  return absl::OkStatus();
+}
+
+/// What the planner says of a tensor that does not fit is better than what could be said here: only
+/// what it, or the rows' count, could not bear is refused.
+absl::StatusOr<run::InvokeInput> InputMaker::Activations(const graph::Program& program,
+                                                         graph::NodeId id,
+                                                         const graph::Trace& trace) const {
+  const auto& invoke = std::get<graph::Invoke>(program.at(id).kind);
+  const auto* tensors = std::get_if<graph::Invoke::Tensors>(&invoke.input);
+  const int module = spec_.FindModule(trace.root);
+  const int site = module < 0 ? -1 : spec_.FindSite(module, graph::Point::kInput, 0);
+  if (tensors == nullptr || site < 0) return run::InvokeInput();
+  for (const graph::NamedInput& input : tensors->inputs) {
+    if (!std::holds_alternative<graph::Constant>(program.at(input.node).kind)) {
+      return Refuse(program, id, "a tensor of an invoke is a constant in this version",
+                    "save the value, and give it to a trace of its own",
+                    absl::StatusCode::kUnimplemented);
+    }
+  }
+  const at::Tensor values = ConstantOf(program, tensors->inputs[0].node);
+  const auto& pattern = std::get<graph::Pattern::Tensor>(spec_.sites()[site].pattern.value);
+  if (values.dim() != static_cast<int64_t>(pattern.shape.size()) || values.size(0) == 0 ||
+      (spec_.leading() > 1 && values.size(1) == 0)) {
+    return Refuse(
+        program, id,
+        absl::StrCat("the trace's root takes ", graph::ToString(spec_.sites()[site].pattern),
+                     " of at least one row, and is given ", TypeOf(values)));
+  }
+  if (spec_.leading() > 1 && values.size(1) > max_tokens_) {
+    return Refuse(program, id,
+                  absl::StrCat("the tensor has ", values.size(1),
+                               " tokens; the model takes at most ", max_tokens_),
+                  "shorten it");
+  }
+  if (pattern.range > 0 && !at::isFloatingType(values.scalar_type())) {
+    const at::Tensor outside = at::logical_or(values.lt(0), values.ge(pattern.range));
+    if (outside.any().item<bool>()) {
+      return Refuse(
+          program, id,
+          absl::StrCat("the tensor holds ", values.masked_select(outside)[0].item<int64_t>(),
+                       ": the module has rows 0 to ", pattern.range - 1),
+          "", absl::StatusCode::kOutOfRange);
+    }
+  }
+  return run::InvokeInput::MakeValues(values, spec_.leading() == 1);
+}
+
+}  // namespace weft

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/graph/program.h"
+#include "engine/plan/model_spec.h"
+#include "engine/plan/plan.h"
+#include "engine/run/pass.h"
+#include "engine/run/run.h"
+#include "engine/text/tokenizer.h"
+
+namespace weft {
+
+/// What the invokes of a program bring into passes, in written order. Of `invoke { }`, and of what
+/// only the planner can refuse, an empty one.
+struct InvokeInputs {
+  std::vector<run::InvokeInput> inputs;
+  std::vector<plan::RowCount> counts;
+};
+
+/// Turns the inputs of invokes into token ids, or into activations for the module that a trace
+/// calls. Thread-safe; refers to what it is made of.
+class InputMaker {
+ public:
+  /// `tokenizer` may be nullptr. `vocabulary` is 0 for a model that takes no token ids.
+  InputMaker(const plan::ModelSpec& spec, const text::Tokenizer* tokenizer,
+             const run::TokenOptions& tokens, int64_t vocabulary, int64_t max_tokens)
+      : spec_(spec),
+        tokenizer_(tokenizer),
+        tokens_(tokens),
+        vocabulary_(vocabulary),
+        max_tokens_(max_tokens) {}
+
+  /// Of a program that passed graph::Check. Errors name the invoke: ids out of range, prompts too
+  /// long for the model or for a pass of `pass_tokens` rows, tensors that are no ids.
+  absl::StatusOr<InvokeInputs> Make(const graph::Program& program, uint64_t pass_tokens) const;
+
+ private:
+  using Rows = std::vector<std::vector<int64_t>>;
+
+  absl::StatusOr<run::InvokeInput> MakeOne(const graph::Program& program, graph::NodeId id,
+                                           const graph::Trace& trace) const;
+  absl::StatusOr<Rows> Tokenized(const graph::Program& program, graph::NodeId id,
+                                 const graph::Invoke::Prompts& prompts) const;
+  absl::StatusOr<Rows> Unpadded(const graph::Program& program, graph::NodeId id,
+                                const graph::Invoke::Tensors& tensors) const;
+  absl::Status CheckIds(const graph::Program& program, graph::NodeId id, const Rows& rows) const;
+  absl::StatusOr<run::InvokeInput> Activations(const graph::Program& program, graph::NodeId id,
+                                               const graph::Trace& trace) const;
+
+  const plan::ModelSpec& spec_;
+  const text::Tokenizer* const tokenizer_;
+  const run::TokenOptions& tokens_;
+  const int64_t vocabulary_, max_tokens_;
+};
+
+}  // namespace weft

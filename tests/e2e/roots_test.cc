@@ -1,0 +1,302 @@
+// Traces that are called with tensors: a module of a model by itself, a language model by ids and
+// mask, and a network of one's own.
+
+#include <ATen/ATen.h>
+
+#include <memory>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/models/blocks.h"
+#include "engine/models/network.h"
+#include "gmock/gmock.h"
+#include "tests/e2e/service_fixture.h"
+#include "weft/local.h"
+#include "weft/torch.h"
+
+namespace weft::testing {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+const Input::Rows kPrompt = {{5, 11, 17, 23}};
+
+Tensor Torch(const at::Tensor& tensor) { return FromTorch(tensor.contiguous()).value(); }
+Tensor Full(at::IntArrayRef shape, float value) { return Torch(at::full(shape, value)); }
+
+/// A module called by itself, over the wire and in process.
+class RootTest : public ServiceTest {
+ protected:
+  void SetUp() override {
+    ServiceTest::SetUp();
+    remote_ = Client(NewBackend(NewKey({"trace", "weights"}))).OpenLanguageModel("tiny").value();
+    local_ = MakeLocalClient({.models = {{"tiny", TinyFolder()}}, .threads = 1})
+                 .value()
+                 .OpenLanguageModel("tiny")
+                 .value();
+  }
+  void Both(const std::function<void(const LanguageModel&)>& body) {
+    body(*remote_);
+    body(*local_);
+  }
+  std::optional<LanguageModel> remote_, local_;
+};
+
+TEST_F(RootTest, ABlockOnGivenActivationsIsTheBlockInsideTheModel) {
+  Both([&](const LanguageModel& model) {
+    const Module block = model["transformer.h"][1];
+    Saved<Tensor> in, out, mlp;
+    ASSERT_THAT(model.Trace(kPrompt,
+                            [&] {
+                              in = block.input().save("in");
+                              out = block.output().save("out");
+                              mlp = block["mlp"].output().save("mlp");
+                            }),
+                IsOk());
+    Saved<Tensor> own_out, own_mlp, probs;
+    const auto run = block.Trace(*in, [&] {
+      own_out = block.output().save("out");
+      own_mlp = block["mlp"].output().save("mlp");
+      probs = block["attn"].probs().save("probs");
+    });
+    ASSERT_THAT(run, IsOk());
+    EXPECT_LT(RelativeDifference(*own_out, *out), 1e-6);
+    EXPECT_LT(RelativeDifference(*own_mlp, *mlp), 1e-6);
+    EXPECT_EQ(probs->shape().back(), 4);
+  });
+}
+
+TEST_F(RootTest, TheResultIsTheModulesAndWritesGoOnInside) {
+  Both([&](const LanguageModel& model) {
+    const Module block = model["transformer.h"][0];
+    const Tensor hidden = Full({2, 3, 32}, 0.5F);
+    Saved<Tensor> plain, written;
+    ASSERT_THAT(block.Trace(hidden, [&] { plain = model.result().save("r"); }), IsOk());
+    ASSERT_THAT(block.Trace(hidden,
+                            [&] {
+                              block["mlp"].output() = 0.0 * block["mlp"].output();
+                              written = model.result().save("r");
+                            }),
+                IsOk());
+    EXPECT_THAT(plain->shape(), ElementsAre(2, 3, 32));
+    EXPECT_GT(RelativeDifference(*plain, *written), 1e-3);
+  });
+}
+
+TEST_F(RootTest, InvokesOfDifferentLengthsShareThePass) {
+  const Module block = (*local_)["transformer.h"][1];
+  const Tensor a = Full({1, 2, 32}, 0.25F), b = Full({3, 5, 32}, -0.5F);
+  Saved<Tensor> alone, together, other, all;
+  ASSERT_THAT(block.Trace(b, [&] { alone = block.output().save("b"); }), IsOk());
+  ASSERT_THAT(block.Trace([&](Tracer& trace) {
+    trace.Invoke(a, [&] { other = block.output().save("a"); });
+    trace.Invoke(b, [&] { together = block.output().save("b"); });
+    trace.Invoke([&] { all = block.output().save("all"); });
+  }),
+              IsOk());
+  EXPECT_LT(RelativeDifference(*alone, *together), 1e-6);
+  EXPECT_THAT(all->shape(), ElementsAre(4, 5, 32));
+}
+
+TEST_F(RootTest, GradientsReachTheGivenActivations) {
+  const Module block = (*local_)["transformer.h"][1];
+  Saved<Tensor> gradient;
+  ASSERT_THAT(block.Trace(Full({1, 3, 32}, 0.25F),
+                          [&] {
+                            Var in = block.input();
+                            block.output().sum().backward([&] { gradient = in.grad().save("g"); });
+                          }),
+              IsOk());
+  EXPECT_THAT(gradient->shape(), ElementsAre(1, 3, 32));
+}
+
+TEST_F(RootTest, RefusesWhatDoesNotFit) {
+  const LanguageModel& model = *remote_;
+  const Module block = model["transformer.h"][1];
+  const Tensor hidden = Full({1, 2, 32}, 0.25F);
+  EXPECT_THAT(block.Trace(Full({1, 2, 31}, 0.F), [&] { (void)block.output().save("x"); }),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       AllOf(HasSubstr("float32[B, T, 32]"), HasSubstr("float32[1, 2, 31]"))));
+  EXPECT_THAT(block.Trace(Full({0, 2, 32}, 0.F), [&] { (void)block.output().save("x"); }),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("at least one row")));
+  EXPECT_THAT(block.Trace(hidden, [&] { (void)model["transformer.h"][0].output().save("x"); }),
+              StatusIs(absl::StatusCode::kNotFound, HasSubstr("is not inside `transformer.h.1`")));
+  EXPECT_THAT(block.Trace("text", [&] { (void)block.output().save("x"); }),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("takes no prompt")));
+  const Module embedding = model["transformer.wte"];
+  EXPECT_THAT(embedding.Trace(Tensor::From(std::vector<int64_t>{1, 5000}, {1, 2}),
+                              [&] { (void)embedding.output().save("x"); }),
+              StatusIs(absl::StatusCode::kOutOfRange, HasSubstr("5000")));
+}
+
+TEST_F(RootTest, IdsAndMaskAreThePromptsThatTheyStandFor) {
+  Both([&](const LanguageModel& model) {
+    const Tensor ids = Tensor::From(std::vector<int64_t>{0, 0, 5, 11, 5, 11, 17, 23}, {2, 4});
+    const Tensor mask = Tensor::From(std::vector<int64_t>{0, 0, 1, 1, 1, 1, 1, 1}, {2, 4});
+    Saved<Tensor> rows, tensors;
+    ASSERT_THAT(model.Trace(Input::Rows{{5, 11}, {5, 11, 17, 23}},
+                            [&] { rows = model["lm_head"].output().token(-1).save("x"); }),
+                IsOk());
+    ASSERT_THAT(model.Trace(Inputs{{"input_ids", ids}, {"attention_mask", mask}},
+                            [&] { tensors = model["lm_head"].output().token(-1).save("x"); }),
+                IsOk());
+    EXPECT_LT(RelativeDifference(*rows, *tensors), 1e-6);
+  });
+  const LanguageModel& model = *remote_;
+  const auto refused = [&](const std::vector<int64_t>& mask, const std::string& why) {
+    const Tensor ids = Tensor::From(std::vector<int64_t>{1, 2, 3, 4}, {2, 2});
+    EXPECT_THAT(
+        model.Trace(Inputs{{"input_ids", ids}, {"attention_mask", Tensor::From(mask, {2, 2})}},
+                    [&] { (void)model["lm_head"].output().save("x"); }),
+        StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(why)));
+  };
+  refused({1, 0, 1, 1}, "not all on the left");
+  refused({0, 1, 0, 1}, "1 pads more");
+  refused({0, 0, 1, 1}, "no tokens");
+  refused({2, 1, 1, 1}, "zeros and ones");
+}
+
+// --- a network of one's own ---------------------------------------------------------------------
+
+/// Linear, Sigmoid, Linear, Sigmoid, as in nnsight's first examples.
+struct TwoLayers {
+  at::Tensor w1 = at::linspace(-1, 1, 50).view({10, 5}), b1 = at::linspace(0, 1, 10);
+  at::Tensor w2 = at::linspace(1, -2, 20).view({2, 10}), b2 = at::linspace(-1, 0, 2);
+
+  models::Network Make() const {
+    auto root = std::make_unique<models::SequentialImpl>();
+    root->Append(std::make_unique<models::LinearImpl>(w1, b1));
+    root->Append(*models::ActivationImpl::Make("sigmoid"));
+    root->Append(std::make_unique<models::LinearImpl>(w2, b2));
+    root->Append(*models::ActivationImpl::Make("sigmoid"));
+    models::Network network;
+    network.root = std::move(root);
+    network.input = models::RowInput{.shape = {5}};
+    network.family = "two-layers";
+    network.max_tokens = 1;
+    return network;
+  }
+};
+
+class OwnNetworkTest : public ::testing::Test {
+ protected:
+  const TwoLayers layers_;
+  const LanguageModel model_ =
+      MakeLocalClient("net", layers_.Make()).value().OpenLanguageModel("net").value();
+  const at::Tensor x_ = at::linspace(-1, 1, 15).view({3, 5});
+  const at::Tensor hidden_ = at::sigmoid(at::linear(x_, layers_.w1, layers_.b1));
+  const at::Tensor second_ = at::linear(hidden_, layers_.w2, layers_.b2);
+
+  static std::string Printed(const LanguageModel& model) {
+    std::ostringstream out;
+    out << model;
+    return out.str();
+  }
+  static void Expect(const Tensor& given, const at::Tensor& expected) {
+    ASSERT_EQ(ToTorch(given).sizes(), expected.sizes());
+    EXPECT_TRUE(at::allclose(ToTorch(given), expected, 1e-5, 1e-6));
+  }
+};
+
+TEST_F(OwnNetworkTest, ShowsItsTreeAndItsSites) {
+  EXPECT_THAT(Printed(model_), HasSubstr("(2): Linear(in_features=10, out_features=2, bias=True)"));
+  const auto scanned = model_.Scan(Torch(x_), [&] { (void)model_["2"].output().save("y"); });
+  ASSERT_THAT(scanned, IsOk());
+  EXPECT_EQ(scanned->saves[0].type, "float32[3, 2]");
+}
+
+TEST_F(OwnNetworkTest, InputAndOutputOfAModuleAndOfTheModel) {
+  Saved<Tensor> in, out, result, weight;
+  ASSERT_THAT(model_.Trace(Torch(x_),
+                           [&] {
+                             in = model_["2"].input().save("in");
+                             out = model_["2"].output().save("out");
+                             weight = model_["2"].param("weight").save("w");
+                             result = model_.result().save("result");
+                           }),
+              IsOk());
+  Expect(*in, hidden_);
+  Expect(*out, second_);
+  Expect(*weight, layers_.w2);
+  Expect(*result, at::sigmoid(second_));
+}
+
+TEST_F(OwnNetworkTest, WritesSkipsAndGradients) {
+  Saved<Tensor> written, skipped, gradient;
+  ASSERT_THAT(model_.Trace(Torch(x_),
+                           [&] {
+                             model_["0"].output()[{Slice(), 0}] = 0.0;
+                             written = model_.result().save("r");
+                           }),
+              IsOk());
+  at::Tensor first = at::linear(x_, layers_.w1, layers_.b1);
+  first.select(1, 0).zero_();
+  Expect(*written, at::sigmoid(at::linear(at::sigmoid(first), layers_.w2, layers_.b2)));
+
+  ASSERT_THAT(model_.Trace(Torch(x_),
+                           [&] {
+                             model_["1"].skip(model_["1"].input());
+                             skipped = model_.result().save("r");
+                           }),
+              IsOk());
+  Expect(*skipped,
+         at::sigmoid(at::linear(at::linear(x_, layers_.w1, layers_.b1), layers_.w2, layers_.b2)));
+
+  ASSERT_THAT(
+      model_.Trace(Torch(x_),
+                   [&] {
+                     Var in = model_["2"].input();
+                     model_.result().sum().backward([&] { gradient = in.grad().save("g"); });
+                   }),
+      IsOk());
+  const at::Tensor y = at::sigmoid(second_);
+  Expect(*gradient, at::matmul(y * (1 - y), layers_.w2));
+}
+
+TEST_F(OwnNetworkTest, TwoInvokesAndAllRowsShareAPass) {
+  Saved<Tensor> a, b, all, patched;
+  ASSERT_THAT(model_.Trace([&](Tracer& trace) {
+    trace.Invoke(Torch(x_.narrow(0, 0, 1)), [&] { a = model_["2"].output().save("a"); });
+    trace.Invoke(Torch(x_.narrow(0, 1, 2)), [&] { b = model_["2"].output().save("b"); });
+    trace.Invoke([&] { all = model_["2"].output().save("all"); });
+  }),
+              IsOk());
+  Expect(*a, second_.narrow(0, 0, 1));
+  Expect(*b, second_.narrow(0, 1, 2));
+  Expect(*all, second_);
+  // A value of one in the other.
+  ASSERT_THAT(model_.Trace([&](Tracer& trace) {
+    Var clean;
+    trace.Invoke(Torch(x_.narrow(0, 0, 1)), [&] { clean = model_["1"].output(); });
+    trace.Invoke(Torch(x_.narrow(0, 1, 1)), [&] {
+      model_["1"].output() = clean;
+      patched = model_["2"].output().save("p");
+    });
+  }),
+              IsOk());
+  Expect(*patched, second_.narrow(0, 0, 1));
+}
+
+TEST_F(OwnNetworkTest, APlainCallIsTheModel) {
+  const auto plain = model_(Torch(x_));
+  ASSERT_THAT(plain, IsOk());
+  Expect(*plain, at::sigmoid(second_));
+}
+
+TEST_F(OwnNetworkTest, SaysWhatItTakes) {
+  EXPECT_THAT(model_("a prompt"),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("takes no prompt")));
+  EXPECT_THAT(model_(Torch(at::zeros({3, 4}))),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("float32[B, 5]")));
+  EXPECT_THAT(model_.Trace(Torch(x_), [&] { (void)model_.ids().save("i"); }),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("there is no `ids`")));
+  EXPECT_THAT(model_.Generate(Torch(x_), {.max_new_tokens = 2}, [&] {}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("token ids")));
+}
+
+}  // namespace
+}  // namespace weft::testing
