@@ -138,6 +138,7 @@ absl::StatusOr<std::shared_ptr<const ModelState>> ModelState::Make(std::shared_p
       Aliases::Make(*state->tree_, state->index_->parameters, options.rename);
   if (!aliases.ok()) return aliases.status();
   state->aliases_ = std::make_shared<const Aliases>(*std::move(aliases));
+  state->tuple_outputs = options.tuple_outputs;
   return state;
 }
 

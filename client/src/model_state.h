@@ -68,6 +68,7 @@ struct ModelState {
  public:
   const ModelDescription& description;
   std::vector<StoredEdit> edits;
+  bool tuple_outputs = false;
   WrapperKeys wrappers;
 
  private:

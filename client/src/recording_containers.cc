@@ -63,6 +63,7 @@ void Recording::BeginTrace(graph::Trace trace, Location where) {
     return Fail("trace", "a trace stands inside another", where,
                 "write the traces of a session one after the other");
   }
+  trace.tuple_outputs = model_->tuple_outputs;
   if (!trace.root.empty()) {
     if (absl::Status status = model_->CheckSite(trace.root, "output"); !status.ok()) {
       return Fail("trace of " + trace.root, std::string(status.message()), where);

@@ -216,6 +216,7 @@ class GPT2BlockImpl : public Module {
     return at::add(x, Call(pass, *mlp_, Call(pass, *ln_2_, x)));
   }
   std::string type() const override { return "GPT2Block"; }
+  bool former_tuple() const override { return true; }
 
  private:
   LayerNormImpl* ln_1_ = nullptr;

@@ -43,7 +43,7 @@ absl::Status HostedModel::RecordSites() {
   std::vector<plan::ModuleSpec> modules;
   std::vector<run::OutputForm> forms;
   for (size_t i = 0; i < modules_.size(); ++i) {
-    modules.push_back({paths_[i], modules_[i]->rowwise()});
+    modules.push_back({paths_[i], modules_[i]->rowwise(), modules_[i]->former_tuple()});
     forms.push_back(modules_[i]->form());
   }
   for (size_t i = 0; i < modules_.size(); ++i) {

@@ -32,6 +32,8 @@ class Module {
   virtual run::OutputForm form() const { return {}; }
   /// Every row by itself: can be called out of band on any leading dimensions.
   virtual bool rowwise() const { return false; }
+  /// It returned a tuple, whose first item is its tensor, in older versions of transformers.
+  virtual bool former_tuple() const { return false; }
   /// Of a module whose input is integers: they lie in [0, input_range). 0 for others.
   virtual int64_t input_range() const { return 0; }
 

@@ -19,6 +19,8 @@ struct ModuleSpec {
   /// Every row is computed by itself (a linear layer, a norm): the module can be called out of band
   /// on any leading dimensions.
   bool rowwise = false;
+  /// It returns a tensor where older versions of transformers returned a tuple that began with it.
+  bool former_tuple = false;
 };
 
 /// What a module's call takes, as far as a model's shapes tell. Lookups of rows cost nothing.

@@ -553,6 +553,47 @@ class Builder {
     return absl::OkStatus();
   }
 
+  // --- what was a tuple once: a decoder block's output ---
+
+  bool FormerTuple(int site) const {
+    const SiteSpec& spec = model_.sites()[site];
+    return spec.OfModule() && spec.site.point == Point::kOutput &&
+           model_.modules()[spec.module].former_tuple;
+  }
+  /// The trace shows such outputs as tuples of one.
+  bool TupleOutputs() {
+    return std::get<graph::Trace>(program_.at(Trace().node).kind).tuple_outputs;
+  }
+  /// `output[0]` means the first row here, and meant the tensor itself in older notebooks. Of
+  /// `output[0][:, -1] = x` one index is left, in which a row and all its tokens come first.
+  absl::Status CheckNoTuple(int site, absl::Span<const graph::IndexTerm> terms, bool write) {
+    if (!FormerTuple(site) || TupleOutputs() || terms.empty() ||
+        !std::holds_alternative<int64_t>(terms[0])) {
+      return absl::OkStatus();
+    }
+    if (terms.size() > 1) {
+      const auto* second = std::get_if<graph::Slice>(&terms[1]);
+      if (!write || second == nullptr || second->start || second->stop || second->step) {
+        return absl::OkStatus();
+      }
+    }
+    const int64_t row = std::get<int64_t>(terms[0]);
+    const std::string& name = model_.sites()[site].site.module;
+    return Refuse(
+        absl::StrCat("`", name, ".output` is a tensor [batch, tokens, ...], not a tuple: [", row,
+                     "] would be row ", row),
+        absl::StrCat("leave out [", row, "]; where the row is meant write [", row, ":",
+                     row == -1 ? "" : absl::StrCat(row + 1), "] or .row(", row,
+                     "); `tuple_outputs` gives tuples as older versions did"));
+  }
+  /// The same for a name that is the value of a site.
+  absl::Status CheckNoTupleOf(NodeId target, absl::Span<const graph::IndexTerm> terms, bool write) {
+    int name = static_cast<int>(target);
+    while (names_[name].alias) name = names_[name].base;
+    if (names_[name].base >= 0 || names_[name].site < 0) return absl::OkStatus();
+    return CheckNoTuple(names_[name].site, terms, write);
+  }
+
   /// `((input,), {})`: a module takes one tensor here.
   absl::Status ReadInputs(const graph::Site& site, int invoke) {
     graph::Site one = site;
@@ -592,8 +633,23 @@ class Builder {
                                  ", and this module's inputs are ((tensor,), {})"),
                     "give that structure, or the tensor alone");
     }
+    return FirstItem(value, 2);
+  }
+  /// The tensor that replaces a former tuple; `value` is that tuple, or that tensor.
+  absl::StatusOr<Slot> OutputAmong(NodeId value) {
+    absl::StatusOr<Slot> slot = Current(static_cast<int>(value));
+    if (!slot.ok() || MetaAt(*slot).isTensor()) return slot;
+    const c10::IValue meta = MetaAt(*slot);
+    if (!meta.isTuple() || meta.toTupleRef().elements().size() != 1) {
+      return Refuse(absl::StrCat("the value is ", graph::ToString(PatternOf(meta)),
+                                 ", and this output is (tensor,)"),
+                    "give that structure, or the tensor alone");
+    }
+    return FirstItem(value, 1);
+  }
+  absl::StatusOr<Slot> FirstItem(NodeId value, int depth) {
     int name = static_cast<int>(value);
-    for (int i = 0; i < 2; ++i) {
+    for (int i = 0; i < depth; ++i) {
       ViewStep step;
       step.item = int64_t{0};
       absl::StatusOr<int> item = ItemOf(name, std::move(step));
@@ -705,6 +761,14 @@ class Builder {
     }
     absl::StatusOr<SitePlace> place = FindPlace(read.site);
     if (!place.ok()) return place.status();
+    if (FormerTuple(place->site) && TupleOutputs()) {
+      const int tensor = NewName();
+      absl::StatusOr<int> item = ReadSiteInto(tensor, place->site, invoke);
+      if (!item.ok()) return item.status();
+      graph::Argument argument;
+      argument.value = graph::NodeRef{static_cast<NodeId>(tensor)};
+      return AddStructure(static_cast<int>(node_), graph::Structure::Kind::kTuple, {argument});
+    }
     return ReadPlaceInto(static_cast<int>(node_), *place, invoke);
   }
 
@@ -1043,6 +1107,8 @@ class Builder {
   }
 
   absl::Status Add(const graph::Index& index) {
+    absl::Status tensor = CheckNoTupleOf(index.target, index.terms, /*write=*/false);
+    if (!tensor.ok()) return tensor;
     absl::StatusOr<Indexed> found = FollowIndex(static_cast<int>(index.target), index.terms);
     if (!found.ok()) return found.status();
     if (found->mask) {
@@ -1132,6 +1198,8 @@ class Builder {
   }
 
   absl::Status Add(const graph::Assign& assign) {
+    absl::Status tensor = CheckNoTupleOf(assign.target, assign.index, /*write=*/true);
+    if (!tensor.ok()) return tensor;
     return AssignTo(static_cast<int>(assign.target), assign.index, assign.value, "this assignment");
   }
 
@@ -1166,6 +1234,18 @@ class Builder {
     absl::StatusOr<SitePlace> place = FindPlace(site);
     if (!place.ok()) return place.status();
     const int* const found = &place->site;
+    const bool tuple = FormerTuple(*found) && TupleOutputs();
+    if (tuple && !index.empty()) {
+      const auto* item = std::get_if<int64_t>(&index.front());
+      if (item == nullptr || *item != 0) {
+        return Refuse("with `tuple_outputs` this output is (tensor,)",
+                      "write `output[0]`, or a part of it");
+      }
+      index.erase(index.begin());
+    }
+    if (absl::Status tensor = CheckNoTuple(*found, index, /*write=*/true); !tensor.ok()) {
+      return tensor;
+    }
     index.insert(index.begin(), place->items.begin(), place->items.end());
     const std::string what = absl::StrCat("this write");
     if (!index.empty()) {
@@ -1175,8 +1255,9 @@ class Builder {
       }
       return AssignTo(name, index, write.value, what);
     }
-    absl::StatusOr<Slot> value =
-        inputs ? InputAmong(write.value) : Current(static_cast<int>(write.value));
+    absl::StatusOr<Slot> value = inputs  ? InputAmong(write.value)
+                                 : tuple ? OutputAmong(write.value)
+                                         : Current(static_cast<int>(write.value));
     if (!value.ok()) return value.status();
     When when = Start();
     when.Add(WhenOf(*value));
@@ -1615,7 +1696,6 @@ class Builder {
       return Refuse(absl::StrCat("a program has at most ", kMaxTraces, " traces"));
     }
     if (absl::Status status = CheckRoot(trace); !status.ok()) return status;
-    if (trace.tuple_outputs) return NotExecuted("trace.tuple_outputs");
     if (trace.generate) {
       const graph::GenerateOptions& options = *trace.generate;
       if (options.do_sample || options.temperature > 0 || options.top_k > 0 || options.top_p > 0 ||

@@ -160,6 +160,73 @@ TEST_F(RootTest, IdsAndMaskAreThePromptsThatTheyStandFor) {
   refused({2, 1, 1, 1}, "zeros and ones");
 }
 
+// --- former tuples ------------------------------------------------------------------------------
+
+TEST_F(RootTest, ABlocksOutputIsATensorAndIndexingItAsATupleSaysSo) {
+  Both([&](const LanguageModel& model) {
+    const Module block = model["transformer.h"][1];
+    const auto refused = StatusIs(
+        absl::StatusCode::kInvalidArgument,
+        AllOf(HasSubstr("not a tuple"), HasSubstr("leave out [0]"), HasSubstr("tuple_outputs")));
+    EXPECT_THAT(model.Trace(kPrompt, [&] { (void)block.output()[0].save("x"); }), refused);
+    EXPECT_THAT(model.Trace(kPrompt, [&] { block.output()[0][{Slice(), -1}] = 0.0; }), refused);
+    EXPECT_THAT(model.Trace(kPrompt,
+                            [&] {
+                              Var h = block.output();
+                              h[0] = 0.0;
+                            }),
+                refused);
+    // What can only mean rows and tokens goes.
+    Saved<Tensor> row, last;
+    ASSERT_THAT(model.Trace(kPrompt,
+                            [&] {
+                              row = block.output().row(0).save("row");
+                              last = block.output()[{0, -1}].save("last");
+                            }),
+                IsOk());
+    EXPECT_THAT(row->shape(), ElementsAre(4, 32));
+    EXPECT_THAT(last->shape(), ElementsAre(32));
+  });
+}
+
+TEST_F(RootTest, TupleOutputsGivesTheTupleOfOlderVersions) {
+  const LanguageModel model = Client(NewBackend(NewKey({"trace"})))
+                                  .OpenLanguageModel("tiny", {.tuple_outputs = true})
+                                  .value();
+  const Module block = model["transformer.h"][1];
+  Saved<Tensor> old_way, replaced, now, read;
+  ASSERT_THAT(model.Trace(kPrompt,
+                          [&] {
+                            block.output()[0][{Slice(), -1}] = 0.0;
+                            read = block.output()[0].save("h");
+                            old_way = model["lm_head"].output().save("x");
+                          }),
+              IsOk());
+  ASSERT_THAT(remote_->Trace(kPrompt,
+                             [&] {
+                               (*remote_)["transformer.h"][1].output()[{Slice(), -1}] = 0.0;
+                               now = (*remote_)["lm_head"].output().save("x");
+                             }),
+              IsOk());
+  EXPECT_EQ(RelativeDifference(*old_way, *now), 0);
+  EXPECT_THAT(read->shape(), ElementsAre(1, 4, 32));
+  // The whole of it, as a tuple or as its tensor.
+  ASSERT_THAT(model.Trace(kPrompt,
+                          [&] {
+                            Var h = block.output();
+                            h[0][{Slice(), -1}] = 0.0;
+                            block.output() = h;
+                            replaced = model["lm_head"].output().save("x");
+                          }),
+              IsOk());
+  EXPECT_EQ(RelativeDifference(*replaced, *now), 0);
+  EXPECT_THAT(model.Trace(kPrompt,
+                          [&] {
+                            (void)block.output()[{Slice(), -1}].save("x");
+                          }),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("a structure is indexed")));
+}
+
 // --- a network of one's own ---------------------------------------------------------------------
 
 /// Linear, Sigmoid, Linear, Sigmoid, as in nnsight's first examples.

@@ -35,6 +35,9 @@ using Rename = std::vector<std::pair<std::string, Names>>;
 /// How a model is opened.
 struct ModelOptions {
   Rename rename;
+  /// Show what decoder blocks return as a tuple of one tensor, `output()[0]`, as older versions of
+  /// transformers did.
+  bool tuple_outputs = false;
 };
 
 }  // namespace weft
