@@ -10,6 +10,7 @@ namespace weft::bench {
 struct Options {
   /// A Hub folder of a small model, for what is measured through a server.
   std::string model_folder = "models/atlas";
+  int samples = 200;  // of each of `experiments`
 };
 
 // One function for each benchmark; README.md says what each measures.
@@ -17,6 +18,7 @@ absl::Status MeasureOverhead(const Options& options, Report& report);
 absl::Status MeasureSite(const Options& options, Report& report);
 absl::Status MeasureRemote(const Options& options, Report& report);
 absl::Status MeasureResults(const Options& options, Report& report);
+absl::Status MeasureExperiments(const Options& options, Report& report);
 absl::Status MeasureHostile(const Options& options, Report& report);
 
 }  // namespace weft::bench

@@ -22,6 +22,7 @@ const Benchmark kBenchmarks[] = {
     {"site", "a site that nobody listens to", weft::bench::MeasureSite},
     {"remote", "a trace through the server", weft::bench::MeasureRemote},
     {"results", "large results through the server", weft::bench::MeasureResults},
+    {"experiments", "what people do, in GPT-2 124M", weft::bench::MeasureExperiments},
     {"hostile", "a user beside clients that mean no good", weft::bench::MeasureHostile},
 };
 
@@ -48,6 +49,9 @@ int main(int argc, char** argv) {
   app.add_option("--json", json, "Write what was measured to this file as well");
   app.add_option("--model", options.model_folder, "The model's folder, for `remote` and `results`")
       ->capture_default_str();
+  app.add_option("--samples", options.samples, "How often each of `experiments` is run")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
   CLI11_PARSE(app, argc, argv);
   // As weftd does.
   mallopt(M_MMAP_THRESHOLD, 1 << 30);

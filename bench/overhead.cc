@@ -11,15 +11,10 @@
 #include "absl/strings/str_cat.h"
 #include "bench/benchmarks.h"
 #include "bench/mlp.h"
+#include "bench/program_run.h"
 #include "engine/batch/scheduler.h"
-#include "engine/graph/codec.h"
-#include "engine/graph/lint.h"
-#include "engine/graph/message_arena.h"
-#include "engine/graph/text.h"
 #include "engine/models/hosted_model.h"
 #include "engine/plan/plan_cache.h"
-#include "engine/run/run.h"
-#include "weft/v1/program.pb.h"
 
 namespace weft::bench {
 namespace {
@@ -28,58 +23,13 @@ constexpr int kRounds = 15;
 constexpr int kSamples = 400;  // of a round
 constexpr double kMicro = 1e6;
 
-/// The limits that a server has.
-plan::PlanLimits Limits() {
-  return {.value_elements = uint64_t{1} << 30,
-          .result_bytes = uint64_t{8} << 30,
-          .peak_bytes = uint64_t{16} << 30};
-}
-
 /// A program of one row that saves what the first `saves` layers give, as a client sends it.
 absl::StatusOr<std::string> ProgramBytes(int saves) {
   std::string text = "invoke [1] {\n";
   for (int i = 0; i < saves; ++i) {
     absl::StrAppend(&text, "%v", i, " = read layers.", i, ".output\nsave s", i, " = %v", i, "\n");
   }
-  absl::StatusOr<graph::Program> program = graph::ParseProgram(text + "}\n");
-  if (!program.ok()) return program.status();
-  v1::Program message;
-  graph::EncodeProgram(*program, &message);
-  return message.SerializeAsString();
-}
-
-/// From bytes to values, as the server does it but for its threads. Gives the number of values.
-absl::StatusOr<size_t> RunBytes(const std::string& bytes, models::HostedModel& model,
-                                plan::PlanCache& plans) {
-  graph::MessageArena arena;
-  auto& message = *arena.Make<v1::Program>();
-  if (absl::Status status = graph::ParseChecked(bytes.data(), bytes.size(), &message);
-      !status.ok()) {
-    return status;
-  }
-  absl::StatusOr<graph::Program> program = graph::DecodeProgram(message);
-  if (!program.ok()) return program.status();
-  if (absl::Status status = graph::Check(*program); !status.ok()) return status;
-  std::vector<run::InvokeInput> inputs;
-  std::vector<plan::RowCount> counts;
-  for (const graph::Node& node : program->nodes) {
-    const auto* invoke = std::get_if<graph::Invoke>(&node.kind);
-    if (invoke == nullptr) continue;
-    inputs.push_back(run::InvokeInput::Make(std::get<graph::Invoke::Tokens>(invoke->input).rows,
-                                            /*pad=*/0, model.pad_left()));
-    counts.push_back({inputs.back().batch(), inputs.back().tokens()});
-  }
-  absl::StatusOr<plan::Planned> planned = plans.Get(*program, counts);
-  if (!planned.ok()) return planned.status();
-  run::Run run(*planned->plan, *program, model.spec(), model, std::move(inputs), run::RunLimits(),
-               absl::InfiniteFuture(), {.pad_left = model.pad_left()});
-  run::Run* const runs[] = {&run};
-  if (absl::Status status = model.Run(runs); !status.ok()) return status;
-  if (!run.status().ok()) return run.status();
-  std::vector<graph::HostValue> values;
-  values.reserve(run.saved().size());
-  for (const run::SavedItem& saved : run.saved()) values.push_back(run::ToHostValue(saved.value));
-  return values.size();
+  return BytesOf(text + "}\n");
 }
 
 /// Work for a scheduler whose passes do nothing but look at the clock.
@@ -114,10 +64,12 @@ class ClockWorker : public batch::Worker {
 Contender OfProgram(std::string bytes, size_t saves, models::HostedModel& model,
                     plan::PlanCache* plans) {
   return [bytes = std::move(bytes), saves, &model, plans]() -> absl::StatusOr<double> {
-    plan::PlanCache cold(model.spec(), Limits());
+    plan::PlanCache cold(model.spec(), ServerLimits());
     absl::StatusOr<size_t> values = 0;
-    const double seconds =
-        Time([&] { values = RunBytes(bytes, model, plans != nullptr ? *plans : cold); });
+    const double seconds = Time([&] {
+      auto run = RunBytes(bytes, model, plans != nullptr ? *plans : cold);
+      values = run.ok() ? absl::StatusOr<size_t>(run->size()) : run.status();
+    });
     if (!values.ok()) return values.status();
     if (*values != saves) return absl::InternalError("a save has no value");
     return seconds;
@@ -131,7 +83,7 @@ absl::Status MeasureOverhead(const Options&, Report& report) {
   at::set_num_threads(1);
   absl::StatusOr<std::unique_ptr<models::HostedModel>> model = HostMlp();
   if (!model.ok()) return model.status();
-  plan::PlanCache plans((*model)->spec(), Limits());
+  plan::PlanCache plans((*model)->spec(), ServerLimits());
 
   std::vector<Contender> contenders;
   const auto input = run::InvokeInput::Make({{1}}, /*pad=*/0, (*model)->pad_left());

@@ -61,6 +61,7 @@ absl::Status HostedModel::RecordSites() {
       static_cast<uint64_t>(network_.cache_elements) * sizeof(float),
       std::move(recorded->operations),
       plan::RootInput{.ids = !network_.input, .tokens = !network_.input || network_.input->tokens});
+  spec_->set_leaves(std::move(recorded->leaves));
   taps_ = std::make_unique<run::TapTable>(*spec_, std::move(forms));
   return absl::OkStatus();
 }

@@ -145,6 +145,10 @@ class SiteFinder {
       const Seen& seen = first.seen()[i];
       if (seen.boundary) {
         if (absl::Status status = AddBoundary(boundary++); !status.ok()) return status;
+        const auto& leaves = first.leaves();
+        if (std::find(leaves.begin(), leaves.end(), boundary) != leaves.end()) {
+          found_.leaves.push_back(static_cast<int>(found_.sites.size()) - 1);
+        }
       } else {
         AddInside(i);
       }

@@ -15,6 +15,7 @@ namespace weft::models {
 struct RecordedSites {
   std::vector<plan::SiteSpec> sites;  // in the order of visits
   std::vector<plan::OperationSpec> operations;
+  std::vector<int> leaves;  // among `sites`, where Pass::Leave is asked
 };
 
 /// Find a network's sites, and their shapes as forms of batch and tokens, by tiny real forwards.

@@ -51,12 +51,15 @@ class SiteRecorder : public run::Recorder {
   void Record(const Operator& op) override;
   void Record(int module, graph::Point point, const Parts& parts) override;
   void KeepLast() override { last_token_ = true; }
+  void Leave(int) override { leaves_.push_back(boundaries_.size()); }
 
   const std::vector<Seen>& seen() const { return seen_; }
   /// Inside one visit of a module: places in `seen()`, in order.
   const std::vector<size_t>& Inside(int module, uint32_t visit) const;
   /// The places of modules' inputs and outputs in `seen()`.
   const std::vector<size_t>& boundaries() const { return boundaries_; }
+  /// How many boundaries came before each place where rows may leave.
+  const std::vector<size_t>& leaves() const { return leaves_; }
 
  private:
   void AddInside(Seen seen);
@@ -69,7 +72,7 @@ class SiteRecorder : public run::Recorder {
   bool last_token_ = false;
   std::vector<uint32_t> calls_;  // by module, so far
   std::vector<Seen> seen_;
-  std::vector<size_t> boundaries_;
+  std::vector<size_t> boundaries_, leaves_;
   absl::btree_map<std::pair<int, uint32_t>, std::vector<size_t>> inside_;
 };
 

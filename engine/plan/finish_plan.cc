@@ -367,6 +367,53 @@ void FindLastStep(PlannedTrace& trace, int index,
   if (trace.whole) trace.last_step = trace.steps - 1;
 }
 
+/// The first time that each invoke's rows are changed; Sharing::kNever if never.
+std::vector<int> FindChanges(const Plan& plan, const Stage& stage) {
+  std::vector<int> first(plan.invokes.size(), Sharing::kNever);
+  for (const Instruction& instruction : stage.instructions) {
+    const bool changes = std::holds_alternative<WriteSite>(instruction.what) ||
+                         std::holds_alternative<SkipModule>(instruction.what);
+    if (!changes) continue;
+    const PlannedInvoke& changed = plan.invokes[InvokeAt(instruction)];
+    for (const int invoke : plan.traces[changed.trace].invokes) {
+      const bool in_it = changed.all_rows ? plan.invokes[invoke].group == changed.group
+                                          : &plan.invokes[invoke] == &changed;
+      if (in_it) first[invoke] = std::min(first[invoke], instruction.time);
+    }
+  }
+  return first;
+}
+
+/// Let the points of a sweep have their rows in common until one of them changes its own. Everybody
+/// begins with the rows of the one that changes last, and leaves it at the last place before its
+/// own first change where a pass can let rows in.
+void ShareRows(const Plan& plan, const PlannedTrace& trace, const ModelSpec& model, Stage& stage) {
+  if (trace.generates || trace.gradients) return;
+  std::map<int, std::vector<int>> alike;  // by input
+  for (const int invoke : trace.invokes) {
+    if (!plan.invokes[invoke].all_rows && stage.ends[invoke] > kStart) {
+      alike[plan.invokes[invoke].input].push_back(invoke);
+    }
+  }
+  const std::vector<int> changes = FindChanges(plan, stage);
+  for (const auto& [input, invokes] : alike) {
+    if (invokes.size() < 2) continue;
+    const int trunk = *std::max_element(invokes.begin(), invokes.end(),
+                                        [&](int a, int b) { return changes[a] < changes[b]; });
+    for (const int invoke : invokes) {
+      if (invoke == trunk) continue;
+      const auto after =
+          std::lower_bound(model.leaves().begin(), model.leaves().end(), changes[invoke]);
+      if (after == model.leaves().begin()) continue;
+      int until = changes[invoke] == Sharing::kNever ? Sharing::kNever : *(after - 1);
+      if (until >= stage.ends[invoke]) until = Sharing::kNever;
+      if (stage.sharing.empty()) stage.sharing.resize(plan.invokes.size());
+      stage.sharing[invoke] = {trunk, until};
+      stage.ends[trunk] = std::max(stage.ends[trunk], std::min(until, stage.ends[invoke]));
+    }
+  }
+}
+
 /// A stage for each set of regions that some later step has.
 void MakeLaterStages(Plan& plan, PlannedTrace& trace, int index,
                      const std::map<int, std::vector<Instruction>>& by_stage,
@@ -418,6 +465,7 @@ void FinishPlan(Plan& plan, std::vector<Instruction> instructions, int slots, bo
     }
     MakeLaterStages(plan, trace, index, by_stage, reaches, model);
     FindPoints(plan, trace);
+    ShareRows(plan, trace, model, trace.stages[PlannedTrace::kFirst]);
   }
 }
 

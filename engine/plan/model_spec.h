@@ -91,6 +91,9 @@ class ModelSpec {
 
   uint64_t cache_bytes() const { return cache_bytes_; }
   const RootInput& input() const { return input_; }
+  /// The times after which rows can leave a pass, or come into it, ascending.
+  const std::vector<int>& leaves() const { return leaves_; }
+  void set_leaves(std::vector<int> leaves) { leaves_ = std::move(leaves); }
   /// The dimensions in front of what a row holds: batch and tokens, or batch alone.
   int64_t leading() const { return input_.tokens ? 2 : 1; }
 
@@ -120,6 +123,7 @@ class ModelSpec {
   int result_site_ = -1;
   uint64_t cache_bytes_ = 0;
   RootInput input_;
+  std::vector<int> leaves_;
 };
 
 }  // namespace weft::plan

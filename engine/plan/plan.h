@@ -4,6 +4,7 @@
 #include <ATen/core/stack.h>
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <utility>
@@ -235,6 +236,14 @@ struct Guard {
   int parent = -1;
 };
 
+/// Whose rows an invoke's are until it first changes them: the points of a sweep begin alike.
+struct Sharing {
+  int with = -1;  // an invoke of the same input; -1: from the start the rows are its own
+  /// They are its own once the pass has left this site; kNever if it changes nothing.
+  int until = 0;
+  static constexpr int kNever = std::numeric_limits<int>::max();
+};
+
 /// What happens in one pass, or once a trace's last pass is over.
 struct Stage {
   /// In order of execution: by time, then by step, then as written.
@@ -245,6 +254,8 @@ struct Stage {
   std::vector<int> times;
   /// The last site that each of Plan::invokes is needed for; kStart if none.
   std::vector<int> ends;
+  /// By Plan::invokes; empty where nobody shares.
+  std::vector<Sharing> sharing;
   /// How many steps have it, as far as the options say; 1 of a trace's first pass.
   int64_t steps = 1;
 };

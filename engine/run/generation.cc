@@ -69,6 +69,13 @@ void Run::PreparePass() {
     if (generated.cache != nullptr) generated.cache->Rollback();
     segments_.push_back(segment);
   }
+  for (size_t invoke = 0; invoke < stage_->sharing.size(); ++invoke) {
+    const plan::Sharing& sharing = stage_->sharing[invoke];
+    if (sharing.with < 0) continue;
+    Segment& segment = segments_[segment_of_invoke_[invoke]];
+    segment.trunk = &segments_[segment_of_invoke_[sharing.with]];
+    segment.until = sharing.until;
+  }
   tap_ids_.clear();
   watches_.clear();
   for (const int time : stage_->times) {

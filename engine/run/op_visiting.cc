@@ -52,7 +52,8 @@ PartsVisiting::PartsVisiting(Pass& pass, int time, std::vector<at::Tensor>& part
 
 size_t PartsVisiting::PlaceOf(const Segment& segment) const {
   const auto present = pass_.present();
-  const auto found = std::find(present.begin(), present.end(), &segment);
+  const Segment* rows = segment.trunk != nullptr ? segment.trunk : &segment;
+  const auto found = std::find(present.begin(), present.end(), rows);
   TORCH_CHECK(found != present.end() && original_[found - present.begin()].defined(),
               "these rows take no part here");
   return found - present.begin();

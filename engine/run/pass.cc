@@ -245,6 +245,7 @@ c10::IValue PackedVisiting::ReadAll(absl::Span<Segment* const> segments, bool wr
 }
 
 c10::IValue PackedVisiting::Writable(const Segment& segment) {
+  TORCH_CHECK(segment.trunk == nullptr, "a write to rows that are not the segment's own");
   if (pass_.gradients()) {
     at::Tensor& rows = PartOf(segment);
     rows = rows.clone();
@@ -284,7 +285,7 @@ Pass::Pass(const TapTable& taps, absl::Span<Run* const> runs, bool pad_left)
     for (Segment& segment : run->segments()) {
       // Rows that no site is needed for (a program of constants alone) never enter.
       segment.present = segment.end > plan::kStart;
-      if (segment.present) present_.push_back(&segment);
+      if (segment.present) (segment.trunk == nullptr ? present_ : sharing_).push_back(&segment);
     }
     for (int time : run->times()) listeners_.emplace_back(time, run);
     for (int tap : run->taps()) listens_[tap] = 1;
@@ -299,11 +300,7 @@ Pass::Pass(const TapTable& taps, absl::Span<Run* const> runs, bool pad_left)
     std::stable_sort(listeners_.begin(), listeners_.end(),
                      [](const auto& a, const auto& b) { return a.first < b.first; });
   }
-  int64_t start = 0;
-  for (Segment* segment : present_) {
-    segment->start = start;
-    start += segment->rows();
-  }
+  Place();
 }
 
 Pass::Pass(const TapTable& taps, std::vector<Segment*> segments, Recorder* recorder)
@@ -318,14 +315,19 @@ Pass::Pass(const TapTable& taps, std::vector<Segment*> segments, Recorder* recor
       inside_->Listen({static_cast<int>(module), true});
     }
   }
+  Place();
+}
+
+Pass::~Pass() = default;
+
+void Pass::Place() {
   int64_t start = 0;
   for (Segment* segment : present_) {
     segment->start = start;
     start += segment->rows();
   }
+  for (Segment* segment : sharing_) segment->start = segment->trunk->start;
 }
-
-Pass::~Pass() = default;
 
 at::Tensor Pass::Input() const {
   const OpTap::Pause pause;
@@ -388,9 +390,14 @@ void Pass::VisitTap(int tap, at::Tensor& value) {
 
 bool Pass::Leave(int tap, at::Tensor& hidden) {
   const OpTap::Pause pause;
-  if (recorder_ != nullptr) return true;
+  if (recorder_ != nullptr) {
+    recorder_->Leave(tap);
+    return true;
+  }
   const auto& times = taps_.times[tap];
   const int time = times.empty() ? -1 : times.front();
+  // First, as those whose rows they are may leave here.
+  LetIn(time, hidden);
   bool alive = false;
   const absl::Time now = absl::Now();
   for (Segment* segment : present_) {
@@ -420,6 +427,26 @@ bool Pass::Leave(int tap, at::Tensor& hidden) {
   return true;
 }
 
+void Pass::LetIn(int time, at::Tensor& hidden) {
+  const auto stay = std::stable_partition(sharing_.begin(), sharing_.end(), [time](Segment* s) {
+    return s->until != time || s->run->ended() || !s->trunk->present;
+  });
+  if (stay == sharing_.end()) return;
+  const size_t before = present_.size();
+  present_.insert(present_.end(), stay, sharing_.end());
+  sharing_.erase(stay, sharing_.end());
+  for (size_t i = before; i < present_.size(); ++i) present_[i]->trunk = nullptr;
+  std::stable_sort(present_.begin(), present_.end(),
+                   [](const Segment* a, const Segment* b) { return a->end > b->end; });
+  std::vector<at::Tensor> rows;
+  rows.reserve(present_.size());
+  for (const Segment* segment : present_) {
+    rows.push_back(hidden.narrow(1, segment->start, segment->rows()));
+  }
+  hidden = at::cat(rows, 1);
+  Place();
+}
+
 void Pass::KeepLast(at::Tensor& hidden) {
   const OpTap::Pause pause;
   if (recorder_ != nullptr) recorder_->KeepLast();
@@ -428,7 +455,6 @@ void Pass::KeepLast(at::Tensor& hidden) {
   };
   if (std::none_of(present_.begin(), present_.end(), shortens)) return;
   std::vector<at::Tensor> rows;
-  int64_t start = 0;
   for (Segment* segment : present_) {
     if (shortens(segment)) {
       const InvokeInput& input = *segment->input;
@@ -443,10 +469,9 @@ void Pass::KeepLast(at::Tensor& hidden) {
     } else {
       rows.push_back(hidden.narrow(1, segment->start, segment->rows()));
     }
-    segment->start = start;
-    start += segment->rows();
   }
   hidden = at::cat(rows, 1);
+  Place();
 }
 
 std::vector<Pass::SkipRequest> Pass::TakeSkips() {
@@ -463,22 +488,25 @@ at::Tensor Pass::WithoutSkipped(const at::Tensor& input, absl::Span<const SkipRe
   for (const SkipRequest& skip : skips) skip.segment->present = false;
   present_.clear();
   std::vector<at::Tensor> rows;
-  int64_t start = 0;
   for (Segment* segment : *before) {
     if (!segment->present) continue;
     rows.push_back(input.narrow(1, segment->start, segment->rows()));
-    segment->start = start;
-    start += segment->rows();
     present_.push_back(segment);
   }
+  Place();
   return rows.empty() ? at::Tensor() : at::cat(rows, 1);
 }
 
 at::Tensor Pass::JoinSkipped(const at::Tensor& output, absl::Span<const SkipRequest> skips,
                              std::vector<Segment*> before) {
   const OpTap::Pause pause;
+  // Who was let in meanwhile stays.
+  for (Segment* segment : present_) {
+    if (std::find(before.begin(), before.end(), segment) == before.end()) before.push_back(segment);
+  }
+  std::stable_sort(before.begin(), before.end(),
+                   [](const Segment* a, const Segment* b) { return a->end > b->end; });
   std::vector<at::Tensor> rows;
-  int64_t start = 0;
   for (Segment* segment : before) {
     at::Tensor part;
     for (const SkipRequest& skip : skips) {
@@ -486,11 +514,10 @@ at::Tensor Pass::JoinSkipped(const at::Tensor& output, absl::Span<const SkipRequ
     }
     if (!part.defined()) part = output.narrow(1, segment->start, segment->rows());
     rows.push_back(std::move(part));
-    segment->start = start;
     segment->present = true;
-    start += segment->rows();
   }
   present_ = std::move(before);
+  Place();
   --partly_;
   return at::cat(rows, 1);
 }

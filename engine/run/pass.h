@@ -53,6 +53,9 @@ struct Segment {
   int64_t tokens = 0;  // of each of its prompts there: 1 once only the last ones go on
   int end = 0;         // the last site that it is needed for
   bool present = true;
+  /// While it has no rows of its own: whose they are. `start` is then that segment's.
+  const Segment* trunk = nullptr;
+  int until = 0;  // see plan::Sharing
   /// Of a generation.
   KVCache* cache = nullptr;
 
@@ -196,6 +199,8 @@ class Recorder {
   virtual void Record(const Operator&) {}
   /// A point inside the attention of `module`.
   virtual void Record(int /*module*/, graph::Point, const Parts&) {}
+  /// Rows may leave after the output that was recorded last.
+  virtual void Leave(int /*tap*/) {}
   /// From here on a generation has the last token of each prompt alone.
   virtual void KeepLast() {}
 };
@@ -248,8 +253,9 @@ class Pass {
   template <typename Module>
   at::Tensor CallPartly(at::Tensor input, const Module& module);
 
-  /// Let go of the segments that no site after `tap` (an output just visited) is needed for:
-  /// narrows `hidden`. Also where cancelled and late runs are noticed. False if nobody is left.
+  /// Let go of the segments that no site after `tap` (an output just visited) is needed for, and
+  /// let in those that have rows of their own from here on: `hidden` is all that goes on. Also
+  /// where cancelled and late runs are noticed. False if nobody is left.
   bool Leave(int tap, at::Tensor& hidden);
   bool done() const { return done_; }
   /// Of generations only each prompt's last token goes on from here: what follows (the head) is
@@ -279,6 +285,9 @@ class Pass {
 
  private:
   void VisitTap(int tap, at::Tensor& value);
+  /// Where the segments lie that are present, one behind the other, and those who share with them.
+  void Place();
+  void LetIn(int time, at::Tensor& hidden);
   /// Skipping segments leave for the module's duration.
   std::vector<SkipRequest> TakeSkips();
   at::Tensor WithoutSkipped(const at::Tensor& input, absl::Span<const SkipRequest> skips,
@@ -288,6 +297,7 @@ class Pass {
 
   const TapTable& taps_;
   std::vector<Segment*> present_;
+  std::vector<Segment*> sharing_;  // who has no rows of its own yet
   std::vector<uint8_t> listens_;
   std::vector<std::pair<int, Run*>> listeners_;  // by time
   std::vector<int> visits_;                      // by tap; counted where somebody listens

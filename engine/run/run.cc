@@ -148,8 +148,12 @@ Run::Run(const plan::Plan& plan, const graph::Program& program, const plan::Mode
 
 bool Run::Touches(int time, int invoke) const {
   const auto concerns = [&](int other) {
-    return other == invoke || (plan_.invokes[other].all_rows &&
-                               plan_.invokes[other].group == plan_.invokes[invoke].group);
+    const bool all = plan_.invokes[other].all_rows;
+    return std::any_of(segments_.begin(), segments_.end(), [&](const Segment& segment) {
+      const bool meant = all ? plan_.invokes[segment.invoke].group == plan_.invokes[other].group
+                             : segment.invoke == other;
+      return meant && (segment.trunk != nullptr ? segment.trunk->invoke : segment.invoke) == invoke;
+    });
   };
   for (int i = stage_->first[time + 1]; i < stage_->first[time + 2]; ++i) {
     const auto& what = stage_->instructions[i].what;

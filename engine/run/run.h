@@ -98,7 +98,8 @@ class Run {
   absl::Span<const int> taps() const { return tap_ids_; }
   /// And inside which modules, in this pass.
   absl::Span<const Watch> watches() const { return watches_; }
-  /// Whether it reads or writes the rows of an invoke at a site.
+  /// Whether it reads or writes the rows of an invoke at a site, or those that others have in
+  /// common with it.
   bool Touches(int time, int invoke) const;
   absl::Span<const int> times() const { return stage_->times; }
   /// The module that this pass calls; the model itself is 0.
