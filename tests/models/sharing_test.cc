@@ -160,7 +160,7 @@ TEST(SharingTest, OperationsAreReadWhereTheRowsAreInCommon) {
   ExpectAsAlone(R"(invoke [64, 65, 66] {
       save act = read transformer.h.0.mlp.act.op(gelu_0).output
       save probs = read transformer.h.0.attn.probs
-      write transformer.h.X$.mlp.output = 0.0
+      write transformer.h.X$.mlp.output[...] = 0.0
       save r = read result
     })",
                 {"0", "1", "2"}, {"act", "probs", "r"});
@@ -180,13 +180,14 @@ TEST(SharingTest, PaddedRowsAndAllRowsOfAPoint) {
                 {"0", "1", "2"}, {"r", "s", "all"});
 }
 
-TEST(SharingTest, SkipsOfSomePoints) {
+TEST(SharingTest, WhatIsSkippedIsOnesOwn) {
   ExpectAsAlone(R"(invoke [64, 65, 66] {
-      skip transformer.h.X$ = read transformer.h.X$.input
+      save before = read transformer.h.0.output
+      skip transformer.h.1 = aten::mul(read transformer.h.1.input, X%)
       save r = read result
       save h = read transformer.h.2.input
     })",
-                {"0", "1", "2"}, {"r", "h"});
+                {"0.5", "1.0", "2.0"}, {"before", "r", "h"});
 }
 
 TEST(SharingTest, PointsComeInWhileAnothersRowsSkipTheWholeTransformer) {
