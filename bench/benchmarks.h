@@ -11,6 +11,8 @@ struct Options {
   /// A Hub folder of a small model, for what is measured through a server.
   std::string model_folder = "models/atlas";
   int samples = 200;  // of each of `experiments`
+  /// A Python with nnsight, to measure it beside; empty: it is not.
+  std::string nnsight_python;
 };
 
 // One function for each benchmark; README.md says what each measures.

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 #include <vector>
@@ -60,8 +62,9 @@ std::string ResidualStreams() {
                 "save top = aten::argmax(read lm_head.output[:, -1], -1)\n");
 }
 std::string LogitLens() {
-  return Invoke(ForLayers("%h$ = read transformer.h.$.output[:, -1]\n"
-                          "save s$ = aten::topk(call lm_head(call transformer.ln_f(%h$)), 5)[1]") +
+  return Invoke(ForLayers("%h$ = read transformer.h.$.output[:, -1]") +
+                "%h = aten::cat([%h0, %h1, %h2, %h3, %h4, %h5, %h6, %h7, %h8, %h9, %h10, %h11])\n"
+                "save lens = aten::topk(call lm_head(call transformer.ln_f(%h)), 5)[1]\n"
                 "save top = aten::argmax(read lm_head.output[:, -1], -1)\n");
 }
 std::string EveryModule() { return Invoke("cache as all\n"); }
@@ -120,6 +123,30 @@ Contender OfCopy(uint64_t bytes) {
   return [from]() -> absl::StatusOr<double> {
     return Time([&] { static_cast<void>(from->clone()); });
   };
+}
+
+/// What nnsight takes, by nnsight_beside.py.
+absl::Status MeasureNnsight(const Options& options, const Gpt2Folder& folder, Report& report) {
+  const std::string command =
+      absl::StrCat("'", options.nnsight_python, "' bench/nnsight_beside.py '",
+                   folder.path().string(), "' ", options.samples);
+  FILE* const pipe = popen(command.c_str(), "r");
+  if (pipe == nullptr) return absl::InternalError("cannot run " + command);
+  std::string text;
+  char buffer[4096];
+  for (size_t read = 0; (read = fread(buffer, 1, sizeof(buffer), pipe)) > 0;) {
+    text.append(buffer, read);
+  }
+  if (pclose(pipe) != 0) return absl::UnavailableError(command + " failed");
+  const nlohmann::json ratios = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!ratios.is_object()) return absl::InternalError(command + " printed no JSON object");
+  for (const auto& [name, ratio] : ratios.items()) {
+    if (!ratio.is_number()) return absl::InternalError(command + " printed no numbers");
+    const auto value = ratio.get<double>();
+    report.Add(
+        {absl::StrCat("nnsight: ", name, ", over its bare forward"), "x", {value, value, value}});
+  }
+  return absl::OkStatus();
 }
 
 absl::Status MeasureGrid(models::HostedModel& model, plan::PlanCache& plans, Report& report) {
@@ -243,6 +270,11 @@ absl::Status MeasureExperiments(const Options& options, Report& report) {
               measured->Of([](auto t) { return t[12] / t[10]; })});
   report.Add({"the bare pass: GPT-2 124M, 128 tokens", "ms",
               measured->Of([](auto t) { return kMilli * t[0]; })});
+  if (!options.nnsight_python.empty()) {
+    if (absl::Status status = MeasureNnsight(options, *folder, report); !status.ok()) {
+      return status;
+    }
+  }
   return MeasureGrid(model, plans, report);
 }
 

@@ -24,6 +24,10 @@ constexpr char kConfig[] = R"({"model_type": "gpt2", "architectures": ["GPT2LMHe
   "vocab_size": 50257, "activation_function": "gelu_new", "layer_norm_epsilon": 1e-05,
   "bos_token_id": 50256, "eos_token_id": 50256})";
 
+// Nobody asks it: prompts are token ids.
+constexpr char kTokenizer[] =
+    R"({"version": "1.0", "model": {"type": "BPE", "vocab": {}, "merges": []}})";
+
 std::map<std::string, at::Tensor> MakeWeights() {
   at::manual_seed(0);
   std::map<std::string, at::Tensor> weights;
@@ -84,6 +88,7 @@ absl::StatusOr<Gpt2Folder> Gpt2Folder::Make() {
   std::filesystem::create_directories(folder.path(), error);
   if (error) return absl::UnavailableError(error.message());
   std::ofstream(folder.path() / "config.json") << kConfig;
+  std::ofstream(folder.path() / "tokenizer.json") << kTokenizer;
   absl::Status status = plan::CatchTorch(
       [&] { return WriteSafetensors(folder.path() / "model.safetensors", MakeWeights()); });
   if (!status.ok()) return status;

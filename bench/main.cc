@@ -52,6 +52,9 @@ int main(int argc, char** argv) {
   app.add_option("--samples", options.samples, "How often each of `experiments` is run")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
+  app.add_option("--nnsight", options.nnsight_python,
+                 "A Python that has torch, transformers and nnsight: measure nnsight beside "
+                 "`experiments`, on the same weights");
   CLI11_PARSE(app, argc, argv);
   // As weftd does.
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
