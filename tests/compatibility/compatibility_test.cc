@@ -231,7 +231,9 @@ v1::RunRequest LaterRequest(const std::string& client_version,
 
 TEST_F(CompatibilityTest, ANewerClientIsToldBothVersions) {
   v1::RunRequest later_kind = LaterRequest("99.0.0", "");
-  later_kind.mutable_program()->mutable_nodes(0)->mutable_trace()->set_tuple_outputs(true);
+  later_kind.clear_program();
+  graph::EncodeProgram(*graph::ParseProgram("invoke chat [\"user\": \"a\"] {\n}\n"),
+                       later_kind.mutable_program());
   for (const v1::RunRequest& request : {LaterRequest("99.0.0"), later_kind}) {
     const auto both =
         AllOf(HasSubstr("99.0.0"), HasSubstr(kVersion), HasSubstr("upgrade the server"));

@@ -95,7 +95,7 @@ TEST_F(DocsTest, TracingGuideRuns) {
   EXPECT_THAT(run(docs_tracing_md_6), HasSubstr("points"));
   EXPECT_THAT(run(docs_tracing_md_7), HasSubstr("passes"));
   EXPECT_THAT(run(docs_tracing_md_8), HasSubstr("transformer.h.0\n"));
-  EXPECT_EQ(run(docs_tracing_md_9), "");
+  EXPECT_EQ(run(docs_tracing_md_9), "[1, 2, 128]\n");
 }
 
 // Needs no library of Weft's: a client of another language reads the .proto files alone.

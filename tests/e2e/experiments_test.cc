@@ -370,15 +370,21 @@ TEST_F(ExperimentsTest, InputsOfEveryKindAreTheSameRows) {
   });
 }
 
-TEST_F(ExperimentsTest, TensorInputsAreRefusedByName) {
+TEST_F(ExperimentsTest, WhatEarlierTracesComputeAndChatsAreRefusedByName) {
   Both([](const LanguageModel& model) {
-    const Tensor hidden = Tensor::From(std::vector<float>(3 * 32, 0.5f), {1, 3, 32});
     Saved<Tensor> out;
-    EXPECT_THAT(model["transformer.h"][1]["mlp"]
-                    .Trace(hidden, [&] { out = model.result().save(); })
+    EXPECT_THAT(model
+                    .Session([&](Session& session) {
+                      Var hidden;
+                      session.Trace({5, 11}, [&] { hidden = model["transformer.h"][0].output(); });
+                      session.Trace(model["transformer.h"][1], Inputs{{"", hidden}},
+                                    [&] { out = model.result().save(); });
+                    })
                     .status(),
-                StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("tensor inputs")));
+                StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("is a constant")));
     EXPECT_FALSE(out.has_value());
+    EXPECT_THAT(model.Trace(Chat{{"user", "Hello"}}, [&] { out = model.result().save(); }).status(),
+                StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("invoke.chat")));
   });
 }
 

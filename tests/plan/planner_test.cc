@@ -79,9 +79,6 @@ int TimeOf(const std::string& module, graph::Point point = graph::Point::kOutput
 TEST(PlannerTest, RefusesByNameWhatIsNotExecuted) {
   const std::pair<const char*, const char*> programs[] = {
       {"generate max_new_tokens=2 do_sample=true invoke [1] { }", "sampling"},
-      {"trace root=transformer invoke [1] { }", "trace.root"},
-      {"trace tuple_outputs=true invoke [1] { }", "trace.tuple_outputs"},
-      {"%c = 1 invoke (%c) { }", "invoke.tensors"},
       {"invoke chat [\"user\": \"a\"] { }", "invoke.chat"},
       {"invoke [1] { %h = read ids call watched transformer.ln_f(%h) }", "call.watched"},
   };
