@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "client/cli/key_text.h"
 #include "client/cli/results.h"
 #include "weft/client.h"
 

@@ -13,7 +13,6 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using ::testing::Not;
 
 const Input kPrompt = {5, 11, 17};
 const GenerateOptions kFour = {.max_new_tokens = 4, .eos_token_ids = {96}};
@@ -52,7 +51,7 @@ class EditsTest : public ServiceTest {
     });
     EXPECT_THAT(run, IsOk());
     std::vector<Tensor> steps;
-    for (size_t i = 0; i < logits.size(); ++i) steps.push_back(*logits[i]);
+    for (size_t i = 0; i < logits.size(); ++i) steps.push_back(logits[i]);
     return steps;
   }
   static Tensor LogitsOfTrace(const LanguageModel& model) {
@@ -150,7 +149,8 @@ TEST_F(EditsTest, AreListedShownAndDeleted) {
                 IsOk());
     const auto names = [&] {
       std::vector<std::string> names;
-      for (const EditVersion& edit : client.ListEdits("tiny")->edits) {
+      const EditList list = client.ListEdits("tiny").value();
+      for (const EditVersion& edit : list.edits) {
         names.push_back(edit.ToString());
       }
       return names;

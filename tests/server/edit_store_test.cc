@@ -15,7 +15,6 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using ::testing::Not;
 using weft::testing::IsOk;
 using weft::testing::StatusIs;
 
