@@ -12,6 +12,8 @@
 #include <string>
 #include <system_error>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -25,6 +27,7 @@
 #include "server/blobs/blob_store.h"
 #include "server/config/config.h"
 #include "server/config/reload.h"
+#include "server/edits/edit_store.h"
 #include "server/keys/key_store.h"
 #include "server/log.h"
 #include "server/metrics/endpoint.h"
@@ -109,9 +112,9 @@ class TemporaryFolder {
     std::error_code error;
     std::string path = (std::filesystem::temp_directory_path(error) / "weftd-XXXXXX").string();
     if (error || mkdtemp(path.data()) == nullptr) {
-      return absl::ErrnoToStatus(
-          error ? error.value() : errno,
-          absl::StrCat("cannot make the folder '", path, "' for blobs; say where with --data"));
+      return absl::ErrnoToStatus(error ? error.value() : errno,
+                                 absl::StrCat("cannot make the folder '", path,
+                                              "' for blobs and edits; say where with --data"));
     }
     path_ = path;
     return path;
@@ -121,16 +124,16 @@ class TemporaryFolder {
   std::string path_;
 };
 
-absl::StatusOr<std::unique_ptr<blobs::BlobStore>> OpenBlobs(const Config& config,
-                                                            TemporaryFolder* temporary) {
-  std::string folder = config.data();
-  if (folder.empty()) {
-    absl::StatusOr<std::string> made = temporary->Make();
-    if (!made.ok()) return made.status();
-    folder = *std::move(made);
-  }
+absl::StatusOr<std::unique_ptr<blobs::BlobStore>> OpenBlobs(const std::string& folder,
+                                                            const Config& config,
+                                                            const edits::EditStore* edits) {
+  blobs::BlobStore::Options options;
+  options.limits = MakeServerOptions(config).blobs;
+  options.held = [edits](const std::string& owner, const std::string& sha256) {
+    return edits->HoldsBlob(owner, sha256);
+  };
   absl::StatusOr<std::unique_ptr<blobs::BlobStore>> store =
-      blobs::BlobStore::Open(folder, {.limits = MakeServerOptions(config).blobs});
+      blobs::BlobStore::Open(folder, std::move(options));
   if (store.ok()) (*store)->StartCollecting();
   return store;
 }
@@ -157,6 +160,7 @@ absl::Status Serve(int argc, char** argv, Config config, Signals* signals) {
     return checked;
   }
   std::unique_ptr<keys::KeyStore> keys;
+  std::vector<keys::Key> known_keys;
   std::unique_ptr<audit::AuditLog> audit;
   if (config.keys()) {
     absl::StatusOr<std::unique_ptr<keys::KeyStore>> opened = keys::KeyStore::Open(config.data());
@@ -168,6 +172,7 @@ absl::Status Serve(int argc, char** argv, Config config, Signals* signals) {
       spdlog::warn("there are no API keys yet: make one with 'weft keys create --data {}'",
                    config.data());
     }
+    known_keys = *std::move(listed);
     audit::AuditLog::Options wanted;
     wanted.retention = absl::Hours(24) * config.audit_days();
     absl::StatusOr<std::unique_ptr<audit::AuditLog>> log =
@@ -178,8 +183,21 @@ absl::Status Serve(int argc, char** argv, Config config, Signals* signals) {
     spdlog::warn("--no-keys: whoever reaches {} may do everything", config.listen());
   }
 
+  // What keys keep; as long as the process where there is no folder for it.
   TemporaryFolder temporary;
-  absl::StatusOr<std::unique_ptr<blobs::BlobStore>> blobs = OpenBlobs(config, &temporary);
+  const absl::StatusOr<std::string> folder =
+      config.data().empty() ? temporary.Make() : absl::StatusOr<std::string>(config.data());
+  if (!folder.ok()) return folder.status();
+  absl::StatusOr<std::unique_ptr<edits::EditStore>> edits =
+      edits::EditStore::Open(*folder, {.limits = MakeServerOptions(config).edits});
+  if (!edits.ok()) return edits.status();
+  // For ever, so that nobody's room is taken by what nobody can reach.
+  for (const keys::Key& key : known_keys) {
+    if (key.revoked == absl::InfiniteFuture()) continue;
+    if (absl::Status forgotten = (*edits)->Forget(key); !forgotten.ok()) return forgotten;
+  }
+  absl::StatusOr<std::unique_ptr<blobs::BlobStore>> blobs =
+      OpenBlobs(*folder, config, edits->get());
   if (!blobs.ok()) return blobs.status();
 
   EngineOptions engine_options = MakeEngineOptions(config);
@@ -204,8 +222,8 @@ absl::Status Serve(int argc, char** argv, Config config, Signals* signals) {
   }
 
   signals->Serve();
-  absl::StatusOr<std::unique_ptr<Server>> server =
-      Server::Start(server_options, engine->get(), keys.get(), audit.get(), blobs->get());
+  absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(
+      server_options, engine->get(), keys.get(), audit.get(), blobs->get(), edits->get());
   if (!server.ok()) return server.status();
   std::printf("listening on %s\n", (*server)->address().c_str());
   std::fflush(stdout);

@@ -177,7 +177,8 @@ Server::Server() = default;
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, Engine* engine,
                                                       keys::KeyStore* keys, audit::AuditLog* audit,
-                                                      blobs::BlobStore* blobs) {
+                                                      blobs::BlobStore* blobs,
+                                                      edits::EditStore* edits) {
   const bool open = options.insecure || options.tls.on();
   if (absl::Status checked = CheckListen(options.listen, open); !checked.ok()) return checked;
   if (const TlsFindings found = CheckTls(options.tls, absl::Now()); !found.errors.empty()) {
@@ -198,16 +199,18 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   server->pool_ = std::make_unique<WorkerPool>(kPoolThreads, kPoolWaiting);
   server->blob_pool_ = std::make_unique<WorkerPool>(kPoolThreads, kBlobPoolWaiting);
   server->blobs_ = blobs;
+  server->edits_ = edits;
   WeftService::Options service;
   service.request_bytes = options.request_bytes;
   service.features = options.features;
   if (blobs != nullptr) service.features.push_back("blobs");
+  if (edits != nullptr) service.features.push_back("edits");
   std::vector<Gate::Listener> listeners;
   if (audit != nullptr) listeners.push_back(AuditListener(audit));
   server->gate_ = std::make_unique<Gate>(keys, options.metrics, std::move(listeners));
   server->service_ = std::make_unique<WeftService>(
       engine, server->gate_.get(), service, server->registry_, server->pool_.get(),
-      RunStream::Keeper{blobs, server->blob_pool_.get()});
+      RunStream::Keeper{blobs, server->blob_pool_.get()}, edits);
   server->admin_ =
       std::make_unique<AdminService>(server->gate_.get(), keys, audit, options.request_bytes,
                                      server->registry_, server->pool_.get());
@@ -266,7 +269,14 @@ void Server::WatchModels(const ServerOptions& options, Engine* engine,
     if (blobs_ != nullptr) {
       sources.blobs = [blobs = blobs_] {
         const blobs::BlobStore::Usage usage = blobs->usage();
-        return metrics::Sources::Blobs{usage.bytes, usage.blobs};
+        return metrics::Sources::Kept{usage.bytes, usage.blobs};
+      };
+    }
+    if (edits_ != nullptr) {
+      sources.edits = [edits = edits_] {
+        const absl::StatusOr<edits::EditStore::Usage> usage = edits->usage();
+        return usage.ok() ? metrics::Sources::Kept{usage->bytes, usage->edits}
+                          : metrics::Sources::Kept();
       };
     }
     options.metrics->Observe(std::move(sources));
@@ -289,6 +299,7 @@ void Server::WatchModels(const ServerOptions& options, Engine* engine,
 void Server::SetLimits(const ServerOptions& options) {
   registry_->SetOptions(RegistryOptions(options));
   if (blobs_ != nullptr) blobs_->SetLimits(options.blobs);
+  if (edits_ != nullptr) edits_->SetLimits(options.edits);
   if (registry_->metrics() == nullptr) return;
   registry_->metrics()->pending_result_bytes_limit.Set(
       static_cast<double>(options.max_pending_bytes));

@@ -14,6 +14,7 @@
 #include "server/audit/audit_log.h"
 #include "server/blobs/blob_store.h"
 #include "server/canary.h"
+#include "server/edits/edit_store.h"
 #include "server/keys/key_store.h"
 #include "server/metrics/metrics.h"
 #include "server/tls.h"
@@ -45,6 +46,7 @@ struct ServerOptions {
   /// Also of clients that upload.
   absl::Duration slow_reader_timeout = absl::Seconds(60);
   blobs::BlobStore::Limits blobs;
+  edits::EditStore::Limits edits;
   /// Kinds beyond the base contract that the engine executes.
   std::vector<std::string> features;
   Canary::Options canary;
@@ -71,12 +73,14 @@ absl::Status CheckListen(const std::string& listen, bool open);
 class Server {
  public:
   /// Listen and serve. Without `keys` (null) every caller may do everything; without `audit`
-  /// nothing is written down; without `blobs` there are no uploads, and nothing is kept. All must
-  /// outlive the server. Errors are CheckListen's, and kInvalidArgument for CheckTls's.
+  /// nothing is written down; without `blobs` there are no uploads, and nothing is kept; without
+  /// `edits` none are stored. All must outlive the server. Errors are CheckListen's, and
+  /// kInvalidArgument for CheckTls's.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options, Engine* engine,
                                                        keys::KeyStore* keys,
                                                        audit::AuditLog* audit = nullptr,
-                                                       blobs::BlobStore* blobs = nullptr);
+                                                       blobs::BlobStore* blobs = nullptr,
+                                                       edits::EditStore* edits = nullptr);
   /// Shutdown at once.
   ~Server();
 
@@ -84,8 +88,8 @@ class Server {
   /// HOST:PORT with the port that was taken.
   const std::string& address() const { return address_; }
 
-  /// Take max_runs, max_pending_bytes, slow_reader_timeout and the blobs' limits from `options`,
-  /// for what comes from now on.
+  /// Take max_runs, max_pending_bytes, slow_reader_timeout and the limits of blobs and edits from
+  /// `options`, for what comes from now on.
   void SetLimits(const ServerOptions& options);
 
   /// Refuse new runs with kUnavailable, wait for those that stream until `deadline`, end the rest,
@@ -98,6 +102,7 @@ class Server {
 
   std::shared_ptr<RunRegistry> registry_;
   blobs::BlobStore* blobs_ = nullptr;
+  edits::EditStore* edits_ = nullptr;
   std::unique_ptr<WorkerPool> pool_;
   /// Writes blobs: apart from the other, since disks take their time.
   std::unique_ptr<WorkerPool> blob_pool_;

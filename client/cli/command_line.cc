@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/cli/blobs.h"
 #include "client/cli/commands.h"
+#include "client/cli/edits.h"
 #include "client/cli/login.h"
 #include "engine/graph/version.h"
 
@@ -47,6 +48,11 @@ void AddProgramArguments(CLI::App* command, RunArguments* arguments) {
   command->add_flag("--json", arguments->json,
                     "Print JSON. NaN and infinities are the strings NaN, Infinity, -Infinity");
   command->add_option("--seed", arguments->seed, "Of random operators");
+  command
+      ->add_option("--edit", arguments->edits,
+                   "A stored edit that comes first: its name, or NAME@VERSION; repeatable")
+      ->type_name("NAME")
+      ->allow_extra_args(false);
 }
 
 void AddKeySettings(CLI::App* command, KeySettings* settings) {
@@ -139,6 +145,43 @@ void AddBlobs(
   command->add_option("SHA256", arguments->hashes, "64 hexadecimal digits, from the list")
       ->required();
   command->callback([choose] { choose(DeleteBlobs); });
+}
+
+void AddEdits(
+    CLI::App* app, EditsArguments* arguments,
+    const std::function<void(int (*)(const GlobalOptions&, const EditsArguments&))>& choose) {
+  CLI::App* edits =
+      app->add_subcommand("edits", "Edits that the key keeps on the server, for `run --edit NAME`");
+  edits->require_subcommand(1);
+  const auto add = [&](const char* name, const char* help,
+                       int (*command)(const GlobalOptions&, const EditsArguments&)) {
+    CLI::App* added = edits->add_subcommand(name, help);
+    added->add_option("--model", arguments->model,
+                      "The model that they are for; may be left out where there is one");
+    added->callback([choose, command] { choose(command); });
+    return added;
+  };
+  const auto add_name = [&](CLI::App* command, const char* help) {
+    command->add_option("NAME", arguments->name, help)->required();
+  };
+  const auto add_json = [&](CLI::App* command) {
+    command->add_flag("--json", arguments->json, "Print JSON");
+  };
+  CLI::App* command = add("list", "List them: of one model, or of all", ListEdits);
+  add_json(command);
+  command = add("show", "Print one in text form, as `store` takes it", ShowEdit);
+  add_name(command, "Its name, or NAME@VERSION for one that is not the latest");
+  add_json(command);
+  command = add("store", "Store one: under a name that is taken, as the next version", StoreEdit);
+  add_name(command, "1 to 128 letters, digits and ._-");
+  command
+      ->add_option("FILE", arguments->file, "In text form, `invoke { ... }`; - is standard input")
+      ->required();
+  command->add_option("--tokens", arguments->tokens,
+                      "Check it on an input of so many tokens, if it fits no other");
+  add_json(command);
+  command = add("delete", "Delete one with all its versions, or one version", DeleteEdit);
+  add_name(command, "Its name, or NAME@VERSION");
 }
 
 /// Go on as weft-local, which lies beside this program. Returns only if there is none.
@@ -252,6 +295,10 @@ int Main(int argc, char** argv, LocalBackendMaker make_local) {
   BlobsArguments blobs;
   AddBlobs(&app, &blobs, [&](int (*what)(const GlobalOptions&, const BlobsArguments&)) {
     action = [&, what] { return what(global, blobs); };
+  });
+  EditsArguments edits;
+  AddEdits(&app, &edits, [&](int (*what)(const GlobalOptions&, const EditsArguments&)) {
+    action = [&, what] { return what(global, edits); };
   });
 
   try {

@@ -87,30 +87,6 @@ absl::StatusOr<std::shared_ptr<Backend>> OpenBackend(const GlobalOptions& global
   return global.make_local(name, global.local_folder);
 }
 
-/// `model`, or the only one that there is.
-absl::StatusOr<std::string> ChooseModel(Backend* backend, const std::string& model) {
-  if (!model.empty()) return model;
-  absl::StatusOr<std::vector<HostedModel>> models = backend->ListModels();
-  if (!models.ok()) return models.status();
-  if (models->size() == 1) return (*models)[0].name;
-  const auto name = [](std::string* out, const HostedModel& m) { *out += m.name; };
-  return absl::NotFoundError(
-      absl::StrCat("say which model with --model: there are ",
-                   models->empty() ? "none" : absl::StrJoin(*models, ", ", name)));
-}
-
-absl::StatusOr<std::string> ReadSource(const std::string& file) {
-  if (file == "-") {
-    return std::string(std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>());
-  }
-  std::ifstream stream(file, std::ios::binary);
-  std::string text((std::istreambuf_iterator<char>(stream)), std::istreambuf_iterator<char>());
-  if (!stream.good() && !stream.eof()) {
-    return absl::NotFoundError(absl::StrCat("cannot read ", file));
-  }
-  return text;
-}
-
 /// What run and validate begin with.
 struct Task {
   std::shared_ptr<Backend> backend;
@@ -138,6 +114,7 @@ std::optional<Task> Prepare(const GlobalOptions& global, const RunArguments& arg
   task.settings.exclusive = arguments.exclusive;
   task.settings.exact = arguments.exact;
   task.settings.seed = arguments.seed;
+  task.settings.edits = arguments.edits;
 
   absl::StatusOr<std::string> text = ReadSource(arguments.file);
   if (!text.ok()) {
@@ -209,6 +186,29 @@ void PrintWarnings(const std::vector<ErrorDetails>& warnings) {
 }
 
 }  // namespace
+
+absl::StatusOr<std::string> ChooseModel(Backend* backend, const std::string& model) {
+  if (!model.empty()) return model;
+  absl::StatusOr<std::vector<HostedModel>> models = backend->ListModels();
+  if (!models.ok()) return models.status();
+  if (models->size() == 1) return (*models)[0].name;
+  const auto name = [](std::string* out, const HostedModel& m) { *out += m.name; };
+  return absl::NotFoundError(
+      absl::StrCat("say which model with --model: there are ",
+                   models->empty() ? "none" : absl::StrJoin(*models, ", ", name)));
+}
+
+absl::StatusOr<std::string> ReadSource(const std::string& file) {
+  if (file == "-") {
+    return std::string(std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>());
+  }
+  std::ifstream stream(file, std::ios::binary);
+  std::string text((std::istreambuf_iterator<char>(stream)), std::istreambuf_iterator<char>());
+  if (!stream.good() && !stream.eof()) {
+    return absl::NotFoundError(absl::StrCat("cannot read ", file));
+  }
+  return text;
+}
 
 RemoteOptions ToRemoteOptions(const GlobalOptions& global) {
   return {.api_key = global.api_key,

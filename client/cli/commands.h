@@ -48,7 +48,8 @@ struct RunArguments {
   bool exclusive = false;
   bool exact = false;
   uint64_t seed = 0;
-  std::string deadline;  // `5`, `5s`, `500ms`; empty for none
+  std::string deadline;            // `5`, `5s`, `500ms`; empty for none
+  std::vector<std::string> edits;  // stored ones, `steer` or `steer@2`
 };
 
 int Run(const GlobalOptions& global, const RunArguments& arguments);
@@ -92,6 +93,10 @@ int ManageKeys(const GlobalOptions& global, KeysAction action, const KeysArgumen
 
 /// `5` and `5s` are seconds; `500ms`, `2m`, `12h`, `30d`. kInvalidArgument unless above 0.
 absl::StatusOr<absl::Duration> ParseTime(const std::string& text);
+/// `model`, or the only one that there is.
+absl::StatusOr<std::string> ChooseModel(Backend* backend, const std::string& model);
+/// What is in a file, or with `-` on standard input.
+absl::StatusOr<std::string> ReadSource(const std::string& file);
 /// The exit code of an error before a run began.
 ExitCode CodeOf(const absl::Status& status);
 

@@ -190,6 +190,7 @@ json ToJson(const RunResult& result, bool with_data) {
                  {"cost", ToJson(result.cost)}};
   for (const auto& [name, value] : result.saves) object["saves"][name] = ToJson(value, with_data);
   for (const auto& [name, reason] : result.missing) object["missing"][name] = ToJson(reason);
+  if (!result.edits.empty()) object["edits"] = result.edits;
   for (const auto& entry : result.log) {
     object["log"].push_back({{"label", entry.label}, {"text", entry.text}});
   }

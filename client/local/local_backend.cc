@@ -9,8 +9,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "client/local/local_blobs.h"
+#include "client/local/local_edits.h"
 #include "client/src/convert.h"
+#include "client/src/model_state.h"
 #include "engine/engine.h"
+#include "engine/graph/edit_name.h"
+#include "engine/graph/edited_program.h"
 #include "engine/graph/error.h"
 #include "engine/models/network.h"
 #include "weft/local.h"
@@ -153,11 +157,17 @@ class LocalBackend final : public Backend {
 
   absl::StatusOr<ValidationReport> Validate(const std::string& model, const Program& program,
                                             const RunSettings& settings) override {
-    graph::Program found = program.graph();
-    if (absl::Status status = blobs_.Find(&found); !status.ok()) return status;
-    absl::StatusOr<Validation> validation = engine_->Validate(model, found, Options(settings));
-    if (!validation.ok()) return validation.status();
+    absl::StatusOr<Edited> edited = Edit(model, program, settings);
+    if (!edited.ok()) return edited.status();
+    if (absl::Status status = blobs_.Find(&edited->program); !status.ok()) {
+      return edited->Explain(status);
+    }
+    absl::StatusOr<Validation> validation =
+        engine_->Validate(model, edited->program, Options(settings));
+    if (!validation.ok()) return edited->Explain(validation.status());
+    for (graph::Error& warning : validation->warnings) warning = edited->Explain(warning);
     ValidationReport report;
+    report.edits = edited->names();
     for (const Validation::SavedShape& save : validation->saves) {
       report.saves.push_back({save.name, graph::ToString(save.value)});
     }
@@ -169,14 +179,17 @@ class LocalBackend final : public Backend {
 
   absl::Status Run(const std::string& model, const Program& program, const RunSettings& settings,
                    absl::FunctionRef<void(RunEvent)> on_event) override {
-    graph::Program found = program.graph();
-    if (absl::Status status = blobs_.Find(&found); !status.ok()) return status;
+    absl::StatusOr<Edited> edited = Edit(model, program, settings);
+    if (!edited.ok()) return edited.status();
+    if (absl::Status status = blobs_.Find(&edited->program); !status.ok()) {
+      return edited->Explain(status);
+    }
     // The engine may still call its sink when this returns early.
     auto mailbox = std::make_shared<Mailbox>();
     absl::StatusOr<std::shared_ptr<Job>> job =
-        engine_->Submit(model, std::move(found), Options(settings),
+        engine_->Submit(model, std::move(edited->program), Options(settings),
                         [mailbox](Event event) { mailbox->Put(std::move(event)); });
-    if (!job.ok()) return job.status();
+    if (!job.ok()) return edited->Explain(job.status());
     JobScope scope(*job);
     const std::shared_ptr<void> cancel =
         settings.cancellation.OnCancel([job = *job] { job->Cancel(); });
@@ -187,8 +200,11 @@ class LocalBackend final : public Backend {
       Event next = mailbox->Get();
       std::visit(Overloaded{
                      [&](Accepted& accepted) {
+                       for (graph::Error& warning : accepted.warnings) {
+                         warning = edited->Explain(warning);
+                       }
                        on_event(event::Accepted{accepted.job_id, accepted.fingerprint,
-                                                Convert(accepted.warnings)});
+                                                Convert(accepted.warnings), edited->names()});
                      },
                      [&](Queued& queued) { on_event(event::Queued{queued.position}); },
                      [&](Running&) { on_event(event::Running{}); },
@@ -206,7 +222,8 @@ class LocalBackend final : public Backend {
                        }
                      },
                      [&](Missing& missing) {
-                       on_event(event::Missing{missing.name, graph::ToStatus(missing.reason)});
+                       on_event(event::Missing{missing.name,
+                                               graph::ToStatus(edited->Explain(missing.reason))});
                      },
                      [&](Completed& completed) {
                        ended = true;
@@ -214,7 +231,7 @@ class LocalBackend final : public Backend {
                      },
                      [&](Failed& failed) {
                        ended = true;
-                       end = graph::ToStatus(failed.error);
+                       end = graph::ToStatus(edited->Explain(failed.error));
                      },
                  },
                  next);
@@ -228,7 +245,60 @@ class LocalBackend final : public Backend {
   absl::StatusOr<BlobList> ListBlobs() override { return blobs_.List(); }
   absl::Status DeleteBlob(const std::string& hash) override { return blobs_.Delete(hash); }
 
+  absl::StatusOr<EditVersion> StoreEdit(const std::string& model, const std::string& name,
+                                        const Program& edit,
+                                        const StoreEditOptions& options) override {
+    if (absl::Status good = graph::CheckEditName(name); !good.ok()) return good;
+    absl::StatusOr<std::shared_ptr<const ModelInfo>> info = engine_->GetModel(model);
+    if (!info.ok()) return info.status();
+    graph::Program found = edit.graph();
+    if (absl::Status status = blobs_.Find(&found); !status.ok()) return status;
+    const absl::Status fits = graph::CheckEditFits(
+        name, found, options.tokens, (*info)->summary.max_tokens, internal::UnlimitedProgram(),
+        [&](const graph::Program& probe) {
+          return engine_->Validate(model, probe, Options(RunSettings())).status();
+        });
+    if (!fits.ok()) return fits;
+    return edits_.Store(model, name, edit);
+  }
+  absl::StatusOr<EditList> ListEdits(const std::string& model) override {
+    return edits_.List(model);
+  }
+  absl::StatusOr<StoredEdit> GetEdit(const std::string& model, const std::string& name,
+                                     uint64_t version) override {
+    return edits_.Get(model, name, version);
+  }
+  absl::StatusOr<uint64_t> DeleteEdit(const std::string& model, const std::string& name,
+                                      uint64_t version) override {
+    return edits_.Delete(model, name, version);
+  }
+
  private:
+  /// What the engine is given, and how what it says of that is told.
+  struct Edited {
+    graph::Program program;
+    std::shared_ptr<const graph::EditedProgram> edits;  // null: there are none
+
+    std::vector<std::string> names() const {
+      return edits == nullptr ? std::vector<std::string>() : edits->names();
+    }
+    graph::Error Explain(const graph::Error& error) const {
+      return edits == nullptr ? error : edits->Explain(error);
+    }
+    absl::Status Explain(const absl::Status& status) const {
+      return edits == nullptr ? status : edits->Explain(status);
+    }
+  };
+  absl::StatusOr<Edited> Edit(const std::string& model, const Program& program,
+                              const RunSettings& settings) const {
+    if (settings.edits.empty()) return Edited{program.graph(), nullptr};
+    if (absl::Status found = engine_->GetModel(model).status(); !found.ok()) return found;
+    absl::StatusOr<std::shared_ptr<const graph::EditedProgram>> edits =
+        edits_.Apply(model, settings.edits, program.graph(), internal::UnlimitedProgram());
+    if (!edits.ok()) return edits.status();
+    return Edited{(*edits)->program(), *edits};
+  }
+
   /// The value with blobs for its tensors.
   absl::StatusOr<Value> Keep(const graph::HostValue& value) {
     return internal::FromGraph(value,
@@ -251,6 +321,7 @@ class LocalBackend final : public Backend {
 
   const std::unique_ptr<Engine> engine_;
   LocalBlobs blobs_;
+  LocalEdits edits_;
 };
 
 absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const LocalOptions& options) {

@@ -58,7 +58,8 @@ absl::Status Constants::Ensure(const graph::HostTensor& tensor, const std::strin
 }
 
 absl::Status Constants::Encode(const graph::Program& program, Upload upload,
-                               v1::RunRequest* request, std::vector<std::string>* uploaded) {
+                               v1::RunRequest* request, std::vector<std::string>* uploaded,
+                               Which which) {
   uploaded->clear();
   std::vector<graph::NodeId> constants;
   uint64_t left = 0;  // bytes that travel with the program
@@ -76,7 +77,7 @@ absl::Status Constants::Encode(const graph::Program& program, Upload upload,
                    [&](graph::NodeId a, graph::NodeId b) { return bytes_of(a) > bytes_of(b); });
   std::optional<graph::Program> sent;  // made where it differs
   for (graph::NodeId id : constants) {
-    if (bytes_of(id) < kUploadedBytes && left <= kInlineBytes) break;
+    if (left <= kInlineBytes && (which == kOnlyWhatMust || bytes_of(id) < kUploadedBytes)) break;
     if (!sent.has_value()) sent = program;
     auto& constant = std::get<graph::Constant>(sent->nodes[id - 1].kind);
     absl::StatusOr<std::string> hash = HashOf(constant.tensor);

@@ -31,10 +31,15 @@ class Constants {
   using Upload = absl::FunctionRef<absl::StatusOr<absl::Time>(const graph::HostTensor& tensor,
                                                               const std::string& hash)>;
 
+  /// Which constants are uploaded: all large ones, or as many of them as must be for the rest to
+  /// fit into a request.
+  enum Which { kLarge, kOnlyWhatMust };
+
   /// Put `program` into `request`. `uploaded` is the hashes of constants that are blobs there.
   /// Where the server takes no more of them, what is left is sent inline if it fits.
   absl::Status Encode(const graph::Program& program, Upload upload, v1::RunRequest* request,
-                      std::vector<std::string>* uploaded) ABSL_LOCKS_EXCLUDED(mutex_);
+                      std::vector<std::string>* uploaded, Which which = kLarge)
+      ABSL_LOCKS_EXCLUDED(mutex_);
   /// They are there no more.
   void Forget(const std::vector<std::string>& hashes) ABSL_LOCKS_EXCLUDED(mutex_);
 

@@ -147,6 +147,7 @@ ValidationReport FromMessage(const v1::ValidateResponse& message) {
   }
   report.estimate = FromMessage(message.estimate());
   report.fingerprint = message.model_fingerprint();
+  report.edits.assign(message.edits().begin(), message.edits().end());
   return report;
 }
 
@@ -174,8 +175,14 @@ event::Result PlaceOf(const v1::Result& message) {
   return place;
 }
 
+EditVersion FromMessage(const v1::Edit& message) {
+  return {message.model(), message.name(), message.version(), message.bytes(),
+          absl::FromUnixSeconds(message.created_unix_seconds())};
+}
+
 event::Accepted FromMessage(const v1::Accepted& message) {
   event::Accepted accepted{message.job_id(), message.model_fingerprint(), {}};
+  accepted.edits.assign(message.edits().begin(), message.edits().end());
   for (const v1::Error& warning : message.warnings()) {
     accepted.warnings.push_back(FromMessage(warning));
   }

@@ -20,6 +20,7 @@ ModelDescription FromMessage(const v1::Model& message);
 OperatorDescription FromMessage(const v1::OperatorInfo& message);
 ValidationReport FromMessage(const v1::ValidateResponse& message);
 RunCost FromMessage(const v1::Cost& message);
+EditVersion FromMessage(const v1::Edit& message);
 /// Everything of a result but its value.
 event::Result PlaceOf(const v1::Result& message);
 event::Accepted FromMessage(const v1::Accepted& message);

@@ -18,6 +18,7 @@
 #include "client/remote/run_call.h"
 #include "client/remote/tls.h"
 #include "client/src/convert.h"
+#include "engine/graph/codec.h"
 #include "engine/graph/content_hash.h"
 #include "engine/graph/version.h"
 #include "weft/backend.h"
@@ -184,6 +185,69 @@ class RemoteBackend final : public Backend {
     return Call(&v1::Weft::Stub::DeleteBlob, request, &response);
   }
 
+  absl::StatusOr<EditVersion> StoreEdit(const std::string& model, const std::string& name,
+                                        const Program& edit,
+                                        const StoreEditOptions& options) override {
+    // Constants that fit stay with the edit; only larger ones are blobs, which end one day.
+    v1::RunRequest encoded;
+    std::vector<std::string> uploaded;
+    const auto upload = [&](const graph::HostTensor& tensor, const std::string& hash) {
+      return Upload(tensor, hash, absl::InfiniteFuture(), Cancellation());
+    };
+    absl::Status status =
+        constants_.Encode(edit.graph(), upload, &encoded, &uploaded, Constants::kOnlyWhatMust);
+    if (!status.ok()) return status;
+    v1::StoreEditRequest request;
+    request.set_model(model);
+    request.set_name(name);
+    request.mutable_program()->Swap(encoded.mutable_program());
+    request.set_client_version(kVersion);
+    request.set_tokens(options.tokens);
+    v1::StoreEditResponse response;
+    status = Call(&v1::Weft::Stub::StoreEdit, request, &response);
+    if (!status.ok()) return status;
+    return FromMessage(response.edit());
+  }
+
+  absl::StatusOr<EditList> ListEdits(const std::string& model) override {
+    v1::ListEditsRequest request;
+    request.set_model(model);
+    v1::ListEditsResponse response;
+    absl::Status status = Call(&v1::Weft::Stub::ListEdits, request, &response);
+    if (!status.ok()) return status;
+    EditList list;
+    for (const v1::Edit& edit : response.edits()) list.edits.push_back(FromMessage(edit));
+    list.quota_bytes = response.quota_bytes();
+    list.quota_edits = response.quota_edits();
+    return list;
+  }
+
+  absl::StatusOr<StoredEdit> GetEdit(const std::string& model, const std::string& name,
+                                     uint64_t version) override {
+    v1::GetEditRequest request;
+    request.set_model(model);
+    request.set_name(name);
+    request.set_version(version);
+    v1::GetEditResponse response;
+    absl::Status status = Call(&v1::Weft::Stub::GetEdit, request, &response);
+    if (!status.ok()) return status;
+    absl::StatusOr<graph::Program> program = graph::DecodeProgram(response.program());
+    if (!program.ok()) return program.status();
+    return StoredEdit{FromMessage(response.edit()), Program(*std::move(program))};
+  }
+
+  absl::StatusOr<uint64_t> DeleteEdit(const std::string& model, const std::string& name,
+                                      uint64_t version) override {
+    v1::DeleteEditRequest request;
+    request.set_model(model);
+    request.set_name(name);
+    request.set_version(version);
+    v1::DeleteEditResponse response;
+    absl::Status status = Call(&v1::Weft::Stub::DeleteEdit, request, &response);
+    if (!status.ok()) return status;
+    return response.deleted();
+  }
+
  private:
   static std::shared_ptr<grpc::Channel> MakeChannel(const std::string& target,
                                                     const RemoteOptions& options,
@@ -221,6 +285,7 @@ class RemoteBackend final : public Backend {
     request.mutable_options()->set_exclusive(settings.exclusive);
     request.mutable_options()->set_exact(settings.exact);
     request.mutable_options()->set_seed(settings.seed);
+    for (const std::string& edit : settings.edits) request.mutable_options()->add_edits(edit);
     request.set_client_version(kVersion);
     return request;
   }

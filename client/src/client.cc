@@ -1,6 +1,7 @@
 #include "weft/client.h"
 
 #include "client/src/model_state.h"
+#include "engine/graph/edit_name.h"
 #include "weft/config.h"
 
 namespace weft {
@@ -17,6 +18,20 @@ absl::StatusOr<Client> Client::Connect() {
   absl::StatusOr<Configuration> configuration = LoadConfiguration();
   if (!configuration.ok()) return configuration.status();
   return Connect(configuration->target, configuration->options);
+}
+
+absl::StatusOr<StoredEdit> Client::GetEdit(const std::string& model,
+                                           const std::string& name) const {
+  absl::StatusOr<graph::EditName> parsed = graph::ParseEditName(name);
+  if (!parsed.ok()) return parsed.status();
+  return backend_->GetEdit(model, parsed->name, parsed->version);
+}
+
+absl::StatusOr<uint64_t> Client::DeleteEdit(const std::string& model,
+                                            const std::string& name) const {
+  absl::StatusOr<graph::EditName> parsed = graph::ParseEditName(name);
+  if (!parsed.ok()) return parsed.status();
+  return backend_->DeleteEdit(model, parsed->name, parsed->version);
 }
 
 absl::StatusOr<LanguageModel> Client::OpenLanguageModel(const std::string& name,

@@ -1,4 +1,5 @@
-// What a handle stores beside the model: edits, attached modules, registered classes.
+// What a handle stores beside the model: edits, attached modules, registered classes; and edits
+// that the server keeps.
 #include "engine/graph/edits.h"
 
 #include <filesystem>
@@ -11,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/src/model_state.h"
 #include "client/src/trace_recorder.h"
+#include "engine/graph/edit_name.h"
 #include "engine/graph/syntax.h"
 #include "engine/graph/text.h"
 #include "weft/model.h"
@@ -18,9 +20,9 @@
 namespace weft {
 namespace {
 
+using internal::HandleEdit;
 using internal::ModelState;
 using internal::Recorded;
-using internal::StoredEdit;
 
 // A line of its own before each edit of a file; comments mean nothing to the parser.
 constexpr char kEditLine[] = "# edit ";
@@ -29,7 +31,7 @@ constexpr char kEditLine[] = "# edit ";
 absl::StatusOr<Program> RecordEdit(const std::shared_ptr<const ModelState>& model,
                                    absl::FunctionRef<void(Tracer&)> body, Location where) {
   GenerateOptions generate;
-  generate.max_new_tokens = 1;
+  generate.max_new_tokens = internal::kUnknownSteps;
   const absl::StatusOr<Recorded> recorded = TraceRecorder::Record(
       model, {"", "", generate}, nullptr,
       [&](Tracer& trace) { trace.InvokeAll([&] { body(trace); }, where); }, where);
@@ -76,9 +78,9 @@ absl::StatusOr<std::filesystem::path> EditFile(const std::string& name,
   return std::filesystem::path(directory) / name / (variant + ".weft");
 }
 
-absl::StatusOr<std::vector<StoredEdit>> ParseEdits(const std::string& text,
+absl::StatusOr<std::vector<HandleEdit>> ParseEdits(const std::string& text,
                                                    const std::string& file) {
-  std::vector<StoredEdit> edits;
+  std::vector<HandleEdit> edits;
   std::istringstream lines(text);
   std::string line, name, program;
   bool open = false;
@@ -143,13 +145,38 @@ absl::Status LanguageModel::EditInPlace(absl::FunctionRef<void()> body, const Ed
 void LanguageModel::ClearEdits() {
   auto state = std::make_shared<ModelState>(*model_);
   state->edits.clear();
+  state->stored_edits.clear();
   model_ = std::move(state);
 }
 
 std::vector<std::string> LanguageModel::edits() const {
-  std::vector<std::string> names;
-  for (const StoredEdit& edit : model_->edits) names.push_back(edit.name);
+  std::vector<std::string> names = model_->stored_edits;
+  for (const HandleEdit& edit : model_->edits) names.push_back(edit.name);
   return names;
+}
+
+absl::StatusOr<EditVersion> LanguageModel::StoreEdit(const std::string& name,
+                                                     absl::FunctionRef<void(Tracer&)> body,
+                                                     const StoreEditOptions& options,
+                                                     Location where) const {
+  if (absl::Status status = graph::CheckEditName(name); !status.ok()) return status;
+  absl::StatusOr<Program> program = RecordEdit(model_, body, where);
+  if (!program.ok()) return program.status();
+  return model_->backend->StoreEdit(this->name(), name, *program, options);
+}
+
+absl::StatusOr<EditVersion> LanguageModel::StoreEdit(const std::string& name,
+                                                     absl::FunctionRef<void()> body,
+                                                     const StoreEditOptions& options,
+                                                     Location where) const {
+  return StoreEdit(
+      name, [&body](Tracer&) { body(); }, options, where);
+}
+
+LanguageModel LanguageModel::WithEdits(const std::vector<std::string>& names) const {
+  auto state = std::make_shared<ModelState>(*model_);
+  state->stored_edits.insert(state->stored_edits.end(), names.begin(), names.end());
+  return LanguageModel(std::move(state));
 }
 
 absl::Status LanguageModel::ExportEdits(const std::string& name, const std::string& directory,
@@ -162,7 +189,7 @@ absl::Status LanguageModel::ExportEdits(const std::string& name, const std::stri
   std::error_code error;
   std::filesystem::create_directories(path->parent_path(), error);
   std::ofstream file(*path, std::ios::binary | std::ios::trunc);
-  for (const StoredEdit& edit : model_->edits) {
+  for (const HandleEdit& edit : model_->edits) {
     file << kEditLine << edit.name << "\n" << edit.program.text() << "\n";
   }
   file.close();
@@ -180,10 +207,10 @@ absl::Status LanguageModel::ImportEdits(const std::string& name, const std::stri
   if (!file.good()) return absl::NotFoundError(absl::StrCat("there is no ", path->string()));
   std::ostringstream text;
   text << file.rdbuf();
-  absl::StatusOr<std::vector<StoredEdit>> edits = ParseEdits(text.str(), path->filename().string());
+  absl::StatusOr<std::vector<HandleEdit>> edits = ParseEdits(text.str(), path->filename().string());
   if (!edits.ok()) return edits.status();
   auto state = std::make_shared<ModelState>(*model_);
-  for (StoredEdit& edit : *edits) state->edits.push_back(std::move(edit));
+  for (HandleEdit& edit : *edits) state->edits.push_back(std::move(edit));
   model_ = std::move(state);
   return absl::OkStatus();
 }

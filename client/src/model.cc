@@ -20,7 +20,8 @@ absl::StatusOr<ValidationReport> ValidateRecorded(const internal::ModelState& mo
   if (!recorded.ok()) return recorded.status();
   const absl::StatusOr<Program> edited = model.WithEdits(recorded->program);
   if (!edited.ok()) return edited.status();
-  return model.backend->Validate(model.description.summary.name, *edited, options.settings());
+  return model.backend->Validate(model.description.summary.name, *edited,
+                                 model.SettingsOf(options));
 }
 
 absl::StatusOr<Program> ProgramOf(const absl::StatusOr<Recorded>& recorded) {

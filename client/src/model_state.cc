@@ -240,11 +240,17 @@ absl::Status ModelState::Attach(const std::string& path, const AttachedModule& m
 absl::StatusOr<Program> ModelState::WithEdits(const Program& program) const {
   if (edits.empty()) return program;
   std::vector<graph::Edit> stored;
-  for (const StoredEdit& edit : edits) stored.push_back({edit.name, &edit.program.graph()});
+  for (const HandleEdit& edit : edits) stored.push_back({edit.name, &edit.program.graph()});
   absl::StatusOr<graph::Program> edited =
       graph::ApplyEdits(program.graph(), stored, UnlimitedProgram());
   if (!edited.ok()) return edited.status();
   return Program(*std::move(edited));
+}
+
+RunSettings ModelState::SettingsOf(const TraceOptions& options) const {
+  RunSettings settings = options.settings();
+  settings.edits.insert(settings.edits.begin(), stored_edits.begin(), stored_edits.end());
+  return settings;
 }
 
 graph::ProgramLimits UnlimitedProgram() {

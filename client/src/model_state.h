@@ -16,11 +16,12 @@
 #include "weft/backend.h"
 #include "weft/model_options.h"
 #include "weft/module.h"
+#include "weft/run.h"
 
 namespace weft::internal {
 
-/// A stored edit of a model handle.
-struct StoredEdit {
+/// An edit of a model handle.
+struct HandleEdit {
   std::string name;
   Program program;
 };
@@ -56,8 +57,10 @@ struct ModelState {
 
   /// Add `module` under `path`, whose parent is a module of the model.
   absl::Status Attach(const std::string& path, const AttachedModule& module);
-  /// `program` as it is sent: with the edits.
+  /// `program` as it is sent: with the handle's own edits.
   absl::StatusOr<Program> WithEdits(const Program& program) const;
+  /// How it is run: with those that the key has stored.
+  RunSettings SettingsOf(const TraceOptions& options) const;
 
   const std::shared_ptr<Backend> backend;
 
@@ -67,7 +70,8 @@ struct ModelState {
 
  public:
   const ModelDescription& description;
-  std::vector<StoredEdit> edits;
+  std::vector<std::string> stored_edits;  // of the key, by name
+  std::vector<HandleEdit> edits;
   bool tuple_outputs = false;
   WrapperKeys wrappers;
 

@@ -30,6 +30,10 @@
 
 namespace weft::internal {
 
+/// The max_new_tokens of what is recorded for generations that are not known yet: the most that
+/// there may be.
+inline constexpr uint32_t kUnknownSteps = 1 << 20;
+
 /// A recorded program with the handles of its saves, whose names they hold.
 struct Recorded {
   Program program;

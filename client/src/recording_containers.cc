@@ -367,6 +367,13 @@ std::vector<int64_t> Recording::StepNumbers(const StepSelection& selection, Loca
   const auto& trace = std::get<graph::Trace>(program_.at(frames_.front().node).kind);
   const int64_t last = trace.generate ? trace.generate->max_new_tokens : 1;
   const int64_t start = slice.start().value_or(0);
+  if (last == kUnknownSteps && !slice.stop()) {
+    Fail(statement,
+         "each_step records a block for each step, and how many there will be is unknown", where,
+         "name the steps, `each_step(Slice(0, 8), ...)`, or record once for all of them with "
+         "`steps`");
+    return {};
+  }
   const int64_t stop = std::min(slice.stop().value_or(last), last);
   if (slice.start_parameter() || slice.stop_parameter() || start < 0 ||
       slice.stop().value_or(0) < 0 || slice.step().value_or(1) < 1) {

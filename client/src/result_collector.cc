@@ -82,6 +82,7 @@ void ResultCollector::Take(const RunEvent& event) {
     result_.job_id = accepted->job_id;
     result_.fingerprint = accepted->fingerprint;
     result_.warnings = accepted->warnings;
+    result_.edits = accepted->edits;
   } else if (const auto* log = std::get_if<event::Log>(&event)) {
     result_.log.push_back({log->label, log->text});
   } else if (const auto* saved = std::get_if<event::Result>(&event)) {

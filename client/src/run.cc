@@ -102,8 +102,8 @@ absl::StatusOr<RunResult> RunProgram(const ModelState& model, const Program& pro
   }
   ResultCollector collector(sent);
   const absl::Status status =
-      InTrace(sent, model.backend->Run(model.description.summary.name, *edited, options.settings(),
-                                       [&](RunEvent event) {
+      InTrace(sent, model.backend->Run(model.description.summary.name, *edited,
+                                       model.SettingsOf(options), [&](RunEvent event) {
                                          collector.Take(event);
                                          if (options.on_event) options.on_event(event);
                                        }));

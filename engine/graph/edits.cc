@@ -12,7 +12,6 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "engine/graph/changes.h"
-#include "engine/graph/error.h"
 #include "engine/graph/renumber.h"
 #include "engine/graph/text.h"
 
@@ -37,6 +36,13 @@ absl::Status EditError(const std::string& name, const Program& program, NodeId n
                        const std::string& message, const std::string& hint = "") {
   return StatementError(absl::StatusCode::kInvalidArgument, program, node,
                         absl::StrCat("edit `", name, "`: ", message), hint);
+}
+
+/// The same where the edit is applied.
+absl::Status MergeError(const Edit& edit, NodeId node, const std::string& message,
+                        const std::string& hint = "") {
+  return ToStatus(
+      InEdit(edit.name, FromStatus(EditError(edit.name, *edit.program, node, message, hint))));
 }
 
 /// The name under which a node brings something back; nullptr if it does not.
@@ -92,6 +98,7 @@ class Merger {
       : program_(program), edits_(edits), limits_(limits) {}
 
   absl::StatusOr<Program> Run();
+  std::vector<Origin> TakeOrigins() { return std::move(origins_); }
 
  private:
   const Trace& TraceOfEdit(const Edit& edit) const {
@@ -105,13 +112,14 @@ class Merger {
   absl::Status BeginTrace(const Trace& trace);
   absl::Status CopyEdit(size_t which, NodeId invoke);
   std::string FreshName(const std::string& name);
-  NodeId Append(Node node);
+  NodeId Append(Node node, Origin origin);
 
   const Program& program_;
   const absl::Span<const Edit> edits_;
   std::vector<std::vector<bool>> changed_;  // of each edit: its values that change in place
   const ProgramLimits limits_;
   Program out_;
+  std::vector<Origin> origins_;
   absl::flat_hash_set<std::string> names_;
   // Of the trace being copied.
   const Trace* trace_ = nullptr;
@@ -120,8 +128,9 @@ class Merger {
   std::vector<std::vector<NodeId>> constants_;  // of each edit: where they stand, by the edit's ids
 };
 
-NodeId Merger::Append(Node node) {
+NodeId Merger::Append(Node node, Origin origin) {
   out_.nodes.push_back(std::move(node));
+  origins_.push_back(origin);
   return static_cast<NodeId>(out_.nodes.size());
 }
 
@@ -149,10 +158,10 @@ absl::Status Merger::CheckSaves() {
       const std::string* saved = SavedName(edit.program->at(id));
       if (saved == nullptr) continue;
       if (invokes > 1) {
-        return EditError(edit.name, *edit.program, id,
-                         absl::StrCat("this would save `", *saved, "` in each of ", invokes,
-                                      " invokes, and a name is saved once"),
-                         "apply an edit that saves to programs of one invoke");
+        return MergeError(edit, id,
+                          absl::StrCat("this would save `", *saved, "` in each of ", invokes,
+                                       " invokes, and a name is saved once"),
+                          "apply an edit that saves to programs of one invoke");
       }
       // Both branches of an `if` may save it.
       const auto [other, added] = taken.emplace(*saved, &edit);
@@ -160,9 +169,9 @@ absl::Status Merger::CheckSaves() {
         const std::string by = other->second == nullptr
                                    ? "the program"
                                    : absl::StrCat("edit `", other->second->name, "`");
-        return EditError(edit.name, *edit.program, id,
-                         absl::StrCat("the name `", *saved, "` is saved by ", by, " as well"),
-                         "give each save a name of its own");
+        return MergeError(edit, id,
+                          absl::StrCat("the name `", *saved, "` is saved by ", by, " as well"),
+                          "give each save a name of its own");
       }
     }
   }
@@ -199,10 +208,10 @@ absl::Status Merger::BeginTrace(const Trace& trace) {
     const Edit& edit = edits_[i];
     if (!Applies(edit, trace)) continue;
     if (TraceOfEdit(edit).tuple_outputs != trace.tuple_outputs) {
-      return EditError(edit.name, *edit.program, 1,
-                       "`tuple_outputs` is set in the edit alone, or in the program alone, so "
-                       "indices of outputs mean different things there",
-                       "open the model with the same option as for the edit");
+      return MergeError(edit, 1,
+                        "`tuple_outputs` is set in the edit alone, or in the program alone, so "
+                        "indices of outputs mean different things there",
+                        "open the model with the same option as for the edit");
     }
     constants_[i].assign(edit.program->nodes.size() + 1, kNoNode);
     for (NodeId id = 1; id <= edit.program->nodes.size(); ++id) {
@@ -211,7 +220,7 @@ absl::Status Merger::BeginTrace(const Trace& trace) {
       node.parent = trace_id_;
       node.name = FreshName(node.name);
       node.source.file = absl::StrCat("edit ", edit.name, ", ", node.source.file);
-      constants_[i][id] = Append(std::move(node));
+      constants_[i][id] = Append(std::move(node), {static_cast<uint32_t>(i + 1), id});
     }
   }
   return absl::OkStatus();
@@ -221,6 +230,7 @@ absl::Status Merger::BeginTrace(const Trace& trace) {
 absl::Status Merger::CopyEdit(size_t which, NodeId invoke) {
   const Edit& edit = edits_[which];
   const Program& from = *edit.program;
+  const auto number = static_cast<uint32_t>(which + 1);
   const bool plain = trace_->generate == nullptr;
   // Where each of its nodes went; of a region that is written out, where its statements go.
   std::vector<NodeId> to = constants_[which];
@@ -236,11 +246,11 @@ absl::Status Merger::CopyEdit(size_t which, NodeId invoke) {
     if (to[id] != kNoNode) continue;  // a constant that stands at the head of the trace
     if (left_out[node.parent]) {
       if (const std::string* saved = SavedName(node)) {
-        return EditError(edit.name, from, id,
-                         absl::StrCat("`", *saved,
-                                      "` would be saved in steps of a generation "
-                                      "that a plain trace does not have"),
-                         "apply the edit to generations, or have it save in `steps [:]`");
+        return MergeError(edit, id,
+                          absl::StrCat("`", *saved,
+                                       "` would be saved in steps of a generation "
+                                       "that a plain trace does not have"),
+                          "apply the edit to generations, or have it save in `steps [:]`");
       }
       left_out[id] = true;
       continue;
@@ -286,9 +296,9 @@ absl::Status Merger::CopyEdit(size_t which, NodeId invoke) {
       structure.items.emplace_back();
       structure.items.back().value = NodeRef{save->value};
       list.kind = std::move(structure);
-      save->value = Append(std::move(list));
+      save->value = Append(std::move(list), {number, id});
     }
-    to[id] = Append(std::move(copy));
+    to[id] = Append(std::move(copy), {number, id});
   }
   return absl::OkStatus();
 }
@@ -304,7 +314,7 @@ absl::StatusOr<Program> Merger::Run() {
   for (NodeId id = 1; id <= program_.nodes.size(); ++id) {
     Node node = program_.at(id);
     Renumber(to, &node);
-    to[id] = Append(std::move(node));
+    to[id] = Append(std::move(node), {0, id});
     const Node& original = program_.at(id);
     if (const auto* trace = std::get_if<Trace>(&original.kind)) {
       if (absl::Status status = BeginTrace(*trace); !status.ok()) return status;
@@ -353,14 +363,24 @@ absl::Status CheckEdit(const std::string& name, const Program& program,
 }
 
 absl::StatusOr<Program> ApplyEdits(const Program& program, absl::Span<const Edit> edits,
-                                   const ProgramLimits& limits) {
+                                   const ProgramLimits& limits, std::vector<Origin>* origins) {
   if (absl::Status status = Check(program, limits); !status.ok()) return status;
   for (const Edit& edit : edits) {
     if (absl::Status status = CheckEdit(edit.name, *edit.program, limits); !status.ok()) {
-      return status;
+      return ToStatus(InEdit(edit.name, FromStatus(status)));
     }
   }
-  return Merger(program, edits, limits).Run();
+  Merger merger(program, edits, limits);
+  absl::StatusOr<Program> merged = merger.Run();
+  if (origins != nullptr) *origins = merger.TakeOrigins();
+  return merged;
+}
+
+Error InEdit(const std::string& name, Error error) {
+  if (error.node == kNoNode) return error;
+  error.node = kNoNode;
+  error.source.file = absl::StrCat("edit ", name, ", ", error.source.file);
+  return error;
 }
 
 }  // namespace weft::graph

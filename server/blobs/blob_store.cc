@@ -18,8 +18,6 @@ constexpr char kDatabase[] = "blobs.db";
 constexpr char kFolder[] = "blobs";
 // What is being written. No owner is called so: ids of keys are letters and digits.
 constexpr char kIncoming[] = ".incoming";
-// Whose blobs are everybody's, on a server without keys.
-constexpr char kNoKey[] = "_";
 
 constexpr absl::Duration kCollectEvery = absl::Minutes(1);
 // A renewal writes to the disk; one that would gain less than this part of the time to live is not
@@ -40,7 +38,7 @@ CREATE TABLE blobs (
 CREATE INDEX blobs_expires ON blobs (expires);
 )";
 
-std::string OwnerOf(const keys::Key& key) { return key.id.empty() ? kNoKey : key.id; }
+using keys::OwnerOf;
 
 uint64_t ChargeOf(uint64_t bytes) { return std::max(bytes, kLeastCharge); }
 
@@ -125,6 +123,7 @@ absl::StatusOr<std::unique_ptr<BlobStore>> BlobStore::Open(const std::string& da
 
 BlobStore::BlobStore(std::unique_ptr<sqlite::Database> db, std::string folder, Options options)
     : now_(std::move(options.now)),
+      held_(std::move(options.held)),
       folder_(std::move(folder)),
       db_(std::move(db)),
       limits_(options.limits) {}
@@ -146,11 +145,7 @@ std::string BlobStore::PathOf(const std::string& owner, const std::string& sha25
 }
 
 absl::Status BlobStore::Change(const std::function<absl::Status()>& body) {
-  if (absl::Status begun = db_->Execute("BEGIN IMMEDIATE", "writing"); !begun.ok()) return begun;
-  absl::Status changed = body();
-  if (changed.ok()) changed = db_->Execute("COMMIT", "writing");
-  if (!changed.ok()) db_->Execute("ROLLBACK", "writing").IgnoreError();
-  return changed;
+  return db_->Transact(body);
 }
 
 absl::StatusOr<BlobStore::Row> BlobStore::Find(const std::string& owner, const std::string& sha256,
@@ -165,7 +160,7 @@ absl::StatusOr<BlobStore::Row> BlobStore::Find(const std::string& owner, const s
   const Row row = {static_cast<uint64_t>(select->Integer(0)),
                    static_cast<uint64_t>(select->Integer(1)),
                    absl::FromUnixSeconds(select->Integer(2))};
-  if (row.expires <= now_() && !expired_too) return NoSuchBlob(sha256);
+  if (row.expires <= now_() && !expired_too && !Held(owner, sha256)) return NoSuchBlob(sha256);
   return row;
 }
 
@@ -355,6 +350,7 @@ absl::Status BlobStore::RemoveExpired() {
   };
   while (true) {
     std::vector<Expired> expired;
+    std::vector<Name> held;
     int64_t seen = 0;
     {
       absl::StatusOr<sqlite::Statement> select = db_->Prepare(
@@ -366,15 +362,24 @@ absl::Status BlobStore::RemoveExpired() {
         ++seen;
         Name name = {select->Text(0), select->Text(1)};
         if (InUse(name)) continue;
+        if (Held(name.first, name.second)) {
+          held.push_back(std::move(name));
+          continue;
+        }
         expired.push_back({std::move(name), static_cast<uint64_t>(select->Integer(2))});
       }
       if (stepped != SQLITE_DONE) return db_->Error("reading");
     }
-    if (expired.empty()) return absl::OkStatus();
+    if (expired.empty() && held.empty()) return absl::OkStatus();
     const absl::Status removed = Change([&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
       absl::Status status;
       for (size_t i = 0; i < expired.size() && status.ok(); ++i) {
         status = Remove(expired[i].name.first, expired[i].name.second, expired[i].charge);
+      }
+      for (size_t i = 0; i < held.size() && status.ok(); ++i) {
+        status = FindAndRenew(held[i].first, held[i].second).status();
+        // Let go of meanwhile: it goes the next time.
+        if (absl::IsNotFound(status)) status = absl::OkStatus();
       }
       return status;
     });

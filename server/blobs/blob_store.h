@@ -42,8 +42,8 @@ struct UsedBlob {
 /// The bytes are files of the data folder, `blobs/KEY/HASH`, the index is SQLite's (`blobs.db`). A
 /// key sees its own blobs alone: what another has is as absent as what nobody has, and its bytes
 /// are kept twice. A blob that was not used for the time to live is removed, but none that is in
-/// use; so is what a crash left. Several processes may use a folder at once; each then takes into
-/// account for `total_bytes` what the others did a minute ago. Thread-safe.
+/// use or held; so is what a crash left. Several processes may use a folder at once; each then
+/// takes into account for `total_bytes` what the others did a minute ago. Thread-safe.
 class BlobStore {
  public:
   struct Limits {
@@ -56,6 +56,9 @@ class BlobStore {
   struct Options {
     Limits limits;
     std::function<absl::Time()> now = absl::Now;
+    /// Whether somebody needs a blob for longer than its time to live: it is renewed instead of
+    /// removed. Must not call back. Empty: nobody does.
+    std::function<bool(const std::string& owner, const std::string& sha256)> held;
   };
   struct Usage {
     uint64_t bytes = 0;
@@ -162,12 +165,16 @@ class BlobStore {
   absl::Status CheckRoom(const keys::Key& key, uint64_t bytes)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   uint64_t QuotaLocked(const keys::Key& key) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool Held(const std::string& owner, const std::string& sha256) const {
+    return held_ && held_(owner, sha256);
+  }
   bool InUse(const Name& name) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<Blob> Place(Upload* upload);
   void EndUpload(const std::string& owner, uint64_t bytes);
   void CollectUntilStopped();
 
   const std::function<absl::Time()> now_;
+  const std::function<bool(const std::string&, const std::string&)> held_;
   const std::string folder_;
   mutable absl::Mutex mutex_;
   const std::unique_ptr<sqlite::Database> db_ ABSL_PT_GUARDED_BY(mutex_);

@@ -35,6 +35,9 @@ ServerOptions MakeServerOptions(const Config& config) {
   options.blobs.total_bytes = *ParseBytes(config.max_blob_bytes());
   options.blobs.key_bytes = *ParseBytes(config.max_key_blob_bytes());
   options.blobs.time_to_live = absl::Hours(24) * config.blob_days();
+  options.edits.total_bytes = *ParseBytes(config.max_edit_bytes());
+  options.edits.key_bytes = *ParseBytes(config.max_key_edit_bytes());
+  options.edits.key_edits = config.max_key_edits();
   options.canary.period = absl::Seconds(config.canary_seconds());
   options.canary.timeout = absl::Seconds(config.canary_timeout_seconds());
   return options;

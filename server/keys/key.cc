@@ -13,6 +13,8 @@ std::string Describe(const Key& key) {
                            : absl::StrCat("key ", key.id, " (", key.label, ")");
 }
 
+std::string OwnerOf(const Key& key) { return key.id.empty() ? "_" : key.id; }
+
 bool MatchesGlob(const std::string& glob, const std::string& name) {
   // Only the last `*` ever has to be tried again, so there is no exponential case.
   size_t g = 0;

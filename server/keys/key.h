@@ -43,6 +43,10 @@ struct Key {
 /// `key <id>`, with its label where it has one.
 std::string Describe(const Key& key);
 
+/// Under whose name is kept what the key keeps on the server: its id, which a rotation leaves as it
+/// is; `_` on a server without keys, where all is everybody's.
+std::string OwnerOf(const Key& key);
+
 /// True if `name` matches `glob` as a whole. Time is at most the product of the two lengths.
 bool MatchesGlob(const std::string& glob, const std::string& name);
 

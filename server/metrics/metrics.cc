@@ -292,14 +292,21 @@ std::vector<MetricFamily> Metrics::Collect() const {
   const auto& lost = sources_.dropped_audit_entries;
   dropped.Add({}, lost ? static_cast<double>(lost()) : 0);
   dropped.MoveTo(&families);
-  const Sources::Blobs blobs = sources_.blobs ? sources_.blobs() : Sources::Blobs();
+  const Sources::Kept blobs = sources_.blobs ? sources_.blobs() : Sources::Kept();
   Reading bytes("weft_blob_bytes", MetricType::Gauge,
                 "Bytes of all blobs, each counted as at least 64 KiB.");
   bytes.Add({}, static_cast<double>(blobs.bytes));
   bytes.MoveTo(&families);
   Reading count("weft_blobs", MetricType::Gauge, "Blobs that are kept.");
-  count.Add({}, static_cast<double>(blobs.blobs));
+  count.Add({}, static_cast<double>(blobs.count));
   count.MoveTo(&families);
+  const Sources::Kept edits = sources_.edits ? sources_.edits() : Sources::Kept();
+  Reading edit_bytes("weft_edit_bytes", MetricType::Gauge, "Bytes of all stored edits.");
+  edit_bytes.Add({}, static_cast<double>(edits.bytes));
+  edit_bytes.MoveTo(&families);
+  Reading versions("weft_edits", MetricType::Gauge, "Stored edits, each version counted.");
+  versions.Add({}, static_cast<double>(edits.count));
+  versions.MoveTo(&families);
   if (sources_.engine != nullptr) ReadModels(*sources_.engine, &families);
   return families;
 }

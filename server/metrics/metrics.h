@@ -53,11 +53,13 @@ struct ModelMetrics {
 struct Sources {
   const Engine* engine = nullptr;
   std::function<uint64_t()> dropped_audit_entries;
-  struct Blobs {
+  /// What keys keep on the server.
+  struct Kept {
     uint64_t bytes = 0;
-    uint64_t blobs = 0;
+    uint64_t count = 0;
   };
-  std::function<Blobs()> blobs;
+  std::function<Kept()> blobs;
+  std::function<Kept()> edits;
 };
 
 /// Everything that the server counts, and what is read when somebody asks. docs/metrics.md has the

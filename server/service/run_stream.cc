@@ -52,6 +52,11 @@ void RunStream::SetModel(const std::string& model) {
   call_.SetModel(model);
 }
 
+void RunStream::SetEdits(std::vector<std::string> edits) {
+  absl::MutexLock lock(&mutex_);
+  edits_ = std::move(edits);
+}
+
 void RunStream::HoldBlobs(UsedBlobs blobs) {
   absl::MutexLock lock(&mutex_);
   if (!finished_) blobs_ = std::move(blobs);
@@ -133,6 +138,7 @@ absl::Status RunStream::Enqueue(const Event& event) {
     for (const graph::Error& warning : accepted->warnings) {
       graph::EncodeError(warning, out->add_warnings());
     }
+    for (const std::string& edit : edits_) out->add_edits(edit);
   } else if (const auto* queued = std::get_if<Queued>(&event)) {
     message.mutable_queued()->set_position(queued->position);
     // A place that nobody has been told yet is told no more.

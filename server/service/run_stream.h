@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -60,6 +61,8 @@ class RunStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   EventSink Sink();
   /// The model that the call asks for.
   void SetModel(const std::string& model);
+  /// The edits that are applied, with their versions, for `accepted` to tell.
+  void SetEdits(std::vector<std::string> edits);
   /// What the run uses of the store; let go of before the client can know that the run has ended.
   void HoldBlobs(UsedBlobs blobs);
   /// The job whose events arrive, for cancelling.
@@ -138,6 +141,7 @@ class RunStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   Call call_ ABSL_GUARDED_BY(mutex_);
   std::string limit_ ABSL_GUARDED_BY(mutex_);  // that ended the run
   limits::RunSlot slot_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::string> edits_ ABSL_GUARDED_BY(mutex_);
   UsedBlobs blobs_ ABSL_GUARDED_BY(mutex_);
   metrics::RunProgress progress_ ABSL_GUARDED_BY(mutex_);
   absl::Time run_deadline_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();  // of the key's limit

@@ -8,7 +8,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "engine/graph/codec.h"
-#include "engine/graph/content_hash.h"
 #include "engine/graph/message_arena.h"
 #include "engine/graph/text.h"
 #include "server/limits/limiter.h"
@@ -17,7 +16,6 @@
 #include "server/service/messages.h"
 #include "server/service/program_blobs.h"
 #include "server/service/status.h"
-#include "server/service/upload_stream.h"
 #include "server/service/wire.h"
 
 namespace weft::server {
@@ -28,17 +26,11 @@ constexpr int64_t kShownElements = 64;
 
 constexpr char kAnyScope[] = "";
 constexpr char kRunMethod[] = "weft.v1.Weft/Run";
-constexpr char kUploadMethod[] = "weft.v1.Weft/Upload";
 
 using WriteRefusal = Refusal<grpc::ServerWriteReactor<grpc::ByteBuffer>>;
-using ReadRefusal = Refusal<grpc::ServerReadReactor<grpc::ByteBuffer>>;
 
 absl::Status NotYet(const char* method) {
   return absl::UnimplementedError(absl::StrCat(method, " is not available on this server yet"));
-}
-
-absl::Status NoBlobs() {
-  return absl::UnimplementedError("this server keeps no blobs: send constants with the program");
 }
 
 absl::Time CallDeadline(const grpc::CallbackServerContext& context) {
@@ -55,7 +47,6 @@ absl::StatusOr<RunOptions> DecodeOptions(const v1::RunOptions& options, const ke
   };
   if (options.priority() != 0) return refuse("priority");
   if (!options.idempotency_key().empty()) return refuse("idempotency_key");
-  if (options.edits_size() != 0) return refuse("edits");
   const double seconds = options.deadline_seconds();
   if (!std::isfinite(seconds) || seconds < 0) {
     return absl::InvalidArgumentError(
@@ -88,13 +79,14 @@ absl::Status CheckGeneration(const keys::Key& key, const v1::Program& program) {
 
 WeftService::WeftService(Engine* engine, Gate* gate, Options options,
                          std::shared_ptr<RunRegistry> registry, WorkerPool* pool,
-                         RunStream::Keeper keeper)
+                         RunStream::Keeper keeper, edits::EditStore* edits)
     : engine_(engine),
       gate_(gate),
       options_(std::move(options)),
       registry_(std::move(registry)),
       pool_(pool),
       keeper_(keeper),
+      edits_{engine, edits, keeper.store, options_.request_bytes},
       unary_(gate, pool, options_.request_bytes) {}
 
 template <class Reactor>
@@ -166,14 +158,28 @@ absl::Status WeftService::StartRun(const keys::Key& key, const grpc::ByteBuffer&
   }
   absl::StatusOr<graph::Program> program = graph::DecodeProgram(request.program());
   if (!program.ok()) return program.status();
+  absl::StatusOr<std::shared_ptr<const graph::EditedProgram>> edited =
+      edits_.Apply(key, model, request.options(), *program);
+  if (!edited.ok()) return edited.status();
   arena.Clear();  // the program has copies of its constants, which may be large
-  absl::StatusOr<UsedBlobs> blobs = FindBlobs(key, keeper_.store, &*program);
+  if (*edited == nullptr) {
+    return SubmitRun(key, model, *std::move(program), *std::move(options), stream->Sink(), stream);
+  }
+  stream->SetEdits((*edited)->names());
+  return (*edited)->Explain(SubmitRun(key, model, (*edited)->program(), *std::move(options),
+                                      ExplainingSink(*edited, stream->Sink()), stream));
+}
+
+absl::Status WeftService::SubmitRun(const keys::Key& key, const std::string& model,
+                                    graph::Program program, RunOptions options, EventSink sink,
+                                    RunStream* stream) {
+  absl::StatusOr<UsedBlobs> blobs = FindBlobs(key, keeper_.store, &program);
   if (!blobs.ok()) return blobs.status();
   std::vector<std::shared_ptr<const blobs::MappedFile>> files;
   for (const auto& blob : *blobs) files.push_back(blob->file);
   // Until the run's end, which may come before this returns.
   stream->HoldBlobs(*std::move(blobs));
-  options->admit = [this, &key, &files](const Cost& estimate) {
+  options.admit = [this, &key, &files](const Cost& estimate) {
     absl::Status allowed = limits::CheckResultBytes(key, estimate.result_bytes);
     if (allowed.ok()) allowed = gate_->limiter().TakeTokens(key, estimate.tokens);
     // Now that it will run: the model's thread is not to wait for the disk.
@@ -181,7 +187,7 @@ absl::Status WeftService::StartRun(const keys::Key& key, const grpc::ByteBuffer&
     return allowed;
   };
   absl::StatusOr<std::shared_ptr<Job>> job =
-      engine_->Submit(model, *std::move(program), *options, stream->Sink());
+      engine_->Submit(model, std::move(program), options, std::move(sink));
   if (!job.ok()) return job.status();
   stream->SetJob(*std::move(job));
   return absl::OkStatus();
@@ -205,12 +211,24 @@ grpc::ServerUnaryReactor* WeftService::Validate(grpc::CallbackServerContext* con
         if (!allowed.ok()) return allowed;
         absl::StatusOr<graph::Program> program = graph::DecodeProgram(message.program());
         if (!program.ok()) return program.status();
+        absl::StatusOr<std::shared_ptr<const graph::EditedProgram>> edited =
+            edits_.Apply(call->key, message.model(), message.options(), *program);
+        if (!edited.ok()) return edited.status();
+        const graph::EditedProgram* const applied = edited->get();
+        const auto explain = [applied](const absl::Status& status) {
+          return applied == nullptr ? status : applied->Explain(status);
+        };
+        if (applied != nullptr) program = applied->program();
         absl::StatusOr<UsedBlobs> blobs = FindBlobs(call->key, keeper_.store, &*program);
-        if (!blobs.ok()) return blobs.status();
+        if (!blobs.ok()) return explain(blobs.status());
         absl::StatusOr<Validation> validation =
             engine_->Validate(message.model(), *program, *options);
-        if (!validation.ok()) return validation.status();
+        if (!validation.ok()) return explain(validation.status());
         answer->set_text(graph::PrintProgram(*program, kShownElements));
+        if (applied != nullptr) {
+          for (const std::string& name : applied->names()) answer->add_edits(name);
+          for (graph::Error& warning : validation->warnings) warning = applied->Explain(warning);
+        }
         return EncodeValidation(*validation, answer);
       });
 }
@@ -364,60 +382,6 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* WeftService::Watch(grpc::CallbackSer
 grpc::ServerWriteReactor<grpc::ByteBuffer>* WeftService::Fetch(grpc::CallbackServerContext* context,
                                                                const grpc::ByteBuffer*) {
   return NotAvailable<grpc::ServerWriteReactor<grpc::ByteBuffer>>("weft.v1.Weft/Fetch", context);
-}
-
-grpc::ServerReadReactor<grpc::ByteBuffer>* WeftService::Upload(grpc::CallbackServerContext* context,
-                                                               grpc::ByteBuffer* response) {
-  Call call;
-  std::shared_ptr<UploadStream> stream;
-  const absl::Status admitted = CatchAll(kUploadMethod, [&] {
-    call = gate_->Begin(kUploadMethod, context);
-    absl::Status allowed = gate_->Admit(*context, keys::kTraceScope, &call);
-    if (!allowed.ok()) return allowed;
-    if (keeper_.store == nullptr) return NoBlobs();
-    absl::StatusOr<limits::UploadSlot> slot = gate_->limiter().StartUpload(call.key);
-    if (!slot.ok()) return slot.status();
-    absl::StatusOr<std::shared_ptr<UploadStream>> opened = UploadStream::Open(
-        registry_, gate_, call, *std::move(slot), keeper_.store, keeper_.pool, response);
-    if (!opened.ok()) return opened.status();
-    stream = *std::move(opened);
-    return absl::OkStatus();
-  });
-  if (admitted.ok()) return stream.get();
-  auto* const refusal = new ReadRefusal();
-  gate_->Refuse(call, admitted, [refusal](const grpc::Status& end) { refusal->Finish(end); });
-  return refusal;
-}
-
-grpc::ServerUnaryReactor* WeftService::ListBlobs(grpc::CallbackServerContext* context,
-                                                 const grpc::ByteBuffer* request,
-                                                 grpc::ByteBuffer* response) {
-  return unary_.Answer<v1::ListBlobsRequest, v1::ListBlobsResponse>(
-      "weft.v1.Weft/ListBlobs", keys::kTraceScope, context, request, response,
-      [this](Call* call, const v1::ListBlobsRequest&,
-             v1::ListBlobsResponse* answer) -> absl::Status {
-        if (keeper_.store == nullptr) return NoBlobs();
-        absl::StatusOr<std::vector<blobs::Blob>> blobs = keeper_.store->List(call->key);
-        if (!blobs.ok()) return blobs.status();
-        for (const blobs::Blob& blob : *blobs) EncodeBlob(blob, answer->add_blobs());
-        answer->set_quota_bytes(keeper_.store->QuotaOf(call->key));
-        return absl::OkStatus();
-      });
-}
-
-grpc::ServerUnaryReactor* WeftService::DeleteBlob(grpc::CallbackServerContext* context,
-                                                  const grpc::ByteBuffer* request,
-                                                  grpc::ByteBuffer* response) {
-  return unary_.Answer<v1::DeleteBlobRequest, v1::DeleteBlobResponse>(
-      "weft.v1.Weft/DeleteBlob", keys::kTraceScope, context, request, response,
-      [this](Call* call, const v1::DeleteBlobRequest& message,
-             v1::DeleteBlobResponse*) -> absl::Status {
-        if (keeper_.store == nullptr) return NoBlobs();
-        if (message.sha256().size() == graph::ContentHash::kBytes) {
-          call->subject = graph::ContentHash::ToText(message.sha256());
-        }
-        return keeper_.store->Delete(call->key, message.sha256());
-      });
 }
 
 }  // namespace weft::server

@@ -12,10 +12,12 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
+#include "server/edits/edit_store.h"
 #include "server/keys/key.h"
 #include "server/service/call.h"
 #include "server/service/run_registry.h"
 #include "server/service/run_stream.h"
+#include "server/service/stored_edits.h"
 #include "server/service/worker_pool.h"
 #include "weft/v1/weft.grpc.pb.h"
 
@@ -28,14 +30,20 @@ using RawWeft = v1::Weft::WithRawCallbackMethod_Run<v1::Weft::WithRawCallbackMet
         v1::Weft::WithRawCallbackMethod_Fetch<v1::Weft::WithRawCallbackMethod_Cancel<
             v1::Weft::WithRawCallbackMethod_Upload<v1::Weft::WithRawCallbackMethod_ListBlobs<
                 v1::Weft::WithRawCallbackMethod_DeleteBlob<
-                    v1::Weft::WithRawCallbackMethod_GetServerInfo<
-                        v1::Weft::WithRawCallbackMethod_WhoAmI<
-                            v1::Weft::WithRawCallbackMethod_ListOperators<
-                                v1::Weft::WithRawCallbackMethod_ListModels<
-                                    v1::Weft::WithRawCallbackMethod_GetModel<
-                                        v1::Weft::WithRawCallbackMethod_Tokenize<
-                                            v1::Weft::WithRawCallbackMethod_Detokenize<
-                                                v1::Weft::Service>>>>>>>>>>>>>>>>;
+                    v1::Weft::WithRawCallbackMethod_StoreEdit<
+                        v1::Weft::WithRawCallbackMethod_ListEdits<
+                            v1::Weft::WithRawCallbackMethod_GetEdit<
+                                v1::Weft::WithRawCallbackMethod_DeleteEdit<
+                                    v1::Weft::WithRawCallbackMethod_GetServerInfo<
+                                        v1::Weft::WithRawCallbackMethod_WhoAmI<
+                                            v1::Weft::WithRawCallbackMethod_ListOperators<
+                                                v1::Weft::WithRawCallbackMethod_ListModels<
+                                                    v1::Weft::WithRawCallbackMethod_GetModel<
+                                                        v1::Weft::WithRawCallbackMethod_Tokenize<
+                                                            v1::Weft::
+                                                                WithRawCallbackMethod_Detokenize<
+                                                                    v1::Weft::
+                                                                        Service>>>>>>>>>>>>>>>>>>>>;
 
 /// The service weft.v1.Weft: who calls, what they may do, and bytes in and out. What it does is the
 /// engine's. Thread-safe.
@@ -46,9 +54,10 @@ class WeftService final : public RawWeft {
     /// Kinds beyond the base contract that this server executes.
     std::vector<std::string> features;
   };
-  /// All must outlive the service and its calls. `keeper` has the store of blobs, if there is one.
+  /// All must outlive the service and its calls. `keeper` has the store of blobs, if there is one;
+  /// `edits` may be null.
   WeftService(Engine* engine, Gate* gate, Options options, std::shared_ptr<RunRegistry> registry,
-              WorkerPool* pool, RunStream::Keeper keeper);
+              WorkerPool* pool, RunStream::Keeper keeper, edits::EditStore* edits);
 
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Run(grpc::CallbackServerContext* context,
                                                   const grpc::ByteBuffer* request) override;
@@ -71,6 +80,18 @@ class WeftService final : public RawWeft {
                                       const grpc::ByteBuffer* request,
                                       grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* DeleteBlob(grpc::CallbackServerContext* context,
+                                       const grpc::ByteBuffer* request,
+                                       grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* StoreEdit(grpc::CallbackServerContext* context,
+                                      const grpc::ByteBuffer* request,
+                                      grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* ListEdits(grpc::CallbackServerContext* context,
+                                      const grpc::ByteBuffer* request,
+                                      grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* GetEdit(grpc::CallbackServerContext* context,
+                                    const grpc::ByteBuffer* request,
+                                    grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* DeleteEdit(grpc::CallbackServerContext* context,
                                        const grpc::ByteBuffer* request,
                                        grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* GetServerInfo(grpc::CallbackServerContext* context,
@@ -102,6 +123,8 @@ class WeftService final : public RawWeft {
 
   absl::Status StartRun(const keys::Key& key, const grpc::ByteBuffer& bytes,
                         absl::Time call_deadline, RunStream* stream);
+  absl::Status SubmitRun(const keys::Key& key, const std::string& model, graph::Program program,
+                         RunOptions options, EventSink sink, RunStream* stream);
 
   Engine* const engine_;
   Gate* const gate_;
@@ -109,6 +132,7 @@ class WeftService final : public RawWeft {
   const std::shared_ptr<RunRegistry> registry_;
   WorkerPool* const pool_;
   const RunStream::Keeper keeper_;
+  const EditCalls edits_;
   const UnaryCalls unary_;
 };
 

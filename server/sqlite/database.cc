@@ -162,6 +162,14 @@ absl::Status Database::Execute(const char* sql, const char* doing) {
                                                                               : Error(doing);
 }
 
+absl::Status Database::Transact(const std::function<absl::Status()>& body) {
+  if (absl::Status begun = Execute("BEGIN IMMEDIATE", "writing"); !begun.ok()) return begun;
+  absl::Status changed = body();
+  if (changed.ok()) changed = Execute("COMMIT", "writing");
+  if (!changed.ok()) Execute("ROLLBACK", "writing").IgnoreError();
+  return changed;
+}
+
 absl::StatusOr<Statement> Database::Prepare(const std::string& sql) {
   sqlite3_stmt* statement = nullptr;
   if (sqlite3_prepare_v3(db_.get(), sql.c_str(), -1, SQLITE_PREPARE_PERSISTENT, &statement,

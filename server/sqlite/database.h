@@ -3,6 +3,7 @@
 #include <sqlite3.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -62,6 +63,8 @@ class Database {
   /// kInternal, or kUnavailable if another process keeps it busy.
   absl::Status Error(const char* doing) const;
   absl::Status Execute(const char* sql, const char* doing);
+  /// Do `body` in one transaction, which an error of it undoes.
+  absl::Status Transact(const std::function<absl::Status()>& body);
   /// `sql` is one statement.
   absl::StatusOr<Statement> Prepare(const std::string& sql);
   /// Rows that the last statement changed.

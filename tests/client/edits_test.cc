@@ -132,6 +132,67 @@ TEST_F(EditsTest, ActInTheStepsThatTheyName) {
   EXPECT_THAT(Sent(edited), HasSubstr("write h.0.output[...]"));
 }
 
+TEST_F(EditsTest, ABlockForEachStepNamesItsSteps) {
+  const auto body = [&](int64_t step) { model_["h"][step].output() = 0.0; };
+  const auto every = model_.Edit([&](Tracer& edit) { edit.each_step(body); });
+  EXPECT_THAT(every, StatusIs(absl::StatusCode::kInvalidArgument,
+                              AllOf(HasSubstr("how many there will be is unknown"),
+                                    HasSubstr("each_step(Slice(0, 8)"))));
+  const LanguageModel edited =
+      model_.Edit([&](Tracer& edit) { edit.each_step(Slice(0, 2), body); }).value();
+  ASSERT_THAT(
+      edited.Generate("hi", {.max_new_tokens = 3}, [&] { edited["h.1"].output().save("x"); }),
+      IsOk());
+  EXPECT_EQ(backend_->programs.back(), Printed(R"(
+      generate max_new_tokens=3
+      %1 = 0.0
+      %2 = 0.0
+      invoke "hi" {
+        steps [0] { write h.0.output[...] = %1 }
+        steps [1] { write h.1.output[...] = %2 }
+        %3 = read h.1.output
+        save x = %3
+      })"));
+}
+
+TEST_F(EditsTest, ThoseOfTheServerAreNamedWithEachRun) {
+  class Recording : public FamilyBackend {
+   public:
+    absl::StatusOr<EditVersion> StoreEdit(const std::string& model, const std::string& name,
+                                          const Program& edit,
+                                          const StoreEditOptions& options) override {
+      stored = absl::StrCat(model, " ", name, " ", options.tokens, "\n", edit.text());
+      return EditVersion{model, name, 4};
+    }
+    absl::Status Run(const std::string& model, const Program& program, const RunSettings& settings,
+                     absl::FunctionRef<void(RunEvent)> on_event) override {
+      edits = settings.edits;
+      return FamilyBackend::Run(model, program, settings, on_event);
+    }
+    std::string stored;
+    std::vector<std::string> edits;
+  };
+  const auto backend = std::make_shared<Recording>();
+  backend->events = {event::Accepted{.edits = {"steer@4", "more@1"}}, event::Completed{}};
+  const LanguageModel model = Client(backend).OpenLanguageModel("toy").value();
+  const auto stored = model.StoreEdit("steer", [&] { model["h.0"].output() = 0.0; }, {.tokens = 3});
+  ASSERT_THAT(stored, IsOk());
+  EXPECT_EQ(stored->ToString(), "steer@4");
+  EXPECT_EQ(backend->stored,
+            "toy steer 3\n" + Printed("%1 = 0.0 invoke { write h.0.output[...] = %1 }"));
+  LanguageModel edited = model.WithEdits({"steer"});
+  ASSERT_THAT(edited.EditInPlace([&] { edited["h.1"].output() = 1.0; }), IsOk());
+  EXPECT_THAT(edited.edits(), ElementsAre("steer", "1"));
+  EXPECT_THAT(model.edits(), IsEmpty());
+  const auto run = edited.Trace("hi", [] {}, {.edits = {"more"}});
+  ASSERT_THAT(run, IsOk());
+  EXPECT_THAT(backend->edits, ElementsAre("steer", "more"));
+  EXPECT_THAT(run->edits, ElementsAre("steer@4", "more@1"));
+  EXPECT_THAT(backend->programs.back(), HasSubstr("write h.1.output"));
+  EXPECT_THAT(model.StoreEdit("no name", [] {}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("letters, digits")));
+}
+
 TEST_F(EditsTest, SavesComeWithTheRun) {
   Saved<> saved;
   const LanguageModel edited =

@@ -7,6 +7,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/blobs/blob_store.h"
+#include "server/edits/edit_store.h"
 #include "server/keys/key_store.h"
 #include "server/server.h"
 #include "tests/support/status_matchers.h"
@@ -33,9 +34,10 @@ class DocsTest : public ::testing::Test {
     server::ServerOptions options;
     options.listen = "127.0.0.1:0";
     blobs_ = blobs::BlobStore::Open(data_.path()).value();
-    server_ =
-        server::Server::Start(options, engine_.get(), keys_.get(), /*audit=*/nullptr, blobs_.get())
-            .value();
+    edits_ = edits::EditStore::Open(data_.path()).value();
+    server_ = server::Server::Start(options, engine_.get(), keys_.get(), /*audit=*/nullptr,
+                                    blobs_.get(), edits_.get())
+                  .value();
   }
 
   /// What a block prints.
@@ -52,6 +54,7 @@ class DocsTest : public ::testing::Test {
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<keys::KeyStore> keys_;
   std::unique_ptr<blobs::BlobStore> blobs_;
+  std::unique_ptr<edits::EditStore> edits_;
   std::string key_;
   std::unique_ptr<server::Server> server_;
 };
@@ -71,6 +74,8 @@ TEST_F(DocsTest, NnsightUsersExampleRuns) {
 }
 
 TEST_F(DocsTest, BlobsExampleRuns) { EXPECT_EQ(Run(docs_blobs_md), "float32[1, 128]\n"); }
+
+TEST_F(DocsTest, EditsExampleRuns) { EXPECT_EQ(Run(docs_edits_md), "quiet@1 1 11\n"); }
 
 TEST_F(DocsTest, InsideModulesRuns) {
   EXPECT_THAT(Run(docs_inside_md), HasSubstr("scaled_dot_product_attention_0"));

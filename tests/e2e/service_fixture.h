@@ -12,6 +12,7 @@
 #include "engine/engine.h"
 #include "gtest/gtest.h"
 #include "server/blobs/blob_store.h"
+#include "server/edits/edit_store.h"
 #include "server/keys/key_store.h"
 #include "server/server.h"
 #include "tests/support/status_matchers.h"
@@ -101,10 +102,15 @@ class ServiceTest : public ::testing::Test {
       ASSERT_THAT(blobs, IsOk());
       blobs_ = *std::move(blobs);
     }
+    if (edits_ == nullptr) {
+      auto edits = edits::EditStore::Open(data_.path());
+      ASSERT_THAT(edits, IsOk());
+      edits_ = *std::move(edits);
+    }
     server::ServerOptions server_options;
     server_options.listen = "127.0.0.1:0";
     auto server = server::Server::Start(server_options, engine_.get(), keys_.get(),
-                                        /*audit=*/nullptr, blobs_.get());
+                                        /*audit=*/nullptr, blobs_.get(), edits_.get());
     ASSERT_THAT(server, IsOk());
     server_ = *std::move(server);
   }
@@ -171,6 +177,7 @@ class ServiceTest : public ::testing::Test {
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<keys::KeyStore> keys_;
   std::unique_ptr<blobs::BlobStore> blobs_;
+  std::unique_ptr<edits::EditStore> edits_;
   std::unique_ptr<server::Server> server_;
 };
 

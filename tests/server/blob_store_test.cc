@@ -292,6 +292,31 @@ TEST_F(BlobStoreTest, EndsUnlessItIsUsedOrUploadedAgain) {
   EXPECT_THAT(Upload(ana_, "left"), IsOk());
 }
 
+TEST_F(BlobStoreTest, WhatIsHeldIsRenewedInsteadOfRemoved) {
+  store_.reset();
+  bool held = true;
+  const auto hold = [&](const std::string& owner, const std::string& sha256) {
+    return held && owner == "ana" && sha256 == HashOf("held");
+  };
+  store_ = BlobStore::Open(folder_.path(), {.now = [this] { return now_; }, .held = hold}).value();
+  ASSERT_THAT(Upload(ana_, "held"), IsOk());
+  ASSERT_THAT(Upload(ana_, "left"), IsOk());
+  ASSERT_THAT(Upload(bob_, "held"), IsOk());
+  now_ += kTimeToLive * 2;
+  EXPECT_THAT(store_->Use(ana_, HashOf("held")), IsOk()) << "before anybody has collected";
+  now_ += kTimeToLive * 2;
+  ASSERT_THAT(store_->Collect(), IsOk());
+  EXPECT_TRUE(FileOf("ana", "held"));
+  EXPECT_FALSE(FileOf("ana", "left"));
+  EXPECT_FALSE(FileOf("bob", "held"));
+  ASSERT_EQ(store_->List(ana_)->size(), 1);
+  EXPECT_EQ(store_->List(ana_)->front().expires, now_ + kTimeToLive);
+  held = false;
+  now_ += kTimeToLive * 2;
+  ASSERT_THAT(store_->Collect(), IsOk());
+  EXPECT_FALSE(FileOf("ana", "held"));
+}
+
 TEST_F(BlobStoreTest, WhatIsInUseIsNotRemoved) {
   ASSERT_THAT(Upload(ana_, "in use"), IsOk());
   auto used = store_->Use(ana_, HashOf("in use")).value();

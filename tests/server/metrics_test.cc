@@ -66,7 +66,8 @@ TEST(MetricsTest, ReadsTheEngineWhileThereIsOne) {
   EXPECT_THAT(Text(metrics), Not(HasSubstr("weft_queue_length")));
   metrics.Observe({.engine = &engine,
                    .dropped_audit_entries = [] { return uint64_t{3}; },
-                   .blobs = [] { return Sources::Blobs{.bytes = 100, .blobs = 2}; }});
+                   .blobs = [] { return Sources::Kept{.bytes = 100, .count = 2}; },
+                   .edits = [] { return Sources::Kept{.bytes = 50, .count = 3}; }});
   const std::string text = Text(metrics);
   EXPECT_THAT(text, HasSubstr(R"(weft_queue_length{model="atlas"} 7)"));
   EXPECT_THAT(text, HasSubstr(R"(weft_plan_cache_requests_total{model="atlas",result="hit"} 5)"));
@@ -74,6 +75,8 @@ TEST(MetricsTest, ReadsTheEngineWhileThereIsOne) {
   EXPECT_THAT(text, HasSubstr("weft_audit_entries_dropped_total 3"));
   EXPECT_THAT(text, HasSubstr("weft_blob_bytes 100"));
   EXPECT_THAT(text, HasSubstr("weft_blobs 2"));
+  EXPECT_THAT(text, HasSubstr("weft_edit_bytes 50"));
+  EXPECT_THAT(text, HasSubstr("weft_edits 3"));
   metrics.Observe({});
   EXPECT_THAT(Text(metrics), Not(HasSubstr("weft_queue_length")));
 }

@@ -377,9 +377,11 @@ TEST_F(ServiceTest, RefusesCallsWithoutAValidKey) {
 
 TEST_F(ServiceTest, EveryMethodNeedsAKey) {
   Start();
-  for (const char* method : {"Run", "Validate", "Submit", "Watch", "Fetch", "Cancel", "Upload",
-                             "ListBlobs", "DeleteBlob", "GetServerInfo", "WhoAmI", "ListOperators",
-                             "ListModels", "GetModel", "Tokenize", "Detokenize"}) {
+  for (const char* method :
+       {"Run",           "Validate",   "Submit",     "Watch",         "Fetch",
+        "Cancel",        "Upload",     "ListBlobs",  "DeleteBlob",    "StoreEdit",
+        "ListEdits",     "GetEdit",    "DeleteEdit", "GetServerInfo", "WhoAmI",
+        "ListOperators", "ListModels", "GetModel",   "Tokenize",      "Detokenize"}) {
     EXPECT_THAT(CallRaw(absl::StrCat("weft.v1.Weft/", method), "", ""),
                 GrpcIs(grpc::StatusCode::UNAUTHENTICATED, HasSubstr("no API key")))
         << method;
@@ -549,8 +551,6 @@ TEST_F(ServiceTest, RefusesOptionsThatItDoesNotHave) {
               GrpcIs(grpc::StatusCode::UNIMPLEMENTED, HasSubstr("options.priority")));
   EXPECT_THAT(status([](Options o) { o->set_idempotency_key("k"); }),
               GrpcIs(grpc::StatusCode::UNIMPLEMENTED, HasSubstr("options.idempotency_key")));
-  EXPECT_THAT(status([](Options o) { o->add_edits("e"); }),
-              GrpcIs(grpc::StatusCode::UNIMPLEMENTED, HasSubstr("options.edits")));
   EXPECT_THAT(status([](Options o) { o->set_deadline_seconds(-1); }),
               GrpcIs(grpc::StatusCode::INVALID_ARGUMENT, HasSubstr("deadline_seconds")));
   EXPECT_THAT(status([](Options o) { o->set_deadline_seconds(NAN); }),

@@ -15,6 +15,7 @@
 #include "weft/blob.h"
 #include "weft/error.h"
 #include "weft/program.h"
+#include "weft/stored_edit.h"
 #include "weft/tensor.h"
 #include "weft/value.h"
 
@@ -120,6 +121,7 @@ struct ValidationReport {
   std::vector<ErrorDetails> warnings;
   RunCost estimate;  // tokens, result_bytes, peak_bytes
   std::string fingerprint;
+  std::vector<std::string> edits;  // stored ones that would be applied: `steer@2`
 };
 
 /// What happens to a run, in order.
@@ -127,6 +129,7 @@ namespace event {
 struct Accepted {
   std::string job_id, fingerprint;
   std::vector<ErrorDetails> warnings;
+  std::vector<std::string> edits = {};  // stored ones that are applied: `steer@2`
 };
 /// Waiting; at 0 it is next.
 struct Queued {
@@ -207,6 +210,9 @@ struct RunSettings {
   /// Of the program's random operators: the same program with the same seed draws the same numbers.
   uint64_t seed = 0;
   Cancellation cancellation;
+  /// Edits that the key has stored for the model, which come before the program's statements, in
+  /// order: `steer` is the latest version, `steer@2` that one.
+  std::vector<std::string> edits = {};
 };
 
 /// Where programs run: behind a connection (weft/client.h) or in this process (weft/local.h).
@@ -241,6 +247,23 @@ class Backend {
   virtual absl::StatusOr<BlobList> ListBlobs();
   /// kNotFound; kFailedPrecondition while a run uses it.
   virtual absl::Status DeleteBlob(const std::string& hash);
+
+  // Edits. Backends that keep none leave these as they are: kUnimplemented. Errors of kNotFound
+  // name what there is.
+  /// Keep an edit under a name for a model: as its next version, or, where its latest version is
+  /// the same, as that. kResourceExhausted where there is no room; otherwise errors name the
+  /// statement for which it cannot be an edit of that model.
+  virtual absl::StatusOr<EditVersion> StoreEdit(const std::string& model, const std::string& name,
+                                                const Program& edit,
+                                                const StoreEditOptions& options);
+  /// Of all models if `model` is empty.
+  virtual absl::StatusOr<EditList> ListEdits(const std::string& model);
+  /// `version` 0 is the latest.
+  virtual absl::StatusOr<StoredEdit> GetEdit(const std::string& model, const std::string& name,
+                                             uint64_t version);
+  /// `version` 0 is all of them. How many there were.
+  virtual absl::StatusOr<uint64_t> DeleteEdit(const std::string& model, const std::string& name,
+                                              uint64_t version);
 };
 
 /// When a call that came to nothing is made again.

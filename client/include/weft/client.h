@@ -17,6 +17,7 @@
 #include "weft/saved.h"
 #include "weft/session.h"
 #include "weft/steps.h"
+#include "weft/stored_edit.h"
 #include "weft/sweep.h"
 #include "weft/tensor.h"
 #include "weft/tracer.h"
@@ -59,6 +60,25 @@ class Client {
   /// kNotFound; kFailedPrecondition while a run uses it.
   absl::Status DeleteBlob(const Blob& blob) const { return DeleteBlob(blob.hash()); }
   absl::Status DeleteBlob(const std::string& hash) const { return backend_->DeleteBlob(hash); }
+
+  /// Keep an edit on the server, for this key's runs of one model (LanguageModel::WithEdits). Under
+  /// a name that is taken it becomes the next version, unless the latest is the same. `edit` is one
+  /// trace with one `invoke { }`; LanguageModel::StoreEdit records one. Errors name the statement
+  /// for which it cannot be an edit of that model; kResourceExhausted where there is no room.
+  absl::StatusOr<EditVersion> StoreEdit(const std::string& model, const std::string& name,
+                                        const Program& edit,
+                                        const StoreEditOptions& options = {}) const {
+    return backend_->StoreEdit(model, name, edit, options);
+  }
+  /// Of all models if `model` is empty, also of those that are hosted no more.
+  absl::StatusOr<EditList> ListEdits(const std::string& model = "") const {
+    return backend_->ListEdits(model);
+  }
+  /// `name` is `steer`, the latest version, or `steer@2`. kNotFound, naming what there is.
+  absl::StatusOr<StoredEdit> GetEdit(const std::string& model, const std::string& name) const;
+  /// One version of `steer@2`, all of `steer`: how many there were. kNotFound. Runs that were
+  /// accepted go on with what they had.
+  absl::StatusOr<uint64_t> DeleteEdit(const std::string& model, const std::string& name) const;
 
   const std::shared_ptr<Backend>& backend() const { return backend_; }
 

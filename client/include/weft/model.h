@@ -21,6 +21,7 @@
 #include "weft/run.h"
 #include "weft/session.h"
 #include "weft/source.h"
+#include "weft/stored_edit.h"
 #include "weft/tracer.h"
 #include "weft/var.h"
 
@@ -161,9 +162,25 @@ class LanguageModel : public Module {
                            Location where = Location::current());
   absl::Status EditInPlace(absl::FunctionRef<void(Tracer&)> body, const EditOptions& options = {},
                            Location where = Location::current());
+  /// Leave out all edits, those of WithEdits too.
   void ClearEdits();
-  /// The names of the stored edits, in order.
+  /// The names of the edits, in order.
   std::vector<std::string> edits() const;
+
+  /// Record `body` as Edit does, and keep it on the server under a name: Client::StoreEdit. This
+  /// handle's own edits are no part of it.
+  absl::StatusOr<EditVersion> StoreEdit(const std::string& name, absl::FunctionRef<void()> body,
+                                        const StoreEditOptions& options = {},
+                                        Location where = Location::current()) const;
+  absl::StatusOr<EditVersion> StoreEdit(const std::string& name,
+                                        absl::FunctionRef<void(Tracer&)> body,
+                                        const StoreEditOptions& options = {},
+                                        Location where = Location::current()) const;
+  /// This model with edits that the key has stored for it, behind those of earlier calls and before
+  /// the edits of the handle itself: `steer` is the version that is the latest when a run is
+  /// accepted, `steer@2` that one. Runs have kNotFound for what there is not; RunResult::edits says
+  /// which they had.
+  LanguageModel WithEdits(const std::vector<std::string>& names) const;
 
   /// Write the edits to `directory/name/variant.weft`, in the text form. kFailedPrecondition if
   /// there are none.

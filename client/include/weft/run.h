@@ -28,8 +28,10 @@ struct TraceOptions {
   Cancellation cancellation;
   /// Called on the tracing thread as events come: queue position, log lines, results.
   std::function<void(const RunEvent&)> on_event;
+  /// RunSettings::edits, behind those of the handle (LanguageModel::WithEdits).
+  std::vector<std::string> edits = {};
 
-  RunSettings settings() const { return {deadline, exclusive, exact, seed, cancellation}; }
+  RunSettings settings() const { return {deadline, exclusive, exact, seed, cancellation, edits}; }
 };
 
 /// How a run went. Saves are in the Saved<T> handles too. A plain value, as all structs here are:
@@ -49,6 +51,8 @@ struct RunResult {
   std::string job_id;
   /// Of the model that ran.
   std::string fingerprint;
+  /// Stored edits that were applied, in order, each with its version: `steer@2`.
+  std::vector<std::string> edits;
 
   /// A save by name: kNotFound, or why it has no value.
   absl::StatusOr<Value> Get(const std::string& name) const;
