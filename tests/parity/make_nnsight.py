@@ -17,6 +17,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import torch
 from safetensors.torch import save_file
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers.utils import logging
 
 from nnsight.modeling.transformers import TransformersModel
 
@@ -32,6 +33,8 @@ import inside  # noqa: E402, F401
 import reading  # noqa: E402, F401
 import writing  # noqa: E402, F401
 from common import SCENARIOS  # noqa: E402
+
+logging.disable_progress_bar()
 
 HEADER = """\
 # Programs in Weft's text form, each beside the nnsight code that it is compared with in

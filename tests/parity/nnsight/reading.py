@@ -155,18 +155,21 @@ def inputs_of_a_module(model):
 
 
 @scenario("""
-invoke [[47, 64, 81, 72, 82, 94, 72, 82], [87, 28, 19, 17, 26, 5, 40, 1]] {
-  save ids = read ids
-  save mask = read mask
-  save positions = read positions
+invoke [[47, 64, 81, 72, 82, 94, 72, 82], [64, 65, 66], [87, 28, 19, 17, 26]] {
+  %ids = read ids
+  %mask = read mask
+  save ids = aten::mul(%ids, %mask)
+  save mask = aten::to(%mask, dtype=int64)
+  %positions = read positions
+  save positions = aten::mul(%positions, %mask)
 }
 """)
-def ids_mask_and_positions(model):
-    with model.trace([[47, 64, 81, 72, 82, 94, 72, 82], [87, 28, 19, 17, 26, 5, 40, 1]]):
+def ids_mask_and_positions_of_padded_prompts(model):
+    with model.trace(BATCH):
         _, kwargs = model.inputs
-        ids = kwargs["input_ids"].save()
         mask = kwargs["attention_mask"].save()
-        positions = model.transformer.wpe.input.save()
+        ids = (kwargs["input_ids"] * mask).save()
+        positions = (model.transformer.wpe.input * mask).save()
     return {"ids": ids, "mask": mask, "positions": positions}
 
 
@@ -240,17 +243,31 @@ def index_by_integer_tensors(model):
 %keep = tensor(bool, [7], [true, false, false, true, true, false, true])
 invoke [39, 72, 94, 86, 68, 69, 83] {
   %h = read transformer.h.1.output
-  save kept = %h[:, %keep]
-  save positive = %h[aten::gt(%h, 0.0)]
+  %where = aten::squeeze(aten::nonzero_static(%keep, size=4), -1)
+  save kept = %h[:, %where]
+  save positive = aten::sum(aten::where(aten::gt(%h, 0.0), %h, 0.0))
 }
 """)
-def index_by_masks(model):
+def index_by_masks_of_known_count(model):
     keep = torch.tensor([True, False, False, True, True, False, True])
     with model.trace(IDS):
         h = model.transformer.h[1].output
         kept = h[:, keep].save()
-        positive = h[h > 0].save()
+        positive = h[h > 0].sum().save()
     return {"kept": kept, "positive": positive}
+
+
+@scenario("""
+invoke [39, 72, 94, 86, 68, 69, 83] {
+  %h = read transformer.h.1.output
+  %where = aten::gt(%h, 0.0)
+  save positive = %h[%where]
+}
+""", refused="how many elements a mask selects depends on data")
+def index_by_a_mask_of_the_data(model):
+    with model.trace(IDS):
+        h = model.transformer.h[1].output
+        h[h > 0].save()
 
 
 @scenario("""
