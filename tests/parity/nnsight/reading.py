@@ -578,6 +578,35 @@ def reads_in_any_written_order(model):
     return {"logits": logits, "embedded": embedded}
 
 
+@scenario("""
+invoke [39, 72, 94, 86, 68, 69, 83] {
+  save logits = read result
+}
+""")
+def a_forward_without_a_block(model):
+    return {"logits": model.trace(IDS, trace=False).logits}
+
+
+@scenario("""
+invoke [39, 72, 94, 86, 68, 69, 83] {
+  %h = read transformer.h.1.output
+  save twice = aten::add(%h, %h)
+  save before = %h
+  %h[:, 0] = 0.0
+  save after = %h
+}
+""")
+def a_save_is_of_its_moment(model):
+    # nnsight's save is the live tensor, so what is kept is cloned there.
+    with model.trace(IDS):
+        h = model.transformer.h[1].output
+        twice = (h + h).save()
+        before = h.clone().save()
+        h[:, 0] = 0.0
+        after = h.save()
+    return {"twice": twice, "before": before, "after": after}
+
+
 def entries(cache, inputs=False):
     """nnsight's cache by the names that Weft's entries have."""
     values = {}
