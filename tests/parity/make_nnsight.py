@@ -15,11 +15,10 @@ from pathlib import Path
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import torch
+from nnsight.modeling.transformers import TransformersModel
 from safetensors.torch import save_file
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 from transformers.utils import logging
-
-from nnsight.modeling.transformers import TransformersModel
 
 FOLDER = Path(__file__).resolve().parent
 TINY = FOLDER / "gpt2-tiny"
@@ -27,10 +26,15 @@ sys.path.insert(0, str(FOLDER / "nnsight"))
 
 import batching  # noqa: E402, F401
 import control  # noqa: E402, F401
+import experiments  # noqa: E402, F401
 import generation  # noqa: E402, F401
+import gradient_edits  # noqa: E402, F401
 import gradients  # noqa: E402, F401
 import inside  # noqa: E402, F401
 import reading  # noqa: E402, F401
+import sessions  # noqa: E402, F401
+import steps  # noqa: E402, F401
+import values  # noqa: E402, F401
 import writing  # noqa: E402, F401
 from common import SCENARIOS  # noqa: E402
 

@@ -214,9 +214,10 @@ TEST_P(NnsightParityTest, InProcess) { ExpectNnsightsNumbers(*local_); }
 
 TEST_P(NnsightParityTest, Remote) { ExpectNnsightsNumbers(*service_->remote); }
 
-INSTANTIATE_TEST_SUITE_P(
-    , NnsightParityTest, ::testing::ValuesIn(ReadScenarios()),
-    [](const ::testing::TestParamInfo<Scenario>& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(, NnsightParityTest, ::testing::ValuesIn(ReadScenarios()),
+                         [](const ::testing::TestParamInfo<Scenario>& info) {
+                           return info.param.name;
+                         });
 
 TEST(NnsightScenariosTest, EveryExpectationBelongsToAScenario) {
   std::set<std::string> names;

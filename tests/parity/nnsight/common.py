@@ -1,5 +1,7 @@
 """What the scenarios of this folder share: how one is defined, prompts, and helpers."""
 
+import torch
+
 # Prompts as token ids; the model's tokenizer has a token for each character.
 IDS = [39, 72, 94, 86, 68, 69, 83]
 SHORT = [64, 65, 66]
@@ -7,6 +9,8 @@ OTHER = [87, 28, 19, 17, 26, 5, 40]  # as long as IDS
 BATCH = [[47, 64, 81, 72, 82, 94, 72, 82], [64, 65, 66], [87, 28, 19, 17, 26]]
 PAD = 96
 NEW = 5
+
+GRADIENTS = 1e-4  # of scale
 
 GENERATE = {
     "max_new_tokens": NEW,
@@ -54,3 +58,25 @@ def scenario(program, tolerance=None, refused=None, missing=None, raises=None):
 def from_step(first, values):
     """A list whose items Weft names by their steps, `first` and on."""
     return {str(first + index): value for index, value in enumerate(values)}
+
+
+def entries(cache, inputs=False):
+    """nnsight's cache by the names that Weft's entries have."""
+    values = {}
+    for path in cache.keys():
+        name = path.removeprefix("model").removeprefix(".")
+        prefix = name + "." if name else "."
+        values[prefix + "output"] = plain(cache[path].output)
+        if inputs:
+            values[prefix + "input"] = cache[path].inputs[0][0]
+    return values
+
+
+def plain(value):
+    """The tensors of a value: without attention's weights, which Weft's attention does not return."""
+    if hasattr(value, "to_tuple"):
+        fields = dict(value.items())
+        return {key: item for key, item in fields.items() if torch.is_tensor(item)}
+    if isinstance(value, tuple):
+        return [value[0]]
+    return value

@@ -1,5 +1,6 @@
 """Skipping, stopping, order, and what is refused."""
 
+import nnsight
 import torch
 from common import IDS, OTHER, scenario
 
@@ -218,7 +219,8 @@ def stop_after_an_edit(model):
     return {"h": h}
 
 
-@scenario("""
+@scenario(
+    """
 invoke [39, 72, 94, 86, 68, 69, 83] {
   %h = read transformer.h.1.output
   save h = %h
@@ -228,7 +230,9 @@ invoke [39, 72, 94, 86, 68, 69, 83] {
   }
   save logits = read lm_head.output
 }
-""", missing={"logits": "stop"})
+""",
+    missing={"logits": "stop"},
+)
 def stop_where_a_value_says_so(model):
     with model.trace(IDS) as tracer:
         h = model.transformer.h[1].output.save()
@@ -303,13 +307,17 @@ def a_child_read_after_its_parent(model):
     return {"block": block, "attention": attention}
 
 
-@scenario("""
+@scenario(
+    """
 invoke [39, 72, 94, 86, 68, 69, 83] {
   %late = read transformer.h.2.output
   write transformer.h.0.output = %late
   save logits = read lm_head.output
 }
-""", refused="transformer.h.0.output is visited before", raises="OutOfOrderError")
+""",
+    refused="transformer.h.0.output is visited before",
+    raises="OutOfOrderError",
+)
 def a_write_that_needs_a_later_layer(model):
     with model.trace(IDS):
         late = model.transformer.h[2].output
@@ -317,68 +325,208 @@ def a_write_that_needs_a_later_layer(model):
         model.lm_head.output.save()
 
 
-@scenario("""
+@scenario(
+    """
 invoke [39, 72, 94, 86, 68, 69, 83] {
   skip transformer.h.1 = read transformer.h.1.input
   save inner = read transformer.h.1.mlp.output
 }
-""", refused="transformer.h.1", raises="OutOfOrderError")
+""",
+    refused="transformer.h.1",
+    raises="OutOfOrderError",
+)
 def a_read_inside_a_skipped_module(model):
     with model.trace(IDS):
         model.transformer.h[1].skip(model.transformer.h[1].input)
         model.transformer.h[1].mlp.output.save()
 
 
-@scenario("""
+@scenario(
+    """
 invoke [39, 72, 94, 86, 68, 69, 83] {
   save never = read transformer.h.0.attn.attn_dropout.output
 }
-""", refused="never calls this module", raises="OutOfOrderError")
+""",
+    refused="never calls this module",
+    raises="OutOfOrderError",
+)
 def a_module_that_is_never_called(model):
     with model.trace(IDS):
         model.transformer.h[0].attn.attn_dropout.output.save()
 
 
-@scenario("""
+@scenario(
+    """
 invoke [39, 72, 94, 86, 68, 69, 83] {
   save never = read transformer.h.7.output
 }
-""", refused="transformer.h.7", raises="Error")
+""",
+    refused="transformer.h.7",
+    raises="Error",
+)
 def a_module_that_is_not_there(model):
     with model.trace(IDS):
         model.transformer.h[7].output.save()
 
 
-@scenario("""
+@scenario(
+    """
 invoke [39, 72, 94, 86, 68, 69, 83] {
   write transformer.h.1.output = aten::zeros([1, 7, 31])
   save logits = read lm_head.output
 }
-""", refused="[1, 7, 31]", raises="RuntimeError")
+""",
+    refused="[1, 7, 31]",
+    raises="RuntimeError",
+)
 def a_replacement_of_another_shape(model):
     with model.trace(IDS):
         model.transformer.h[1].output = torch.zeros(1, 7, 31)
         model.lm_head.output.save()
 
 
-@scenario("""
+@scenario(
+    """
 invoke [39, 72, 94, 86, 68, 69, 83] {
   %h = read transformer.h.1.output
   save no = aten::matmul(%h, %h)
 }
-""", refused="matmul", raises="RuntimeError")
+""",
+    refused="matmul",
+    raises="RuntimeError",
+)
 def an_operator_on_shapes_that_do_not_fit(model):
     with model.trace(IDS):
         h = model.transformer.h[1].output
         (h @ h).save()
 
 
-@scenario("""
+@scenario(
+    """
 invoke [39, 72, 94, 86, 68, 69, 83] {
   %h = read transformer.h.1.output
   save no = %h[:, 9]
 }
-""", refused="9", raises="IndexError")
+""",
+    refused="9",
+    raises="IndexError",
+)
 def an_index_beyond_the_end(model):
     with model.trace(IDS):
         model.transformer.h[1].output[:, 9].save()
+
+
+@scenario(
+    """
+invoke [39, 72, 94, 86, 68, 69, 83] {
+  save one = aten::ones([2])
+  stop
+}
+"""
+)
+def stop_before_any_site(model):
+    with model.trace(IDS) as tracer:
+        one = torch.ones(2).save()
+        tracer.stop()
+    return {"one": one}
+
+
+@scenario(
+    """
+invoke [39, 72, 94, 86, 68, 69, 83] {
+  %h = read transformer.h.1.output
+  save h = %h
+  stop
+  save result = read result
+}
+""",
+    refused="written after `stop`",
+)
+def the_result_after_a_stop(model):
+    # nnsight does not run what stands behind a stop.
+    with model.trace(IDS) as tracer:
+        model.transformer.h[1].output.save()
+        tracer.stop()
+        result = tracer.result.save()
+    assert "result" not in locals()
+
+
+@scenario(
+    """
+trace
+""",
+    refused="the trace has no invoke",
+    raises="ValueError",
+)
+def a_trace_without_input(model):
+    with model.trace():
+        pass
+
+
+@scenario(
+    """
+invoke [39, 72, 94, 86, 68, 69, 83] {
+  save h = read transformer.h.1@1.output
+}
+""",
+    refused="fewer times",
+)
+def a_visit_that_never_comes(model):
+    # nnsight warns when the run has ended, and gives nothing.
+    with model.trace(IDS) as tracer:
+        visits = nnsight.save([])
+        for _ in tracer.iter[1]:
+            visits.append(model.transformer.h[1].output)
+    assert visits == []
+
+
+@scenario(
+    """
+invoke [39, 72, 94, 86, 68, 69, 83] {
+  save h = read transformer.h.1.output
+  save h = read transformer.h.2.output
+}
+""",
+    refused="already saved",
+)
+def a_name_saved_twice(model):
+    # In Python the name is bound anew, and the last value comes back.
+    with model.trace(IDS):
+        h = model.transformer.h[1].output.save()
+        first = h.save()
+        h = model.transformer.h[2].output.save()
+    assert first is not h
+
+
+@scenario(
+    """
+invoke [39, 72, 94, 86, 68, 69, 83] {
+  skip transformer.h.1 = aten::zeros([1, 7, 31])
+  save logits = read lm_head.output
+}
+""",
+    refused="[1, 7, 31]",
+    raises="RuntimeError",
+)
+def a_skip_of_another_shape(model):
+    with model.trace(IDS):
+        model.transformer.h[1].skip(torch.zeros(1, 7, 31))
+        model.lm_head.output.save()
+
+
+@scenario(
+    """
+invoke [39, 72, 94, 86, 68, 69, 83] {
+  %late = read transformer.h.2.output
+  skip transformer.h.1 = %late
+  save logits = read lm_head.output
+}
+""",
+    refused="is visited before transformer.h.2.output",
+    raises="OutOfOrderError",
+)
+def a_skip_that_comes_too_late(model):
+    with model.trace(IDS):
+        late = model.transformer.h[2].output
+        model.transformer.h[1].skip(late)
+        model.lm_head.output.save()

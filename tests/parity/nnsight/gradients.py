@@ -1,12 +1,11 @@
 """Gradients: of several layers, edited, of several backward passes, across invokes."""
 
 import torch
-from common import BATCH, IDS, OTHER, scenario
-
-GRADIENTS = 1e-4  # of scale
+from common import BATCH, GENERATE, GRADIENTS, IDS, OTHER, scenario
 
 
-@scenario("""
+@scenario(
+    """
 invoke [39, 72, 94, 86, 68, 69, 83] {
   %h = read transformer.h.1.output
   %p = read lm_head.output
@@ -14,7 +13,9 @@ invoke [39, 72, 94, 86, 68, 69, 83] {
     save g = grad %h
   }
 }
-""", tolerance=GRADIENTS)
+""",
+    tolerance=GRADIENTS,
+)
 def gradient_of_an_output(model):
     with model.trace(IDS):
         h = model.transformer.h[1].output
@@ -24,7 +25,8 @@ def gradient_of_an_output(model):
     return {"g": g}
 
 
-@scenario("""
+@scenario(
+    """
 invoke [39, 72, 94, 86, 68, 69, 83] {
   %h0 = read transformer.h.0.output
   %h1 = read transformer.h.1.output
@@ -36,7 +38,9 @@ invoke [39, 72, 94, 86, 68, 69, 83] {
     save g2 = grad %h2
   }
 }
-""", tolerance=GRADIENTS)
+""",
+    tolerance=GRADIENTS,
+)
 def gradients_of_every_layer(model):
     with model.trace(IDS):
         h0 = model.transformer.h[0].output
@@ -50,7 +54,8 @@ def gradients_of_every_layer(model):
     return {"g0": g0, "g1": g1, "g2": g2}
 
 
-@scenario("""
+@scenario(
+    """
 invoke [39, 72, 94, 86, 68, 69, 83] {
   %wte = read transformer.wte.output
   %x = read transformer.h.0.input
@@ -60,7 +65,9 @@ invoke [39, 72, 94, 86, 68, 69, 83] {
     save block = grad %x
   }
 }
-""", tolerance=GRADIENTS)
+""",
+    tolerance=GRADIENTS,
+)
 def gradients_of_embeddings_and_inputs(model):
     with model.trace(IDS):
         wte = model.transformer.wte.output
@@ -72,7 +79,8 @@ def gradients_of_embeddings_and_inputs(model):
     return {"embedding": embedding, "block": block}
 
 
-@scenario("""
+@scenario(
+    """
 invoke [39, 72, 94, 86, 68, 69, 83] {
   %ln = read transformer.h.1.ln_1.output
   %qkv = read transformer.h.1.attn.c_attn.output
@@ -87,7 +95,9 @@ invoke [39, 72, 94, 86, 68, 69, 83] {
     save ln = grad %ln
   }
 }
-""", tolerance=GRADIENTS)
+""",
+    tolerance=GRADIENTS,
+)
 def gradients_inside_a_block(model):
     with model.trace(IDS):
         ln = model.transformer.h[1].ln_1.output
@@ -104,7 +114,8 @@ def gradients_inside_a_block(model):
     return {"mlp": g_mlp, "act": g_act, "qkv": g_qkv, "ln": g_ln}
 
 
-@scenario("""
+@scenario(
+    """
 invoke [39, 72, 94, 86, 68, 69, 83] {
   %a = read transformer.h.1.attn.output
   %p = read lm_head.output
@@ -113,7 +124,9 @@ invoke [39, 72, 94, 86, 68, 69, 83] {
     save g = grad %a0
   }
 }
-""", tolerance=GRADIENTS)
+""",
+    tolerance=GRADIENTS,
+)
 def gradient_of_a_tuples_item(model):
     with model.trace(IDS):
         a = model.transformer.h[1].attn.output[0]
@@ -123,82 +136,8 @@ def gradient_of_a_tuples_item(model):
     return {"g": g}
 
 
-@scenario("""
-invoke [39, 72, 94, 86, 68, 69, 83] {
-  %h0 = read transformer.h.0.output
-  %h1 = read transformer.h.1.output
-  %p = read lm_head.output
-  backward %p[0, -1, 5] {
-    %g1 = grad %h1
-    grad %h1 = aten::mul(%g1, 2.0)
-    save g0 = grad %h0
-  }
-}
-""", tolerance=GRADIENTS)
-def a_gradient_is_scaled(model):
-    with model.trace(IDS):
-        h0 = model.transformer.h[0].output
-        h1 = model.transformer.h[1].output
-        p = model.lm_head.output
-        with p[0, -1, 5].backward():
-            h1.grad = h1.grad * 2.0
-            g0 = h0.grad.save()
-    return {"g0": g0}
-
-
-@scenario("""
-invoke [39, 72, 94, 86, 68, 69, 83] {
-  %h0 = read transformer.h.0.output
-  %h1 = read transformer.h.1.output
-  %p = read lm_head.output
-  backward aten::sum(%p) {
-    %g1 = grad %h1
-    %z = aten::clone(%g1)
-    %z[:, 0:3] = 0.0
-    grad %h1 = %z
-    save g1 = grad %h1
-    save g0 = grad %h0
-  }
-}
-""", tolerance=GRADIENTS)
-def an_edited_gradient_is_read_again(model):
-    with model.trace(IDS):
-        h0 = model.transformer.h[0].output
-        h1 = model.transformer.h[1].output
-        p = model.lm_head.output
-        with p.sum().backward():
-            z = h1.grad.clone()
-            z[:, 0:3] = 0.0
-            h1.grad = z
-            g1 = h1.grad.save()
-            g0 = h0.grad.save()
-    return {"g1": g1, "g0": g0}
-
-
-@scenario("""
-invoke [39, 72, 94, 86, 68, 69, 83] {
-  %h0 = read transformer.h.0.output
-  %m1 = read transformer.h.1.mlp.output
-  %p = read lm_head.output
-  backward %p[0, -1, 5] {
-    %g = grad %m1
-    grad %m1 = aten::zeros_like(%g)
-    save g0 = grad %h0
-  }
-}
-""", tolerance=GRADIENTS)
-def a_path_without_gradient(model):
-    with model.trace(IDS):
-        h0 = model.transformer.h[0].output
-        m1 = model.transformer.h[1].mlp.output
-        p = model.lm_head.output
-        with p[0, -1, 5].backward():
-            m1.grad = torch.zeros_like(m1.grad)
-            g0 = h0.grad.save()
-    return {"g0": g0}
-
-
-@scenario("""
+@scenario(
+    """
 invoke [39, 72, 94, 86, 68, 69, 83] {
   %h = read transformer.h.1.output
   %p = read lm_head.output
@@ -209,7 +148,9 @@ invoke [39, 72, 94, 86, 68, 69, 83] {
     save second = grad %h
   }
 }
-""", tolerance=GRADIENTS)
+""",
+    tolerance=GRADIENTS,
+)
 def two_backward_passes(model):
     with model.trace(IDS):
         h = model.transformer.h[1].output
@@ -221,7 +162,8 @@ def two_backward_passes(model):
     return {"first": first, "second": second}
 
 
-@scenario("""
+@scenario(
+    """
 invoke [39, 72, 94, 86, 68, 69, 83] {
   %h = read transformer.h.1.output
   %p = read lm_head.output
@@ -230,7 +172,9 @@ invoke [39, 72, 94, 86, 68, 69, 83] {
     save g = grad %h
   }
 }
-""", tolerance=GRADIENTS)
+""",
+    tolerance=GRADIENTS,
+)
 def backward_from_a_gradient(model):
     with model.trace(IDS):
         h = model.transformer.h[1].output
@@ -241,7 +185,8 @@ def backward_from_a_gradient(model):
     return {"g": g}
 
 
-@scenario("""
+@scenario(
+    """
 invoke [39, 72, 94, 86, 68, 69, 83] {
   %h = read transformer.h.1.output
   %n = aten::linalg_vector_norm(%h)
@@ -249,7 +194,9 @@ invoke [39, 72, 94, 86, 68, 69, 83] {
     save g = grad %h
   }
 }
-""", tolerance=GRADIENTS)
+""",
+    tolerance=GRADIENTS,
+)
 def gradient_of_a_loss_in_the_middle(model):
     with model.trace(IDS):
         h = model.transformer.h[1].output
@@ -258,78 +205,8 @@ def gradient_of_a_loss_in_the_middle(model):
     return {"g": g}
 
 
-@scenario("""
-invoke [39, 72, 94, 86, 68, 69, 83] {
-  %h = read transformer.h.0.output
-  %x = aten::mul(%h, 1.5)
-  write transformer.h.0.output = %x
-  %p = read lm_head.output
-  backward %p[0, -1, 5] {
-    save gx = grad %x
-    save gh = grad %h
-  }
-}
-""", tolerance=GRADIENTS)
-def gradients_through_an_edit(model):
-    with model.trace(IDS):
-        h = model.transformer.h[0].output
-        x = h * 1.5
-        model.transformer.h[0].output = x
-        p = model.lm_head.output
-        with p[0, -1, 5].backward():
-            gx = x.grad.save()
-            gh = h.grad.save()
-    return {"gx": gx, "gh": gh}
-
-
-@scenario("""
-invoke [39, 72, 94, 86, 68, 69, 83] {
-  %h = read transformer.h.1.output
-  %p = read lm_head.output
-  backward %p[0, -1, 5] {
-    %g = grad %h
-    save attribution = aten::sum(aten::mul(%g, %h), [-1])
-  }
-}
-""", tolerance=GRADIENTS)
-def activation_times_gradient(model):
-    with model.trace(IDS):
-        h = model.transformer.h[1].output
-        p = model.lm_head.output
-        with p[0, -1, 5].backward():
-            attribution = (h.grad * h).sum(-1).save()
-    return {"attribution": attribution}
-
-
-@scenario("""
-invoke [39, 72, 94, 86, 68, 69, 83] {
-  %clean = read transformer.h.1.output
-}
-invoke [87, 28, 19, 17, 26, 5, 40] {
-  %h = read transformer.h.1.output
-  %p = read lm_head.output
-  backward aten::sub(%p[0, -1, 5], %p[0, -1, 9]) {
-    %g = grad %h
-    save effect = aten::sum(aten::mul(%g, aten::sub(%clean, %h)), [-1])
-  }
-}
-""", tolerance=GRADIENTS)
-def attribution_patching(model):
-    with model.trace() as tracer:
-        barrier = tracer.barrier(2)
-        with tracer.invoke(IDS):
-            clean = model.transformer.h[1].output
-            barrier()
-        with tracer.invoke(OTHER):
-            barrier()
-            h = model.transformer.h[1].output
-            p = model.lm_head.output
-            with (p[0, -1, 5] - p[0, -1, 9]).backward():
-                effect = (h.grad * (clean - h)).sum(-1).save()
-    return {"effect": effect}
-
-
-@scenario("""
+@scenario(
+    """
 invoke [39, 72, 94, 86, 68, 69, 83] {
   %h = read transformer.h.1.output
   %p = read lm_head.output
@@ -344,7 +221,9 @@ invoke [87, 28, 19, 17, 26, 5, 40] {
     save b = grad %i
   }
 }
-""", tolerance=GRADIENTS)
+""",
+    tolerance=GRADIENTS,
+)
 def gradients_in_two_invokes(model):
     with model.trace() as tracer:
         with tracer.invoke(IDS):
@@ -360,42 +239,8 @@ def gradients_in_two_invokes(model):
     return {"a": a, "b": b}
 
 
-@scenario("""
-invoke [39, 72, 94, 86, 68, 69, 83] {
-  %h0 = read transformer.h.0.output
-  %h = read transformer.h.1.output
-  %p = read lm_head.output
-  backward aten::sum(%p) {
-    grad %h = aten::mul(grad %h, 2.0)
-    save a = grad %h0
-  }
-}
-invoke [87, 28, 19, 17, 26, 5, 40] {
-  %i0 = read transformer.h.0.output
-  %q = read lm_head.output
-  backward aten::sum(%q) {
-    save b = grad %i0
-  }
-}
-""", tolerance=GRADIENTS)
-def an_edited_gradient_stays_in_its_invoke(model):
-    with model.trace() as tracer:
-        with tracer.invoke(IDS):
-            h0 = model.transformer.h[0].output
-            h = model.transformer.h[1].output
-            p = model.lm_head.output
-            with p.sum().backward(retain_graph=True):
-                h.grad = h.grad * 2.0
-                a = h0.grad.save()
-        with tracer.invoke(OTHER):
-            i0 = model.transformer.h[0].output
-            q = model.lm_head.output
-            with q.sum().backward():
-                b = i0.grad.save()
-    return {"a": a, "b": b}
-
-
-@scenario("""
+@scenario(
+    """
 invoke [[47, 64, 81, 72, 82, 94, 72, 82], [64, 65, 66], [87, 28, 19, 17, 26]] {
   %h = read transformer.h.1.output
   %p = read lm_head.output
@@ -404,7 +249,9 @@ invoke [[47, 64, 81, 72, 82, 94, 72, 82], [64, 65, 66], [87, 28, 19, 17, 26]] {
     save g = %g[:, -3:]
   }
 }
-""", tolerance=GRADIENTS)
+""",
+    tolerance=GRADIENTS,
+)
 def gradients_of_padded_prompts(model):
     with model.trace(BATCH):
         h = model.transformer.h[1].output
@@ -414,49 +261,8 @@ def gradients_of_padded_prompts(model):
     return {"g": g}
 
 
-@scenario("""
-invoke [39, 72, 94, 86, 68, 69, 83] {
-  %h = read transformer.h.1.output
-  %s = aten::detach(%h)
-  write transformer.h.1.output = %s
-  %p = read lm_head.output
-  %t = aten::sum(%p)
-  backward aten::add(%t, aten::sum(%h)) {
-    save g = grad %h
-  }
-}
-""", tolerance=GRADIENTS)
-def a_detached_value_stops_gradients(model):
-    with model.trace(IDS):
-        h = model.transformer.h[1].output
-        model.transformer.h[1].output = h.detach()
-        p = model.lm_head.output
-        with (p.sum() + h.sum()).backward():
-            g = h.grad.save()
-    return {"g": g}
-
-
-@scenario("""
-invoke [39, 72, 94, 86, 68, 69, 83] {
-  skip transformer.h.1 = read transformer.h.1.input
-  %h = read transformer.h.0.output
-  %p = read lm_head.output
-  backward %p[0, -1, 5] {
-    save g = grad %h
-  }
-}
-""", tolerance=GRADIENTS)
-def gradients_past_a_skipped_block(model):
-    with model.trace(IDS):
-        h = model.transformer.h[0].output
-        model.transformer.h[1].skip(model.transformer.h[1].input)
-        p = model.lm_head.output
-        with p[0, -1, 5].backward():
-            g = h.grad.save()
-    return {"g": g}
-
-
-@scenario("""
+@scenario(
+    """
 invoke [39, 72, 94, 86, 68, 69, 83] {
   %h0 = read transformer.h.0.output
   %h2 = read transformer.h.2.output
@@ -466,7 +272,9 @@ invoke [39, 72, 94, 86, 68, 69, 83] {
     save g2 = grad %h2
   }
 }
-""", tolerance=GRADIENTS)
+""",
+    tolerance=GRADIENTS,
+)
 def gradients_read_in_any_order(model):
     # nnsight wants them in reverse order of the forward.
     try:
@@ -491,7 +299,8 @@ def gradients_read_in_any_order(model):
     return {"g0": g0, "g2": g2}
 
 
-@scenario("""
+@scenario(
+    """
 invoke [39, 72, 94, 86, 68, 69, 83] {
   %h = read transformer.h.1.output
   %t = aten::argmax(%h, dim=-1)
@@ -500,7 +309,10 @@ invoke [39, 72, 94, 86, 68, 69, 83] {
     save g = grad %h
   }
 }
-""", refused="a loss is a floating-point tensor", raises="Error")
+""",
+    refused="a loss is a floating-point tensor",
+    raises="Error",
+)
 def no_gradient_flows_from_integers(model):
     with model.trace(IDS):
         h = model.transformer.h[1].output
@@ -508,7 +320,8 @@ def no_gradient_flows_from_integers(model):
             h.grad.save()
 
 
-@scenario("""
+@scenario(
+    """
 invoke [39, 72, 94, 86, 68, 69, 83] {
   %q = read transformer.h.1.attn.q
   %z = read transformer.h.1.attn.z
@@ -518,7 +331,9 @@ invoke [39, 72, 94, 86, 68, 69, 83] {
     save q = grad %q
   }
 }
-""", tolerance=GRADIENTS)
+""",
+    tolerance=GRADIENTS,
+)
 def gradients_inside_attention(model):
     source = model.transformer.h[1].attn.source
     with model.trace(IDS):
@@ -529,3 +344,67 @@ def gradients_inside_attention(model):
             gz = z.grad.transpose(1, 2).save()
             gq = q.grad.save()
     return {"z": gz, "q": gq}
+
+
+@scenario(
+    """
+invoke [39, 72, 94, 86, 68, 69, 83] {
+  %h = read transformer.h.0.output
+  %g = read transformer.h.1.output
+  backward aten::sum(%h) {
+    save g = grad %g
+  }
+}
+""",
+    refused="depends on none of the values",
+    raises="OutOfOrderError",
+)
+def a_gradient_off_the_path_of_the_loss(model):
+    with model.trace(IDS):
+        h = model.transformer.h[0].output
+        g = model.transformer.h[1].output
+        with h.sum().backward():
+            g.grad.save()
+
+
+@scenario(
+    """
+generate max_new_tokens=2 eos_token_ids=[96]
+invoke [39, 72, 94, 86, 68, 69, 83] {
+  %h = read transformer.h.0.output
+  backward aten::sum(%h) {
+    save g = grad %h
+  }
+}
+""",
+    refused="a generation has no gradients",
+    raises="NotImplementedError",
+)
+def a_gradient_in_a_generation(model):
+    with model.generate(IDS, **GENERATE):
+        h = model.transformer.h[0].output
+        with h.sum().backward():
+            h.grad.save()
+
+
+@scenario(
+    """
+invoke [39, 72, 94, 86, 68, 69, 83] {
+  %h = read transformer.h.1.output
+  %last = %h[:, -1]
+  %p = read lm_head.output
+  backward %p[0, -1, 5] {
+    save last = grad %last
+  }
+}
+""",
+    tolerance=GRADIENTS,
+)
+def gradient_of_a_slice(model):
+    # nnsight has no gradient of a view that the model did not use, so it is cut here.
+    with model.trace(IDS):
+        h = model.transformer.h[1].output
+        p = model.lm_head.output
+        with p[0, -1, 5].backward():
+            last = h.grad[:, -1].save()
+    return {"last": last}

@@ -230,12 +230,16 @@ def operations_of_attention(model):
     return {"joined": joined, "output": output}
 
 
-@scenario("""
+@scenario(
+    """
 invoke [39, 72, 94, 86, 68, 69, 83] {
   %kept = read transformer.h.1.attn.op(linear_9).output
   save kept = %kept
 }
-""", refused="linear_9", raises="AttributeError")
+""",
+    refused="linear_9",
+    raises="AttributeError",
+)
 def an_operation_that_is_not_there(model):
     with model.trace(IDS):
         model.transformer.h[1].attn.source.linear_9.output.save()
