@@ -115,7 +115,8 @@ endfunction()
 #
 # GoogleTest program build/<preset>/tests/<name>_test, one ctest test named <name>. It runs in the
 # repository's root: WEFT_SOURCE_DIR and WEFT_BINARY_DIR are relative to it, so that objects can be
-# shared between clones.
+# shared between clones. Under ctest it writes test-results/<name>.json, for tests that require the
+# fixture <name>_results.
 function(weft_test name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "TORCH" "TIMEOUT" "SOURCES;DEPS")
   weft_is_skipped(skip ${name} "${arg_TORCH}" ${arg_DEPS})
@@ -137,7 +138,9 @@ function(weft_test name)
   if(arg_TORCH)
     weft_use_torch(${target} PRIVATE)
   endif()
-  add_test(NAME ${name} COMMAND ${target} WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
+  add_test(NAME ${name}
+    COMMAND ${target} "--gtest_output=json:${PROJECT_BINARY_DIR}/test-results/${name}.json"
+    WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
   set(environment "")
   if(WEFT_SANITIZE)
     math(EXPR arg_TIMEOUT "${arg_TIMEOUT} * 5")
@@ -148,5 +151,6 @@ function(weft_test name)
       "UBSAN_OPTIONS=print_stacktrace=1"
       "TSAN_OPTIONS=second_deadlock_stack=1")
   endif()
-  set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} ENVIRONMENT "${environment}")
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} ENVIRONMENT "${environment}"
+    FIXTURES_SETUP ${name}_results)
 endfunction()

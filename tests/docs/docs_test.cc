@@ -70,7 +70,7 @@ TEST_F(DocsTest, QuickstartsExampleRuns) {
 TEST_F(DocsTest, ConnectingRuns) { EXPECT_EQ(Run(docs_client_md), " Paris\n"); }
 
 TEST_F(DocsTest, NnsightUsersExampleRuns) {
-  EXPECT_EQ(Run(docs_coming_from_nnsight_md), "[1, 8, 2560][1, 8, 2560]\n");
+  EXPECT_EQ(Run(docs_from_nnsight_md), "[1, 8, 2560][1, 8, 2560]\n");
 }
 
 TEST_F(DocsTest, BlobsExampleRuns) { EXPECT_EQ(Run(docs_blobs_md), "float32[1, 128]\n"); }
