@@ -68,7 +68,7 @@ void Run(weft::examples::Example& example) {
     for (int64_t i = 0; i < positions; ++i) {
       const double value = patched[layer * positions + i].item();
       map.values.back().push_back(value);
-      map.texts.back().push_back(absl::StrFormat("%.1f", value));
+      map.texts.back().push_back(weft::figures::Decimals(value, 1));
       if (value > 0) flips.push_back(absl::StrFormat("%d:%d", layer, i));
     }
   }

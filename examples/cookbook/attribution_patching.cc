@@ -89,7 +89,7 @@ void Run(weft::examples::Example& example) {
                                   : estimated[layer]->at<float>({0, i});
         all[real].push_back(value);
         map.values.back().push_back(value);
-        map.texts.back().push_back(absl::StrFormat("%.1f", value));
+        map.texts.back().push_back(weft::figures::Decimals(value, 1));
       }
     }
     panels.maps.push_back(map);

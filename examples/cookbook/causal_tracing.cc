@@ -78,7 +78,7 @@ void Run(weft::examples::Example& example) {
     for (int64_t i = 0; i < positions; ++i) {
       const double value = restored[layer * positions + i].item();
       map.values.back().push_back(value);
-      map.texts.back().push_back(absl::StrFormat("%.2f", value));
+      map.texts.back().push_back(weft::figures::Decimals(value, 2));
       const bool on_the_way = layer == 0 ? i == 1 : i == positions - 1;
       if (!on_the_way) elsewhere = std::max(elsewhere, value);
     }

@@ -57,7 +57,7 @@ void Run(weft::examples::Example& example) {
   });
   run.value();
 
-  weft::figures::HeatMap map{.title = "Prompts that are answered as the vector asks",
+  weft::figures::HeatMap map{.title = "The answer about Japan, and how many are as the vector asks",
                              .x_label = "the prompt asks for the",
                              .y_label = "vector of the",
                              .value_label = "%",
@@ -65,7 +65,7 @@ void Run(weft::examples::Example& example) {
                              .rows = names,
                              .low = 0,
                              .high = 100,
-                             .cell_width = 90,
+                             .cell_width = 130,
                              .cell_height = 44};
   bool all = true;
   for (int from = 0; from < 3; ++from) {
@@ -78,7 +78,8 @@ void Run(weft::examples::Example& example) {
         right += plain[from]->at<int64_t>(i) == changed[from][to]->at<int64_t>(i);
       }
       map.values[from].push_back(100.0 * right / static_cast<double>(unseen.size()));
-      map.texts[from].push_back(absl::StrFormat("%.0f %%", map.values[from].back()));
+      map.texts[from].push_back(absl::StrFormat("%s, %.0f %%", example.Texts(*changed[from][to])[5],
+                                                map.values[from].back()));
       all = all && map.values[from].back() > 90;
       std::cout << Ask(questions[to], unseen)[5] << " + vector of the " << names[from] << ": "
                 << example.Texts(*changed[from][to])[5] << "\n";

@@ -92,7 +92,7 @@ std::string ToSvg(const BarChart& chart) {
   }
   canvas.Text(kPad + kLabel / 2, y0 + kHeight / 2, chart.y_label,
               {.size = kLabel, .anchor = Anchor::kMiddle, .turned = -90});
-  right = std::max(right, kPad + TextWidth(chart.title, kTitle) * 1.08);
+  right = std::max(right, kPad + TextWidth(chart.title, kTitle) * 1.2);
   return canvas.Document(right + kPad, bottom + below + kPad / 2, chart.title);
 }
 

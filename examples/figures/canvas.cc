@@ -100,6 +100,16 @@ void Canvas::Rectangle(double x, double y, double width, double height, Colour f
   }
 }
 
+void Canvas::Path(const Boxes& boxes, Colour fill) {
+  if (boxes.empty()) return;
+  body_ += "<path d=\"";
+  for (const Box& box : boxes) {
+    absl::StrAppend(&body_, "M", Px(box.x), " ", Px(box.y), "h", Px(box.width), "v", Px(box.height),
+                    "h-", Px(box.width), "z");
+  }
+  absl::StrAppend(&body_, "\" fill=\"", fill.ToString(), "\"/>\n");
+}
+
 void Canvas::Line(double x1, double y1, double x2, double y2, Colour colour) {
   absl::StrAppend(&body_, "<line x1=\"", Px(x1), "\" y1=\"", Px(y1), "\" x2=\"", Px(x2), "\" y2=\"",
                   Px(y2), "\" stroke=\"", colour.ToString(), "\"/>\n");

@@ -1,8 +1,9 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
+#include <vector>
 
-#include "absl/strings/string_view.h"
 #include "examples/figures/colours.h"
 
 namespace weft::figures {
@@ -29,6 +30,12 @@ class Canvas {
   /// A rectangle; `hint` is what a browser shows when the mouse is on it.
   void Rectangle(double x, double y, double width, double height, Colour fill,
                  const std::string& hint = "");
+  struct Box {
+    double x, y, width, height;
+  };
+  using Boxes = std::vector<Box>;
+  /// Rectangles of one colour, in few bytes each.
+  void Path(const Boxes& boxes, Colour fill);
   void Line(double x1, double y1, double x2, double y2, Colour colour);
   /// `y` is the middle of the line of text.
   void Text(double x, double y, const std::string& text, const TextStyle& style);

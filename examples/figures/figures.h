@@ -49,6 +49,9 @@ struct BarChart {
   std::optional<double> low, high;  // of the axis
 };
 
+/// `number` with so many decimals, for the texts of cells: `0.0` and never `-0.0`.
+std::string Decimals(double number, int decimals);
+
 /// Whole SVG documents. Values that are missing, infinite or NaN are drawn as empty.
 std::string ToSvg(const HeatMap& map);
 std::string ToSvg(const Panels& panels);

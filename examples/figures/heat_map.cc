@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 
 #include "absl/strings/str_cat.h"
 #include "examples/figures/axis.h"
@@ -10,7 +11,8 @@
 namespace weft::figures {
 namespace {
 
-constexpr double kPad = 16, kTick = 12, kLabel = 13, kTitle = 15, kBar = 14;
+constexpr double kPad = 16, kTick = 12, kLabel = 13, kTitle = 15, kBar = 14, kBold = 1.2,
+                 kSmall = 10;
 constexpr Colour kInk = {38, 38, 38}, kFrame = {150, 150, 150};
 using Anchor = Canvas::Anchor;
 
@@ -65,8 +67,46 @@ std::string At(const std::vector<std::string>& texts, size_t index) {
   return index < texts.size() ? texts[index] : "";
 }
 
-void DrawCells(const HeatMap& map, const Layout& layout, const Range& ends, double x0, double y0,
-               Canvas* canvas) {
+/// Cells that are too small for a text or a hint: one path for each of 32 colours, of runs along
+/// the rows, on a ground of the commonest colour.
+void DrawSmallCells(const HeatMap& map, const Layout& layout, const Range& ends, double x0,
+                    double y0, Canvas* canvas) {
+  constexpr int kLevels = 32;
+  const auto level_of = [&](double value) {
+    if (!std::isfinite(value)) return -1;
+    return static_cast<int>(std::lround(std::clamp(Part(ends, value), 0.0, 1.0) * kLevels));
+  };
+  std::vector<int64_t> cells(kLevels + 1);
+  bool whole = true;
+  for (const std::vector<double>& row : map.values) {
+    for (const double value : row) {
+      const int level = level_of(value);
+      if (level < 0) whole = false;
+      if (level >= 0) ++cells[level];
+    }
+  }
+  const auto commonest =
+      static_cast<int>(std::max_element(cells.begin(), cells.end()) - cells.begin());
+  const auto colour = [&](int level) { return ColourAt(map.scale, level * 1.0 / kLevels); };
+  if (whole) canvas->Rectangle(x0, y0, layout.width, layout.height, colour(commonest));
+  std::vector<Canvas::Boxes> boxes(kLevels + 1);
+  for (size_t row = 0; row < map.values.size(); ++row) {
+    const std::vector<double>& values = map.values[row];
+    for (size_t from = 0, to = 0; from < values.size(); from = to) {
+      const int level = level_of(values[from]);
+      for (to = from + 1; to < values.size() && level_of(values[to]) == level;) ++to;
+      if (level < 0 || (whole && level == commonest)) continue;
+      boxes[level].push_back({x0 + layout.cell_width * static_cast<double>(from),
+                              y0 + layout.cell_height * static_cast<double>(row),
+                              layout.cell_width * static_cast<double>(to - from),
+                              layout.cell_height});
+    }
+  }
+  for (int level = 0; level <= kLevels; ++level) canvas->Path(boxes[level], colour(level));
+}
+
+void DrawLargeCells(const HeatMap& map, const Layout& layout, const Range& ends, double x0,
+                    double y0, Canvas* canvas) {
   for (size_t row = 0; row < map.values.size(); ++row) {
     const double y = y0 + layout.cell_height * static_cast<double>(row);
     for (size_t column = 0; column < map.values[row].size(); ++column) {
@@ -75,17 +115,23 @@ void DrawCells(const HeatMap& map, const Layout& layout, const Range& ends, doub
       const double x = x0 + layout.cell_width * static_cast<double>(column);
       const Colour colour = ColourAt(map.scale, Part(ends, value));
       const std::string text = row < map.texts.size() ? At(map.texts[row], column) : "";
-      // A hint says what the colour cannot; small cells by the thousand go without.
-      const bool hint = layout.cell_width >= 16;
-      canvas->Rectangle(x, y, layout.cell_width, layout.cell_height, colour,
-                        hint ? absl::StrCat(At(map.rows, row), ", ", At(map.columns, column), ": ",
-                                            NumberText(value))
-                             : "");
+      canvas->Rectangle(
+          x, y, layout.cell_width, layout.cell_height, colour,
+          absl::StrCat(At(map.rows, row), ", ", At(map.columns, column), ": ", NumberText(value)));
       if (!text.empty()) {
         canvas->Text(x + layout.cell_width / 2, y + layout.cell_height / 2, text,
                      {.size = kTick, .anchor = Anchor::kMiddle, .colour = InkOn(colour)});
       }
     }
+  }
+}
+
+void DrawCells(const HeatMap& map, const Layout& layout, const Range& ends, double x0, double y0,
+               Canvas* canvas) {
+  if (layout.cell_width < kSmall) {
+    DrawSmallCells(map, layout, ends, x0, y0, canvas);
+  } else {
+    DrawLargeCells(map, layout, ends, x0, y0, canvas);
   }
   const double right = x0 + layout.width, bottom = y0 + layout.height;
   canvas->Line(x0, y0, right, y0, kFrame);
@@ -154,7 +200,7 @@ std::string ToSvg(const HeatMap& map) {
   const double bar = DrawBar(map.scale, ends, map.value_label, x0 + layout.width + 16, y0,
                              std::max(layout.height, TextWidth(map.value_label, kLabel)), &canvas);
   const double width =
-      std::max(x0 + layout.width + 16 + bar, kPad + TextWidth(map.title, kTitle) * 1.08) + kPad;
+      std::max(x0 + layout.width + 16 + bar, kPad + TextWidth(map.title, kTitle) * kBold) + kPad;
   const double below = std::max(layout.height + layout.below, TextWidth(map.value_label, kLabel));
   return canvas.Document(width, y0 + below + kPad / 2, map.title);
 }
@@ -190,7 +236,7 @@ std::string ToSvg(const Panels& panels) {
   const double bar =
       DrawBar(first.scale, ends, first.value_label, right, y0,
               std::max(layout.height, TextWidth(first.value_label, kLabel)), &canvas);
-  const double width = std::max(right + bar, kPad + TextWidth(panels.title, kTitle) * 1.08) + kPad;
+  const double width = std::max(right + bar, kPad + TextWidth(panels.title, kTitle) * kBold) + kPad;
   return canvas.Document(
       width, y0 + step_y * static_cast<double>(down - 1) + layout.height + layout.below + kPad / 2,
       panels.title);
