@@ -60,16 +60,20 @@ absl::StatusOr<Client> Connect(const Flags& flags, const std::string& model) {
   return Client::Connect(configuration->target, configuration->options);
 }
 
+/// Without the bytes of weft::GetError, which say the same again.
+std::string Text(const absl::Status& status) {
+  return status.ToString(absl::StatusToStringMode::kWithNoExtraData);
+}
+
 template <typename T>
 T OrThrow(absl::StatusOr<T> value) {
-  if (!value.ok()) throw std::runtime_error(value.status().ToString());
+  if (!value.ok()) throw std::runtime_error(Text(value.status()));
   return *std::move(value);
 }
 
 }  // namespace
 
 int Example::Main(int argc, char** argv, void (*body)(Example&)) {
-  // `.value()` of a StatusOr that holds an error throws; what it throws has the error's text.
   try {
     const Flags flags = OrThrow(ParseFlags(argc, argv));
     const auto name = flags.find("model"), pictures = flags.find("pictures");
@@ -79,6 +83,9 @@ int Example::Main(int argc, char** argv, void (*body)(Example&)) {
                     pictures == flags.end() ? "." : pictures->second);
     body(example);
     return example.all_hold_ ? EXIT_SUCCESS : EXIT_FAILURE;
+  } catch (const absl::BadStatusOrAccess& error) {  // by `.value()` of a StatusOr without one
+    std::cerr << Text(error.status()) << "\n";
+    return EXIT_FAILURE;
   } catch (const std::exception& error) {
     std::cerr << error.what() << "\n";
     return EXIT_FAILURE;
@@ -86,7 +93,7 @@ int Example::Main(int argc, char** argv, void (*body)(Example&)) {
 }
 
 void Example::Check(const absl::Status& status) {
-  if (!status.ok()) throw std::runtime_error(status.ToString());
+  if (!status.ok()) throw std::runtime_error(Text(status));
 }
 
 void Example::Claim(bool holds, const std::string& text) {

@@ -83,7 +83,8 @@ void Run(weft::examples::Example& example) {
   example.Draw("sae_features", weft::figures::ToSvg(chart));
   const double least = *std::min_element(fires.begin(), fires.begin() + kSpeak);
   const double most = *std::max_element(fires.begin() + kSpeak, fires.end());
-  example.Claim(Identical(*plain, *spliced), "The model answers the same through its features");
+  example.Claim(weft::Identical(*plain, *spliced),
+                "The model answers the same through its features");
   example.Claim(least > 4 * most, absl::StrFormat("Feature %d fires where it is asked what people "
                                                   "speak (%.1f and more), elsewhere at most %.1f",
                                                   feature, least, most));
