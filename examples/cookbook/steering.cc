@@ -85,7 +85,7 @@ void Run(weft::examples::Example& example) {
 
   // The same as an edit of the model: whoever has this handle gets the country.
   const weft::LanguageModel edited =
-      model.Edit([&] { block.output().token(-1) += weft::constant(*direction); }).value();
+      model.Edit([&] { block.output().token(-1) += *direction; }).value();
   Saved<Tensor> ids;
   const auto generated =
       edited.Generate("The Eiffel Tower is in the city of", {.max_new_tokens = 1},
