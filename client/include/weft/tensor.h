@@ -207,6 +207,9 @@ class Tensor {
   const void* data_ = nullptr;
 };
 
+// A friend alone would be found by argument only, not as weft::Identical.
+bool Identical(const Tensor& a, const Tensor& b);
+
 namespace internal {
 
 // torch.tensor's types: ints are int64 and floats float32, whatever C++ calls the literal.
