@@ -1,0 +1,107 @@
+#include "tests/reference/campaign.h"
+
+#include <cstdio>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/graph/text.h"
+#include "engine/plan/operators.h"
+#include "tests/reference/compare.h"
+#include "tests/reference/generator.h"
+#include "tests/reference/tiny_model.h"
+
+namespace weft::reference {
+namespace {
+
+using Kind = Verdict::Kind;
+
+/// In the order of graph::Node's variant; those of kinds that are not generated are absent from the
+/// table.
+constexpr const char* kKindNames[] = {
+    "trace",     "sweep",  "invoke", "constant", "read",   "operator",   "index",
+    "structure", "call",   "param",  "write",    "assign", "skip",       "save",
+    "log",       "stop",   "cache",  "backward", "grad",   "grad write", "steps",
+    "if",        "branch", "carry",  "yield",    "result"};
+static_assert(std::size(kKindNames) == std::variant_size_v<decltype(graph::Node::kind)>);
+
+void Count(const graph::Program& program, Tally& tally) {
+  for (const graph::Node& node : program.nodes) {
+    ++tally.kinds[kKindNames[node.kind.index()]];
+    if (const auto* op = std::get_if<graph::Operator>(&node.kind)) ++tally.operators[op->name];
+  }
+}
+
+}  // namespace
+
+testing::LocalModel& TinyModel() {
+  static auto* const kModel = new testing::LocalModel(HostTinyModel());
+  return *kModel;
+}
+
+Tally RunCampaign(uint64_t first, int64_t programs, bool report) {
+  testing::LocalModel& model = TinyModel();
+  Tally tally;
+  for (const char* kind : kKindNames) tally.kinds[kind] = 0;
+  for (const plan::OperatorRow* row : plan::OperatorTable::Get().rows()) {
+    tally.operators[row->qualified()] = 0;
+  }
+  for (int64_t i = 0; i < programs; ++i) {
+    const uint64_t seed = first + static_cast<uint64_t>(i);
+    const graph::Program program = MakeProgram(seed, model.spec());
+    const std::string text = graph::PrintProgram(program);
+    const Verdict verdict = Compare(model, text);
+    ++tally.programs;
+    tally.statements += static_cast<int64_t>(program.nodes.size());
+    switch (verdict.kind) {
+      case Kind::kAgree:
+        ++tally.agree;
+        Count(program, tally);
+        break;
+      case Kind::kBothRefuse:
+        ++tally.both_refuse;
+        ++tally.reasons[verdict.why.substr(0, 90)];
+        break;
+      case Kind::kConservative:
+        ++tally.conservative;
+        break;
+      case Kind::kUnsupported:
+        ++tally.unsupported;
+        ++tally.reasons[verdict.why.substr(0, 90)];
+        break;
+      case Kind::kDisagree: {
+        ++tally.disagree;
+        const auto fails = [&](const std::string& smaller) {
+          return Compare(model, smaller).kind == Kind::kDisagree;
+        };
+        const std::string small = Shrink(text, fails);
+        const std::string failure =
+            absl::StrCat("seed ", seed, ":\n", small, "\n", Compare(model, small).why, "\n");
+        if (report) std::fprintf(stderr, "%s\n", failure.c_str());
+        if (tally.failure.empty()) tally.failure = failure;
+        break;
+      }
+    }
+    if (report && (i + 1) % 1000 == 0) std::fprintf(stderr, "%s\n", Summary(tally).c_str());
+  }
+  return tally;
+}
+
+std::string Rare(const Tally& tally, int64_t least) {
+  std::string rare;
+  for (const auto* counts : {&tally.kinds, &tally.operators}) {
+    for (const auto& [name, count] : *counts) {
+      if (count < least) absl::StrAppend(&rare, "  ", name, ": ", count, "\n");
+    }
+  }
+  return rare;
+}
+
+std::string Summary(const Tally& tally) {
+  return absl::StrCat(tally.programs, " programs of ",
+                      tally.statements / std::max<int64_t>(1, tally.programs),
+                      " statements: ", tally.agree, " agree, ", tally.both_refuse,
+                      " are refused by both, ", tally.conservative, " by a rule, ",
+                      tally.unsupported, " unsupported, ", tally.disagree, " disagree");
+}
+
+}  // namespace weft::reference

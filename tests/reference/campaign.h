@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "tests/support/local_run.h"
+
+namespace weft::reference {
+
+/// The tiny model, hosted once for a test program.
+testing::LocalModel& TinyModel();
+
+/// What came of many programs.
+struct Tally {
+  int64_t programs = 0, statements = 0;
+  int64_t agree = 0, both_refuse = 0, conservative = 0, unsupported = 0, disagree = 0;
+  std::map<std::string, int64_t> kinds;      // of nodes, in programs that ran and agree
+  std::map<std::string, int64_t> operators;  // by overload, likewise
+  std::map<std::string, int64_t> reasons;    // why programs were refused, by the first words
+  std::string failure;                       // the first disagreement, with a small program
+};
+
+/// Run the programs of the seeds from `first` on both ways. `report` prints how far it is.
+Tally RunCampaign(uint64_t first, int64_t programs, bool report);
+
+/// What was seen fewer than `least` times, a line each.
+std::string Rare(const Tally& tally, int64_t least);
+/// The counts, in a line.
+std::string Summary(const Tally& tally);
+
+}  // namespace weft::reference

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <ATen/ATen.h>
+#include <ATen/core/ivalue.h>
+
+#include <map>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "engine/graph/program.h"
+
+namespace weft::reference {
+
+/// A program has no meaning here, or stopped having one at a statement.
+struct Refused : std::runtime_error {
+  Refused(graph::NodeId node, const std::string& why) : std::runtime_error(why), node(node) {}
+  graph::NodeId node;
+};
+
+/// The reference has no word for this.
+struct Unsupported : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+/// What a program saved: the tensors of structures as `name/0`, `name/logits`, of a sweep's point
+/// `name/POINT`, of a cache `name/SITE`.
+using Saved = std::map<std::string, at::Tensor>;
+
+/// Give a checked program its meaning on the tiny model, in the slow and plain way.
+///
+/// A statement is looked at when its value is wanted, and then anew for each place where it is
+/// wanted. The value of a site is what one forward in plain code gives when, at each site, all
+/// writes are applied that the program has there (at the last site those that are written before).
+/// What a name means at a place is found by making it and applying to it, in real memory, the
+/// changes written before that place. There are no slots, no schedule, no other runs.
+///
+/// Random numbers are no matter of meaning: `drawn` holds what the run gave; of a random operator
+/// %x it is saved as `drawn_x`.
+///
+/// Throws Refused, Unsupported, or what torch throws.
+Saved Interpret(const graph::Program& program, const Saved& drawn);
+
+/// Look at all that the program says, wanted or not.
+void InterpretAll(const graph::Program& program, const Saved& drawn);
+
+/// The tensors of a value by name, as Saved has them.
+void AddLeaves(const std::string& name, const c10::IValue& value, Saved& out);
+
+}  // namespace weft::reference

@@ -1,0 +1,88 @@
+// Random programs, run by the engine and read by a slow interpreter that shares no code with it.
+// `reference_test --programs 100000 --seed 1` runs that many and says what was seen how often.
+
+#include <ATen/Parallel.h>
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+#include "absl/strings/match.h"
+#include "engine/graph/error.h"
+#include "engine/graph/text.h"
+#include "tests/reference/campaign.h"
+#include "tests/reference/compare.h"
+#include "tests/reference/generator.h"
+#include "tests/reference/invalid_program.h"
+#include "tests/reference/plan_bugs.h"
+
+namespace weft::reference {
+namespace {
+
+TEST(ReferenceTest, RandomProgramsGiveWhatTheyMean) {
+  const Tally tally = RunCampaign(1, 1500, /*report=*/false);
+  EXPECT_EQ(tally.disagree, 0) << tally.failure;
+  EXPECT_GT(tally.agree, tally.programs * 8 / 10) << Summary(tally);
+  EXPECT_LT(tally.unsupported, tally.programs / 100) << Summary(tally);
+}
+
+class PlanBugTest : public ::testing::TestWithParam<NamedBug> {};
+
+TEST_P(PlanBugTest, IsFound) {
+  constexpr uint64_t kPrograms = 1500;
+  testing::LocalModel& model = TinyModel();
+  for (uint64_t seed = 1; seed <= kPrograms; ++seed) {
+    const std::string text = graph::PrintProgram(MakeProgram(seed, model.spec()));
+    if (Compare(model, text, GetParam().plant).kind == Verdict::Kind::kDisagree) return;
+  }
+  FAIL() << "a bug of the planner that " << kPrograms << " programs do not show";
+}
+
+INSTANTIATE_TEST_SUITE_P(All, PlanBugTest, ::testing::ValuesIn(PlanBugs()),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+TEST(InvalidProgramTest, IsRefusedWithItsStatement) {
+  testing::LocalModel& model = TinyModel();
+  int refused = 0;
+  for (uint64_t seed = 1; seed <= 1500; ++seed) {
+    const graph::Program program = Spoil(MakeProgram(seed, model.spec()), seed);
+    const absl::Status status = RunAll(model, program);
+    if (status.ok()) continue;
+    ++refused;
+    EXPECT_NE(graph::FromStatus(status).node, graph::kNoNode) << "seed " << seed << ": " << status;
+    EXPECT_NE(status.code(), absl::StatusCode::kInternal) << "seed " << seed << ": " << status;
+  }
+  EXPECT_GT(refused, 700);
+}
+
+}  // namespace
+
+/// The programs that --programs and --seed ask for; -1 if they do not.
+int RunFromCommandLine(int argc, char** argv) {
+  int64_t programs = 0;
+  uint64_t seed = 1;
+  for (int i = 1; i + 1 < argc; ++i) {
+    if (std::strcmp(argv[i], "--programs") == 0) programs = std::atoll(argv[i + 1]);
+    if (std::strcmp(argv[i], "--seed") == 0) seed = std::strtoull(argv[i + 1], nullptr, 10);
+  }
+  if (programs <= 0) return -1;
+  const Tally tally = RunCampaign(seed, programs, /*report=*/true);
+  for (const auto& [reason, count] : tally.reasons) {
+    std::printf("%6ld  %s\n", static_cast<long>(count), reason.c_str());
+  }
+  constexpr int64_t kEnough = 200;
+  std::printf("Seen in fewer than %ld statements of programs that agree:\n%s%s\n",
+              static_cast<long>(kEnough), Rare(tally, kEnough).c_str(), Summary(tally).c_str());
+  return tally.disagree == 0 ? 0 : 1;
+}
+
+}  // namespace weft::reference
+
+int main(int argc, char** argv) {
+  at::set_num_threads(1);
+  if (const int code = weft::reference::RunFromCommandLine(argc, argv); code >= 0) return code;
+  ::testing::InitGoogleTest(&argc, argv);
+  return RUN_ALL_TESTS();
+}
