@@ -348,6 +348,38 @@ TEST_F(OwnNetworkTest, TwoInvokesAndAllRowsShareAPass) {
   Expect(*patched, second_.narrow(0, 0, 1));
 }
 
+TEST_F(OwnNetworkTest, AModuleMayBeCalledOutput) {
+  class Net : public models::Module {
+   public:
+    Net() {
+      child_ =
+          Own("output", std::make_unique<models::LinearImpl>(at::eye(2).mul(3), at::ones({2})));
+    }
+    at::Tensor forward(run::Pass& pass, at::Tensor x) override {
+      return at::neg(models::Call(pass, *child_, std::move(x)));
+    }
+    std::string type() const override { return "Net"; }
+
+   private:
+    models::LinearImpl* child_;
+  };
+  models::Network network;
+  network.root = std::make_unique<Net>();
+  network.input = models::RowInput{.shape = {2}};
+  network.max_tokens = 1;
+  const LanguageModel model =
+      MakeLocalClient("net", std::move(network)).value().OpenLanguageModel("net").value();
+  Saved<Tensor> child, root;
+  ASSERT_THAT(model.Trace(Full({1, 2}, 1),
+                          [&] {
+                            child = model["output"].output().save("child");
+                            root = model.output().save("root");
+                          }),
+              IsOk());
+  EXPECT_TRUE(at::equal(ToTorch(*child), at::full({1, 2}, 4.0F)));
+  EXPECT_TRUE(at::equal(ToTorch(*root), at::full({1, 2}, -4.0F)));
+}
+
 TEST_F(OwnNetworkTest, APlainCallIsTheModel) {
   const auto plain = model_(Torch(x_));
   ASSERT_THAT(plain, IsOk());
