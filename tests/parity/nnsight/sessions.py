@@ -114,7 +114,7 @@ def an_edit_of_a_copy_leaves_the_model_alone(model):
 @scenario("""
 invoke [39, 72, 94, 86, 68, 69, 83] {
   %h = read transformer.h.1.output
-  write transformer.h.1.output = aten::add(%h, 1.0)
+  write transformer.h.1.output = aten::tanh(%h)
   %g = read transformer.h.1.output
   write transformer.h.1.output = aten::mul(%g, 2.0)
   %x = read transformer.h.1.output
@@ -124,7 +124,7 @@ invoke [39, 72, 94, 86, 68, 69, 83] {
 """)
 def edits_stack_before_the_traces_own(model):
     with model.edit(inplace=True):
-        model.transformer.h[1].output = model.transformer.h[1].output + 1.0
+        model.transformer.h[1].output = model.transformer.h[1].output.tanh()
     with model.edit(inplace=True):
         model.transformer.h[1].output = model.transformer.h[1].output * 2.0
     with model.trace(IDS):
