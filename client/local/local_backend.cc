@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <deque>
 #include <limits>
 #include <memory>
@@ -253,8 +254,10 @@ class LocalBackend final : public Backend {
     if (!info.ok()) return info.status();
     graph::Program found = edit.graph();
     if (absl::Status status = blobs_.Find(&found); !status.ok()) return status;
+    const uint64_t most_tokens =
+        std::min((*info)->summary.max_tokens, engine_->limits().pass_tokens);
     const absl::Status fits = graph::CheckEditFits(
-        name, found, options.tokens, (*info)->summary.max_tokens, internal::UnlimitedProgram(),
+        name, found, options.tokens, most_tokens, internal::UnlimitedProgram(),
         [&](const graph::Program& probe) {
           return engine_->Validate(model, probe, Options(RunSettings())).status();
         });

@@ -122,7 +122,7 @@ absl::Status CheckEditFits(const std::string& name, const Program& edit, uint32_
   for (const uint64_t length : lengths) {
     if (length > std::max<uint64_t>(max_tokens, 1)) {
       return absl::InvalidArgumentError(absl::StrCat("edit `", name, "` cannot be checked on ",
-                                                     length, " tokens: the model takes at most ",
+                                                     length, " tokens: an input there has at most ",
                                                      max_tokens));
     }
     // The last new token is chosen, and takes no position.

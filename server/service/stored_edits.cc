@@ -1,5 +1,6 @@
 #include "server/service/stored_edits.h"
 
+#include <algorithm>
 #include <limits>
 #include <string>
 #include <utility>
@@ -69,9 +70,10 @@ absl::Status EditCalls::Store(const keys::Key& key, const v1::StoreEditRequest& 
   if (!used.ok()) return used.status();
   RunOptions options;
   options.access.weights = keys::HasScope(key, keys::kWeightsScope);
+  const uint64_t most_tokens = std::min((*model)->summary.max_tokens, engine->limits().pass_tokens);
   const absl::Status fits =
-      graph::CheckEditFits(name, *program, request.tokens(), (*model)->summary.max_tokens,
-                           LimitsOf(*engine), [&](const graph::Program& probe) {
+      graph::CheckEditFits(name, *program, request.tokens(), most_tokens, LimitsOf(*engine),
+                           [&](const graph::Program& probe) {
                              return engine->Validate(request.model(), probe, options).status();
                            });
   if (!fits.ok()) return fits;
