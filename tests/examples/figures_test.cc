@@ -117,6 +117,12 @@ TEST(AxisTest, NumbersAreShort) {
   EXPECT_EQ(NumberText(-1e-17), "0");
 }
 
+TEST(AxisTest, DecimalsHaveNoNegativeZero) {
+  EXPECT_EQ(Decimals(-0.04, 1), "0.0");
+  EXPECT_EQ(Decimals(-0.06, 1), "-0.1");
+  EXPECT_EQ(Decimals(12.345, 2), "12.35");
+}
+
 TEST(AxisTest, RangesPassOverWhatIsNotFinite) {
   const double inf = std::numeric_limits<double>::infinity();
   const Range range = FindRange({{1, inf}, {std::nan(""), -2}});
@@ -182,6 +188,20 @@ TEST(HeatMapTest, LongColumnLabelsAreTurned) {
   EXPECT_THAT(ToSvg(map), Not(HasSubstr("rotate(-45")));
   map.columns[1] = "a label that is too long for its cell";
   EXPECT_THAT(ToSvg(map), HasSubstr("rotate(-45"));
+}
+
+TEST(HeatMapTest, SmallCellsOfOneColourAreOnePath) {
+  HeatMap map{.low = 0, .high = 1, .cell_width = 4, .cell_height = 4};
+  map.values.assign(40, std::vector<double>(40, 0));
+  for (int i = 0; i < 40; ++i) map.values[i][i] = 1;
+  map.values[3][4] = map.values[3][5] = 1;
+  const std::string svg = ToSvg(map);
+  ExpectWellFormed(svg);
+  EXPECT_EQ(Count(svg, "<path "), 1);
+  EXPECT_EQ(Count(svg, "h4v4h-4z"), 39);
+  EXPECT_EQ(Count(svg, "h12v4h-12z"), 1);  // three in a row
+  map.values[0][1] = std::nan("");         // no ground that would show through
+  EXPECT_EQ(Count(ToSvg(map), "<path "), 2);
 }
 
 TEST(PanelsTest, ShareOneBarAndTheEndsOfIt) {
