@@ -142,6 +142,14 @@ absl::StatusOr<std::shared_ptr<const ModelState>> ModelState::Make(std::shared_p
   return state;
 }
 
+bool ModelState::takes_ids() const {
+  if (description.summary.vocabulary > 0) return true;
+  for (const SiteDescription& site : description.sites) {
+    if (site.module.empty() && site.point == "input") return !absl::StartsWith(site.type, "float");
+  }
+  return true;
+}
+
 absl::Status ModelState::CheckModule(const std::string& path) const {
   if (index_->modules.contains(path)) return absl::OkStatus();
   if (FindAttached(path) != nullptr) {

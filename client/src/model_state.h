@@ -36,6 +36,8 @@ struct ModelState {
                                                                 ModelDescription description,
                                                                 const ModelOptions& options);
 
+  /// It is called with token ids, not with activations.
+  bool takes_ids() const;
   /// kInvalidArgument with the closest names if there is no module `path`.
   absl::Status CheckModule(const std::string& path) const;
   /// The same for a site; a module that the model never calls has none.

@@ -89,7 +89,7 @@ void Recording::BeginInvoke(const Input* input, Location where) {
   }
   const NodeId trace = frames_.front().node;
   const std::string root = std::get<graph::Trace>(program_.at(trace).kind).root;
-  const bool takes_ids = root.empty() && model_->description.summary.vocabulary > 0;
+  const bool takes_ids = root.empty() && model_->takes_ids();
   graph::Invoke invoke;
   invoke.input = graph::Invoke::AllRows{};
   bool padded = input == nullptr;

@@ -568,7 +568,7 @@ class Builder {
   /// `output[0][:, -1] = x` one index is left, in which a row and all its tokens come first.
   absl::Status CheckNoTuple(int site, absl::Span<const graph::IndexTerm> terms, bool write) {
     if (!FormerTuple(site) || TupleOutputs() || terms.empty() ||
-        !std::holds_alternative<int64_t>(terms[0])) {
+        !std::holds_alternative<int64_t>(terms[0]) || std::get<int64_t>(terms[0]) != 0) {
       return absl::OkStatus();
     }
     if (terms.size() > 1) {
@@ -577,14 +577,12 @@ class Builder {
         return absl::OkStatus();
       }
     }
-    const int64_t row = std::get<int64_t>(terms[0]);
-    const std::string& name = model_.sites()[site].site.module;
     return Refuse(
-        absl::StrCat("`", name, ".output` is a tensor [batch, tokens, ...], not a tuple: [", row,
-                     "] would be row ", row),
-        absl::StrCat("leave out [", row, "]; where the row is meant write [", row, ":",
-                     row == -1 ? "" : absl::StrCat(row + 1), "] or .row(", row,
-                     "); `tuple_outputs` gives tuples as older versions did"));
+        absl::StrCat("`", model_.sites()[site].site.module,
+                     ".output` is a tensor [batch, tokens, ...], not a tuple: [0] would be "
+                     "its first row"),
+        "leave out [0]; where the row is meant write [0:1] or .row(0); `tuple_outputs` "
+        "gives tuples as older versions did");
   }
   /// The same for a name that is the value of a site.
   absl::Status CheckNoTupleOf(NodeId target, absl::Span<const graph::IndexTerm> terms, bool write) {

@@ -351,7 +351,11 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::ReadInvoke& what, Visiting*) {
     at::Tensor part = out.narrow(0, row, segment->input->batch());
     row += segment->input->batch();
     if (rows) {
-      part.fill_(segment->invoke);
+      // Its place in the trace, or in the sweep's point.
+      const int group = plan_.invokes[segment->invoke].group;
+      part.fill_(std::count_if(trace().invokes.begin(), trace().invokes.end(), [&](int other) {
+        return other < segment->invoke && plan_.invokes[other].group == group;
+      }));
       continue;
     }
     const int64_t tokens = segment->input->tokens();

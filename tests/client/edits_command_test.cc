@@ -91,10 +91,10 @@ TEST_F(EditsCommandTest, StoresListsShowsAndDeletes) {
                     HasSubstr("2 of 1000 versions, "), HasSubstr(" of 64 MiB")));
   EXPECT_THAT(Weft({"edits", "list", "--model", "other"}).out, HasSubstr("0 of 1000 versions"));
   EXPECT_THAT(Weft({"edits", "show", "steer@1"}).out,
-              AllOf(HasSubstr("# atlas  steer@1\n"), HasSubstr("= 2.0")));
-  EXPECT_THAT(Weft({"edits", "show", "steer"}).out, HasSubstr("= 3.0"));
+              AllOf(HasSubstr("# atlas  steer@1\n"), HasSubstr("[2.0]")));
+  EXPECT_THAT(Weft({"edits", "show", "steer"}).out, HasSubstr("[3.0]"));
   EXPECT_EQ(Weft({"edits", "delete", "steer@2"}).code, kOk);
-  EXPECT_THAT(Weft({"edits", "show", "steer"}).out, HasSubstr("= 2.0"));
+  EXPECT_THAT(Weft({"edits", "show", "steer"}).out, HasSubstr("[2.0]"));
   EXPECT_EQ(Weft({"edits", "delete", "steer"}).code, kOk);
   const Output gone = Weft({"edits", "show", "steer"});
   EXPECT_EQ(gone.code, kRefused);
@@ -138,7 +138,7 @@ TEST_F(EditsCommandTest, RunsNameTheEditsThatComeFirst) {
       Weft({"run", folder_.File("program.weft"), "--edit", "steer@1", "--edit", "steer", "--json"});
   EXPECT_EQ(run.code, kOk) << run.err;
   EXPECT_EQ(json::parse(run.out)["edits"], json({"steer@1", "steer@2"}));
-  EXPECT_THAT(submitted, AllOf(HasSubstr("= 2.0"), HasSubstr("= 3.0")));
+  EXPECT_THAT(submitted, AllOf(HasSubstr("[2.0]"), HasSubstr("[3.0]")));
   EXPECT_EQ(Weft({"validate", folder_.File("program.weft"), "--edit", "steer"}).code, kOk);
   const Output refused = Weft({"run", folder_.File("program.weft"), "--edit", "quiet"});
   EXPECT_EQ(refused.code, kRefused);

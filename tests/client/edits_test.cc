@@ -179,7 +179,7 @@ TEST_F(EditsTest, ThoseOfTheServerAreNamedWithEachRun) {
   ASSERT_THAT(stored, IsOk());
   EXPECT_EQ(stored->ToString(), "steer@4");
   EXPECT_EQ(backend->stored,
-            "toy steer 3\n" + Printed("%1 = 0.0 invoke { write h.0.output[...] = %1 }"));
+            "toy steer 3\n" + Printed("invoke { %1 = 0.0 write h.0.output[...] = %1 }"));
   LanguageModel edited = model.WithEdits({"steer"});
   ASSERT_THAT(edited.EditInPlace([&] { edited["h.1"].output() = 1.0; }), IsOk());
   EXPECT_THAT(edited.edits(), ElementsAre("steer", "1"));

@@ -25,6 +25,7 @@ class FakeBackend : public Backend {
   static ModelDescription Toy() {
     ModelDescription model;
     model.summary.name = "toy";
+    model.summary.vocabulary = 100;
     model.modules = {{"", "Toy", ""},
                      {"h", "ModuleList", ""},
                      {"h.0", "Block", ""},
@@ -48,6 +49,7 @@ class FakeBackend : public Backend {
     ModelDescription model = Toy();
     if (name != "toy" && name != "twin") return absl::NotFoundError("only toy and twin are here");
     model.summary.name = name;
+    model.summary.vocabulary = 100;
     return model;
   }
   absl::StatusOr<std::vector<OperatorDescription>> ListOperators() override {

@@ -20,6 +20,7 @@ class FamilyBackend : public FakeBackend {
   static ModelDescription Gpt2() {
     ModelDescription model;
     model.summary = {.name = "gpt2", .family = "gpt2", .dtype = "bfloat16", .device = "cpu"};
+    model.summary.vocabulary = 100;
     model.config_json = R"({"model_type": "gpt2"})";
     model.modules = {{"", "GPT2LMHeadModel", ""},
                      {"transformer", "GPT2Model", ""},
@@ -45,6 +46,7 @@ class FamilyBackend : public FakeBackend {
   static ModelDescription Llama() {
     ModelDescription model;
     model.summary.name = "llama";
+    model.summary.vocabulary = 100;
     model.modules = {{"", "LlamaForCausalLM", ""},
                      {"model", "LlamaModel", ""},
                      {"model.embed_tokens", "Embedding", "9, 4"},

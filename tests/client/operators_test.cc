@@ -221,7 +221,7 @@ TEST_P(OperatorTest, RunsInTheEngine) {
   Saved<Tensor> result;
   absl::StatusOr<RunResult> run = model.Trace({1, 2, 3}, [&] {
     const Var h = model["transformer.h"][0].output();
-    result = GetParam().record(h, h[0], model.ids()).save("result");
+    result = GetParam().record(h, h.row(0), model.ids()).save("result");
   });
   ASSERT_TRUE(run.ok()) << GetParam().name << ": " << run.status();
   ASSERT_TRUE(result.has_value()) << result.status();

@@ -586,7 +586,7 @@ TEST(PlannerIndexTest, IndexingIsPythons) {
   const LocalResult result = RunBody(R"(
     %h = read transformer.h.1.output
     %i = tensor(int64, [2], [3, -4])
-    save a = %h[0]
+    save a = %h[-1]
     save b = %h[..., 5]
     save c = %h[:, 1:3, ::2]
     save d = %h[:, none, -1]
@@ -684,7 +684,7 @@ TEST(PlannerIndexTest, TensorsOfIntegersMixWithEverythingAsInTorch) {
 
 TEST(PlannerIndexTest, MasksThatCannotBeMeantAreRefused) {
   const std::string h = R"(%h = read transformer.h.1.output
-      %m = aten::gt(%h[0], 0.0)
+      %m = aten::gt(%h[-1], 0.0)
       %i = tensor(int64, [1], [0])
       %v = aten::ones([3])
       )";

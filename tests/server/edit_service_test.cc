@@ -149,16 +149,17 @@ class EditServiceTest : public ::testing::Test {
   }
   /// What the engine gets for a run that names these edits.
   std::string Submitted(const std::vector<std::string>& edits) {
-    std::string text;
-    engine_.on_submit = [&](const std::shared_ptr<FakeJob>& job,
-                            const FakeEngine::Submission& submission) {
-      text = graph::PrintProgram(submission.program);
+    // Of this run and of those after it.
+    const auto text = std::make_shared<std::string>();
+    engine_.on_submit = [text](const std::shared_ptr<FakeJob>& job,
+                               const FakeEngine::Submission& submission) {
+      *text = graph::PrintProgram(submission.program);
       job->Accept();
       job->Complete();
       return absl::OkStatus();
     };
     const grpc::Status status = Run(Request(edits), secret_);
-    return status.ok() ? text : status.error_message();
+    return status.ok() ? *text : status.error_message();
   }
 
   testing::TempFolder folder_;
@@ -186,7 +187,7 @@ TEST_F(EditServiceTest, StoresShowsAndDeletes) {
   EXPECT_THAT(List(secret_, "other"), IsEmpty());
   v1::GetEditResponse edit;
   ASSERT_TRUE(Get("steer", 1, secret_, &edit).ok());
-  EXPECT_THAT(edit.text(), HasSubstr("= 2.0"));
+  EXPECT_THAT(edit.text(), HasSubstr("[2.0]"));
   EXPECT_EQ(graph::PrintProgram(graph::DecodeProgram(edit.program()).value()), edit.text());
   EXPECT_EQ(edit.edit().bytes(), edit.program().ByteSizeLong());
   EXPECT_TRUE(Delete("steer", 2, secret_).ok());
@@ -254,7 +255,7 @@ TEST_F(EditServiceTest, ARunThatWaitsKeepsWhatItWasAcceptedWith) {
   EXPECT_THAT(events[0].accepted().edits(), ElementsAre("steer@1"));
   EXPECT_EQ(events[1].failed().node(), 0);
   EXPECT_THAT(events[1].failed().message(), HasSubstr("edit `steer@1`: broken"));
-  EXPECT_THAT(text, HasSubstr("= 2.0"));
+  EXPECT_THAT(text, HasSubstr("[2.0]"));
 }
 
 TEST_F(EditServiceTest, EventsNumberTheProgramsOwnStatements) {

@@ -111,6 +111,7 @@ class FakeEngine final : public Engine {
     info->summary.name = name;
     info->summary.family = "fake";
     info->summary.fingerprint = "fake";
+    info->summary.vocabulary = 100;
     info->modules.push_back({.path = "", .type = "Fake"});
     absl::MutexLock lock(&mutex_);
     models_[name] = std::move(info);
