@@ -12,8 +12,8 @@ import time
 
 import torch
 from nnsight import NNsight
-from transformers import AutoConfig, GPT2LMHeadModel
 from safetensors.torch import load_file
+from transformers import AutoConfig, GPT2LMHeadModel
 
 LAYERS, TOKENS = 12, 128
 
