@@ -171,6 +171,10 @@ absl::StatusOr<InputMaker::Rows> InputMaker::Unpadded(const graph::Program& prog
         program, id,
         absl::StrCat("`input_ids` is ", TypeOf(ids), " and `attention_mask` ", TypeOf(mask)));
   }
+  // Before anything is made for each row: a tensor without elements may have any number of them.
+  if (ids.numel() == 0) {
+    return Refuse(program, id, "a prompt has no tokens", "give at least one token");
+  }
   Rows rows(ids.size(0));
   const int64_t tokens = ids.size(1);
   int64_t longest = 0;
@@ -254,8 +258,9 @@ absl::StatusOr<run::InvokeInput> InputMaker::Activations(const graph::Program& p
   }
   const at::Tensor values = ConstantOf(program, tensors->inputs[0].node);
   const auto& pattern = std::get<graph::Pattern::Tensor>(spec_.sites()[site].pattern.value);
-  if (values.dim() != static_cast<int64_t>(pattern.shape.size()) || values.size(0) == 0 ||
-      (spec_.leading() > 1 && values.size(1) == 0)) {
+  if (!values.defined()) return run::InvokeInput();  // a blob that nobody has found
+  // Without elements there may be any number of rows, and something is made for each.
+  if (values.dim() != static_cast<int64_t>(pattern.shape.size()) || values.numel() == 0) {
     return Refuse(
         program, id,
         absl::StrCat("the trace's root takes ", graph::ToString(spec_.sites()[site].pattern),
@@ -267,7 +272,7 @@ absl::StatusOr<run::InvokeInput> InputMaker::Activations(const graph::Program& p
                                " tokens; the model takes at most ", max_tokens_),
                   "shorten it");
   }
-  if (pattern.range > 0 && !at::isFloatingType(values.scalar_type())) {
+  if (pattern.range > 0 && values.scalar_type() == plan::ToScalarType(pattern.dtype)) {
     const at::Tensor outside = at::logical_or(values.lt(0), values.ge(pattern.range));
     if (outside.any().item<bool>()) {
       return Refuse(

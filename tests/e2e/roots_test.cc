@@ -125,9 +125,15 @@ TEST_F(RootTest, RefusesWhatDoesNotFit) {
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("at least one row")));
   EXPECT_THAT(block.Trace(hidden, [&] { (void)model["transformer.h"][0].output().save("x"); }),
               StatusIs(absl::StatusCode::kNotFound, HasSubstr("is not inside `transformer.h.1`")));
+  EXPECT_THAT(block.Trace(Tensor::From(std::vector<float>(), {int64_t{1} << 40, 1, 0}),
+                          [&] { (void)block.output().save("x"); }),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("at least one row")));
   EXPECT_THAT(block.Trace("text", [&] { (void)block.output().save("x"); }),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("takes no prompt")));
   const Module embedding = model["transformer.wte"];
+  EXPECT_THAT(embedding.Trace(Torch(at::zeros({1, 2}, at::kComplexFloat)),
+                              [&] { (void)embedding.output().save("x"); }),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("complex64[1, 2]")));
   EXPECT_THAT(embedding.Trace(Tensor::From(std::vector<int64_t>{1, 5000}, {1, 2}),
                               [&] { (void)embedding.output().save("x"); }),
               StatusIs(absl::StatusCode::kOutOfRange, HasSubstr("5000")));
@@ -147,6 +153,10 @@ TEST_F(RootTest, IdsAndMaskAreThePromptsThatTheyStandFor) {
     EXPECT_LT(RelativeDifference(*rows, *tensors), 1e-6);
   });
   const LanguageModel& model = *remote_;
+  EXPECT_THAT(model.Trace(Inputs{{"input_ids",
+                                  Tensor::From(std::vector<int64_t>(), {int64_t{1} << 40, 0})}},
+                          [&] { (void)model["lm_head"].output().save("x"); }),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("no tokens")));
   const auto refused = [&](const std::vector<int64_t>& mask, const std::string& why) {
     const Tensor ids = Tensor::From(std::vector<int64_t>{1, 2, 3, 4}, {2, 2});
     EXPECT_THAT(
