@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/models/attention.h"
 #include "engine/models/blocks.h"
+#include "engine/models/config_reader.h"
 
 namespace weft::models {
 namespace {
@@ -21,53 +22,8 @@ struct GPT2Config {
   std::vector<int64_t> eos_ids;
 };
 
-/// Collects the first error of several reads.
-class Reader {
- public:
-  explicit Reader(const weights::ModelConfig& config) : config_(config) {}
-
-  template <typename T>
-  T Get(const std::string& name, T fallback) {
-    absl::StatusOr<T> value = config_.GetOr<T>(name, fallback);
-    if (value.ok()) return *std::move(value);
-    if (status_.ok()) status_ = value.status();
-    return fallback;
-  }
-  int64_t Size(const std::string& name, int64_t fallback) {
-    constexpr int64_t kMost = int64_t{1} << 32;
-    const int64_t value = Get<int64_t>(name, fallback);
-    if (status_.ok() && (value < 1 || value > kMost)) {
-      status_ = absl::InvalidArgumentError(
-          absl::StrCat(config_.path(), ": `", name, "` is ", value, ", which is no size"));
-    }
-    return value;
-  }
-  /// One id, several, or none (null).
-  std::vector<int64_t> Ids(const std::string& name, std::vector<int64_t> fallback) {
-    if (!config_.json().contains(name)) return fallback;
-    const auto& value = config_.json()[name];
-    std::vector<int64_t> ids;
-    if (value.is_number_integer()) ids.push_back(value.template get<int64_t>());
-    if (value.is_array()) {
-      for (const auto& id : value) {
-        if (id.is_number_integer()) ids.push_back(id.template get<int64_t>());
-      }
-    }
-    if (ids.empty() && !value.is_null() && status_.ok()) {
-      status_ = absl::InvalidArgumentError(
-          absl::StrCat(config_.path(), ": `", name, "` is neither a token id nor a list of them"));
-    }
-    return ids;
-  }
-  const absl::Status& status() const { return status_; }
-
- private:
-  const weights::ModelConfig& config_;
-  absl::Status status_;
-};
-
 absl::StatusOr<GPT2Config> ReadConfig(const weights::ModelConfig& json) {
-  Reader read(json);
+  ConfigReader read(json);
   GPT2Config config;
   config.n_embd = read.Size("n_embd", 768);
   config.n_layer = read.Size("n_layer", 12);
@@ -111,12 +67,13 @@ class GPT2AttentionImpl : public Module {
     auto c_proj = MakeConv1D(source, absl::StrCat(name, ".c_proj"), config.n_embd, config.n_embd);
     if (!c_proj.ok()) return c_proj.status();
     auto attention = std::make_unique<GPT2AttentionImpl>();
-    attention->layer_ = static_cast<int>(layer);
-    attention->heads_ = config.n_head;
     const auto head_dim = static_cast<double>(config.n_embd / config.n_head);
-    attention->scale_ = config.scale_attn_weights ? 1 / std::sqrt(head_dim) : 1;
+    attention->options_ = {.layer = static_cast<int>(layer),
+                           .heads = config.n_head,
+                           .kv_heads = config.n_head,
+                           .scale = config.scale_attn_weights ? 1 / std::sqrt(head_dim) : 1};
     if (config.scale_attn_by_inverse_layer_idx) {
-      attention->scale_ /= static_cast<double>(layer + 1);
+      attention->options_.scale /= static_cast<double>(layer + 1);
     }
     attention->c_attn_ = attention->Own("c_attn", *std::move(c_attn));
     attention->c_proj_ = attention->Own("c_proj", *std::move(c_proj));
@@ -134,7 +91,7 @@ class GPT2AttentionImpl : public Module {
     const at::Tensor q = qkv.narrow(2, 0, width);
     const at::Tensor k = qkv.narrow(2, width, width);
     const at::Tensor v = qkv.narrow(2, 2 * width, width);
-    at::Tensor z = AttendCausally(pass, layer_, q, k, v, heads_, scale_);
+    at::Tensor z = Attend(pass, options_, q, k, v);
     return Call(pass, *resid_dropout_, Call(pass, *c_proj_, std::move(z)));
   }
   std::string type() const override { return "GPT2Attention"; }
@@ -144,9 +101,7 @@ class GPT2AttentionImpl : public Module {
   }
 
  private:
-  int layer_ = 0;
-  int64_t heads_ = 1;
-  double scale_ = 1;
+  AttentionOptions options_;
   LinearImpl* c_attn_ = nullptr;
   LinearImpl* c_proj_ = nullptr;
   DropoutImpl* resid_dropout_ = nullptr;

@@ -321,6 +321,7 @@ Pass::Pass(const TapTable& taps, std::vector<Segment*> segments, Recorder* recor
 Pass::~Pass() = default;
 
 void Pass::Place() {
+  for_rows_.clear();
   int64_t start = 0;
   for (Segment* segment : present_) {
     segment->start = start;
@@ -421,6 +422,7 @@ bool Pass::Leave(int tap, at::Tensor& hidden) {
     return false;
   }
   if (present_.size() != before) {
+    for_rows_.clear();
     const Segment* last = present_.back();
     hidden = hidden.narrow(1, 0, last->start + last->rows());
   }

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -265,6 +266,11 @@ class Pass {
   /// Not null where somebody listens inside modules.
   OpTap* inside() const { return inside_.get(); }
 
+  /// A place for what depends on the rows that are present alone, so that layers can share it
+  /// (masks, tables of positions); `key` is its maker's own. Empty at first, and again once rows
+  /// have left or come.
+  std::shared_ptr<void>& ForRows(const void* key) { return for_rows_[key]; }
+
   void CountCall() { ++module_calls_; }
   uint64_t module_calls() const { return module_calls_; }
 
@@ -305,6 +311,7 @@ class Pass {
   int partly_ = 0;  // modules being called without some of the segments
   Recorder* recorder_ = nullptr;
   std::unique_ptr<OpTap> inside_;
+  std::map<const void*, std::shared_ptr<void>> for_rows_;
   uint64_t module_calls_ = 0;
   bool pad_left_ = true;
   bool shared_ = false;
