@@ -24,11 +24,20 @@ class ConfigReader {
     return fallback;
   }
   bool Has(const std::string& name) const { return config_.Has(name); }
+  /// The field is there, and null.
+  bool SaysNone(const std::string& name) const {
+    return config_.json().contains(name) && !Has(name);
+  }
 
   /// A count of something that there is at least one of.
   int64_t Size(const std::string& name, int64_t fallback);
-  /// The same, and 0 where the field is absent or null.
-  int64_t SizeOrNone(const std::string& name) { return Has(name) ? Size(name, 1) : 0; }
+  /// The same; 0 where the field says none (null), `fallback` where it is absent.
+  int64_t SizeOrNone(const std::string& name, int64_t fallback) {
+    return Has(name) ? Size(name, 1) : SaysNone(name) ? 0 : fallback;
+  }
+  double NumberOrNone(const std::string& name, double fallback) {
+    return Has(name) ? Get<double>(name, fallback) : SaysNone(name) ? 0 : fallback;
+  }
   /// One id, several, or none (null).
   std::vector<int64_t> Ids(const std::string& name, std::vector<int64_t> fallback);
   /// A list of strings; empty where the field is absent or null.

@@ -243,20 +243,12 @@ class GPT2LMHeadModelImpl : public Module {
     at::Tensor embedding;
     auto transformer = GPT2ModelImpl::Make(config, source, &embedding);
     if (!transformer.ok()) return transformer.status();
-    at::Tensor head = embedding;
-    // A tied checkpoint may hold the head all the same; it is the embedding then.
-    if (!config.tie_word_embeddings || source.Has("lm_head.weight")) {
-      absl::StatusOr<at::Tensor> own =
-          source.Param("lm_head.weight", {config.vocab_size, config.n_embd});
-      if (!own.ok()) return own.status();
-      if (!config.tie_word_embeddings) head = *std::move(own);
-    }
-    source.Show("lm_head.weight", head);
+    auto head = MakeHead(source, "lm_head", embedding, config.tie_word_embeddings);
+    if (!head.ok()) return head.status();
     auto model = std::make_unique<GPT2LMHeadModelImpl>();
     model->vocab_size_ = config.vocab_size;
     model->transformer_ = model->Own("transformer", *std::move(transformer));
-    model->lm_head_ = model->Own(
-        "lm_head", std::make_unique<LinearImpl>(std::move(head), at::Tensor(), /*conv1d=*/false));
+    model->lm_head_ = model->Own("lm_head", *std::move(head));
     return model;
   }
 
