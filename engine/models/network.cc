@@ -3,7 +3,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/models/encoder.h"
 #include "engine/models/gpt2.h"
+#include "engine/models/gpt_families.h"
 
 namespace weft::models {
 namespace {
@@ -14,12 +16,25 @@ using MakeFamily = absl::StatusOr<Network> (*)(const weights::ModelConfig& confi
 struct Family {
   const char* model_type;
   MakeFamily make;
-  weights::NameRules (*names)();
+  weights::NameRules (*names)(const weights::ModelConfig& config);
 };
+
+/// Rules that are the same whatever the configuration says.
+template <weights::NameRules (*kRules)()>
+weights::NameRules Always(const weights::ModelConfig&) {
+  return kRules();
+}
 
 /// All families. A new one is a line here.
 const Family kFamilies[] = {
-    {"gpt2", MakeGPT2, GPT2NameRules},
+    {"bert", MakeBert, BertNameRules},
+    {"falcon", MakeFalcon, Always<FalconNameRules>},
+    {"gpt2", MakeGPT2, Always<GPT2NameRules>},
+    {"gpt_neox", MakeGPTNeoX, Always<GPTNeoXNameRules>},
+    {"gptj", MakeGPTJ, Always<GPTJNameRules>},
+    {"opt", MakeOPT, Always<OPTNameRules>},
+    {"phi", MakePhi, Always<PhiNameRules>},
+    {"roberta", MakeRoberta, RobertaNameRules},
 };
 
 }  // namespace
@@ -47,7 +62,7 @@ absl::StatusOr<Network> MakeNetwork(const weights::HubFolder& folder) {
     absl::StrAppend(&known, known.empty() ? "" : ", ", family.model_type);
     if (*type != family.model_type) continue;
     absl::StatusOr<weights::Checkpoint> checkpoint =
-        weights::Checkpoint::Open(folder, family.names());
+        weights::Checkpoint::Open(folder, family.names(folder.config()));
     if (!checkpoint.ok()) return checkpoint.status();
     ParameterSource source(&*checkpoint);
     absl::StatusOr<Network> network = family.make(folder.config(), source);

@@ -56,6 +56,8 @@ struct Network {
   int64_t max_tokens = 0;
   int64_t cache_elements = 0;    // of the KV cache, for each token
   std::vector<int64_t> eos_ids;  // that end a generation
+  /// Why it cannot generate, where it takes token ids and gives no next ones.
+  std::string no_generation;
 };
 
 /// Make the network that a folder's config.json describes. kUnimplemented, naming the families that

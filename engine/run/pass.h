@@ -52,6 +52,7 @@ struct Segment {
   const InvokeInput* input = nullptr;
   int64_t start = 0;   // its first row in the tensors of the pass as they are now
   int64_t tokens = 0;  // of each of its prompts there: 1 once only the last ones go on
+  bool pooled = false;  // each prompt is one row, without tokens: see Pass::Pool
   int end = 0;         // the last site that it is needed for
   bool present = true;
   /// While it has no rows of its own: whose they are. `start` is then that segment's.
@@ -62,7 +63,7 @@ struct Segment {
 
   int64_t rows() const { return input->batch() * tokens; }
   /// How many dimensions its rows have in front: batch and tokens, or batch alone.
-  int64_t leading() const { return input->flat ? 1 : 2; }
+  int64_t leading() const { return input->flat || pooled ? 1 : 2; }
 };
 
 /// What a module returns in transformers, given the one tensor that it computes here.
@@ -70,7 +71,8 @@ struct OutputForm {
   enum class Kind : uint8_t { kTensor, kTuple, kDict };
   Kind kind = Kind::kTensor;
   int nones = 0;      // kTuple: that many `none` after the tensor
-  std::string field;  // kDict: its one field
+  std::string field;   // kDict: its field
+  std::string beside;  // kDict: a second field, with what Pass::Beside was given
 };
 
 /// A tensor in the structure that its module returns.
@@ -173,6 +175,23 @@ class PackedVisiting final : public Visiting {
   bool changed_ = false;     // the model does not go on with `current_` as it is
 };
 
+/// The same of a tensor with a row for each prompt.
+class PooledVisiting final : public Visiting {
+ public:
+  PooledVisiting(Pass& pass, int time, at::Tensor& value);
+
+  c10::IValue Read(const Segment& segment, bool written) override;
+  c10::IValue ReadForGradient(const Segment& segment) override;
+  c10::IValue ReadAllForGradient(absl::Span<Segment* const> segments) override;
+  c10::IValue ReadAll(absl::Span<Segment* const> segments, bool written) override;
+  c10::IValue Writable(const Segment& segment) override;
+  void WriteAll(absl::Span<Segment* const> segments, const c10::IValue& rows) override;
+  void Finish() override;
+
+ private:
+  PackedVisiting rows_;
+};
+
 /// A tensor of the same values that has a gradient: itself, if it has one already, or if it is none
 /// of real or complex numbers.
 at::Tensor WithGradient(const at::Tensor& tensor);
@@ -186,6 +205,10 @@ class Recorder {
 
   virtual ~Recorder() = default;
   virtual void Record(int tap, const at::Tensor& value) = 0;
+  /// What was recorded last has this beside it, with rows pooled.
+  virtual void RecordBeside(const at::Tensor&) {}
+  /// From here on rows are pooled, or no more.
+  virtual void Pooled(bool) {}
   /// Arguments (`point` kInputs) or results (kOutput) of an operator in `module`'s forward. One
   /// that is called for each segment by itself gives its tensors as `parts`, the first arguments.
   struct Operator {
@@ -250,9 +273,10 @@ class Pass {
     skips_.push_back({segment, std::move(value)});
   }
   /// Run `module` for the rows that do not skip it, and join its output with the values of those
-  /// that do. `module` is called with a narrower packed tensor, or not at all.
+  /// that do. `module` is called with a narrower packed tensor, or not at all; `pools`: it returns
+  /// with rows pooled.
   template <typename Module>
-  at::Tensor CallPartly(at::Tensor input, const Module& module);
+  at::Tensor CallPartly(at::Tensor input, bool pools, const Module& module);
 
   /// Let go of the segments that no site after `tap` (an output just visited) is needed for, and
   /// let in those that have rows of their own from here on: `hidden` is all that goes on. Also
@@ -262,6 +286,13 @@ class Pass {
   /// Of generations only each prompt's last token goes on from here: what follows (the head) is
   /// needed for choosing the next one.
   void KeepLast(at::Tensor& hidden);
+  /// The first real token of each prompt of `hidden`: from here on, until Unpool, a prompt is one
+  /// row without tokens (`[B, ...]` where it is shown), as in a sentence encoder's pooler.
+  at::Tensor Pool(const at::Tensor& hidden);
+  void Unpool() { SetPooled(false); }
+  bool pooled() const { return pooled_; }
+  /// What the root returns beside its tensor, pooled.
+  void Beside(at::Tensor value) { beside_ = std::move(value); }
 
   /// Not null where somebody listens inside modules.
   OpTap* inside() const { return inside_.get(); }
@@ -293,6 +324,7 @@ class Pass {
   void VisitTap(int tap, at::Tensor& value);
   /// Where the segments lie that are present, one behind the other, and those who share with them.
   void Place();
+  void SetPooled(bool pooled);
   void LetIn(int time, at::Tensor& hidden);
   /// Skipping segments leave for the module's duration.
   std::vector<SkipRequest> TakeSkips();
@@ -317,6 +349,26 @@ class Pass {
   bool shared_ = false;
   bool gradients_ = false;
   bool done_ = false;
+  bool pooled_ = false;
+  at::Tensor beside_;
+
+  friend class WhilePooled;
+};
+
+/// Rows are pooled while it lives.
+class WhilePooled {
+ public:
+  explicit WhilePooled(Pass& pass) : pass_(pass), before_(pass.pooled()) { Set(true); }
+  ~WhilePooled() { Set(before_); }
+  WhilePooled(const WhilePooled&) = delete;
+  WhilePooled& operator=(const WhilePooled&) = delete;
+
+ private:
+  void Set(bool pooled) {
+    if (pass_.pooled() != pooled) pass_.SetPooled(pooled);
+  }
+  Pass& pass_;
+  const bool before_;
 };
 
 /// `[1, rows, ...]` to the rows of one segment, `[B, T, ...]` (or `[B, ...]`), without a copy.
@@ -327,12 +379,13 @@ at::Tensor Packed(const at::Tensor& rows, const Segment& segment);
 at::Tensor Within(const at::Tensor& all, int64_t row, const Segment& segment, bool pad_left);
 
 template <typename Module>
-at::Tensor Pass::CallPartly(at::Tensor input, const Module& module) {
+at::Tensor Pass::CallPartly(at::Tensor input, bool pools, const Module& module) {
   const std::vector<SkipRequest> skips = TakeSkips();
   std::vector<Segment*> before;
   at::Tensor rest = WithoutSkipped(input, skips, &before);
   at::Tensor output;
   if (!present_.empty()) output = module(std::move(rest));
+  if (pools) SetPooled(true);
   return JoinSkipped(output, skips, std::move(before));
 }
 
