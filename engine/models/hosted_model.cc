@@ -58,7 +58,7 @@ absl::Status HostedModel::RecordSites() {
   }
   spec_ = std::make_unique<plan::ModelSpec>(
       std::move(modules), std::move(recorded->sites), std::move(parameters),
-      static_cast<uint64_t>(network_.cache_elements) * sizeof(float),
+      static_cast<uint64_t>(network_.cache_elements) * c10::elementSize(network_.dtype),
       std::move(recorded->operations),
       plan::RootInput{.ids = !network_.input, .tokens = !network_.input || network_.input->tokens});
   spec_->set_leaves(std::move(recorded->leaves));
