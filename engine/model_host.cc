@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <fstream>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -13,6 +14,8 @@
 #include "engine/graph/lint.h"
 #include "engine/graph/text.h"
 #include "engine/plan/operators.h"
+#include "engine/weights/hosting_dtype.h"
+#include "engine/weights/hub_cache.h"
 #include "engine/weights/hub_folder.h"
 
 namespace weft {
@@ -193,18 +196,23 @@ void HostedJob::Finish() {
 // --- ModelHost ----------------------------------------------------------------------------------
 
 absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Load(const std::string& name,
-                                                           const std::string& folder,
+                                                           const std::string& folder_or_id,
+                                                           const LoadOptions& load,
                                                            const EngineOptions& options) {
-  absl::StatusOr<weights::HubFolder> hub = weights::HubFolder::Open(folder);
+  absl::StatusOr<std::optional<at::ScalarType>> dtype = weights::ParseHostingDtype(load.dtype);
+  if (!dtype.ok()) return dtype.status();
+  absl::StatusOr<std::string> folder = weights::FindModelFolder(folder_or_id);
+  if (!folder.ok()) return folder.status();
+  absl::StatusOr<weights::HubFolder> hub = weights::HubFolder::Open(*folder);
   if (!hub.ok()) return hub.status();
-  absl::StatusOr<TokenizerConfig> tokenizer_config = ReadTokenizerConfig(folder);
+  absl::StatusOr<TokenizerConfig> tokenizer_config = ReadTokenizerConfig(*folder);
   if (!tokenizer_config.ok()) return tokenizer_config.status();
   absl::StatusOr<std::shared_ptr<const text::Tokenizer>> tokenizer =
       text::Tokenizer::LoadTokenizer(hub->tokenizer_path());
   if (!tokenizer.ok()) return tokenizer.status();
   absl::StatusOr<models::Network> network = absl::InternalError("not made");
   absl::Status status = plan::CatchTorch([&] {
-    network = models::MakeNetwork(*hub);
+    network = models::MakeNetwork(*hub, {.dtype = *dtype, .progress = load.progress});
     return network.status();
   });
   if (!status.ok()) return status;

@@ -23,6 +23,12 @@ class EncoderMaker {
 
   std::unique_ptr<Module> MakeRoot() {
     const std::string path = config_.masked_lm ? absl::StrCat(config_.base, ".") : "";
+    const std::string head = config_.roberta ? "lm_head" : "cls.predictions";
+    if (config_.masked_lm && config_.tied) {
+      source_.Tie(absl::StrCat(head, ".decoder.weight"),
+                  absl::StrCat(path, "embeddings.word_embeddings.weight"));
+      source_.Tie(absl::StrCat(head, ".decoder.bias"), absl::StrCat(head, ".bias"));
+    }
     std::unique_ptr<EncoderModelImpl> model = MakeModel(path);
     if (!config_.masked_lm) return model;
     if (config_.roberta) {
@@ -69,32 +75,17 @@ class EncoderMaker {
     return nullptr;
   }
 
-  /// The vocabulary's rows: tied to the word embeddings, and its bias to that of the head, unless
-  /// the configuration says otherwise. A checkpoint may hold tied ones under either name or both.
   std::unique_ptr<LinearImpl> Decoder(const std::string& path, const std::string& head_bias) {
-    const std::string weight_name = absl::StrCat(path, ".weight");
-    const std::string bias_name = absl::StrCat(path, ".bias");
-    at::Tensor weight = words_, bias;
-    if (!config_.tied || source_.Has(weight_name)) {
-      at::Tensor own = Param(weight_name, {config_.vocabulary, config_.hidden});
-      if (!config_.tied) weight = std::move(own);
-    }
-    for (const std::string& name : {bias_name, head_bias}) {
-      const bool needed = config_.tied ? name == head_bias && !bias.defined() : name == bias_name;
-      if (!needed && !source_.Has(name)) continue;
-      at::Tensor own = Param(name, {config_.vocabulary});
-      if (config_.tied || name == bias_name) bias = std::move(own);
-    }
-    source_.Show(weight_name, weight);
-    source_.Show(bias_name, bias);
-    if (config_.tied) source_.Show(head_bias, bias);
+    at::Tensor weight = Param(absl::StrCat(path, ".weight"), {config_.vocabulary, config_.hidden});
+    at::Tensor bias = Param(absl::StrCat(path, ".bias"), {config_.vocabulary});
+    // The head's own, which is that of its decoder where they are tied, and else of no use.
+    if (config_.tied || source_.Has(head_bias)) Param(head_bias, {config_.vocabulary});
     return std::make_unique<LinearImpl>(std::move(weight), std::move(bias));
   }
 
   std::unique_ptr<EncoderModelImpl> MakeModel(const std::string& prefix) {
     const std::string path = absl::StrCat(prefix, "embeddings.");
     auto words = Embedding(absl::StrCat(path, "word_embeddings"), config_.vocabulary);
-    words_ = words->parameters()[0].second;
     auto positions = Embedding(absl::StrCat(path, "position_embeddings"), config_.positions);
     auto types = Embedding(absl::StrCat(path, "token_type_embeddings"), config_.types);
     auto embeddings =
@@ -146,7 +137,6 @@ class EncoderMaker {
   const EncoderConfig& config_;
   ParameterSource& source_;
   absl::Status status_;
-  at::Tensor words_;
 };
 
 /// Whether `architectures` asks for the head of a masked language model.
@@ -221,7 +211,6 @@ weights::NameRules RulesOf(const weights::ModelConfig& json, const std::string& 
   weights::NameRules rules;
   // Heads for other tasks, of checkpoints that were trained with several.
   rules.ignored_suffixes = {"cls.seq_relationship.weight", "cls.seq_relationship.bias"};
-  rules.renames = {{"LayerNorm.gamma", "LayerNorm.weight"}, {"LayerNorm.beta", "LayerNorm.bias"}};
   if (WantsHead(read.Strings("architectures"), name)) {
     rules.base_prefix = absl::StrCat(base, ".");
     rules.outside_base = {absl::StrCat(head, ".")};

@@ -289,6 +289,10 @@ class GptMaker {
   std::unique_ptr<Module> MakeRoot() {
     const std::string inner =
         family_.decoder.empty() ? family_.model : absl::StrCat(family_.model, ".", family_.decoder);
+    for (const GptChild& child : family_.decoder_children) {
+      if (!family_.tied_head || child.part != GptPart::kEmbedding) continue;
+      source_.Tie("lm_head.weight", absl::StrCat(inner, ".", child.name, ".weight"));
+    }
     auto decoder = std::make_unique<GptDecoderImpl>(
         family_.decoder.empty() ? family_.model_type : family_.decoder_type, family_.vocabulary);
     AddChildren(family_.decoder_children, inner, 0, *decoder);
@@ -326,14 +330,7 @@ class GptMaker {
   }
 
   std::unique_ptr<Module> MakeHead() {
-    const int64_t width = family_.embedding_width;
-    at::Tensor weight = embedding_;
-    // A tied checkpoint may hold the head all the same; it is the embedding then.
-    if (!family_.tied_head || source_.Has("lm_head.weight")) {
-      at::Tensor own = Param("lm_head.weight", {family_.vocabulary, width});
-      if (!family_.tied_head) weight = std::move(own);
-    }
-    source_.Show("lm_head.weight", weight);
+    at::Tensor weight = Param("lm_head.weight", {family_.vocabulary, family_.embedding_width});
     at::Tensor bias;
     if (family_.head_bias) bias = Param("lm_head.bias", {family_.vocabulary});
     return std::make_unique<LinearImpl>(std::move(weight), std::move(bias));
@@ -393,8 +390,8 @@ class GptMaker {
     };
     switch (part) {
       case GptPart::kEmbedding:
-        embedding_ = Param(absl::StrCat(path, ".weight"), {f.vocabulary, f.embedding_width});
-        return std::make_unique<EmbeddingImpl>(embedding_);
+        return std::make_unique<EmbeddingImpl>(
+            Param(absl::StrCat(path, ".weight"), {f.vocabulary, f.embedding_width}));
       case GptPart::kPositions:
         return std::make_unique<OffsetEmbeddingImpl>(
             Param(absl::StrCat(path, ".weight"), {f.max_tokens + f.positions_offset, f.hidden}),
@@ -450,7 +447,6 @@ class GptMaker {
   const GptFamily& family_;
   ParameterSource& source_;
   absl::Status status_;
-  at::Tensor embedding_;
 };
 
 }  // namespace

@@ -184,15 +184,13 @@ class GPT2BlockImpl : public Module {
 class GPT2ModelImpl : public Module {
  public:
   static absl::StatusOr<std::unique_ptr<GPT2ModelImpl>> Make(const GPT2Config& config,
-                                                             ParameterSource& source,
-                                                             at::Tensor* embedding) {
+                                                             ParameterSource& source) {
     absl::StatusOr<at::Tensor> wte =
         source.Param("transformer.wte.weight", {config.vocab_size, config.n_embd});
     if (!wte.ok()) return wte.status();
     absl::StatusOr<at::Tensor> wpe =
         source.Param("transformer.wpe.weight", {config.n_positions, config.n_embd});
     if (!wpe.ok()) return wpe.status();
-    *embedding = *wte;
     auto model = std::make_unique<GPT2ModelImpl>();
     model->vocab_size_ = config.vocab_size;
     model->wte_ = model->Own("wte", std::make_unique<EmbeddingImpl>(*std::move(wte)));
@@ -240,15 +238,17 @@ class GPT2LMHeadModelImpl : public Module {
  public:
   static absl::StatusOr<std::unique_ptr<GPT2LMHeadModelImpl>> Make(const GPT2Config& config,
                                                                    ParameterSource& source) {
-    at::Tensor embedding;
-    auto transformer = GPT2ModelImpl::Make(config, source, &embedding);
+    if (config.tie_word_embeddings) source.Tie("lm_head.weight", "transformer.wte.weight");
+    auto transformer = GPT2ModelImpl::Make(config, source);
     if (!transformer.ok()) return transformer.status();
-    auto head = MakeHead(source, "lm_head", embedding, config.tie_word_embeddings);
+    absl::StatusOr<at::Tensor> head =
+        source.Param("lm_head.weight", {config.vocab_size, config.n_embd});
     if (!head.ok()) return head.status();
     auto model = std::make_unique<GPT2LMHeadModelImpl>();
     model->vocab_size_ = config.vocab_size;
     model->transformer_ = model->Own("transformer", *std::move(transformer));
-    model->lm_head_ = model->Own("lm_head", *std::move(head));
+    model->lm_head_ = model->Own(
+        "lm_head", std::make_unique<LinearImpl>(*std::move(head), at::Tensor(), /*conv1d=*/false));
     return model;
   }
 

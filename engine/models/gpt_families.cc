@@ -329,8 +329,9 @@ absl::StatusOr<Network> MakePhi(const weights::ModelConfig& config, ParameterSou
 
 weights::NameRules GPTNeoXNameRules() {
   return {.base_prefix = "gpt_neox.",
-          .outside_base = {"lm_head.", "embed_out."},
-          .ignored_suffixes = {".attention.bias", ".attention.masked_bias"}};
+          .outside_base = {"lm_head."},
+          .ignored_suffixes = {".attention.bias", ".attention.masked_bias"},
+          .renames = {{"^embed_out.", "lm_head."}}};
 }
 
 weights::NameRules GPTJNameRules() {

@@ -43,8 +43,8 @@ absl::Status HostedModel::RecordSites() {
   std::vector<plan::ModuleSpec> modules;
   std::vector<run::OutputForm> forms;
   for (size_t i = 0; i < modules_.size(); ++i) {
-    modules.push_back({paths_[i], modules_[i]->rowwise(), modules_[i]->former_tuple(),
-                       modules_[i]->takes_two()});
+    modules.push_back(
+        {paths_[i], modules_[i]->rowwise(), modules_[i]->former_tuple(), modules_[i]->takes_two()});
     forms.push_back(modules_[i]->form());
   }
   for (size_t i = 0; i < modules_.size(); ++i) {
@@ -59,7 +59,7 @@ absl::Status HostedModel::RecordSites() {
   }
   spec_ = std::make_unique<plan::ModelSpec>(
       std::move(modules), std::move(recorded->sites), std::move(parameters),
-      static_cast<uint64_t>(network_.cache_elements) * sizeof(float),
+      static_cast<uint64_t>(network_.cache_elements) * c10::elementSize(network_.dtype),
       std::move(recorded->operations),
       plan::RootInput{.ids = !network_.input,
                       .tokens = !network_.input || network_.input->tokens,
@@ -89,7 +89,7 @@ absl::Status HostedModel::Run(absl::Span<run::Run* const> runs) {
     if (!pass.present().empty()) {
       passes_.fetch_add(1, std::memory_order_relaxed);
       const int root = pass.present()[0]->run->root();
-      if (root != 0) pass.StartAt(spec_->FindSite(root, graph::Point::kInput, 0));
+      if (root != 0) pass.GoOnAt(spec_->FindSite(root, graph::Point::kInput, 0));
       result = Call(pass, *modules_[root], pass.Input());
       module_calls_.fetch_add(pass.module_calls(), std::memory_order_relaxed);
     }

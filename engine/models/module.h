@@ -81,7 +81,7 @@ at::Tensor Forward(run::Pass& pass, Child& child, Tensors&&... tensors) {
 inline at::Tensor Call(run::Pass& pass, Module& child, at::Tensor x) {
   pass.Tap(child.input_tap(), x);
   if (pass.HasSkips()) [[unlikely]] {
-    x = pass.CallPartly(std::move(x), child.pools(),
+    x = pass.CallPartly(child.output_tap(), std::move(x), child.pools(),
                         [&](at::Tensor rest) { return Forward(pass, child, std::move(rest)); });
   } else {
     x = Forward(pass, child, std::move(x));
@@ -101,7 +101,7 @@ at::Tensor CallWith(run::Pass& pass, Child& child, at::Tensor x, const at::Tenso
     for (const run::Segment* segment : pass.present()) {
       starts.emplace_back(segment, segment->start);
     }
-    x = pass.CallPartly(std::move(x), child.pools(), [&](at::Tensor rest) {
+    x = pass.CallPartly(child.output_tap(), std::move(x), child.pools(), [&](at::Tensor rest) {
       std::vector<at::Tensor> rows;
       for (const auto& [segment, start] : starts) {
         if (segment->present) rows.push_back(other.narrow(1, start, segment->rows()));

@@ -392,12 +392,13 @@ at::Tensor Pass::Input() const {
   return at::cat(rows, 1);
 }
 
-void Pass::StartAt(int time) {
+void Pass::GoOnAt(int time) {
   for (size_t tap = 0; tap < visits_.size(); ++tap) {
     const auto& times = taps_.times[tap];
     visits_[tap] = static_cast<int>(
         std::count_if(times.begin(), times.end(), [time](int at) { return at < time; }));
   }
+  if (inside_ != nullptr) inside_->GoOnAt(time);
 }
 
 at::Tensor Pass::Positions() const {
@@ -543,9 +544,10 @@ at::Tensor Pass::Pool(const at::Tensor& hidden) {
   for (const Segment* segment : present_) {
     const at::Tensor own = Cut(hidden, *segment);
     // Pads may come first.
-    const at::Tensor first = segment->input->padded
-                                 ? own.index({at::arange(own.size(0)), segment->input->mask.argmax(1)})
-                                 : own.select(1, 0);
+    const at::Tensor first =
+        segment->input->padded
+            ? own.index({at::arange(own.size(0)), segment->input->mask.argmax(1)})
+            : own.select(1, 0);
     rows.push_back(first.unsqueeze(0));
   }
   SetPooled(true);

@@ -50,10 +50,10 @@ struct Segment {
   Run* run = nullptr;
   int invoke = 0;
   const InvokeInput* input = nullptr;
-  int64_t start = 0;   // its first row in the tensors of the pass as they are now
-  int64_t tokens = 0;  // of each of its prompts there: 1 once only the last ones go on
+  int64_t start = 0;    // its first row in the tensors of the pass as they are now
+  int64_t tokens = 0;   // of each of its prompts there: 1 once only the last ones go on
   bool pooled = false;  // each prompt is one row, without tokens: see Pass::Pool
-  int end = 0;         // the last site that it is needed for
+  int end = 0;          // the last site that it is needed for
   bool present = true;
   /// While it has no rows of its own: whose they are. `start` is then that segment's.
   const Segment* trunk = nullptr;
@@ -70,7 +70,7 @@ struct Segment {
 struct OutputForm {
   enum class Kind : uint8_t { kTensor, kTuple, kDict };
   Kind kind = Kind::kTensor;
-  int nones = 0;      // kTuple: that many `none` after the tensor
+  int nones = 0;       // kTuple: that many `none` after the tensor
   std::string field;   // kDict: its field
   std::string beside;  // kDict: a second field, with what Pass::Beside was given
 };
@@ -273,10 +273,10 @@ class Pass {
     skips_.push_back({segment, std::move(value)});
   }
   /// Run `module` for the rows that do not skip it, and join its output with the values of those
-  /// that do. `module` is called with a narrower packed tensor, or not at all; `pools`: it returns
-  /// with rows pooled.
+  /// that do. `module`, whose output is `output_tap`, is called with a narrower packed tensor, or
+  /// not at all; `pools`: it returns with rows pooled.
   template <typename Module>
-  at::Tensor CallPartly(at::Tensor input, bool pools, const Module& module);
+  at::Tensor CallPartly(int output_tap, at::Tensor input, bool pools, const Module& module);
 
   /// Let go of the segments that no site after `tap` (an output just visited) is needed for, and
   /// let in those that have rows of their own from here on: `hidden` is all that goes on. Also
@@ -305,9 +305,9 @@ class Pass {
   void CountCall() { ++module_calls_; }
   uint64_t module_calls() const { return module_calls_; }
 
-  /// The pass calls the module whose input is first visited at `time`, not the whole model: what
+  /// Go on at `time`, with a module that is called by itself or behind one that nobody calls: what
   /// comes before counts as visited.
-  void StartAt(int time);
+  void GoOnAt(int time);
 
   // --- for runs ---
   bool pad_left() const { return pad_left_; }
@@ -379,12 +379,17 @@ at::Tensor Packed(const at::Tensor& rows, const Segment& segment);
 at::Tensor Within(const at::Tensor& all, int64_t row, const Segment& segment, bool pad_left);
 
 template <typename Module>
-at::Tensor Pass::CallPartly(at::Tensor input, bool pools, const Module& module) {
+at::Tensor Pass::CallPartly(int output_tap, at::Tensor input, bool pools, const Module& module) {
   const std::vector<SkipRequest> skips = TakeSkips();
   std::vector<Segment*> before;
   at::Tensor rest = WithoutSkipped(input, skips, &before);
   at::Tensor output;
-  if (!present_.empty()) output = module(std::move(rest));
+  if (present_.empty()) {
+    // Its input was visited just now, as somebody skips there.
+    GoOnAt(taps_.times[output_tap][visits_[output_tap - 1] - 1]);
+  } else {
+    output = module(std::move(rest));
+  }
   if (pools) SetPooled(true);
   return JoinSkipped(output, skips, std::move(before));
 }
