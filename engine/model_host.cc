@@ -28,7 +28,7 @@ constexpr double kSerialOperations = 1e8;
 
 /// Fields of tokenizer_config.json that matter here. The file is optional.
 struct TokenizerConfig {
-  bool pad_left = true;
+  std::optional<bool> pad_left;
   std::string pad_token;
 };
 
@@ -40,11 +40,9 @@ absl::StatusOr<TokenizerConfig> ReadTokenizerConfig(const std::string& folder) {
   const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
   absl::StatusOr<weights::ModelConfig> json = weights::ModelConfig::Parse(path, text);
   if (!json.ok()) return json.status();
-  // A decoder is padded on the left unless its folder says otherwise, so that the last column is
-  // every prompt's last token.
-  absl::StatusOr<std::string> side = json->GetOr<std::string>("padding_side", "left");
+  absl::StatusOr<std::string> side = json->GetOr<std::string>("padding_side", "");
   if (!side.ok()) return side.status();
-  config.pad_left = *side != "right";
+  if (!side->empty()) config.pad_left = *side != "right";
   if (json->Has("pad_token") && json->json()["pad_token"].is_string()) {
     config.pad_token = json->json()["pad_token"].get<std::string>();
   }
@@ -216,8 +214,11 @@ absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Load(const std::string& na
     return network.status();
   });
   if (!status.ok()) return status;
+  // Unless the folder says otherwise, a decoder is padded on the left, so that the last column is
+  // every prompt's last token, and an encoder on the right, so that the first is its first.
+  const bool pad_left = tokenizer_config->pad_left.value_or(network->no_generation.empty());
   absl::StatusOr<std::unique_ptr<models::HostedModel>> model =
-      models::HostedModel::Host(*std::move(network), tokenizer_config->pad_left);
+      models::HostedModel::Host(*std::move(network), pad_left);
   if (!model.ok()) return model.status();
 
   const int64_t vocabulary = (*model)->network().vocabulary;
@@ -227,7 +228,7 @@ absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Load(const std::string& na
   }
   if (pad_id >= vocabulary) pad_id = 0;
   return Make(name, *std::move(model), *std::move(tokenizer),
-              {.pad_left = tokenizer_config->pad_left, .pad_id = pad_id},
+              {.pad_left = pad_left, .pad_id = pad_id},
               hub->config().json().dump(2), options);
 }
 

@@ -11,6 +11,14 @@ int64_t ConfigReader::Size(const std::string& name, int64_t fallback) {
   return value;
 }
 
+int64_t ConfigReader::Layers(const std::string& name, int64_t fallback) {
+  constexpr int64_t kMost = 2000;
+  const int64_t value = Size(name, fallback);
+  if (value <= kMost) return value;
+  Invalid(name, absl::StrCat("is ", value, "; at most ", kMost, " layers are served"));
+  return 1;
+}
+
 std::vector<int64_t> ConfigReader::Ids(const std::string& name, std::vector<int64_t> fallback) {
   if (!config_.json().contains(name)) return fallback;
   const auto& value = config_.json()[name];

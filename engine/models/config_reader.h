@@ -31,6 +31,8 @@ class ConfigReader {
 
   /// A count of something that there is at least one of.
   int64_t Size(const std::string& name, int64_t fallback);
+  /// The same of layers, of which nobody has thousands.
+  int64_t Layers(const std::string& name, int64_t fallback);
   /// The same; 0 where the field says none (null), `fallback` where it is absent.
   int64_t SizeOrNone(const std::string& name, int64_t fallback) {
     return Has(name) ? Size(name, 1) : SaysNone(name) ? 0 : fallback;

@@ -158,7 +158,7 @@ EncoderConfig ReadConfig(ConfigReader& read, bool roberta) {
   }
   config.vocabulary = read.Size("vocab_size", roberta ? 50265 : 30522);
   config.hidden = read.Size("hidden_size", 768);
-  config.layers = read.Size("num_hidden_layers", 12);
+  config.layers = read.Layers("num_hidden_layers", 12);
   config.heads = read.Size("num_attention_heads", 12);
   config.inner = read.Size("intermediate_size", 3072);
   config.positions = read.Size("max_position_embeddings", 512);
@@ -177,7 +177,7 @@ EncoderConfig ReadConfig(ConfigReader& read, bool roberta) {
       read.Invalid("pad_token_id", "leaves no positions, which are counted from the one after it");
     }
   }
-  if (config.hidden % config.heads != 0) {
+  if (read.status().ok() && config.hidden % config.heads != 0) {
     read.Invalid("hidden_size", absl::StrCat("is ", config.hidden, ", which `num_attention_heads` ",
                                              config.heads, " does not divide"));
   }

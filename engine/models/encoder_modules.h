@@ -25,10 +25,10 @@ struct EncoderConfig {
   std::string base;  // "bert", the encoder in a model with a head
   bool roberta = false;
   bool masked_lm = false;  // else the encoder alone
-  int64_t vocabulary, hidden, layers, heads, inner, positions, types;
+  int64_t vocabulary = 0, hidden = 0, layers = 0, heads = 0, inner = 0, positions = 0, types = 0;
   int64_t padding = 0;  // RoBERTa: positions count from the one after it
-  double norm_eps, dropout, attention_dropout;
-  bool tied;
+  double norm_eps = 0, dropout = 0, attention_dropout = 0;
+  bool tied = true;
   std::string activation;
 };
 
@@ -142,6 +142,7 @@ class ResidualOutputImpl : public Module {
   }
   at::Tensor forward(run::Pass&, at::Tensor) override {
     TORCH_CHECK(false, type_, " takes two tensors");
+    return {};
   }
   std::string type() const override { return type_; }
   bool rowwise() const override { return true; }

@@ -1,5 +1,6 @@
 #include "engine/models/gpt.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <utility>
@@ -270,7 +271,7 @@ at::Tensor AlibiSlopes(int64_t heads) {
   while (2 * power <= heads) power *= 2;
   const auto slopes = [](int64_t of, int64_t first, int64_t count, int64_t step) {
     const double exponent = std::exp2(-(std::log2(static_cast<double>(of)) - 3));
-    const at::Tensor base = at::full({}, std::exp2(-exponent), at::kFloat);
+    const at::Tensor base = at::scalar_tensor(std::exp2(-exponent), at::kFloat);
     return at::pow(base, at::arange(first, first + count * step, step, at::kInt));
   };
   std::vector<at::Tensor> all = {slopes(power, 1, power, 1)};
@@ -297,11 +298,12 @@ class GptMaker {
         family_.decoder.empty() ? family_.model_type : family_.decoder_type, family_.vocabulary);
     AddChildren(family_.decoder_children, inner, 0, *decoder);
     GptDecoderImpl* const called = decoder.get();
-    std::unique_ptr<Module> model = std::move(decoder);
-    if (!family_.decoder.empty()) {
-      model = std::make_unique<GptWrapperImpl>(
-          family_.model_type, family_.decoder,
-          std::unique_ptr<GptDecoderImpl>(static_cast<GptDecoderImpl*>(model.release())));
+    std::unique_ptr<Module> model;
+    if (family_.decoder.empty()) {
+      model = std::move(decoder);
+    } else {
+      model =
+          std::make_unique<GptWrapperImpl>(family_.model_type, family_.decoder, std::move(decoder));
     }
     return std::make_unique<GptForCausalLMImpl>(family_.causal_lm_type, family_.model,
                                                 std::move(model), called, MakeHead());

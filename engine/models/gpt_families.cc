@@ -23,6 +23,7 @@ std::string Activation(ConfigReader& read, const std::string& name, const std::s
 
 /// `hidden`, `heads` and `kv_heads` are known: what follows from them.
 void SetHeads(ConfigReader& read, const std::string& hidden, GptFamily& family) {
+  if (!read.status().ok()) return;
   if (family.hidden % family.heads != 0) {
     read.Invalid(hidden, absl::StrCat("is ", family.hidden, ", which ", family.heads,
                                       " heads do not divide"));
@@ -76,7 +77,7 @@ absl::StatusOr<Network> MakeGPTNeoX(const weights::ModelConfig& config, Paramete
                                                                 : GptWiring::kSequential;
   family.vocabulary = read.Size("vocab_size", 50432);
   family.hidden = read.Size("hidden_size", 6144);
-  family.layers = read.Size("num_hidden_layers", 44);
+  family.layers = read.Layers("num_hidden_layers", 44);
   family.heads = family.kv_heads = read.Size("num_attention_heads", 64);
   SetHeads(read, "hidden_size", family);
   family.inner = read.Size("intermediate_size", 24576);
@@ -122,7 +123,7 @@ absl::StatusOr<Network> MakeGPTJ(const weights::ModelConfig& config, ParameterSo
   family.wiring = GptWiring::kParallel;
   family.vocabulary = read.Size("vocab_size", 50400);
   family.hidden = read.Size("n_embd", 4096);
-  family.layers = read.Size("n_layer", 28);
+  family.layers = read.Layers("n_layer", 28);
   family.heads = family.kv_heads = read.Size("n_head", 16);
   SetHeads(read, "n_embd", family);
   family.inner = read.Size("n_inner", 4 * family.hidden);
@@ -161,7 +162,7 @@ absl::StatusOr<Network> MakeOPT(const weights::ModelConfig& config, ParameterSou
   family.decoder = "decoder";
   family.vocabulary = read.Size("vocab_size", 50272);
   family.hidden = read.Size("hidden_size", 768);
-  family.layers = read.Size("num_hidden_layers", 12);
+  family.layers = read.Layers("num_hidden_layers", 12);
   family.heads = family.kv_heads = read.Size("num_attention_heads", 12);
   SetHeads(read, "hidden_size", family);
   family.embedding_width = read.Size("word_embed_proj_dim", family.hidden);
@@ -222,7 +223,7 @@ absl::StatusOr<Network> MakeFalcon(const weights::ModelConfig& config, Parameter
   family.vocabulary = read.Size("vocab_size", 65024);
   const std::string hidden = read.Has("n_embed") ? "n_embed" : "hidden_size";
   family.hidden = read.Size(hidden, 4544);
-  family.layers = read.Size("num_hidden_layers", 32);
+  family.layers = read.Layers("num_hidden_layers", 32);
   family.heads = read.Size("num_attention_heads", 71);
   SetHeads(read, hidden, family);
   family.inner = read.Size("ffn_hidden_size", 4 * family.hidden);
@@ -245,7 +246,7 @@ absl::StatusOr<Network> MakeFalcon(const weights::ModelConfig& config, Parameter
     read.Refuse("num_kv_heads",
                 "without `new_decoder_architecture` and `multi_query` it is "
                 "`num_attention_heads`");
-  } else if (family.heads % family.kv_heads != 0) {
+  } else if (read.status().ok() && family.heads % family.kv_heads != 0) {
     read.Invalid("num_kv_heads", "does not divide `num_attention_heads`");
   }
   const int64_t norms = read.Size("num_ln_in_parallel_attn", grouped ? 2 : 1);
@@ -303,11 +304,11 @@ absl::StatusOr<Network> MakePhi(const weights::ModelConfig& config, ParameterSou
   family.wiring = GptWiring::kParallel;
   family.vocabulary = read.Size("vocab_size", 51200);
   family.hidden = read.Size("hidden_size", 2048);
-  family.layers = read.Size("num_hidden_layers", 24);
+  family.layers = read.Layers("num_hidden_layers", 24);
   family.heads = read.Size("num_attention_heads", 32);
   family.kv_heads = read.Size("num_key_value_heads", family.heads);
   SetHeads(read, "hidden_size", family);
-  if (family.heads % family.kv_heads != 0) {
+  if (read.status().ok() && family.heads % family.kv_heads != 0) {
     read.Invalid("num_key_value_heads", "does not divide `num_attention_heads`");
   }
   if (read.Has("head_dim")) family.head_dim = read.Size("head_dim", family.head_dim);

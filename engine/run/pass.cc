@@ -557,13 +557,17 @@ at::Tensor Pass::Pool(const at::Tensor& hidden) {
 void Pass::SetPooled(bool pooled) {
   pooled_ = pooled;
   if (recorder_ != nullptr) recorder_->Pooled(pooled);
-  for (const auto* segments : {&present_, &sharing_}) {
-    for (Segment* segment : *segments) {
-      segment->pooled = pooled;
-      segment->tokens = pooled ? 1 : segment->input->tokens();
-    }
-  }
+  PoolOrNot(present_);
+  PoolOrNot(sharing_);
   Place();
+}
+
+void Pass::PoolOrNot(absl::Span<Segment* const> segments) const {
+  for (Segment* segment : segments) {
+    if (segment->pooled == pooled_) continue;
+    segment->pooled = pooled_;
+    segment->tokens = pooled_ ? 1 : segment->input->tokens();
+  }
 }
 
 std::vector<Pass::SkipRequest> Pass::TakeSkips() {
@@ -592,6 +596,7 @@ at::Tensor Pass::WithoutSkipped(const at::Tensor& input, absl::Span<const SkipRe
 at::Tensor Pass::JoinSkipped(const at::Tensor& output, absl::Span<const SkipRequest> skips,
                              std::vector<Segment*> before) {
   const OpTap::Pause pause;
+  PoolOrNot(before);
   // Who was let in meanwhile stays.
   for (Segment* segment : present_) {
     if (std::find(before.begin(), before.end(), segment) == before.end()) before.push_back(segment);

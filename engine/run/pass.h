@@ -325,6 +325,8 @@ class Pass {
   /// Where the segments lie that are present, one behind the other, and those who share with them.
   void Place();
   void SetPooled(bool pooled);
+  /// As the pass is now.
+  void PoolOrNot(absl::Span<Segment* const> segments) const;
   void LetIn(int time, at::Tensor& hidden);
   /// Skipping segments leave for the module's duration.
   std::vector<SkipRequest> TakeSkips();
