@@ -79,6 +79,7 @@ struct GptFamily {
   /// Where heads get their positions from, unless they are learned.
   std::shared_ptr<const Rotary> rotary;
   bool alibi = false;
+  bool scales_queries = false;  // themselves, rather than their products with keys
 
   int64_t vocabulary = 0, hidden = 0, layers = 0, heads = 0;
   /// kQueryKeyValue has, for each of them, its share of the queries, then its key, then its value.
