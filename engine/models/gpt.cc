@@ -79,11 +79,12 @@ class GptMlpImpl : public GptModule {
 class GptAttentionImpl : public GptModule {
  public:
   GptAttentionImpl(std::string type, AttentionOptions options, int64_t head_dim,
-                   std::shared_ptr<const Rotary> rotary)
+                   std::shared_ptr<const Rotary> rotary, double query_scale)
       : GptModule(std::move(type)),
         options_(std::move(options)),
         head_dim_(head_dim),
-        rotary_(std::move(rotary)) {}
+        rotary_(std::move(rotary)),
+        query_scale_(query_scale) {}
 
   at::Tensor forward(run::Pass& pass, at::Tensor x) override {
     at::Tensor q, k, v;
@@ -96,7 +97,9 @@ class GptAttentionImpl : public GptModule {
       k = qkv.select(3, group);
       v = qkv.select(3, group + 1);
     } else {
-      q = Through(pass, GptPart::kQuery, x).unflatten(2, {options_.heads, head_dim_});
+      q = Through(pass, GptPart::kQuery, x);
+      if (query_scale_ != 1) q = at::mul(q, query_scale_);
+      q = q.unflatten(2, {options_.heads, head_dim_});
       k = Through(pass, GptPart::kKey, x).unflatten(2, {options_.kv_heads, head_dim_});
       v = Through(pass, GptPart::kValue, x).unflatten(2, {options_.kv_heads, head_dim_});
     }
@@ -119,6 +122,7 @@ class GptAttentionImpl : public GptModule {
   const AttentionOptions options_;
   const int64_t head_dim_;
   const std::shared_ptr<const Rotary> rotary_;
+  const double query_scale_;
 };
 
 class GptBlockImpl : public GptModule {
@@ -359,8 +363,10 @@ class GptMaker {
       options.slopes = AlibiSlopes(family_.heads);
       options.slope_scale = options.scale;
     }
-    auto attention = std::make_unique<GptAttentionImpl>(family_.attention_type, std::move(options),
-                                                        family_.head_dim, family_.rotary);
+    double query_scale = 1;
+    if (family_.scales_queries) std::swap(query_scale, options.scale);
+    auto attention = std::make_unique<GptAttentionImpl>(
+        family_.attention_type, std::move(options), family_.head_dim, family_.rotary, query_scale);
     AddChildren(family_.attention_children, path, layer, *attention);
     return attention;
   }

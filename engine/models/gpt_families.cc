@@ -169,6 +169,7 @@ absl::StatusOr<Network> MakeOPT(const weights::ModelConfig& config, ParameterSou
   family.inner = read.Size("ffn_dim", 3072);
   family.max_tokens = read.Size("max_position_embeddings", 2048);
   family.positions_offset = 2;
+  family.scales_queries = true;
   family.attention_bias = family.mlp_bias = read.Get<bool>("enable_bias", true);
   family.tied_head = read.Get<bool>("tie_word_embeddings", true);
   family.activation = Activation(read, "activation_function", "relu");
