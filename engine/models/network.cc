@@ -21,22 +21,24 @@ using MakeFamily = absl::StatusOr<Network> (*)(const weights::ModelConfig& confi
 struct Family {
   const char* model_type;
   MakeFamily make;
-  weights::NameRules (*names)(const weights::ModelConfig& config);
+  weights::NameRules (*names)();
+  /// Instead, where they depend on the configuration.
+  weights::NameRules (*names_by)(const weights::ModelConfig& config) = nullptr;
 };
-
-/// Rules that are the same whatever the configuration says.
-template <weights::NameRules (*kRules)()>
-weights::NameRules Always(const weights::ModelConfig&) {
-  return kRules();
-}
 
 /// All families. A new one is a line here.
+// clang-format off
 const Family kFamilies[] = {
-    {"bert", MakeBert, BertNameRules},         {"falcon", MakeFalcon, Always<FalconNameRules>},
-    {"gpt2", MakeGPT2, Always<GPT2NameRules>}, {"gpt_neox", MakeGPTNeoX, Always<GPTNeoXNameRules>},
-    {"gptj", MakeGPTJ, Always<GPTJNameRules>}, {"opt", MakeOPT, Always<OPTNameRules>},
-    {"phi", MakePhi, Always<PhiNameRules>},    {"roberta", MakeRoberta, RobertaNameRules},
+    {"bert", MakeBert, nullptr, BertNameRules},
+    {"falcon", MakeFalcon, FalconNameRules},
+    {"gpt2", MakeGPT2, GPT2NameRules},
+    {"gpt_neox", MakeGPTNeoX, GPTNeoXNameRules},
+    {"gptj", MakeGPTJ, GPTJNameRules},
+    {"opt", MakeOPT, OPTNameRules},
+    {"phi", MakePhi, PhiNameRules},
+    {"roberta", MakeRoberta, nullptr, RobertaNameRules},
 };
+// clang-format on
 
 }  // namespace
 
@@ -131,8 +133,9 @@ absl::StatusOr<Network> MakeNetwork(const weights::HubFolder& folder,
   for (const Family& family : kFamilies) {
     absl::StrAppend(&known, known.empty() ? "" : ", ", family.model_type);
     if (*type != family.model_type) continue;
-    absl::StatusOr<weights::Checkpoint> checkpoint =
-        weights::Checkpoint::Open(folder, family.names(folder.config()));
+    const weights::NameRules names =
+        family.names_by != nullptr ? family.names_by(folder.config()) : family.names();
+    absl::StatusOr<weights::Checkpoint> checkpoint = weights::Checkpoint::Open(folder, names);
     if (!checkpoint.ok()) return checkpoint.status();
     checkpoint->set_progress(options.progress);
     absl::StatusOr<at::ScalarType> dtype = at::kFloat;
