@@ -278,9 +278,11 @@ at::Tensor AlibiSlopes(int64_t heads) {
     const at::Tensor base = at::scalar_tensor(std::exp2(-exponent), at::kFloat);
     return at::pow(base, at::arange(first, first + count * step, step, at::kInt));
   };
-  std::vector<at::Tensor> all = {slopes(power, 1, power, 1)};
-  if (power != heads) all.push_back(slopes(2 * power, 1, std::min(power, heads - power), 2));
-  return at::cat(all).to(at::kBFloat16);
+  at::Tensor all = slopes(power, 1, power, 1);
+  if (power != heads) {
+    all = at::cat({all, slopes(2 * power, 1, std::min(power, heads - power), 2)});
+  }
+  return all.to(at::kBFloat16);
 }
 
 /// Makes modules from weights. The first weight that cannot be had is its status, and what it made
