@@ -5,6 +5,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -141,6 +143,19 @@ TEST(EncoderTest, ThePoolerCanBeSkippedByOneOrAll) {
   ExpectClose(both[1]["pooled"], Run(Encoder(), absl::StrCat("invoke ", kB, kReadAll))["pooled"]);
 }
 
+TEST(EncoderTest, ThePoolerCanBeSkippedForAllRowsAtOnce) {
+  const LocalResult result =
+      Run(Encoder(), absl::StrCat("invoke ", kA, " { save a = read result }\ninvoke ", kB,
+                                  " { save b = read result }\n", R"(invoke {
+  skip pooler = aten::mul(read pooler.input, 2.0)[:, -1]
+  %out = read .output
+  save pooled = %out["pooler_output"]
+})"));
+  EXPECT_THAT(result["pooled"].sizes(), ElementsAre(2, 32));
+  // The rows that are longest end where the gathered copy does.
+  ExpectClose(result["pooled"][0], result["a"][0][4] * 2);
+}
+
 TEST(EncoderTest, WhatAddsAResidualCanBeSkippedByOneOfTwo) {
   const std::string module = "encoder.layer.0.attention.output";
   const std::string skip = absl::StrCat("invoke ", kA, " { skip ", module, " = read ", module,
@@ -204,6 +219,24 @@ TEST(EncoderTest, AnExperimentOnTheFirstLayerPaysForTheFirstLayer) {
   const uint64_t early = model.hosted().module_calls() - before;
   Run(model, absl::StrCat("invoke ", kA, " { save h = read pooler.output }"));
   EXPECT_LT(early + 10, model.hosted().module_calls() - before - early);
+}
+
+TEST(EncoderTest, TheProgramOfTheDocsGivesSentenceEmbeddings) {
+  std::ifstream file(WEFT_SOURCE_DIR "/docs/models.md");
+  const std::string page{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  const size_t begin = page.find("invoke [\"The Eiffel Tower");
+  ASSERT_NE(begin, std::string::npos);
+  std::string program = page.substr(begin, page.find("```", begin) - begin);
+  program.replace(0, program.find('{'), absl::StrCat("invoke [", kA, ", ", kB, "] "));
+  const LocalResult result = Run(Encoder(), program);
+  std::vector<at::Tensor> expected;
+  for (const char* prompt : {kA, kB}) {
+    const at::Tensor hidden =
+        Run(Encoder(), absl::StrCat("invoke ", prompt, " { save h = read result }"))["h"];
+    const at::Tensor mean = hidden.mean(1);
+    expected.push_back(mean / mean.norm());
+  }
+  ExpectClose(result["embedding"], at::cat(expected));
 }
 
 TEST(EncoderTest, PositionsOfRobertaPassOverPaddingInsideAPrompt) {
