@@ -55,8 +55,8 @@ LocalResult Run(LocalModel& model, const std::string& text) {
 
 TEST(EncoderTest, APoolerGivesARowForEachPrompt) {
   const LocalResult result = Run(Encoder(), absl::StrCat("invoke [", kA, ", ", kB, "]", kReadAll));
-  EXPECT_THAT(result["hidden"].sizes(), ElementsAre(2, 5, 32));
-  EXPECT_THAT(result["pooled"].sizes(), ElementsAre(2, 32));
+  EXPECT_THAT(result["hidden"].sizes().vec(), ElementsAre(2, 5, 32));
+  EXPECT_THAT(result["pooled"].sizes().vec(), ElementsAre(2, 32));
   ExpectClose(result["dense"], result["hidden"].select(1, 0));
 }
 
@@ -151,7 +151,7 @@ TEST(EncoderTest, ThePoolerCanBeSkippedForAllRowsAtOnce) {
   %out = read .output
   save pooled = %out["pooler_output"]
 })"));
-  EXPECT_THAT(result["pooled"].sizes(), ElementsAre(2, 32));
+  EXPECT_THAT(result["pooled"].sizes().vec(), ElementsAre(2, 32));
   // The rows that are longest end where the gathered copy does.
   ExpectClose(result["pooled"][0], result["a"][0][4] * 2);
 }

@@ -62,7 +62,9 @@ def main():
     facts = {"sentences": SENTENCES, "ids": ids}
     (out / "sentences.json").write_text(json.dumps(facts, indent=1) + "\n")
     likeness = golden["embeddings"] @ golden["embeddings"].T
-    print(f"cosine of the first two sentences {likeness[0, 1]:.4f}, of the first and third", end=" ")
+    print(
+        f"cosine of the first two sentences {likeness[0, 1]:.4f}, of the first and third", end=" "
+    )
     print(f"{likeness[0, 2]:.4f}\n{folder}")
 
 
