@@ -11,18 +11,21 @@
 #include "absl/strings/str_cat.h"
 #include "engine/plan/operators.h"
 #include "engine/plan/planner.h"
+#include "engine/weights/hosting_dtype.h"
 
 namespace weft {
 namespace {
 
-/// What identifies a model's numbers: SHA-256 over names, shapes and bytes of its parameters.
+/// What identifies a model's numbers: SHA-256 over names, dtypes, shapes and bytes of
+/// its parameters.
 std::string FingerprintOf(const models::Network& network, const std::string& config) {
   std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(),
                                                                   EVP_MD_CTX_free);
   EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr);
   EVP_DigestUpdate(context.get(), config.data(), config.size());
   for (const auto& [name, tensor] : network.parameters) {
-    const std::string header = absl::StrCat(name, c10::str(tensor.sizes()), "\n");
+    const std::string header =
+        absl::StrCat(name, c10::toString(tensor.scalar_type()), c10::str(tensor.sizes()), "\n");
     EVP_DigestUpdate(context.get(), header.data(), header.size());
     // As it lies in memory: a transposed view and its storage hold the same bytes.
     const auto bytes = static_cast<size_t>(tensor.numel() * tensor.element_size());
@@ -74,7 +77,7 @@ std::shared_ptr<ModelInfo> DescribeModel(const std::string& name, const models::
   }
   info->summary.name = name;
   info->summary.family = hosted.family;
-  info->summary.dtype = "float32";
+  info->summary.dtype = weights::HostingDtypeName(hosted.dtype);
   info->summary.device = "cpu";
   info->summary.fingerprint = FingerprintOf(hosted, config_json);
   info->summary.has_tokenizer = has_tokenizer;

@@ -37,18 +37,20 @@ class EngineImpl : public Engine {
     retired_.clear();  // waits for each
   }
 
-  absl::Status LoadModel(const std::string& name, const std::string& folder) override {
-    return Add(name, [&] { return ModelHost::Load(name, folder, options_); });
+  absl::Status LoadModel(const std::string& name, const std::string& folder,
+                         const LoadOptions& options) override {
+    return Add(name, [&] { return ModelHost::Load(name, folder, options, options_); });
   }
 
   absl::Status HostNetwork(const std::string& name, models::Network&& network) override {
     return Add(name, [&] { return ModelHost::Host(name, std::move(network), options_); });
   }
 
-  absl::Status ReplaceModel(const std::string& name, const std::string& folder) override {
+  absl::Status ReplaceModel(const std::string& name, const std::string& folder,
+                            const LoadOptions& options) override {
     if (absl::Status found = FindHost(name).status(); !found.ok()) return found;
     absl::StatusOr<std::unique_ptr<ModelHost>> host =
-        Named(name, ModelHost::Load(name, folder, options_));
+        Named(name, ModelHost::Load(name, folder, options, options_));
     if (!host.ok()) return host.status();
     absl::MutexLock lock(&mutex_);
     (*host)->SetLimits(limits_);

@@ -222,6 +222,17 @@ struct EngineOptions {
   std::function<void(const PassReport& report)> after_pass;
 };
 
+/// How a model is hosted.
+struct LoadOptions {
+  /// What its weights and activations are: `float32`, `bfloat16`, `float16`, or `auto`: what the
+  /// checkpoint says, as in transformers 5.x: `dtype` (before: `torch_dtype`) of config.json, else
+  /// the dtype of the first floating-point tensor.
+  std::string dtype = "auto";
+  /// Called on the loading thread for every few megabytes of weights that were read, and for the
+  /// last. Whoever shows it shows as much of it as is wanted.
+  std::function<void(uint64_t bytes, uint64_t total_bytes)> progress = {};
+};
+
 /// Hosts models and runs programs in them. All that server and client/local see of the engine;
 /// includes no LibTorch, gRPC or SQLite. Thread-safe.
 class Engine {
@@ -229,13 +240,17 @@ class Engine {
   static absl::StatusOr<std::unique_ptr<Engine>> Create(EngineOptions options = {});
   virtual ~Engine() = default;
 
-  /// Load a Hub folder (config.json, *.safetensors, tokenizer.json) and host it as `name`.
-  virtual absl::Status LoadModel(const std::string& name, const std::string& folder) = 0;
+  /// Load a Hub folder (config.json, *.safetensors, tokenizer.json) and host it as `name`. The
+  /// folder may be given by the model's id in the Hub's cache on this machine, `org/name` or
+  /// `org/name@revision`; nothing is downloaded.
+  virtual absl::Status LoadModel(const std::string& name, const std::string& folder,
+                                 const LoadOptions& options = {}) = 0;
   /// Host a network that was made in this process (engine/models/network.h).
   virtual absl::Status HostNetwork(const std::string& name, models::Network&& network) = 0;
   /// Load the model in `folder` and host it in place of the one called `name`, which stays where
   /// that fails. Runs that the old one has accepted finish there. kNotFound if there is none.
-  virtual absl::Status ReplaceModel(const std::string& name, const std::string& folder) = 0;
+  virtual absl::Status ReplaceModel(const std::string& name, const std::string& folder,
+                                    const LoadOptions& options = {}) = 0;
   /// Host `name` no more: new runs are refused, those that were accepted finish, then its memory is
   /// free. Does not wait for that. kNotFound.
   virtual absl::Status UnloadModel(const std::string& name) = 0;

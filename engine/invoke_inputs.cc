@@ -266,7 +266,8 @@ absl::StatusOr<run::InvokeInput> InputMaker::Activations(const graph::Program& p
         absl::StrCat("the trace's root takes ", graph::ToString(spec_.sites()[site].pattern),
                      " of at least one row, and is given ", TypeOf(values)));
   }
-  if (spec_.leading() > 1 && values.size(1) > max_tokens_) {
+  const int64_t leading = spec_.LeadingOf(spec_.sites()[site]);
+  if (leading > 1 && values.size(1) > max_tokens_) {
     return Refuse(program, id,
                   absl::StrCat("the tensor has ", values.size(1),
                                " tokens; the model takes at most ", max_tokens_),
@@ -282,7 +283,7 @@ absl::StatusOr<run::InvokeInput> InputMaker::Activations(const graph::Program& p
           "", absl::StatusCode::kOutOfRange);
     }
   }
-  return run::InvokeInput::MakeValues(values, spec_.leading() == 1);
+  return run::InvokeInput::MakeValues(values, leading == 1);
 }
 
 }  // namespace weft

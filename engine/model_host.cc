@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <fstream>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -13,6 +14,8 @@
 #include "engine/graph/lint.h"
 #include "engine/graph/text.h"
 #include "engine/plan/operators.h"
+#include "engine/weights/hosting_dtype.h"
+#include "engine/weights/hub_cache.h"
 #include "engine/weights/hub_folder.h"
 
 namespace weft {
@@ -25,7 +28,7 @@ constexpr double kSerialOperations = 1e8;
 
 /// Fields of tokenizer_config.json that matter here. The file is optional.
 struct TokenizerConfig {
-  bool pad_left = true;
+  std::optional<bool> pad_left;
   std::string pad_token;
 };
 
@@ -37,11 +40,9 @@ absl::StatusOr<TokenizerConfig> ReadTokenizerConfig(const std::string& folder) {
   const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
   absl::StatusOr<weights::ModelConfig> json = weights::ModelConfig::Parse(path, text);
   if (!json.ok()) return json.status();
-  // A decoder is padded on the left unless its folder says otherwise, so that the last column is
-  // every prompt's last token.
-  absl::StatusOr<std::string> side = json->GetOr<std::string>("padding_side", "left");
+  absl::StatusOr<std::string> side = json->GetOr<std::string>("padding_side", "");
   if (!side.ok()) return side.status();
-  config.pad_left = *side != "right";
+  if (!side->empty()) config.pad_left = *side != "right";
   if (json->Has("pad_token") && json->json()["pad_token"].is_string()) {
     config.pad_token = json->json()["pad_token"].get<std::string>();
   }
@@ -200,23 +201,31 @@ void HostedJob::Finish() {
 // --- ModelHost ----------------------------------------------------------------------------------
 
 absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Load(const std::string& name,
-                                                           const std::string& folder,
+                                                           const std::string& folder_or_id,
+                                                           const LoadOptions& load,
                                                            const EngineOptions& options) {
-  absl::StatusOr<weights::HubFolder> hub = weights::HubFolder::Open(folder);
+  absl::StatusOr<std::optional<at::ScalarType>> dtype = weights::ParseHostingDtype(load.dtype);
+  if (!dtype.ok()) return dtype.status();
+  absl::StatusOr<std::string> folder = weights::FindModelFolder(folder_or_id);
+  if (!folder.ok()) return folder.status();
+  absl::StatusOr<weights::HubFolder> hub = weights::HubFolder::Open(*folder);
   if (!hub.ok()) return hub.status();
-  absl::StatusOr<TokenizerConfig> tokenizer_config = ReadTokenizerConfig(folder);
+  absl::StatusOr<TokenizerConfig> tokenizer_config = ReadTokenizerConfig(*folder);
   if (!tokenizer_config.ok()) return tokenizer_config.status();
   absl::StatusOr<std::shared_ptr<const text::Tokenizer>> tokenizer =
       text::Tokenizer::LoadTokenizer(hub->tokenizer_path());
   if (!tokenizer.ok()) return tokenizer.status();
   absl::StatusOr<models::Network> network = absl::InternalError("not made");
   absl::Status status = plan::CatchTorch([&] {
-    network = models::MakeNetwork(*hub);
+    network = models::MakeNetwork(*hub, {.dtype = *dtype, .progress = load.progress});
     return network.status();
   });
   if (!status.ok()) return status;
+  // Unless the folder says otherwise, a decoder is padded on the left, so that the last column is
+  // every prompt's last token, and an encoder on the right, so that the first is its first.
+  const bool pad_left = tokenizer_config->pad_left.value_or(network->no_generation.empty());
   absl::StatusOr<std::unique_ptr<models::HostedModel>> model =
-      models::HostedModel::Host(*std::move(network), tokenizer_config->pad_left);
+      models::HostedModel::Host(*std::move(network), pad_left);
   if (!model.ok()) return model.status();
 
   const int64_t vocabulary = (*model)->network().vocabulary;
@@ -226,7 +235,7 @@ absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Load(const std::string& na
   }
   if (pad_id >= vocabulary) pad_id = 0;
   return Make(name, *std::move(model), *std::move(tokenizer),
-              {.pad_left = tokenizer_config->pad_left, .pad_id = pad_id},
+              {.pad_left = pad_left, .pad_id = pad_id},
               hub->config().json().dump(2), options);
 }
 

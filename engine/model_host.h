@@ -75,6 +75,7 @@ class ModelHost : public batch::Worker {
  public:
   static absl::StatusOr<std::unique_ptr<ModelHost>> Load(const std::string& name,
                                                          const std::string& folder,
+                                                         const LoadOptions& load,
                                                          const EngineOptions& options);
   /// A network that was made in this process.
   static absl::StatusOr<std::unique_ptr<ModelHost>> Host(const std::string& name,

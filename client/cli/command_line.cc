@@ -228,8 +228,9 @@ int Main(int argc, char** argv, LocalBackendMaker make_local) {
       ->check(CLI::ExistingFile);
   app.add_flag("--wait", global.wait, "Where a limit refuses, wait as long as it says");
   app.add_option("--local", global.local_folder,
-                 "Load the model from this folder and run in this process, without a server")
-      ->check(CLI::ExistingDirectory);
+                 "Load the model from this folder, or by its id from the Hub's cache, and run in "
+                 "this process, without a server")
+      ->type_name("FOLDER");
 
   std::function<int()> action;
   RunArguments run;

@@ -8,7 +8,7 @@ namespace {
 
 absl::StatusOr<std::shared_ptr<weft::Backend>> MakeLocal(const std::string& name,
                                                          const std::string& folder) {
-  return weft::MakeLocalBackend({.models = {{name, folder}}});
+  return weft::MakeLocalBackend({.models = {{name, folder}}, .progress = weft::TerminalProgress()});
 }
 
 }  // namespace

@@ -1,5 +1,9 @@
+#include <unistd.h>
+
 #include <algorithm>
+#include <cstdint>
 #include <deque>
+#include <iostream>
 #include <limits>
 #include <memory>
 #include <string>
@@ -337,11 +341,30 @@ absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const LocalOptions& options) 
 
 }  // namespace
 
+LoadProgress TerminalProgress() {
+  if (isatty(STDERR_FILENO) == 0) return {};
+  auto told = std::make_shared<int64_t>(-1);  // in percent
+  return [told](const std::string& model, uint64_t bytes, uint64_t total_bytes) {
+    const auto percent = static_cast<int64_t>(total_bytes == 0 ? 100 : 100 * bytes / total_bytes);
+    const bool over = bytes == total_bytes;
+    if (percent == *told && !over) return;
+    *told = over ? -1 : percent;
+    std::cerr << "\rloading " << model << ": " << percent << " % of " << (total_bytes >> 20)
+              << " MiB" << (over ? "\n" : "") << std::flush;
+  };
+}
+
 absl::StatusOr<std::shared_ptr<Backend>> MakeLocalBackend(const LocalOptions& options) {
   absl::StatusOr<std::unique_ptr<Engine>> engine = MakeEngine(options);
   if (!engine.ok()) return engine.status();
   for (const auto& [name, folder] : options.models) {
-    if (absl::Status status = (*engine)->LoadModel(name, folder); !status.ok()) return status;
+    LoadOptions load{.dtype = options.dtype};
+    if (options.progress) {
+      load.progress = [&options, &name = name](uint64_t bytes, uint64_t total_bytes) {
+        options.progress(name, bytes, total_bytes);
+      };
+    }
+    if (absl::Status status = (*engine)->LoadModel(name, folder, load); !status.ok()) return status;
   }
   return std::make_shared<LocalBackend>(*std::move(engine));
 }

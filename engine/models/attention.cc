@@ -2,6 +2,7 @@
 
 #include <initializer_list>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -15,34 +16,122 @@ namespace {
 using graph::Point;
 using Parts = run::OpTap::Parts;
 
-/// What the rows of one segment look at, `[B, heads, T, head_dim]`, and which of it they may see.
-struct Sight {
-  at::Tensor k, v;
-  std::optional<at::Tensor> mask;  // `[..., T, T + past]`, true where one may look
-  bool causal = false;
+/// Which keys the rows of one segment may look at.
+struct Mask {
+  std::optional<at::Tensor> seen;  // bool, `[B or 1, 1, T or 1, keys]`: true where one may look
+  bool causal = false;             // instead: those before
 };
 
-/// `k` and `v` are those of the segment's new tokens.
-Sight SightOf(const run::Segment& segment, int layer, at::Tensor k, at::Tensor v) {
-  Sight sight{std::move(k), std::move(v), std::nullopt, !segment.input->padded};
-  if (segment.input->padded) sight.mask = segment.input->attention_mask;
-  if (segment.cache == nullptr) return sight;
-  run::KVCache::Past past = segment.cache->Append(layer, sight.k, sight.v);
-  // The first tokens see only each other; of a later step one token sees all before it.
-  if (segment.cache->length() == 0) return sight;
-  sight.causal = false;
-  sight.k = std::move(past.k);
-  sight.v = std::move(past.v);
-  if (past.present.defined()) {
-    sight.mask = sight.mask ? at::logical_and(*sight.mask, past.present)
-                            : past.present.view({1, 1, 1, past.present.size(0)});
-  }
-  return sight;
+/// What the rows of one segment look at, `[B, kv_heads, T + past, head_dim]`.
+struct Sight {
+  at::Tensor k, v;
+  Mask mask;
+};
+
+/// `[B, keys]` bool of a padded segment: which keys are real tokens.
+at::Tensor RealKeys(const run::Segment& segment, int64_t keys) {
+  const run::InvokeInput& input = *segment.input;
+  if (input.tokens() == keys) return input.mask.to(at::kBool);
+  return input.attention_mask.view({input.batch(), keys});
 }
 
-at::Tensor Fused(const at::Tensor& q, const Sight& sight, double scale) {
-  return at::scaled_dot_product_attention(q, sight.k, sight.v, sight.mask, /*dropout_p=*/0.0,
-                                          sight.causal, scale);
+/// `[B or 1, keys]` int64, counted over real tokens; 0 at pads.
+at::Tensor KeyPositions(const run::Segment& segment, int64_t keys) {
+  if (!segment.input->padded) return at::arange(keys, at::kLong).unsqueeze(0);
+  const at::Tensor real = RealKeys(segment, keys);
+  return at::mul(at::sub(real.cumsum(1), 1), real);
+}
+
+at::Tensor Before(int64_t tokens) { return at::ones({tokens, tokens}, at::kBool).tril(); }
+
+/// For rows that look at `keys` keys: all of the segment's, those before its new tokens first.
+Mask MakeMask(const run::Segment& segment, int64_t keys, const AttentionOptions& options) {
+  const run::InvokeInput& input = *segment.input;
+  Mask mask;
+  if (!options.causal) {
+    if (input.padded) mask.seen = RealKeys(segment, keys).view({input.batch(), 1, 1, keys});
+    return mask;
+  }
+  if (input.padded) {
+    mask.seen = input.attention_mask;
+  } else {
+    // The first tokens see only each other; of a later step one token sees all before it.
+    mask.causal = input.tokens() == keys;
+  }
+  if (options.window == 0 || keys <= options.window) return mask;
+  // By position: pads between two tokens put no distance between them.
+  const at::Tensor from = at::sub(input.positions, options.window).unsqueeze(1).unsqueeze(3);
+  const at::Tensor near = at::gt(KeyPositions(segment, keys).unsqueeze(1).unsqueeze(2), from);
+  if (mask.seen) {
+    mask.seen = at::logical_and(*mask.seen, near);
+  } else {
+    mask.seen = mask.causal ? at::logical_and(near[0], Before(keys)).unsqueeze(0) : near;
+    mask.causal = false;
+  }
+  return mask;
+}
+
+/// Masks that layers share.
+struct SharedMasks {
+  struct Entry {
+    const run::Segment* segment;
+    int64_t keys, window;
+    bool causal;
+    Mask mask;
+  };
+  std::vector<Entry> entries;
+};
+
+Mask MaskOf(run::Pass& pass, const run::Segment& segment, int64_t keys,
+            const AttentionOptions& options) {
+  const bool made_already = options.causal && (options.window == 0 || keys <= options.window);
+  if (made_already) return MakeMask(segment, keys, options);
+  static constexpr char kKey = 0;
+  std::shared_ptr<void>& slot = pass.ForRows(&kKey);
+  if (slot == nullptr) slot = std::make_shared<SharedMasks>();
+  auto& entries = static_cast<SharedMasks*>(slot.get())->entries;
+  for (const SharedMasks::Entry& entry : entries) {
+    if (entry.segment == &segment && entry.keys == keys && entry.window == options.window &&
+        entry.causal == options.causal) {
+      return entry.mask;
+    }
+  }
+  entries.push_back(
+      {&segment, keys, options.window, options.causal, MakeMask(segment, keys, options)});
+  return entries.back().mask;
+}
+
+/// `k` and `v` are those of the segment's new tokens. `all`: also what lies outside of the window
+/// is wanted, masked.
+Sight SightOf(run::Pass& pass, const AttentionOptions& options, const run::Segment& segment,
+              at::Tensor k, at::Tensor v, bool all) {
+  Sight sight{std::move(k), std::move(v), {}};
+  at::Tensor present;
+  if (segment.cache != nullptr) {
+    run::KVCache::Past past = segment.cache->Append(options.layer, sight.k, sight.v);
+    if (segment.cache->length() > 0) {
+      sight.k = std::move(past.k);
+      sight.v = std::move(past.v);
+      present = std::move(past.present);
+    }
+  }
+  const int64_t keys = sight.k.size(2);
+  const bool one = segment.input->tokens() == 1 && !segment.input->padded;
+  if (one && !all && options.window > 0 && keys > options.window) {
+    const auto last = [&](const at::Tensor& tensor, int64_t dimension) {
+      return tensor.narrow(dimension, keys - options.window, options.window);
+    };
+    sight.k = last(sight.k, 2);
+    sight.v = last(sight.v, 2);
+    if (present.defined()) present = last(present, 0);
+  } else {
+    sight.mask = MaskOf(pass, segment, keys, options);
+  }
+  if (present.defined()) {
+    present = present.view({1, 1, 1, present.size(0)});
+    sight.mask.seen = sight.mask.seen ? at::logical_and(*sight.mask.seen, present) : present;
+  }
+  return sight;
 }
 
 double LeastOf(c10::ScalarType type) {
@@ -56,54 +145,121 @@ double LeastOf(c10::ScalarType type) {
   }
 }
 
+/// `[B, kv_heads, keys, head_dim]` for all heads of q.
+at::Tensor ForEachHead(const at::Tensor& x, int64_t heads) {
+  const int64_t kv_heads = x.size(1);
+  if (kv_heads == heads) return x;
+  return x.unsqueeze(2)
+      .expand({x.size(0), kv_heads, heads / kv_heads, x.size(2), x.size(3)})
+      .reshape({x.size(0), heads, x.size(2), x.size(3)});
+}
+
+/// What ALiBi adds to scores: `[B or 1, heads, 1, keys]`.
+at::Tensor Bias(const run::Segment& segment, const AttentionOptions& options, int64_t keys,
+                c10::ScalarType type) {
+  const at::Tensor positions = KeyPositions(segment, keys).unsqueeze(1).unsqueeze(2);
+  const at::Tensor bias = at::mul(options.slopes.view({1, options.heads, 1, 1}), positions);
+  return at::mul(bias.to(type), options.slope_scale);
+}
+
+/// The mask with what causality alone hides.
+std::optional<at::Tensor> SeenBy(const Sight& sight, int64_t tokens) {
+  if (!sight.mask.causal) return sight.mask.seen;
+  return Before(tokens).view({1, 1, tokens, tokens});
+}
+
 /// `[B, heads, T, T + past]`. What may not be looked at has the least number there is, as in
 /// transformers.
-at::Tensor Scores(const at::Tensor& q, const Sight& sight, double scale) {
-  at::Tensor scores = at::mul(at::matmul(q, sight.k.transpose(-1, -2)), scale);
-  std::optional<at::Tensor> seen = sight.mask;
-  if (sight.causal) {
-    seen = at::ones({q.size(2), sight.k.size(2)}, at::TensorOptions(q.device()).dtype(at::kBool))
-               .tril();
+at::Tensor Scores(const run::Segment& segment, const AttentionOptions& options, const at::Tensor& q,
+                  const Sight& sight) {
+  const at::Tensor k = ForEachHead(sight.k, options.heads);
+  at::Tensor scores = at::mul(at::matmul(q, k.transpose(-1, -2)), options.scale);
+  if (options.softcap > 0) {
+    scores = at::mul(at::tanh(at::div(scores, options.softcap)), options.softcap);
   }
+  if (options.slopes.defined()) {
+    scores = at::add(scores, Bias(segment, options, k.size(2), scores.scalar_type()));
+  }
+  const std::optional<at::Tensor> seen = SeenBy(sight, q.size(2));
   if (!seen) return scores;
-  return at::masked_fill(scores, at::logical_not(*seen), LeastOf(q.scalar_type()));
+  return at::masked_fill(scores, at::logical_not(*seen).to(q.device()), LeastOf(q.scalar_type()));
 }
+
+at::Tensor Probs(const at::Tensor& scores) {
+  return at::softmax(scores, -1, at::kFloat).to(scores.scalar_type());
+}
+
+at::Tensor Weighted(const at::Tensor& probs, const Sight& sight) {
+  return at::matmul(probs, ForEachHead(sight.v, probs.size(1)));
+}
+
+at::Tensor Fused(const run::Segment& segment, const AttentionOptions& options, const at::Tensor& q,
+                 const Sight& sight) {
+  const int64_t tokens = q.size(2), kv_heads = sight.k.size(1);
+  std::optional<at::Tensor> mask = sight.mask.seen;
+  bool causal = sight.mask.causal;
+  if (options.slopes.defined()) {
+    const at::Tensor bias = Bias(segment, options, sight.k.size(2), q.scalar_type());
+    const std::optional<at::Tensor> seen = SeenBy(sight, tokens);
+    mask = seen
+               ? at::where(*seen, bias, at::scalar_tensor(LeastOf(q.scalar_type()), bias.options()))
+               : bias;
+    causal = false;
+  } else if (tokens == 1 && kv_heads != options.heads) {
+    // The heads that share a key and a value are as good as tokens that look at the same ones.
+    const at::Tensor grouped = q.reshape({q.size(0), kv_heads, -1, q.size(3)});
+    if (mask) mask = mask->to(q.device());
+    return at::scaled_dot_product_attention(grouped, sight.k, sight.v, mask, /*dropout_p=*/0.0,
+                                            /*is_causal=*/false, options.scale)
+        .reshape(q.sizes());
+  }
+  if (mask) mask = mask->to(q.device());
+  return at::scaled_dot_product_attention(q, ForEachHead(sight.k, options.heads),
+                                          ForEachHead(sight.v, options.heads), mask,
+                                          /*dropout_p=*/0.0, causal, options.scale);
+}
+
+bool HasHeads(const at::Tensor& packed) { return packed.dim() == 4; }
 
 /// Attention one operator after the other, each for all segments, so that whoever listens sees them
 /// at once.
 class Stepwise {
  public:
-  explicit Stepwise(run::Pass& pass) : tap_(*pass.inside()), segments_(pass.present()) {}
+  explicit Stepwise(run::Pass& pass)
+      : pass_(pass), tap_(*pass.inside()), segments_(pass.present()) {}
 
-  at::Tensor Attend(int layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                    int64_t heads, double scale) {
-    Parts qs = ByHead(q, heads), ks = ByHead(k, heads), vs = ByHead(v, heads);
+  at::Tensor Attend(const AttentionOptions& options, const at::Tensor& q, const at::Tensor& k,
+                    const at::Tensor& v) {
+    Parts qs = ByHead(q, options.heads);
+    Parts ks = ByHead(k, options.kv_heads), vs = ByHead(v, options.kv_heads);
     tap_.Point(Point::kQ, &qs);
     tap_.Point(Point::kK, &ks);
     tap_.Point(Point::kV, &vs);
-    tap_.Arguments(kAttention, 6, {{&qs, &ks, &vs}});
+    const bool fused = options.softcap == 0;
+    if (fused) tap_.Arguments(kAttention, 6, {{&qs, &ks, &vs}});
     std::vector<Sight> sights;
     Parts scores(segments_.size()), probs(segments_.size());
     bool any = false;
     for (size_t i = 0; i < segments_.size(); ++i) {
       const run::Segment& segment = *segments_[i];
-      sights.push_back(SightOf(segment, layer, ks[i], vs[i]));
-      if (!tap_.Wants(Point::kScores, segment) && !tap_.Wants(Point::kProbs, segment)) continue;
+      const bool eager =
+          !fused || tap_.Wants(Point::kScores, segment) || tap_.Wants(Point::kProbs, segment);
+      sights.push_back(SightOf(pass_, options, segment, ks[i], vs[i], /*all=*/eager));
+      if (!eager) continue;
       any = true;
-      scores[i] = Scores(qs[i], sights[i], scale);
+      scores[i] = Scores(segment, options, qs[i], sights[i]);
     }
     if (any) tap_.Point(Point::kScores, &scores);
     for (size_t i = 0; i < segments_.size(); ++i) {
-      if (!scores[i].defined()) continue;
-      probs[i] = at::softmax(scores[i], -1, at::kFloat).to(qs[i].scalar_type());
+      if (scores[i].defined()) probs[i] = Probs(scores[i]);
     }
     if (any) tap_.Point(Point::kProbs, &probs);
     Parts zs;
     for (size_t i = 0; i < segments_.size(); ++i) {
-      zs.push_back(probs[i].defined() ? at::matmul(probs[i], sights[i].v)
-                                      : Fused(qs[i], sights[i], scale));
+      zs.push_back(probs[i].defined() ? Weighted(probs[i], sights[i])
+                                      : Fused(*segments_[i], options, qs[i], sights[i]));
     }
-    tap_.Result(kAttention, &zs);
+    if (fused) tap_.Result(kAttention, &zs);
     tap_.Point(Point::kZ, &zs);
     zs = Each("aten::transpose", 3, zs, [](const at::Tensor& z) { return z.transpose(1, 2); });
     zs = Each("aten::reshape", 2, zs, [](const at::Tensor& z) {
@@ -129,13 +285,16 @@ class Stepwise {
   Parts ByHead(const at::Tensor& packed, int64_t heads) {
     Parts parts;
     for (const run::Segment* segment : segments_) parts.push_back(run::Cut(packed, *segment));
-    parts = Each("aten::unflatten", 3, std::move(parts), [&](const at::Tensor& part) {
-      return part.unflatten(2, {heads, -1});
-    });
+    if (!HasHeads(packed)) {
+      parts = Each("aten::unflatten", 3, std::move(parts), [&](const at::Tensor& part) {
+        return part.unflatten(2, {heads, -1});
+      });
+    }
     return Each("aten::transpose", 3, std::move(parts),
                 [](const at::Tensor& part) { return part.transpose(1, 2); });
   }
 
+  run::Pass& pass_;
   run::OpTap& tap_;
   const absl::Span<run::Segment* const> segments_;
   const run::OpTap::Pause pause_;  // operators are told of here
@@ -143,18 +302,23 @@ class Stepwise {
 
 }  // namespace
 
-at::Tensor AttendCausally(run::Pass& pass, int layer, const at::Tensor& q, const at::Tensor& k,
-                          const at::Tensor& v, int64_t heads, double scale) {
+at::Tensor Attend(run::Pass& pass, const AttentionOptions& options, const at::Tensor& q,
+                  const at::Tensor& k, const at::Tensor& v) {
   if (pass.inside() != nullptr && pass.inside()->Watched()) [[unlikely]] {
-    return Stepwise(pass).Attend(layer, q, k, v, heads, scale);
+    return Stepwise(pass).Attend(options, q, k, v);
   }
   auto attend = [&](const run::Segment& segment) {
-    auto by_head = [&](const at::Tensor& packed) {
-      return run::Cut(packed, segment).unflatten(2, {heads, -1}).transpose(1, 2);
+    auto by_head = [&](const at::Tensor& packed, int64_t heads) {
+      const at::Tensor rows = run::Cut(packed, segment);
+      return (HasHeads(packed) ? rows : rows.unflatten(2, {heads, -1})).transpose(1, 2);
     };
-    return Fused(by_head(q), SightOf(segment, layer, by_head(k), by_head(v)), scale)
-        .transpose(1, 2)
-        .reshape({1, segment.rows(), -1});
+    const at::Tensor queries = by_head(q, options.heads);
+    const bool eager = options.softcap > 0;
+    const Sight sight = SightOf(pass, options, segment, by_head(k, options.kv_heads),
+                                by_head(v, options.kv_heads), /*all=*/false);
+    const at::Tensor z = eager ? Weighted(Probs(Scores(segment, options, queries, sight)), sight)
+                               : Fused(segment, options, queries, sight);
+    return z.transpose(1, 2).reshape({1, segment.rows(), -1});
   };
   if (pass.present().size() == 1) return attend(*pass.present()[0]);
   std::vector<at::Tensor> rows;

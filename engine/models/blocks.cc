@@ -29,15 +29,50 @@ at::Tensor LayerNormImpl::forward(run::Pass&, at::Tensor x) {
 }
 
 std::vector<std::pair<std::string, at::Tensor>> LayerNormImpl::parameters() const {
-  return {{"weight", weight_}, {"bias", bias_}};
+  std::vector<std::pair<std::string, at::Tensor>> parameters = {{"weight", weight_}};
+  if (bias_.defined()) parameters.emplace_back("bias", bias_);
+  return parameters;
 }
 
 std::string LayerNormImpl::detail() const {
   return absl::StrCat("(", weight_.size(0), ",), eps=", eps_, ", elementwise_affine=True");
 }
 
+at::Tensor OwnNormImpl::forward(run::Pass&, at::Tensor x) {
+  const c10::ScalarType type = x.scalar_type();
+  x = x.to(at::kFloat);
+  if (kind_ == Kind::kCentred) x = at::sub(x, at::mean(x, {-1}, /*keepdim=*/true));
+  const at::Tensor variance = at::mean(at::pow(x, 2), {-1}, /*keepdim=*/true);
+  x = at::mul(x, at::rsqrt(at::add(variance, eps_)));
+  switch (kind_) {
+    case Kind::kRms:
+      return at::mul(weight_, x.to(type));
+    case Kind::kRmsPlus1:
+      return at::mul(x, at::add(weight_.to(at::kFloat), 1)).to(type);
+    case Kind::kRmsFloat:
+    case Kind::kCentred:
+      break;
+  }
+  return at::mul(weight_.to(at::kFloat), x).to(type);
+}
+
+std::vector<std::pair<std::string, at::Tensor>> OwnNormImpl::parameters() const {
+  return {{"weight", weight_}};
+}
+
+std::string OwnNormImpl::detail() const {
+  if (kind_ == Kind::kCentred) return "";
+  return absl::StrCat("(", weight_.size(0), ",), eps=", eps_);
+}
+
+EmbeddingImpl::EmbeddingImpl(std::string type, at::Tensor weight, double scale)
+    : type_(std::move(type)),
+      weight_(std::move(weight)),
+      scale_(at::scalar_tensor(scale, weight_.options())) {}
+
 at::Tensor EmbeddingImpl::forward(run::Pass&, at::Tensor ids) {
-  return at::embedding(weight_, ids);
+  at::Tensor found = at::embedding(weight_, ids);
+  return scale_.defined() ? at::mul(found, scale_) : found;
 }
 
 std::vector<std::pair<std::string, at::Tensor>> EmbeddingImpl::parameters() const {
@@ -101,6 +136,17 @@ absl::StatusOr<std::unique_ptr<ActivationImpl>> ActivationImpl::Make(const std::
 
 at::Tensor ActivationImpl::forward(run::Pass&, at::Tensor x) { return function_(x); }
 
+absl::StatusOr<std::unique_ptr<LinearImpl>> MakeLinear(ParameterSource& source,
+                                                       const std::string& name, int64_t in,
+                                                       int64_t out, bool bias) {
+  absl::StatusOr<at::Tensor> weight = source.Param(absl::StrCat(name, ".weight"), {out, in});
+  if (!weight.ok()) return weight.status();
+  absl::StatusOr<at::Tensor> add = at::Tensor();
+  if (bias) add = source.Param(absl::StrCat(name, ".bias"), {out});
+  if (!add.ok()) return add.status();
+  return std::make_unique<LinearImpl>(*std::move(weight), *std::move(add));
+}
+
 absl::StatusOr<std::unique_ptr<LinearImpl>> MakeConv1D(ParameterSource& source,
                                                        const std::string& name, int64_t in,
                                                        int64_t out) {
@@ -114,12 +160,27 @@ absl::StatusOr<std::unique_ptr<LinearImpl>> MakeConv1D(ParameterSource& source,
 
 absl::StatusOr<std::unique_ptr<LayerNormImpl>> MakeLayerNorm(ParameterSource& source,
                                                              const std::string& name, int64_t size,
-                                                             double eps) {
+                                                             double eps, bool bias) {
   absl::StatusOr<at::Tensor> weight = source.Param(absl::StrCat(name, ".weight"), {size});
   if (!weight.ok()) return weight.status();
-  absl::StatusOr<at::Tensor> bias = source.Param(absl::StrCat(name, ".bias"), {size});
-  if (!bias.ok()) return bias.status();
-  return std::make_unique<LayerNormImpl>(*std::move(weight), *std::move(bias), eps);
+  absl::StatusOr<at::Tensor> add = at::Tensor();
+  if (bias) add = source.Param(absl::StrCat(name, ".bias"), {size});
+  if (!add.ok()) return add.status();
+  return std::make_unique<LayerNormImpl>(*std::move(weight), *std::move(add), eps);
+}
+
+absl::StatusOr<std::unique_ptr<LinearImpl>> MakeHead(ParameterSource& source,
+                                                     const std::string& name,
+                                                     const at::Tensor& embedding, bool tied) {
+  const std::string weight = absl::StrCat(name, ".weight");
+  at::Tensor head = embedding;
+  if (!tied || source.Has(weight)) {
+    absl::StatusOr<at::Tensor> own = source.Param(weight, embedding.sizes());
+    if (!own.ok()) return own.status();
+    if (!tied) head = *std::move(own);
+  }
+  source.Show(weight, head);
+  return std::make_unique<LinearImpl>(std::move(head), at::Tensor());
 }
 
 }  // namespace weft::models

@@ -45,18 +45,46 @@ class LayerNormImpl : public Module {
   const double eps_;
 };
 
+/// Norms that families write out themselves, computed in float32 over the last dimensions of
+/// `weight`.
+class OwnNormImpl : public Module {
+ public:
+  enum class Kind : uint8_t {
+    kRms,       // the weight times what was normed, in the model's dtype: Llama
+    kRmsFloat,  // the weight is multiplied in float32: OLMo 2
+    kRmsPlus1,  // 1 + weight, in float32: Gemma
+    kCentred,   // a LayerNorm without bias, in float32, over the last dimension: Cohere
+  };
+  OwnNormImpl(std::string type, Kind kind, at::Tensor weight, double eps)
+      : type_(std::move(type)), kind_(kind), weight_(std::move(weight)), eps_(eps) {}
+  at::Tensor forward(run::Pass& pass, at::Tensor x) override;
+  std::string type() const override { return type_; }
+  std::string detail() const override;
+  bool rowwise() const override { return true; }
+  std::vector<std::pair<std::string, at::Tensor>> parameters() const override;
+
+ private:
+  const std::string type_;
+  const Kind kind_;
+  const at::Tensor weight_;
+  const double eps_;
+};
+
 class EmbeddingImpl : public Module {
  public:
   explicit EmbeddingImpl(at::Tensor weight) : weight_(std::move(weight)) {}
+  /// One that multiplies what it finds, in the weight's dtype: Gemma.
+  EmbeddingImpl(std::string type, at::Tensor weight, double scale);
   at::Tensor forward(run::Pass& pass, at::Tensor ids) override;
-  std::string type() const override { return "Embedding"; }
+  std::string type() const override { return type_; }
   std::string detail() const override;
   bool rowwise() const override { return true; }
   int64_t input_range() const override { return weight_.size(0); }
   std::vector<std::pair<std::string, at::Tensor>> parameters() const override;
 
  private:
-  const at::Tensor weight_;
+  const std::string type_ = "Embedding";
+  const at::Tensor weight_, scale_;  // scale_: without dimensions; undefined for none
 };
 
 /// The identity: models are hosted in evaluation mode. A boundary all the same, as in transformers.
@@ -114,11 +142,21 @@ class SequentialImpl : public Module {
   }
 };
 
+/// Takes `NAME.weight`, and `NAME.bias` where there is to be one.
+absl::StatusOr<std::unique_ptr<LinearImpl>> MakeLinear(ParameterSource& source,
+                                                       const std::string& name, int64_t in,
+                                                       int64_t out, bool bias);
 absl::StatusOr<std::unique_ptr<LinearImpl>> MakeConv1D(ParameterSource& source,
                                                        const std::string& name, int64_t in,
                                                        int64_t out);
 absl::StatusOr<std::unique_ptr<LayerNormImpl>> MakeLayerNorm(ParameterSource& source,
                                                              const std::string& name, int64_t size,
-                                                             double eps);
+                                                             double eps, bool bias = true);
+
+/// The head of a language model: its own weight, or the embedding where `tied`. A checkpoint may
+/// hold a tied one all the same; it is the embedding then.
+absl::StatusOr<std::unique_ptr<LinearImpl>> MakeHead(ParameterSource& source,
+                                                     const std::string& name,
+                                                     const at::Tensor& embedding, bool tied);
 
 }  // namespace weft::models

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/models/attention.h"
 #include "engine/models/blocks.h"
+#include "engine/models/config_reader.h"
 
 namespace weft::models {
 namespace {
@@ -21,53 +22,8 @@ struct GPT2Config {
   std::vector<int64_t> eos_ids;
 };
 
-/// Collects the first error of several reads.
-class Reader {
- public:
-  explicit Reader(const weights::ModelConfig& config) : config_(config) {}
-
-  template <typename T>
-  T Get(const std::string& name, T fallback) {
-    absl::StatusOr<T> value = config_.GetOr<T>(name, fallback);
-    if (value.ok()) return *std::move(value);
-    if (status_.ok()) status_ = value.status();
-    return fallback;
-  }
-  int64_t Size(const std::string& name, int64_t fallback) {
-    constexpr int64_t kMost = int64_t{1} << 32;
-    const int64_t value = Get<int64_t>(name, fallback);
-    if (status_.ok() && (value < 1 || value > kMost)) {
-      status_ = absl::InvalidArgumentError(
-          absl::StrCat(config_.path(), ": `", name, "` is ", value, ", which is no size"));
-    }
-    return value;
-  }
-  /// One id, several, or none (null).
-  std::vector<int64_t> Ids(const std::string& name, std::vector<int64_t> fallback) {
-    if (!config_.json().contains(name)) return fallback;
-    const auto& value = config_.json()[name];
-    std::vector<int64_t> ids;
-    if (value.is_number_integer()) ids.push_back(value.template get<int64_t>());
-    if (value.is_array()) {
-      for (const auto& id : value) {
-        if (id.is_number_integer()) ids.push_back(id.template get<int64_t>());
-      }
-    }
-    if (ids.empty() && !value.is_null() && status_.ok()) {
-      status_ = absl::InvalidArgumentError(
-          absl::StrCat(config_.path(), ": `", name, "` is neither a token id nor a list of them"));
-    }
-    return ids;
-  }
-  const absl::Status& status() const { return status_; }
-
- private:
-  const weights::ModelConfig& config_;
-  absl::Status status_;
-};
-
 absl::StatusOr<GPT2Config> ReadConfig(const weights::ModelConfig& json) {
-  Reader read(json);
+  ConfigReader read(json);
   GPT2Config config;
   config.n_embd = read.Size("n_embd", 768);
   config.n_layer = read.Size("n_layer", 12);
@@ -111,12 +67,13 @@ class GPT2AttentionImpl : public Module {
     auto c_proj = MakeConv1D(source, absl::StrCat(name, ".c_proj"), config.n_embd, config.n_embd);
     if (!c_proj.ok()) return c_proj.status();
     auto attention = std::make_unique<GPT2AttentionImpl>();
-    attention->layer_ = static_cast<int>(layer);
-    attention->heads_ = config.n_head;
     const auto head_dim = static_cast<double>(config.n_embd / config.n_head);
-    attention->scale_ = config.scale_attn_weights ? 1 / std::sqrt(head_dim) : 1;
+    attention->options_ = {.layer = static_cast<int>(layer),
+                           .heads = config.n_head,
+                           .kv_heads = config.n_head,
+                           .scale = config.scale_attn_weights ? 1 / std::sqrt(head_dim) : 1};
     if (config.scale_attn_by_inverse_layer_idx) {
-      attention->scale_ /= static_cast<double>(layer + 1);
+      attention->options_.scale /= static_cast<double>(layer + 1);
     }
     attention->c_attn_ = attention->Own("c_attn", *std::move(c_attn));
     attention->c_proj_ = attention->Own("c_proj", *std::move(c_proj));
@@ -134,7 +91,7 @@ class GPT2AttentionImpl : public Module {
     const at::Tensor q = qkv.narrow(2, 0, width);
     const at::Tensor k = qkv.narrow(2, width, width);
     const at::Tensor v = qkv.narrow(2, 2 * width, width);
-    at::Tensor z = AttendCausally(pass, layer_, q, k, v, heads_, scale_);
+    at::Tensor z = Attend(pass, options_, q, k, v);
     return Call(pass, *resid_dropout_, Call(pass, *c_proj_, std::move(z)));
   }
   std::string type() const override { return "GPT2Attention"; }
@@ -144,9 +101,7 @@ class GPT2AttentionImpl : public Module {
   }
 
  private:
-  int layer_ = 0;
-  int64_t heads_ = 1;
-  double scale_ = 1;
+  AttentionOptions options_;
   LinearImpl* c_attn_ = nullptr;
   LinearImpl* c_proj_ = nullptr;
   DropoutImpl* resid_dropout_ = nullptr;
@@ -229,15 +184,13 @@ class GPT2BlockImpl : public Module {
 class GPT2ModelImpl : public Module {
  public:
   static absl::StatusOr<std::unique_ptr<GPT2ModelImpl>> Make(const GPT2Config& config,
-                                                             ParameterSource& source,
-                                                             at::Tensor* embedding) {
+                                                             ParameterSource& source) {
     absl::StatusOr<at::Tensor> wte =
         source.Param("transformer.wte.weight", {config.vocab_size, config.n_embd});
     if (!wte.ok()) return wte.status();
     absl::StatusOr<at::Tensor> wpe =
         source.Param("transformer.wpe.weight", {config.n_positions, config.n_embd});
     if (!wpe.ok()) return wpe.status();
-    *embedding = *wte;
     auto model = std::make_unique<GPT2ModelImpl>();
     model->vocab_size_ = config.vocab_size;
     model->wte_ = model->Own("wte", std::make_unique<EmbeddingImpl>(*std::move(wte)));
@@ -285,23 +238,17 @@ class GPT2LMHeadModelImpl : public Module {
  public:
   static absl::StatusOr<std::unique_ptr<GPT2LMHeadModelImpl>> Make(const GPT2Config& config,
                                                                    ParameterSource& source) {
-    at::Tensor embedding;
-    auto transformer = GPT2ModelImpl::Make(config, source, &embedding);
+    if (config.tie_word_embeddings) source.Tie("lm_head.weight", "transformer.wte.weight");
+    auto transformer = GPT2ModelImpl::Make(config, source);
     if (!transformer.ok()) return transformer.status();
-    at::Tensor head = embedding;
-    // A tied checkpoint may hold the head all the same; it is the embedding then.
-    if (!config.tie_word_embeddings || source.Has("lm_head.weight")) {
-      absl::StatusOr<at::Tensor> own =
-          source.Param("lm_head.weight", {config.vocab_size, config.n_embd});
-      if (!own.ok()) return own.status();
-      if (!config.tie_word_embeddings) head = *std::move(own);
-    }
-    source.Show("lm_head.weight", head);
+    absl::StatusOr<at::Tensor> head =
+        source.Param("lm_head.weight", {config.vocab_size, config.n_embd});
+    if (!head.ok()) return head.status();
     auto model = std::make_unique<GPT2LMHeadModelImpl>();
     model->vocab_size_ = config.vocab_size;
     model->transformer_ = model->Own("transformer", *std::move(transformer));
     model->lm_head_ = model->Own(
-        "lm_head", std::make_unique<LinearImpl>(std::move(head), at::Tensor(), /*conv1d=*/false));
+        "lm_head", std::make_unique<LinearImpl>(*std::move(head), at::Tensor(), /*conv1d=*/false));
     return model;
   }
 

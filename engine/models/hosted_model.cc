@@ -43,7 +43,8 @@ absl::Status HostedModel::RecordSites() {
   std::vector<plan::ModuleSpec> modules;
   std::vector<run::OutputForm> forms;
   for (size_t i = 0; i < modules_.size(); ++i) {
-    modules.push_back({paths_[i], modules_[i]->rowwise(), modules_[i]->former_tuple()});
+    modules.push_back(
+        {paths_[i], modules_[i]->rowwise(), modules_[i]->former_tuple(), modules_[i]->takes_two()});
     forms.push_back(modules_[i]->form());
   }
   for (size_t i = 0; i < modules_.size(); ++i) {
@@ -58,9 +59,11 @@ absl::Status HostedModel::RecordSites() {
   }
   spec_ = std::make_unique<plan::ModelSpec>(
       std::move(modules), std::move(recorded->sites), std::move(parameters),
-      static_cast<uint64_t>(network_.cache_elements) * sizeof(float),
+      static_cast<uint64_t>(network_.cache_elements) * c10::elementSize(network_.dtype),
       std::move(recorded->operations),
-      plan::RootInput{.ids = !network_.input, .tokens = !network_.input || network_.input->tokens});
+      plan::RootInput{.ids = !network_.input,
+                      .tokens = !network_.input || network_.input->tokens,
+                      .no_generation = network_.no_generation});
   spec_->set_leaves(std::move(recorded->leaves));
   taps_ = std::make_unique<run::TapTable>(*spec_, std::move(forms));
   return absl::OkStatus();
@@ -127,12 +130,13 @@ absl::StatusOr<c10::IValue> HostedModel::CallModule(int module, const at::Tensor
   const plan::SiteSpec& site = spec_->sites()[spec_->FindSite(module, graph::Point::kInput, 0)];
   const auto& pattern = std::get<graph::Pattern::Tensor>(site.pattern.value);
   // The module's own trailing dimensions stay; all before them become rows.
-  const int64_t own_dims = static_cast<int64_t>(pattern.shape.size()) - spec_->leading();
+  const int64_t own_dims = static_cast<int64_t>(pattern.shape.size()) - spec_->LeadingOf(site);
   const auto leading = input.sizes().slice(0, input.dim() - own_dims);
   std::vector<int64_t> packed = {1, c10::multiply_integers(leading)};
   packed.insert(packed.end(), input.sizes().end() - own_dims, input.sizes().end());
   at::Tensor output = called.forward(pass, input.reshape(packed));
   std::vector<int64_t> shape(leading.begin(), leading.end());
+  if (pass.pooled()) shape.resize(1);
   shape.insert(shape.end(), output.sizes().begin() + 2, output.sizes().end());
   return run::InForm(called.form(), output.reshape(shape));
 }

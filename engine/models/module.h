@@ -32,6 +32,10 @@ class Module {
   virtual run::OutputForm form() const { return {}; }
   /// Every row by itself: can be called out of band on any leading dimensions.
   virtual bool rowwise() const { return false; }
+  /// It returns with rows pooled (run::Pass::Pool).
+  virtual bool pools() const { return false; }
+  /// It takes a second tensor beside its input, so that it cannot be called by itself: CallWith.
+  virtual bool takes_two() const { return false; }
   /// It returned a tuple, whose first item is its tensor, in older versions of transformers.
   virtual bool former_tuple() const { return false; }
   /// Of a module whose input is integers: they lie in [0, input_range). 0 for others.
@@ -62,13 +66,14 @@ class Module {
 };
 
 /// Run a child's forward, with whoever listens inside it.
-inline at::Tensor Forward(run::Pass& pass, Module& child, at::Tensor x) {
+template <typename Child, typename... Tensors>
+at::Tensor Forward(run::Pass& pass, Child& child, Tensors&&... tensors) {
   pass.CountCall();
   if (pass.inside() != nullptr) [[unlikely]] {
     const run::OpTap::Scope scope(*pass.inside(), child.input_tap() / 2);
-    return child.forward(pass, std::move(x));
+    return child.forward(pass, std::forward<Tensors>(tensors)...);
   }
-  return child.forward(pass, std::move(x));
+  return child.forward(pass, std::forward<Tensors>(tensors)...);
 }
 
 /// Call a child: where its input and output can be read, replaced, or the call be skipped. Costs a
@@ -76,10 +81,35 @@ inline at::Tensor Forward(run::Pass& pass, Module& child, at::Tensor x) {
 inline at::Tensor Call(run::Pass& pass, Module& child, at::Tensor x) {
   pass.Tap(child.input_tap(), x);
   if (pass.HasSkips()) [[unlikely]] {
-    x = pass.CallPartly(child.output_tap(), std::move(x),
+    x = pass.CallPartly(child.output_tap(), std::move(x), child.pools(),
                         [&](at::Tensor rest) { return Forward(pass, child, std::move(rest)); });
   } else {
     x = Forward(pass, child, std::move(x));
+  }
+  if (!pass.done()) [[likely]] {
+    pass.Tap(child.output_tap(), x);
+  }
+  return x;
+}
+
+/// Call a child that takes two tensors: `x`, its input, and what else it adds to that.
+template <typename Child>
+at::Tensor CallWith(run::Pass& pass, Child& child, at::Tensor x, const at::Tensor& other) {
+  pass.Tap(child.input_tap(), x);
+  if (pass.HasSkips()) [[unlikely]] {
+    std::vector<std::pair<const run::Segment*, int64_t>> starts;
+    for (const run::Segment* segment : pass.present()) {
+      starts.emplace_back(segment, segment->start);
+    }
+    x = pass.CallPartly(child.output_tap(), std::move(x), child.pools(), [&](at::Tensor rest) {
+      std::vector<at::Tensor> rows;
+      for (const auto& [segment, start] : starts) {
+        if (segment->present) rows.push_back(other.narrow(1, start, segment->rows()));
+      }
+      return Forward(pass, child, std::move(rest), at::cat(rows, 1));
+    });
+  } else {
+    x = Forward(pass, child, std::move(x), other);
   }
   if (!pass.done()) [[likely]] {
     pass.Tap(child.output_tap(), x);

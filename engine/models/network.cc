@@ -1,9 +1,16 @@
 #include "engine/models/network.h"
 
+#include <algorithm>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "engine/models/encoder.h"
 #include "engine/models/gpt2.h"
+#include "engine/models/gpt_families.h"
+#include "engine/plan/operators.h"
+#include "engine/weights/hosting_dtype.h"
 
 namespace weft::models {
 namespace {
@@ -15,46 +22,143 @@ struct Family {
   const char* model_type;
   MakeFamily make;
   weights::NameRules (*names)();
+  /// Instead, where they depend on the configuration.
+  weights::NameRules (*names_by)(const weights::ModelConfig& config) = nullptr;
 };
 
 /// All families. A new one is a line here.
+// clang-format off
 const Family kFamilies[] = {
+    {"bert", MakeBert, nullptr, BertNameRules},
+    {"falcon", MakeFalcon, FalconNameRules},
     {"gpt2", MakeGPT2, GPT2NameRules},
+    {"gpt_neox", MakeGPTNeoX, GPTNeoXNameRules},
+    {"gptj", MakeGPTJ, GPTJNameRules},
+    {"opt", MakeOPT, OPTNameRules},
+    {"phi", MakePhi, PhiNameRules},
+    {"roberta", MakeRoberta, nullptr, RobertaNameRules},
 };
+// clang-format on
 
 }  // namespace
 
+void ParameterSource::Tie(const std::string& name, const std::string& other) {
+  tied_[name] = other;
+  tied_[other] = name;
+}
+
+absl::StatusOr<at::Tensor> ParameterSource::Take(const std::string& name, at::IntArrayRef shape,
+                                                 at::ScalarType dtype) {
+  absl::StatusOr<at::Tensor> tensor = checkpoint_.Take(name, shape, dtype);
+  if (tensor.ok()) return tensor;
+  if (absl::IsNotFound(tensor.status())) {
+    missing_.push_back(name);
+  } else if (absl::IsInvalidArgument(tensor.status())) {
+    misshapen_.emplace_back(tensor.status().message());
+  } else {
+    return tensor;
+  }
+  return at::empty(shape, at::TensorOptions(at::kMeta).dtype(dtype));
+}
+
+absl::StatusOr<at::Tensor> ParameterSource::TakeTied(const std::string& name,
+                                                     const std::string& other,
+                                                     at::IntArrayRef shape, at::ScalarType dtype) {
+  const std::string& stored = Has(name) || !Has(other) ? name : other;
+  const auto loaded = loaded_.find(stored);
+  if (loaded != loaded_.end() && loaded->second.sizes() == shape) return loaded->second;
+  absl::StatusOr<at::Tensor> tensor = Take(stored, shape, dtype);
+  if (!tensor.ok()) return tensor;
+  // Some files hold one weight twice.
+  const auto twin = loaded_.find(stored == name ? other : name);
+  if (twin != loaded_.end() && twin->second.sizes() == shape && !tensor->is_meta() &&
+      !twin->second.is_meta() && at::equal(*tensor, twin->second)) {
+    tensor = twin->second;
+  }
+  loaded_[stored] = *tensor;
+  return tensor;
+}
+
 absl::StatusOr<at::Tensor> ParameterSource::Param(const std::string& name, at::IntArrayRef shape) {
-  absl::StatusOr<at::Tensor> tensor = checkpoint_.Take(name, shape, at::kFloat);
+  return Param(name, shape, dtype_);
+}
+
+absl::StatusOr<at::Tensor> ParameterSource::Param(const std::string& name, at::IntArrayRef shape,
+                                                  at::ScalarType dtype) {
+  const auto tied = tied_.find(name);
+  absl::StatusOr<at::Tensor> tensor =
+      tied == tied_.end() ? Take(name, shape, dtype) : TakeTied(name, tied->second, shape, dtype);
   if (tensor.ok()) shown_[name] = *tensor;
   return tensor;
 }
 
 absl::StatusOr<at::Tensor> ParameterSource::TransposedParam(const std::string& name, int64_t in,
                                                             int64_t out) {
-  absl::StatusOr<at::Tensor> tensor = checkpoint_.Take(name, {in, out}, at::kFloat);
+  absl::StatusOr<at::Tensor> tensor = Take(name, {in, out}, dtype_);
   if (!tensor.ok()) return tensor;
   at::Tensor transposed = tensor->t().contiguous();
   shown_[name] = transposed.t();
   return transposed;
 }
 
-absl::StatusOr<Network> MakeNetwork(const weights::HubFolder& folder) {
+absl::Status ParameterSource::CheckComplete() const {
+  constexpr size_t kShown = 100;
+  std::vector<std::string> problems;
+  auto list = [&](const std::string& what, std::vector<std::string> names, const char* separator) {
+    if (names.empty()) return;
+    const size_t all = names.size();
+    names.resize(std::min(all, kShown));
+    problems.push_back(
+        absl::StrCat(what, absl::StrJoin(names, separator),
+                     all > kShown ? absl::StrCat(" and ", all - kShown, " more") : std::string()));
+  };
+  std::vector<std::string> unused = checkpoint_.Untaken();
+  for (std::string& name : unused) name = absl::CHexEscape(name);
+  list("has no tensors for: ", missing_, ", ");
+  list("has tensors of other shapes: ", misshapen_, "; ");
+  list("has tensors that a model of its config.json does not use: ", std::move(unused), ", ");
+  if (problems.empty()) return absl::OkStatus();
+  const bool missing_alone = problems.size() == 1 && !missing_.empty();
+  return absl::Status(
+      missing_alone ? absl::StatusCode::kNotFound : absl::StatusCode::kInvalidArgument,
+      absl::StrCat("the checkpoint in ", checkpoint_.path(), " ",
+                   absl::StrJoin(problems, "; and it ")));
+}
+
+absl::StatusOr<Network> MakeNetwork(const weights::HubFolder& folder,
+                                    const NetworkOptions& options) {
   absl::StatusOr<std::string> type = folder.config().Get<std::string>("model_type");
   if (!type.ok()) return type.status();
   std::string known;
   for (const Family& family : kFamilies) {
     absl::StrAppend(&known, known.empty() ? "" : ", ", family.model_type);
     if (*type != family.model_type) continue;
-    absl::StatusOr<weights::Checkpoint> checkpoint =
-        weights::Checkpoint::Open(folder, family.names());
+    const weights::NameRules names =
+        family.names_by != nullptr ? family.names_by(folder.config()) : family.names();
+    absl::StatusOr<weights::Checkpoint> checkpoint = weights::Checkpoint::Open(folder, names);
     if (!checkpoint.ok()) return checkpoint.status();
-    ParameterSource source(&*checkpoint);
-    absl::StatusOr<Network> network = family.make(folder.config(), source);
-    if (!network.ok()) return network.status();
-    if (absl::Status status = checkpoint->CheckAllTaken(); !status.ok()) return status;
+    checkpoint->set_progress(options.progress);
+    absl::StatusOr<at::ScalarType> dtype = at::kFloat;
+    if (options.dtype) {
+      dtype = *options.dtype;
+    } else {
+      dtype = weights::DtypeOfCheckpoint(folder.config(), *checkpoint);
+    }
+    if (!dtype.ok()) return dtype.status();
+    ParameterSource source(&*checkpoint, *dtype);
+    absl::StatusOr<Network> network = absl::InternalError("not made");
+    // What is missing has no data, so that a family that computes with its weights may fail: then
+    // what is missing is the reason.
+    absl::Status made = plan::CatchTorch([&] {
+      network = family.make(folder.config(), source);
+      return network.status();
+    });
+    const absl::Status complete = source.CheckComplete();
+    if (!made.ok()) return source.AllGiven() ? made : complete;
+    if (!complete.ok()) return complete;
     network->parameters = source.TakeShown();
     network->family = *type;
+    network->dtype = *dtype;
     return network;
   }
   return absl::UnimplementedError(absl::StrCat(folder.config().path(), ": model_type `", *type,

@@ -61,7 +61,9 @@ std::optional<graph::Dimension> FitDimension(absl::Span<const int64_t> sizes,
   return dimension;
 }
 
-graph::Pattern InForm(const run::OutputForm& form, graph::Pattern::Tensor leaf) {
+/// `beside`: what Pass::Beside was given, if anything.
+graph::Pattern InForm(const run::OutputForm& form, graph::Pattern::Tensor leaf,
+                      std::optional<graph::Pattern::Tensor> beside) {
   graph::Pattern tensor, out;
   tensor.value = std::move(leaf);
   switch (form.kind) {
@@ -77,6 +79,11 @@ graph::Pattern InForm(const run::OutputForm& form, graph::Pattern::Tensor leaf) 
     case run::OutputForm::Kind::kDict: {
       graph::Pattern::Dict dict;
       dict.entries.emplace_back(form.field, std::move(tensor));
+      if (beside) {
+        graph::Pattern pooled;
+        pooled.value = *std::move(beside);
+        dict.entries.emplace_back(form.beside, std::move(pooled));
+      }
       out.value = std::move(dict);
       return out;
     }
@@ -181,28 +188,39 @@ class SiteFinder {
       if (pass->boundaries().size() == passes_[0]->boundaries().size()) {
         all.push_back(&pass->seen()[pass->boundaries()[place]]);
       }
-      if (all.empty() || !all.back()->IsLike(seen) || !all.back()->leaves[0].rows ||
-          all.back()->leaves[0].shape.size() != seen.leaves[0].shape.size()) {
+      if (all.empty() || !all.back()->IsLike(seen) || !SameRows(*all.back(), seen)) {
         return absl::InternalError(absl::StrCat(
             "`", paths_[seen.module], "`: which modules are called depends on the prompt"));
       }
     }
-    graph::Pattern::Tensor leaf;
-    leaf.dtype = plan::FromScalarType(seen.leaves[0].dtype);
-    if (seen.point == Point::kInput) leaf.range = module.input_range();
-    for (size_t d = 0; d < seen.leaves[0].shape.size(); ++d) {
-      const std::optional<graph::Dimension> fit = Fit(all, 0, d);
-      if (!fit) {
-        return absl::InternalError(absl::StrCat("`", paths_[seen.module], "`: dimension ", d,
-                                                " is no form of batch and tokens"));
+    std::vector<graph::Pattern::Tensor> leaves;
+    for (size_t i = 0; i < seen.leaves.size(); ++i) {
+      graph::Pattern::Tensor& leaf = leaves.emplace_back();
+      leaf.dtype = plan::FromScalarType(seen.leaves[i].dtype);
+      if (seen.point == Point::kInput) leaf.range = module.input_range();
+      for (size_t d = 0; d < seen.leaves[i].shape.size(); ++d) {
+        const std::optional<graph::Dimension> fit = Fit(all, i, d);
+        if (!fit) {
+          return absl::InternalError(absl::StrCat("`", paths_[seen.module], "`: dimension ", d,
+                                                  " is no form of batch and tokens"));
+        }
+        leaf.shape.push_back(*fit);
       }
-      leaf.shape.push_back(*fit);
     }
+    std::optional<graph::Pattern::Tensor> beside;
+    if (leaves.size() > 1) beside = std::move(leaves[1]);
     SiteSpec site = SiteOf(seen);
-    site.pattern =
-        InForm(seen.point == Point::kOutput ? module.form() : run::OutputForm(), std::move(leaf));
+    site.pattern = InForm(seen.point == Point::kOutput ? module.form() : run::OutputForm(),
+                          std::move(leaves[0]), std::move(beside));
     found_.sites.push_back(std::move(site));
     return absl::OkStatus();
+  }
+
+  static bool SameRows(const Seen& a, const Seen& b) {
+    for (size_t i = 0; i < a.leaves.size(); ++i) {
+      if (!a.leaves[i].rows || a.leaves[i].shape.size() != b.leaves[i].shape.size()) return false;
+    }
+    return true;
   }
 
   SiteSpec SiteOf(const Seen& seen) const {
@@ -212,6 +230,7 @@ class SiteFinder {
     site.site.point = seen.point;
     site.site.visit = seen.visit;
     site.last_token = seen.last_token;
+    site.pooled = seen.pooled;
     return site;
   }
 
@@ -302,7 +321,8 @@ class SiteFinder {
       const std::optional<graph::Dimension> fit = Fit(all, leaf, d);
       if (!fit) return {};
       // Packed rows have prompts and tokens first, and nothing of either behind.
-      if (first.rows && d >= leading_ && (fit->batch != 0 || fit->tokens != 0)) return {};
+      const size_t leading = all[0]->pooled ? 1 : leading_;
+      if (first.rows && d >= leading && (fit->batch != 0 || fit->tokens != 0)) return {};
       tensor.shape.push_back(*fit);
     }
     if (first.own) return tensor;
@@ -310,10 +330,10 @@ class SiteFinder {
     const at::Tensor &a = beside[0]->leaves[leaf].value, &b = beside[1]->leaves[leaf].value;
     if (!a.defined() || !b.defined()) return {};
     // Kernels may round differently; what leaks from a neighbour is of the values' own size.
-    constexpr double kTolerance = 1e-4;
+    const double tolerance = c10::elementSize(first.dtype) < 4 ? 2e-2 : 1e-4;
     const at::Tensor x = a.to(at::kDouble), y = b.to(at::kDouble);
     const double scale = x.numel() == 0 ? 0 : x.abs().nan_to_num(0, 0, 0).max().item<double>();
-    if (!at::allclose(x, y, 0, kTolerance * scale, /*equal_nan=*/true)) return {};
+    if (!at::allclose(x, y, 0, tolerance * scale, /*equal_nan=*/true)) return {};
     return tensor;
   }
 

@@ -23,9 +23,7 @@ bool Seen::IsLike(const Seen& other) const {
 
 SiteRecorder::SiteRecorder(absl::Span<const run::Segment> segments, size_t segment, size_t modules,
                            bool keep_values)
-    : segments_(segments), segment_(segment), keep_values_(keep_values), calls_(modules, 0) {
-  for (const run::Segment& each : segments) rows_ += each.rows();
-}
+    : segments_(segments), segment_(segment), keep_values_(keep_values), calls_(modules, 0) {}
 
 const std::vector<size_t>& SiteRecorder::Inside(int module, uint32_t visit) const {
   static const auto* const kNone = new std::vector<size_t>();
@@ -39,7 +37,9 @@ void SiteRecorder::AddLeaf(const at::Tensor& tensor, plan::OperationSpec::Leaf a
   Seen::Leaf leaf;
   leaf.at = at;
   leaf.dtype = tensor.scalar_type();
-  leaf.rows = tensor.dim() >= 2 && tensor.size(0) == 1 && tensor.size(1) == rows_;
+  int64_t rows = 0;
+  for (const run::Segment& each : segments_) rows += each.rows();
+  leaf.rows = tensor.dim() >= 2 && tensor.size(0) == 1 && tensor.size(1) == rows;
   if (leaf.rows) {
     const at::Tensor cut = run::Cut(tensor, segments_[segment_]);
     leaf.shape = cut.sizes().vec();
@@ -57,6 +57,7 @@ void SiteRecorder::AddInside(Seen seen) {
 void SiteRecorder::Record(int tap, const at::Tensor& value) {
   Seen seen;
   seen.last_token = last_token_;
+  seen.pooled = pooled_;
   seen.module = tap / 2;
   seen.boundary = true;
   seen.point = tap % 2 == 1 ? Point::kOutput : Point::kInput;
@@ -67,9 +68,12 @@ void SiteRecorder::Record(int tap, const at::Tensor& value) {
   seen_.push_back(std::move(seen));
 }
 
+void SiteRecorder::RecordBeside(const at::Tensor& value) { AddLeaf(value, {}, seen_.back()); }
+
 void SiteRecorder::Record(const Operator& op) {
   Seen seen;
   seen.last_token = last_token_;
+  seen.pooled = pooled_;
   seen.module = op.module;
   seen.point = op.point;
   seen.op = op.name;
@@ -94,6 +98,7 @@ void SiteRecorder::Record(const Operator& op) {
 void SiteRecorder::Record(int module, Point point, const Parts& parts) {
   Seen seen;
   seen.last_token = last_token_;
+  seen.pooled = pooled_;
   seen.module = module;
   seen.point = point;
   seen.count = 1;

@@ -30,6 +30,7 @@ struct Seen {
   uint32_t visit = 0;
   graph::Point point = graph::Point::kOutput;
   bool last_token = false;  // of a generation, the last one alone comes here
+  bool pooled = false;      // a row for each prompt
   bool boundary = false;    // the module's input or output, as a tap shows it
   std::string op;           // `aten::linear`, with its inputs or its output; empty for others
   bool in_place = false;
@@ -48,6 +49,8 @@ class SiteRecorder : public run::Recorder {
                bool keep_values);
 
   void Record(int tap, const at::Tensor& value) override;
+  void RecordBeside(const at::Tensor& value) override;
+  void Pooled(bool pooled) override { pooled_ = pooled; }
   void Record(const Operator& op) override;
   void Record(int module, graph::Point point, const Parts& parts) override;
   void KeepLast() override { last_token_ = true; }
@@ -68,8 +71,8 @@ class SiteRecorder : public run::Recorder {
   const absl::Span<const run::Segment> segments_;
   const size_t segment_;
   const bool keep_values_;
-  int64_t rows_ = 0;
   bool last_token_ = false;
+  bool pooled_ = false;
   std::vector<uint32_t> calls_;  // by module, so far
   std::vector<Seen> seen_;
   std::vector<size_t> boundaries_, leaves_;

@@ -71,6 +71,13 @@ absl::Status PlanBuilder::CheckRoot(const graph::Trace& trace) {
   if (trace.generate && (module != 0 || !model_.input().ids)) {
     return Refuse("a generation calls a model of token ids, and all of it");
   }
+  if (trace.generate && !model_.input().no_generation.empty()) {
+    return Refuse(model_.input().no_generation, "trace it without `generate`");
+  }
+  if (model_.modules()[module].takes_two) {
+    return Refuse(absl::StrCat("`", trace.root, "` takes a second tensor, the residual"),
+                  "call what is inside it");
+  }
   return absl::OkStatus();
 }
 

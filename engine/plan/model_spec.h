@@ -21,6 +21,8 @@ struct ModuleSpec {
   bool rowwise = false;
   /// It returns a tensor where older versions of transformers returned a tuple that began with it.
   bool former_tuple = false;
+  /// It takes a second tensor that programs have no name for: it is called by the model alone.
+  bool takes_two = false;
 };
 
 /// What a module's call takes, as far as a model's shapes tell. Lookups of rows cost nothing.
@@ -40,6 +42,8 @@ struct SiteSpec {
   bool writable = true;
   /// A generation computes it for the last token of each prompt alone.
   bool last_token = false;
+  /// Each prompt is one row there, without tokens.
+  bool pooled = false;
   std::vector<int64_t> first_input;
 
   bool OfModule() const { return site.op.empty() && !graph::OfAttention(site.point); }
@@ -67,6 +71,8 @@ struct OperationSpec {
 struct RootInput {
   bool ids = true;     // token ids; else activations
   bool tokens = true;  // prompts have tokens; else each is one row, `[B, ...]`
+  /// Why a model of token ids cannot generate; empty where it can.
+  std::string no_generation;
 };
 
 struct ParameterSpec {
@@ -96,6 +102,7 @@ class ModelSpec {
   void set_leaves(std::vector<int> leaves) { leaves_ = std::move(leaves); }
   /// The dimensions in front of what a row holds: batch and tokens, or batch alone.
   int64_t leading() const { return input_.tokens ? 2 : 1; }
+  int64_t LeadingOf(const SiteSpec& site) const { return site.pooled ? 1 : leading(); }
 
   /// What calling a module takes.
   const ModuleWork& WorkOf(int module) const { return work_[module]; }

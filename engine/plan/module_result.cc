@@ -18,6 +18,11 @@ absl::StatusOr<c10::IValue> ModuleResult(const ModelSpec& model, int module,
     return absl::InvalidArgumentError("a module is called with a tensor");
   }
   const at::Tensor& given = input.toTensor();
+  if (model.modules()[module].takes_two) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "`", in.site.module, "` takes a second tensor, which the model alone has: the residual; ",
+        "call what is inside it"));
+  }
   const c10::ScalarType dtype = ToScalarType(pattern->dtype);
   if (given.scalar_type() != dtype) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -35,7 +40,7 @@ absl::StatusOr<c10::IValue> ModuleResult(const ModelSpec& model, int module,
     return MetaOf(out.pattern, rows);
   }
   // Leading dimensions are free; what follows batch and tokens is the module's.
-  const auto leading = static_cast<size_t>(model.leading());
+  const auto leading = static_cast<size_t>(model.LeadingOf(in));
   const size_t own = pattern->shape.size() - leading;
   const auto sizes = given.sizes();
   bool fits = sizes.size() >= own;
@@ -58,7 +63,7 @@ CallCost CostOfModule(const ModelSpec& model, int module, const at::Tensor& inpu
   const SiteSpec& in = model.sites()[model.FindSite(module, Point::kInput, 0)];
   double own = 1;
   const auto& shape = std::get<graph::Pattern::Tensor>(in.pattern.value).shape;
-  for (size_t i = model.leading(); i < shape.size(); ++i)
+  for (size_t i = model.LeadingOf(in); i < shape.size(); ++i)
     own *= static_cast<double>(shape[i].At(1, 1));
   const double count = own == 0 ? 0 : static_cast<double>(input.numel()) / own;
   const ModuleWork& work = model.WorkOf(module);

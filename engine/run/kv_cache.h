@@ -23,6 +23,8 @@ class KVCache {
 
   /// Tokens that were committed.
   int64_t length() const { return length_; }
+  /// Those of the first commit: of the prompts, with their pads.
+  int64_t first() const { return first_; }
 
   struct Past {
     at::Tensor k, v;  // `[B, heads, length + T, head_dim]`, views that later appends do not change
@@ -33,7 +35,10 @@ class KVCache {
   Past Append(int layer, const at::Tensor& k, const at::Tensor& v);
 
   /// The last `tokens` that were appended count.
-  void Commit(int64_t tokens) { length_ += tokens; }
+  void Commit(int64_t tokens) {
+    if (length_ == 0) first_ = tokens;
+    length_ += tokens;
+  }
   /// Forget what was appended and not committed.
   void Rollback();
 
@@ -46,6 +51,7 @@ class KVCache {
   const MemoryAccount* const account_;
   std::vector<Layer> layers_;
   int64_t length_ = 0;
+  int64_t first_ = 0;
 };
 
 }  // namespace weft::run

@@ -5,9 +5,20 @@
 
 #include "engine/run/memory_account.h"
 #include "engine/run/op_tap.h"
+#include "engine/run/op_visiting.h"
 #include "engine/run/run.h"
 
 namespace weft::run {
+namespace {
+
+constexpr int kRootOutput = 1;  // a tap
+
+const OutputForm& TensorForm() {
+  static const OutputForm kForm;
+  return kForm;
+}
+
+}  // namespace
 
 InvokeInput InvokeInput::Make(const std::vector<std::vector<int64_t>>& rows, int64_t pad,
                               bool pad_left) {
@@ -105,14 +116,14 @@ TapTable::TapTable(const plan::ModelSpec& model, std::vector<OutputForm> forms_b
 at::Tensor Cut(const at::Tensor& packed, const Segment& segment) {
   if (packed.requires_grad()) {  // going backwards through a strided view is slow
     const at::Tensor rows = packed.narrow(1, segment.start, segment.rows()).squeeze(0);
-    if (segment.input->flat) return rows;
+    if (segment.leading() == 1) return rows;
     return rows.unflatten(0, {segment.input->batch(), segment.tokens});
   }
   const auto sizes = packed.sizes();
   const auto strides = packed.strides();
   c10::SmallVector<int64_t, 6> cut_sizes = {segment.input->batch()};
   c10::SmallVector<int64_t, 6> cut_strides = {strides[1] * segment.tokens};
-  if (!segment.input->flat) {
+  if (segment.leading() == 2) {
     cut_sizes.push_back(segment.tokens);
     cut_strides.push_back(strides[1]);
   }
@@ -132,7 +143,7 @@ at::Tensor Packed(const at::Tensor& rows, const Segment& segment) {
 
 at::Tensor Within(const at::Tensor& all, int64_t row, const Segment& segment, bool pad_left) {
   const at::Tensor rows = all.narrow(0, row, segment.input->batch());
-  if (segment.input->flat) return rows;
+  if (segment.leading() == 1) return rows;
   return rows.narrow(1, pad_left ? all.size(1) - segment.tokens : 0, segment.tokens);
 }
 
@@ -229,7 +240,7 @@ c10::IValue PackedVisiting::ReadAll(absl::Span<Segment* const> segments, bool wr
     longest = std::max(longest, segment->tokens);
   }
   c10::SmallVector<int64_t, 6> sizes = {batch};
-  if (!segments.empty() && !segments[0]->input->flat) sizes.push_back(longest);
+  if (!segments.empty() && !segments[0]->input->flat && !pass_.pooled()) sizes.push_back(longest);
   for (int64_t d = 2; d < packed.dim(); ++d) sizes.push_back(packed.size(d));
   at::Tensor all = at::zeros(sizes, packed.options());
   int64_t row = 0;
@@ -270,6 +281,44 @@ void PackedVisiting::WriteAll(absl::Span<Segment* const> segments, const c10::IV
     }
     row += segment->input->batch();
   }
+}
+
+PooledVisiting::PooledVisiting(Pass& pass, int time, at::Tensor& value)
+    : Visiting(pass, time), rows_(pass, time, TensorForm(), value) {}
+
+c10::IValue PooledVisiting::Read(const Segment& segment, bool written) {
+  const WhilePooled pooled(pass_);
+  return rows_.Read(segment, written);
+}
+
+c10::IValue PooledVisiting::ReadForGradient(const Segment& segment) {
+  const WhilePooled pooled(pass_);
+  return rows_.ReadForGradient(segment);
+}
+
+c10::IValue PooledVisiting::ReadAllForGradient(absl::Span<Segment* const> segments) {
+  const WhilePooled pooled(pass_);
+  return rows_.ReadAllForGradient(segments);
+}
+
+c10::IValue PooledVisiting::ReadAll(absl::Span<Segment* const> segments, bool written) {
+  const WhilePooled pooled(pass_);
+  return rows_.ReadAll(segments, written);
+}
+
+c10::IValue PooledVisiting::Writable(const Segment& segment) {
+  const WhilePooled pooled(pass_);
+  return rows_.Writable(segment);
+}
+
+void PooledVisiting::WriteAll(absl::Span<Segment* const> segments, const c10::IValue& rows) {
+  const WhilePooled pooled(pass_);
+  rows_.WriteAll(segments, rows);
+}
+
+void PooledVisiting::Finish() {
+  const WhilePooled pooled(pass_);
+  rows_.Finish();
 }
 
 // --- Pass ---------------------------------------------------------------------------------------
@@ -321,6 +370,7 @@ Pass::Pass(const TapTable& taps, std::vector<Segment*> segments, Recorder* recor
 Pass::~Pass() = default;
 
 void Pass::Place() {
+  for_rows_.clear();
   int64_t start = 0;
   for (Segment* segment : present_) {
     segment->start = start;
@@ -378,14 +428,25 @@ void Pass::VisitTap(int tap, at::Tensor& value) {
   const OpTap::Pause pause;
   if (recorder_ != nullptr) {
     recorder_->Record(tap, value);
+    if (tap == kRootOutput && beside_.defined()) {
+      const WhilePooled pooled(*this);
+      recorder_->RecordBeside(beside_);
+    }
     return;
   }
   const auto& times = taps_.times[tap];
   const int visit = visits_[tap]++;
   if (visit >= static_cast<int>(times.size())) return;
   const int time = times[visit];
-  static const OutputForm kInputForm;
-  PackedVisiting visiting(*this, time, tap % 2 == 1 ? taps_.forms[tap / 2] : kInputForm, value);
+  if (tap == kRootOutput && beside_.defined()) {
+    std::vector<std::unique_ptr<Visiting>> leaves;
+    leaves.push_back(std::make_unique<PackedVisiting>(*this, time, TensorForm(), value));
+    leaves.push_back(std::make_unique<PooledVisiting>(*this, time, beside_));
+    StructureVisiting visiting(*this, time, taps_.spec.sites()[time].pattern, std::move(leaves));
+    VisitTime(time, visiting);
+    return;
+  }
+  PackedVisiting visiting(*this, time, tap % 2 == 1 ? taps_.forms[tap / 2] : TensorForm(), value);
   VisitTime(time, visiting);
 }
 
@@ -422,6 +483,7 @@ bool Pass::Leave(int tap, at::Tensor& hidden) {
     return false;
   }
   if (present_.size() != before) {
+    for_rows_.clear();
     const Segment* last = present_.back();
     hidden = hidden.narrow(1, 0, last->start + last->rows());
   }
@@ -475,6 +537,39 @@ void Pass::KeepLast(at::Tensor& hidden) {
   Place();
 }
 
+at::Tensor Pass::Pool(const at::Tensor& hidden) {
+  const OpTap::Pause pause;
+  std::vector<at::Tensor> rows;
+  rows.reserve(present_.size());
+  for (const Segment* segment : present_) {
+    const at::Tensor own = Cut(hidden, *segment);
+    // Pads may come first.
+    const at::Tensor first =
+        segment->input->padded
+            ? own.index({at::arange(own.size(0)), segment->input->mask.argmax(1)})
+            : own.select(1, 0);
+    rows.push_back(first.unsqueeze(0));
+  }
+  SetPooled(true);
+  return rows.size() == 1 ? rows[0] : at::cat(rows, 1);
+}
+
+void Pass::SetPooled(bool pooled) {
+  pooled_ = pooled;
+  if (recorder_ != nullptr) recorder_->Pooled(pooled);
+  PoolOrNot(present_);
+  PoolOrNot(sharing_);
+  Place();
+}
+
+void Pass::PoolOrNot(absl::Span<Segment* const> segments) const {
+  for (Segment* segment : segments) {
+    if (segment->pooled == pooled_) continue;
+    segment->pooled = pooled_;
+    segment->tokens = pooled_ ? 1 : segment->input->tokens();
+  }
+}
+
 std::vector<Pass::SkipRequest> Pass::TakeSkips() {
   std::vector<SkipRequest> skips;
   skips.swap(skips_);
@@ -501,6 +596,7 @@ at::Tensor Pass::WithoutSkipped(const at::Tensor& input, absl::Span<const SkipRe
 at::Tensor Pass::JoinSkipped(const at::Tensor& output, absl::Span<const SkipRequest> skips,
                              std::vector<Segment*> before) {
   const OpTap::Pause pause;
+  PoolOrNot(before);
   // Who was let in meanwhile stays.
   for (Segment* segment : present_) {
     if (std::find(before.begin(), before.end(), segment) == before.end()) before.push_back(segment);

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -49,9 +50,10 @@ struct Segment {
   Run* run = nullptr;
   int invoke = 0;
   const InvokeInput* input = nullptr;
-  int64_t start = 0;   // its first row in the tensors of the pass as they are now
-  int64_t tokens = 0;  // of each of its prompts there: 1 once only the last ones go on
-  int end = 0;         // the last site that it is needed for
+  int64_t start = 0;    // its first row in the tensors of the pass as they are now
+  int64_t tokens = 0;   // of each of its prompts there: 1 once only the last ones go on
+  bool pooled = false;  // each prompt is one row, without tokens: see Pass::Pool
+  int end = 0;          // the last site that it is needed for
   bool present = true;
   /// While it has no rows of its own: whose they are. `start` is then that segment's.
   const Segment* trunk = nullptr;
@@ -61,15 +63,16 @@ struct Segment {
 
   int64_t rows() const { return input->batch() * tokens; }
   /// How many dimensions its rows have in front: batch and tokens, or batch alone.
-  int64_t leading() const { return input->flat ? 1 : 2; }
+  int64_t leading() const { return input->flat || pooled ? 1 : 2; }
 };
 
 /// What a module returns in transformers, given the one tensor that it computes here.
 struct OutputForm {
   enum class Kind : uint8_t { kTensor, kTuple, kDict };
   Kind kind = Kind::kTensor;
-  int nones = 0;      // kTuple: that many `none` after the tensor
-  std::string field;  // kDict: its one field
+  int nones = 0;       // kTuple: that many `none` after the tensor
+  std::string field;   // kDict: its field
+  std::string beside;  // kDict: a second field, with what Pass::Beside was given
 };
 
 /// A tensor in the structure that its module returns.
@@ -172,6 +175,23 @@ class PackedVisiting final : public Visiting {
   bool changed_ = false;     // the model does not go on with `current_` as it is
 };
 
+/// The same of a tensor with a row for each prompt.
+class PooledVisiting final : public Visiting {
+ public:
+  PooledVisiting(Pass& pass, int time, at::Tensor& value);
+
+  c10::IValue Read(const Segment& segment, bool written) override;
+  c10::IValue ReadForGradient(const Segment& segment) override;
+  c10::IValue ReadAllForGradient(absl::Span<Segment* const> segments) override;
+  c10::IValue ReadAll(absl::Span<Segment* const> segments, bool written) override;
+  c10::IValue Writable(const Segment& segment) override;
+  void WriteAll(absl::Span<Segment* const> segments, const c10::IValue& rows) override;
+  void Finish() override;
+
+ private:
+  PackedVisiting rows_;
+};
+
 /// A tensor of the same values that has a gradient: itself, if it has one already, or if it is none
 /// of real or complex numbers.
 at::Tensor WithGradient(const at::Tensor& tensor);
@@ -185,6 +205,10 @@ class Recorder {
 
   virtual ~Recorder() = default;
   virtual void Record(int tap, const at::Tensor& value) = 0;
+  /// What was recorded last has this beside it, with rows pooled.
+  virtual void RecordBeside(const at::Tensor&) {}
+  /// From here on rows are pooled, or no more.
+  virtual void Pooled(bool) {}
   /// Arguments (`point` kInputs) or results (kOutput) of an operator in `module`'s forward. One
   /// that is called for each segment by itself gives its tensors as `parts`, the first arguments.
   struct Operator {
@@ -250,9 +274,9 @@ class Pass {
   }
   /// Run `module` for the rows that do not skip it, and join its output with the values of those
   /// that do. `module`, whose output is `output_tap`, is called with a narrower packed tensor, or
-  /// not at all.
+  /// not at all; `pools`: it returns with rows pooled.
   template <typename Module>
-  at::Tensor CallPartly(int output_tap, at::Tensor input, const Module& module);
+  at::Tensor CallPartly(int output_tap, at::Tensor input, bool pools, const Module& module);
 
   /// Let go of the segments that no site after `tap` (an output just visited) is needed for, and
   /// let in those that have rows of their own from here on: `hidden` is all that goes on. Also
@@ -262,9 +286,25 @@ class Pass {
   /// Of generations only each prompt's last token goes on from here: what follows (the head) is
   /// needed for choosing the next one.
   void KeepLast(at::Tensor& hidden);
+  /// The first real token of each prompt of `hidden`: from here on, until Unpool, a prompt is one
+  /// row without tokens (`[B, ...]` where it is shown), as in a sentence encoder's pooler.
+  at::Tensor Pool(const at::Tensor& hidden);
+  void Unpool() { SetPooled(false); }
+  bool pooled() const { return pooled_; }
+  /// What the root returns beside its tensor, pooled.
+  void Beside(at::Tensor value) { beside_ = std::move(value); }
 
   /// Not null where somebody listens inside modules.
   OpTap* inside() const { return inside_.get(); }
+
+  /// A place for what depends on the rows that are present alone, so that layers can share it
+  /// (masks, tables of positions); `key` is its maker's own. Empty at first, and again once rows
+  /// have left or come.
+  std::shared_ptr<void>& ForRows(const void* key) { return for_rows_[key]; }
+
+  /// A place for what one module of the forward leaves for another that is called behind it, beside
+  /// its input. Rows may have left in between, so it must be kept by segment.
+  std::shared_ptr<void>& LeftFor(const void* key) { return left_for_[key]; }
 
   void CountCall() { ++module_calls_; }
   uint64_t module_calls() const { return module_calls_; }
@@ -288,6 +328,9 @@ class Pass {
   void VisitTap(int tap, at::Tensor& value);
   /// Where the segments lie that are present, one behind the other, and those who share with them.
   void Place();
+  void SetPooled(bool pooled);
+  /// As the pass is now.
+  void PoolOrNot(absl::Span<Segment* const> segments) const;
   void LetIn(int time, at::Tensor& hidden);
   /// Skipping segments leave for the module's duration.
   std::vector<SkipRequest> TakeSkips();
@@ -306,11 +349,32 @@ class Pass {
   int partly_ = 0;  // modules being called without some of the segments
   Recorder* recorder_ = nullptr;
   std::unique_ptr<OpTap> inside_;
+  std::map<const void*, std::shared_ptr<void>> for_rows_, left_for_;
   uint64_t module_calls_ = 0;
   bool pad_left_ = true;
   bool shared_ = false;
   bool gradients_ = false;
   bool done_ = false;
+  bool pooled_ = false;
+  at::Tensor beside_;
+
+  friend class WhilePooled;
+};
+
+/// Rows are pooled while it lives.
+class WhilePooled {
+ public:
+  explicit WhilePooled(Pass& pass) : pass_(pass), before_(pass.pooled()) { Set(true); }
+  ~WhilePooled() { Set(before_); }
+  WhilePooled(const WhilePooled&) = delete;
+  WhilePooled& operator=(const WhilePooled&) = delete;
+
+ private:
+  void Set(bool pooled) {
+    if (pass_.pooled() != pooled) pass_.SetPooled(pooled);
+  }
+  Pass& pass_;
+  const bool before_;
 };
 
 /// `[1, rows, ...]` to the rows of one segment, `[B, T, ...]` (or `[B, ...]`), without a copy.
@@ -321,7 +385,7 @@ at::Tensor Packed(const at::Tensor& rows, const Segment& segment);
 at::Tensor Within(const at::Tensor& all, int64_t row, const Segment& segment, bool pad_left);
 
 template <typename Module>
-at::Tensor Pass::CallPartly(int output_tap, at::Tensor input, const Module& module) {
+at::Tensor Pass::CallPartly(int output_tap, at::Tensor input, bool pools, const Module& module) {
   const std::vector<SkipRequest> skips = TakeSkips();
   std::vector<Segment*> before;
   at::Tensor rest = WithoutSkipped(input, skips, &before);
@@ -332,6 +396,7 @@ at::Tensor Pass::CallPartly(int output_tap, at::Tensor input, const Module& modu
   } else {
     output = module(std::move(rest));
   }
+  if (pools) SetPooled(true);
   return JoinSkipped(output, skips, std::move(before));
 }
 

@@ -574,7 +574,10 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::SkipModule& what, Visiting* site
   }
   int64_t row = 0;
   for (Segment* each : SegmentsOf(what.invoke)) {
-    site->pass().RequestSkip(each, Within(value, row, *each, site->pass().pad_left()));
+    // What pools has no tokens where it ends, though it has where it begins.
+    site->pass().RequestSkip(each, output.pooled
+                                       ? value.narrow(0, row, each->input->batch())
+                                       : Within(value, row, *each, site->pass().pad_left()));
     row += each->input->batch();
   }
   return c10::IValue();

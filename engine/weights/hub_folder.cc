@@ -93,6 +93,11 @@ absl::StatusOr<HubFolder> HubFolder::Open(const std::string& path) {
   absl::StatusOr<ModelConfig> parsed = ReadJson(config);
   if (!parsed.ok()) return parsed.status();
   folder.config_ = *std::move(parsed);
+  if (const std::string generation = inside("generation_config.json"); IsFile(generation)) {
+    absl::StatusOr<ModelConfig> read = ReadJson(generation);
+    if (!read.ok()) return read.status();
+    folder.generation_config_ = *std::move(read);
+  }
 
   std::string index = inside("model.safetensors.index.json");
   if (std::string single = inside("model.safetensors"); IsFile(single)) {
@@ -108,9 +113,17 @@ absl::StatusOr<HubFolder> HubFolder::Open(const std::string& path) {
       folder.weight_paths_.push_back(std::move(shard));
     }
   } else {
+    for (const char* name : {"pytorch_model.bin", "pytorch_model.bin.index.json"}) {
+      if (!IsFile(inside(name))) continue;
+      return absl::FailedPreconditionError(absl::StrCat(
+          inside(name),
+          " holds its weights as a pickle, which is a program and is not run here; save them as "
+          "safetensors: in Python, AutoModelForCausalLM.from_pretrained(FOLDER)"
+          ".save_pretrained(NEW_FOLDER), and copy tokenizer.json beside them"));
+    }
     return absl::NotFoundError(
         absl::StrCat(single, " is missing, and so is ", index,
-                     "; weights in other formats, such as pytorch_model.bin, are not read"));
+                     "; weights in other formats than safetensors are not read"));
   }
 
   folder.tokenizer_path_ = inside("tokenizer.json");

@@ -537,6 +537,15 @@ absl::string_view SafetensorsFile::Bytes(const TensorEntry& tensor) const {
   return absl::string_view(map_ + data_begin_ + tensor.begin, tensor.end - tensor.begin);
 }
 
+void SafetensorsFile::Release(absl::string_view bytes) const {
+  static const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  // Whole pages alone: the ends may be another tensor's. The mapping begins with one.
+  const auto begin = static_cast<size_t>(bytes.data() - map_);
+  const size_t first = (begin + page - 1) / page * page;
+  const size_t last = (begin + bytes.size()) / page * page;
+  if (first < last) madvise(const_cast<char*>(map_) + first, last - first, MADV_DONTNEED);
+}
+
 absl::Status WriteSafetensors(const std::string& path, absl::Span<const TensorToWrite> tensors,
                               const std::map<std::string, std::string>& metadata) {
   std::vector<const TensorToWrite*> ordered;

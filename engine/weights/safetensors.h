@@ -67,6 +67,10 @@ class SafetensorsFile {
   /// Return the bytes of one of tensors(), not necessarily aligned. They live as long as the file.
   absl::string_view Bytes(const TensorEntry& tensor) const;
 
+  /// Let the memory of `bytes`, a part of what Bytes returned, be used for something else. They can
+  /// be read again, from the disk or its cache.
+  void Release(absl::string_view bytes) const;
+
  private:
   SafetensorsFile() = default;
   void Unmap();

@@ -3,130 +3,225 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
-#include <cstring>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 
 namespace weft::weights {
 namespace {
-
-constexpr struct {
-  const char* dtype;
-  at::ScalarType type;
-} kTypes[] = {
-    {"F32", at::kFloat},
-    {"BF16", at::kBFloat16},
-    {"F16", at::kHalf},
-    {"F64", at::kDouble},
-    {"I64", at::kLong},
-    {"I32", at::kInt},
-    {"I16", at::kShort},
-    {"I8", at::kChar},
-    {"U8", at::kByte},
-    {"BOOL", at::kBool},
-    {"U16", at::kUInt16},
-    {"U32", at::kUInt32},
-    {"U64", at::kUInt64},
-    {"C64", at::kComplexFloat},
-    {"F8_E4M3", at::kFloat8_e4m3fn},
-    {"F8_E5M2", at::kFloat8_e5m2},
-    {"F8_E4M3FNUZ", at::kFloat8_e4m3fnuz},
-    {"F8_E5M2FNUZ", at::kFloat8_e5m2fnuz},
-    {"F8_E8M0", at::kFloat8_e8m0fnu},
-};
-
-std::string What(const SafetensorsFile& file, const TensorEntry& entry) {
-  return absl::StrCat(file.path(), ": tensor \"", absl::CHexEscape(entry.name), "\"");
-}
-
-std::string ShapeText(at::IntArrayRef shape) {
-  return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
-}
-
-/// Copy a tensor out of a file. The one place here where LibTorch may throw.
-absl::StatusOr<at::Tensor> CopyOut(const SafetensorsFile& file, const TensorEntry& entry,
-                                   std::optional<at::ScalarType> dtype) {
-  std::optional<at::ScalarType> type = ScalarTypeFromDtype(entry.dtype);
-  if (!type) {
-    return absl::UnimplementedError(
-        absl::StrCat(What(file, entry), " has the dtype ", entry.dtype,
-                     ", which cannot be loaded; convert the checkpoint to F32, BF16 or F16"));
-  }
-  absl::string_view bytes = file.Bytes(entry);
-  if (*type == at::kBool &&
-      std::any_of(bytes.begin(), bytes.end(), [](char byte) { return byte != 0 && byte != 1; })) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(What(file, entry), " is of BOOL, but has bytes other than 0 and 1"));
-  }
-  // The caller may be inside InferenceMode, and runs with gradients could not use the result.
-  c10::InferenceMode not_inference(false);
-  try {
-    at::Tensor tensor = at::empty(entry.shape, at::TensorOptions().dtype(*type));
-    if (!bytes.empty()) std::memcpy(tensor.mutable_data_ptr(), bytes.data(), bytes.size());
-    if (dtype && tensor.is_floating_point()) tensor = tensor.to(*dtype);
-    return tensor;
-  } catch (const c10::Error& error) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat(What(file, entry), " could not be loaded: ", error.what_without_backtrace()));
-  }
-}
-
-bool IsIgnored(const std::string& name, const NameRules& rules) {
-  return std::any_of(rules.ignored_suffixes.begin(), rules.ignored_suffixes.end(),
-                     [&](const std::string& suffix) { return absl::EndsWith(name, suffix); });
-}
 
 bool IsOutsideBase(const std::string& name, const NameRules& rules) {
   return std::any_of(rules.outside_base.begin(), rules.outside_base.end(),
                      [&](const std::string& prefix) { return absl::StartsWith(name, prefix); });
 }
 
+/// The number that the `*` of a pattern stands for; 0 where there is no `*`.
+std::optional<int64_t> NumberOf(const PatternMatch& match) {
+  int64_t number = 0;
+  if (match.stars.empty()) return number;
+  if (!absl::SimpleAtoi(match.stars[0], &number) || number < 0) return std::nullopt;
+  return number;
+}
+
 }  // namespace
-
-std::optional<at::ScalarType> ScalarTypeFromDtype(const std::string& dtype) {
-  for (const auto& known : kTypes) {
-    if (dtype == known.dtype) return known.type;
-  }
-  return std::nullopt;
-}
-
-std::optional<std::string> DtypeFromScalarType(at::ScalarType type) {
-  for (const auto& known : kTypes) {
-    if (type == known.type) return known.dtype;
-  }
-  return std::nullopt;
-}
 
 absl::StatusOr<Checkpoint> Checkpoint::Open(const HubFolder& folder, const NameRules& rules) {
   Checkpoint checkpoint;
   checkpoint.path_ = folder.path();
-  bool has_prefix = rules.base_prefix.empty();
   for (const std::string& path : folder.weight_paths()) {
     absl::StatusOr<SafetensorsFile> file = SafetensorsFile::Open(path);
     if (!file.ok()) return file.status();
-    for (const TensorEntry& entry : file->tensors()) {
-      has_prefix |= absl::StartsWith(entry.name, rules.base_prefix);
-    }
     checkpoint.files_.push_back(*std::move(file));
   }
-  for (size_t i = 0; i < checkpoint.files_.size(); ++i) {
-    for (const TensorEntry& entry : checkpoint.files_[i].tensors()) {
-      std::string name = entry.name;
-      if (!has_prefix && !IsOutsideBase(name, rules)) name = absl::StrCat(rules.base_prefix, name);
-      if (IsIgnored(name, rules)) continue;
-      auto [place, added] = checkpoint.places_.emplace(name, Place{.file = i, .entry = &entry});
-      if (!added) {
-        return absl::InvalidArgumentError(
-            absl::StrCat(What(checkpoint.files_[i], entry), " is also in ",
-                         checkpoint.files_[place->second.file].path()));
-      }
-    }
+  absl::StatusOr<Names> names = checkpoint.NameTensors(rules);
+  if (!names.ok()) return names.status();
+  for (const FusedTensor& rule : rules.fused) {
+    if (absl::Status status = checkpoint.Fuse(rule, *names); !status.ok()) return status;
+  }
+  for (const SplitTensor& rule : rules.split) {
+    if (absl::Status status = checkpoint.Split(rule, *names); !status.ok()) return status;
+  }
+  for (auto& [name, part] : *names) {
+    std::vector<int64_t> shape = part.shape;
+    absl::Status status = checkpoint.Add(name, {std::move(shape), {std::move(part)}});
+    if (!status.ok()) return status;
   }
   return checkpoint;
+}
+
+absl::StatusOr<Checkpoint::Names> Checkpoint::NameTensors(const NameRules& rules) const {
+  bool has_prefix = rules.base_prefix.empty();
+  std::vector<std::pair<std::string, Part>> renamed;
+  for (size_t i = 0; i < files_.size(); ++i) {
+    for (const TensorEntry& entry : files_[i].tensors()) {
+      std::string name = Renamed(entry.name, rules.renames);
+      has_prefix |= absl::StartsWith(name, rules.base_prefix);
+      renamed.emplace_back(std::move(name), Part{.file = i, .entry = &entry, .shape = entry.shape});
+    }
+  }
+  Names names;
+  for (auto& [name, part] : renamed) {
+    if (!has_prefix && !IsOutsideBase(name, rules)) name = absl::StrCat(rules.base_prefix, name);
+    if (IsIgnored(name, rules)) continue;
+    const auto [place, added] = names.emplace(name, part);
+    if (!added) return BothAre(part, place->second, name);
+  }
+  return names;
+}
+
+absl::Status Checkpoint::BothAre(const Part& part, const Part& other,
+                                 const std::string& name) const {
+  return absl::InvalidArgumentError(
+      other.entry->name == part.entry->name
+          ? absl::StrCat(What(part), " is also in ", files_[other.file].path())
+          : absl::StrCat(What(part), " and ", What(other), " are both `", absl::CHexEscape(name),
+                         "`"));
+}
+
+absl::Status Checkpoint::Add(const std::string& name, Place place) {
+  for (const Part& part : place.parts) {
+    uint64_t bytes = part.entry->end - part.entry->begin;
+    // Of a split an equal part.
+    if (part.cut_dim >= 0 && bytes > 0) {
+      bytes = bytes / part.entry->shape[part.cut_dim] * part.shape[part.cut_dim];
+    }
+    total_bytes_ += bytes;
+  }
+  if (const auto other = places_.find(name); other != places_.end()) {
+    return BothAre(place.parts[0], other->second.parts[0], name);
+  }
+  places_.emplace(name, std::move(place));
+  return absl::OkStatus();
+}
+
+absl::Status Checkpoint::Fuse(const FusedTensor& rule, Names& names) {
+  // By target: of each source the names by their numbers.
+  std::map<std::string, std::vector<std::map<int64_t, std::string>>> groups;
+  for (const auto& [name, part] : names) {
+    for (size_t i = 0; i < rule.sources.size(); ++i) {
+      const auto match = FindPattern(absl::StrCat(rule.sources[i], "$"), name);
+      const std::optional<int64_t> number = match ? NumberOf(*match) : std::nullopt;
+      if (!number) continue;
+      auto& group = groups[absl::StrCat(name.substr(0, match->begin), rule.target)];
+      group.resize(rule.sources.size());
+      group[i].emplace(*number, name);
+      break;
+    }
+  }
+  for (const auto& [target, group] : groups) {
+    std::vector<std::vector<Part>> sources;
+    size_t count = 1;
+    for (const auto& source : group) count = std::max(count, source.size());
+    for (size_t i = 0; i < group.size(); ++i) {
+      std::vector<Part>& parts = sources.emplace_back();
+      for (size_t number = 0; number < count; ++number) {
+        const auto found = group[i].find(static_cast<int64_t>(number));
+        if (found == group[i].end()) {
+          const std::string source =
+              absl::StrReplaceAll(rule.sources[i], {{"*", absl::StrCat(number)}});
+          return absl::NotFoundError(
+              absl::StrCat("the checkpoint in ", path_, " has no tensor \"",
+                           absl::CHexEscape(target.substr(0, target.size() - rule.target.size())),
+                           source, "\", which is a part of `", absl::CHexEscape(target), "`"));
+        }
+        parts.push_back(std::move(names.at(found->second)));
+        names.erase(found->second);
+      }
+    }
+    absl::StatusOr<Place> place =
+        Join(std::move(sources), absl::StrContains(rule.sources[0], "*"), rule.dim, target);
+    if (!place.ok()) return place.status();
+    if (absl::Status status = Add(target, *std::move(place)); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Checkpoint::Place> Checkpoint::Join(std::vector<std::vector<Part>> sources,
+                                                   bool stacked, int64_t dim,
+                                                   const std::string& target) const {
+  Place place;
+  for (std::vector<Part>& source : sources) {
+    std::vector<int64_t> shape = source[0].shape;
+    if (stacked) shape.insert(shape.begin(), static_cast<int64_t>(source.size()));
+    const Part& first = place.parts.empty() ? source[0] : place.parts[0];
+    const bool begins = place.parts.empty();
+    bool fits =
+        static_cast<size_t>(dim) < shape.size() && (begins || place.shape.size() == shape.size());
+    const int64_t begin = fits && !begins ? place.shape[dim] : 0;
+    // Along `dim` alone they may differ.
+    if (fits && !begins) {
+      place.shape[dim] = shape[dim];
+      fits = place.shape == shape;
+    }
+    const Part* odd = fits ? nullptr : &source[0];
+    for (const Part& part : source) {
+      if (part.shape != source[0].shape) odd = &part;
+    }
+    if (odd != nullptr) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(What(*odd), " has the shape ", ShapeText(odd->shape), ", and ", What(first),
+                       " the shape ", ShapeText(first.shape), ": they make no `",
+                       absl::CHexEscape(target), "`"));
+    }
+    place.shape = shape;
+    place.shape[dim] += begin;
+    for (size_t i = 0; i < source.size(); ++i) {
+      source[i].stacked = stacked ? static_cast<int64_t>(i) : -1;
+      source[i].dim = dim;
+      source[i].begin = begin;
+    }
+    std::move(source.begin(), source.end(), std::back_inserter(place.parts));
+  }
+  return place;
+}
+
+absl::Status Checkpoint::Split(const SplitTensor& rule, Names& names) {
+  const auto count = static_cast<int64_t>(rule.targets.size());
+  std::vector<std::string> matched;
+  for (const auto& [name, part] : names) {
+    if (FindPattern(absl::StrCat(rule.source, "$"), name)) matched.push_back(name);
+  }
+  for (const std::string& name : matched) {
+    const Part whole = std::move(names.at(name));
+    names.erase(name);
+    if (static_cast<size_t>(rule.dim) >= whole.shape.size() || whole.shape[rule.dim] % count != 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(What(whole), " has the shape ", ShapeText(whole.shape), ", which is not ",
+                       count, " equal parts along dimension ", rule.dim));
+    }
+    const std::string begin =
+        name.substr(0, FindPattern(absl::StrCat(rule.source, "$"), name)->begin);
+    for (int64_t i = 0; i < count; ++i) {
+      Part part = whole;
+      part.shape[rule.dim] /= count;
+      part.cut_dim = rule.dim;
+      part.cut_begin = i * part.shape[rule.dim];
+      std::vector<int64_t> shape = part.shape;
+      absl::Status status = Add(absl::StrCat(begin, rule.targets[i]), {std::move(shape), {part}});
+      if (!status.ok()) return status;
+    }
+  }
+  return absl::OkStatus();
+}
+
+std::string Checkpoint::What(const Part& part) const {
+  return DescribeEntry(files_[part.file], *part.entry);
+}
+
+std::optional<at::ScalarType> Checkpoint::FloatType() const {
+  for (const SafetensorsFile& file : files_) {
+    for (const TensorEntry& entry : file.tensors()) {
+      const std::optional<at::ScalarType> type = ScalarTypeFromDtype(entry.dtype);
+      if (type && at::isFloatingType(*type)) return type;
+    }
+  }
+  return std::nullopt;
 }
 
 bool Checkpoint::Has(const std::string& name) const { return places_.contains(name); }
@@ -139,15 +234,52 @@ absl::StatusOr<at::Tensor> Checkpoint::Take(const std::string& name, at::IntArra
                                             "\", which its config.json asks for"));
   }
   Place& place = found->second;
-  const SafetensorsFile& file = files_[place.file];
-  if (at::IntArrayRef(place.entry->shape) != shape) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(What(file, *place.entry), " has the shape ", ShapeText(place.entry->shape),
-                     ", but by config.json it should be ", ShapeText(shape)));
+  const Part& first = place.parts[0];
+  if (at::IntArrayRef(place.shape) != shape) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        What(first), place.parts.size() > 1 ? " and what is joined with it" : "", " has the shape ",
+        ShapeText(place.shape), ", but by config.json it should be ", ShapeText(shape)));
   }
-  absl::StatusOr<at::Tensor> tensor = CopyOut(file, *place.entry, dtype);
-  if (tensor.ok()) place.taken = true;
+  absl::StatusOr<at::ScalarType> type = TypeOfEntry(files_[first.file], *first.entry);
+  if (!type.ok()) return type.status();
+  if (dtype && at::isFloatingType(*type)) type = *dtype;
+  absl::StatusOr<at::Tensor> tensor = MakeEmpty(place.shape, *type);
+  if (!tensor.ok()) {
+    return absl::Status(tensor.status().code(),
+                        absl::StrCat(What(first), ": ", tensor.status().message()));
+  }
+  for (const Part& part : place.parts) {
+    if (absl::Status status = CopyPart(part, *tensor); !status.ok()) return status;
+  }
+  place.taken = true;
   return tensor;
+}
+
+absl::Status Checkpoint::CopyPart(const Part& part, const at::Tensor& whole) {
+  const SafetensorsFile& file = files_[part.file];
+  absl::StatusOr<at::ScalarType> type = TypeOfEntry(file, *part.entry);
+  if (!type.ok()) return type.status();
+  if (*type != whole.scalar_type() &&
+      !(at::isFloatingType(*type) && at::isFloatingType(whole.scalar_type()))) {
+    return absl::InvalidArgumentError(absl::StrCat(What(part), " is of ", part.entry->dtype,
+                                                   ", and what it is joined with of another kind"));
+  }
+  // Outside of InferenceMode, as is what is written into.
+  const c10::InferenceMode not_inference(false);
+  at::Tensor to = whole;
+  if (part.stacked >= 0) {
+    if (part.dim > 0) {
+      to = to.narrow(part.dim, part.begin, part.shape[part.dim - 1]).select(0, part.stacked);
+    } else {
+      to = to.select(0, part.begin + part.stacked);
+    }
+  } else if (part.shape != whole.sizes()) {
+    to = to.narrow(part.dim, part.begin, part.shape[part.dim]);
+  }
+  return CopyTensor(file, *part.entry, {part.cut_dim, part.cut_begin}, to, [this](uint64_t bytes) {
+    read_bytes_ += bytes;
+    if (progress_) progress_(read_bytes_, total_bytes_);
+  });
 }
 
 std::vector<std::string> Checkpoint::Untaken() const {
@@ -177,8 +309,12 @@ absl::StatusOr<std::map<std::string, at::Tensor>> LoadTensors(const std::string&
   if (!file.ok()) return file.status();
   std::map<std::string, at::Tensor> tensors;
   for (const TensorEntry& entry : file->tensors()) {
-    absl::StatusOr<at::Tensor> tensor = CopyOut(*file, entry, std::nullopt);
+    absl::StatusOr<at::ScalarType> type = TypeOfEntry(*file, entry);
+    if (!type.ok()) return type.status();
+    absl::StatusOr<at::Tensor> tensor = MakeEmpty(entry.shape, *type);
     if (!tensor.ok()) return tensor.status();
+    absl::Status status = CopyTensor(*file, entry, {}, *tensor, [](uint64_t) {});
+    if (!status.ok()) return status;
     tensors.emplace(entry.name, *std::move(tensor));
   }
   return tensors;

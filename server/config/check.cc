@@ -8,6 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
+#include "engine/weights/dtype_names.h"
+#include "engine/weights/hub_cache.h"
 #include "server/config/config.h"
 #include "server/config/sources.h"
 
@@ -65,15 +67,11 @@ void CheckRanges(const Config& config, Problems* problems) {
 }
 
 // Empty, or what is wrong with a model's folder.
-std::string CheckFolder(const std::string& folder) {
-  std::error_code error;
-  if (!std::filesystem::is_directory(folder, error)) {
-    return absl::StrCat("there is no folder '", folder, "'",
-                        error ? absl::StrCat(" (", error.message(), ")") : std::string(),
-                        ": give the model's, with config.json, *.safetensors and tokenizer.json");
-  }
-  if (!std::ifstream(std::filesystem::path(folder) / "config.json")) {
-    return absl::StrCat("the folder '", folder, "' has no config.json that can be read: give one ",
+std::string CheckFolder(const std::string& folder_or_id) {
+  const absl::StatusOr<std::string> folder = weights::FindModelFolder(folder_or_id);
+  if (!folder.ok()) return std::string(folder.status().message());
+  if (!std::ifstream(std::filesystem::path(*folder) / "config.json")) {
+    return absl::StrCat("the folder '", *folder, "' has no config.json that can be read: give one ",
                         "as the Hugging Face Hub lays it out");
   }
   return "";
@@ -106,6 +104,13 @@ void CheckModels(const Config& config, Problems* problems) {
     }
     if (const std::string wrong = CheckFolder(model.folder()); !wrong.empty()) {
       problems->Add("model", absl::StrCat("'", model.name(), "': ", wrong), i);
+    }
+    const auto& dtypes = weights::kHostingDtypes;
+    if (std::find(dtypes.begin(), dtypes.end(), model.dtype()) == dtypes.end()) {
+      problems->Add("model",
+                    absl::StrCat("'", model.name(), "': the dtype '", model.dtype(),
+                                 "' is none of ", absl::StrJoin(dtypes, ", ")),
+                    i);
     }
   }
 }

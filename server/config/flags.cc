@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "engine/weights/hub_cache.h"
 #include "server/config/config.h"
 #include "server/config/sources.h"
 
@@ -35,7 +36,8 @@ constexpr char kExamples[] =
   weftd --config weftd.textproto --check-config
                                                 say everything that is wrong with a file
 
-A model is a folder as the Hugging Face Hub lays it out: config.json, *.safetensors, tokenizer.json.
+A model is a folder as the Hugging Face Hub lays it out: config.json, *.safetensors, tokenizer.json;
+or ORG/NAME, one that was downloaded into the Hub's cache on this machine (ORG/NAME@REVISION).
 Bytes may be written as 64MiB or 4GiB. Exit codes: 0 after a drain, 1 when the server cannot start,
 2 for a wrong command line or file.)";
 
@@ -159,6 +161,10 @@ ParsedConfig ParseConfig(int argc, const char* const* argv) {
     absl::StrAppend(&parsed.text, "the configuration is good: ", config.model_size(), " model",
                     config.model_size() == 1 ? "" : "s", " on ", config.listen(), "\n");
   } else {
+    // Written out, so that a new snapshot of an id is another folder at the next reload.
+    for (Model& model : *config.mutable_model()) {
+      model.set_folder(weights::FindModelFolder(model.folder()).value_or(model.folder()));
+    }
     parsed.config = std::move(config);
   }
   return parsed;

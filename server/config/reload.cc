@@ -30,12 +30,21 @@ std::string ValueOf(const Config& config, const FieldDescriptor& field) {
   return all;
 }
 
-// Load by `load`, and log what there is then.
+// Load by `load`, logging how far it is, and what there is then.
 absl::Status LoadAndTell(const Model& model, Engine* engine,
-                         const std::function<absl::Status()>& load) {
+                         const std::function<absl::Status(const LoadOptions&)>& load) {
   spdlog::info("loading {} from {}", model.name(), model.folder());
   const absl::Time start = absl::Now();
-  if (absl::Status loaded = load(); !loaded.ok()) {
+  absl::Time told = start;
+  LoadOptions options;
+  options.dtype = model.dtype();
+  options.progress = [&](uint64_t bytes, uint64_t total_bytes) {
+    const absl::Time now = absl::Now();
+    if (now - told < absl::Seconds(1)) return;
+    told = now;
+    spdlog::info("loading {}: {} of {} MiB read", model.name(), bytes >> 20, total_bytes >> 20);
+  };
+  if (absl::Status loaded = load(options); !loaded.ok()) {
     return absl::Status(loaded.code(),
                         absl::StrCat("cannot load the model '", model.name(), "' from '",
                                      model.folder(), "': ", loaded.message()));
@@ -53,17 +62,18 @@ absl::Status LoadAndTell(const Model& model, Engine* engine,
 
 Changes Compare(const Config& running, const Config& wanted) {
   Changes changes;
-  std::map<std::string, std::string> folders;
-  for (const Model& model : running.model()) folders[model.name()] = model.folder();
+  std::map<std::string, Model> hosted;
+  for (const Model& model : running.model()) hosted[model.name()] = model;
   for (const Model& model : wanted.model()) {
-    const auto found = folders.extract(model.name());
+    const auto found = hosted.extract(model.name());
     if (found.empty()) {
       changes.load.push_back(model);
-    } else if (found.mapped() != model.folder()) {
+    } else if (found.mapped().folder() != model.folder() ||
+               found.mapped().dtype() != model.dtype()) {
       changes.replace.push_back(model);
     }
   }
-  for (const auto& [name, folder] : folders) changes.unload.push_back(name);
+  for (const auto& [name, model] : hosted) changes.unload.push_back(name);
   for (int i = 0; i < Config::descriptor()->field_count(); ++i) {
     const FieldDescriptor& field = *Config::descriptor()->field(i);
     if (field.number() == Config::kModelFieldNumber) continue;
@@ -75,8 +85,9 @@ Changes Compare(const Config& running, const Config& wanted) {
 }
 
 absl::Status HostModel(const Model& model, Engine* engine) {
-  return LoadAndTell(model, engine,
-                     [&] { return engine->LoadModel(model.name(), model.folder()); });
+  return LoadAndTell(model, engine, [&](const LoadOptions& options) {
+    return engine->LoadModel(model.name(), model.folder(), options);
+  });
 }
 
 void Reload(const Config& wanted, Config* running, Engine* engine, Server* server) {
@@ -103,27 +114,24 @@ void Reload(const Config& wanted, Config* running, Engine* engine, Server* serve
       spdlog::info("unloaded {}; runs that were accepted finish", name);
     }
   }
-  std::map<std::string, std::string> hosted;
-  for (const Model& model : running->model()) hosted[model.name()] = model.folder();
+  std::map<std::string, Model> hosted;
+  for (const Model& model : running->model()) hosted[model.name()] = model;
   for (const std::string& name : changes.unload) hosted.erase(name);
   const auto host = [&](const Model& model, const absl::Status& status) {
     if (status.ok()) {
-      hosted[model.name()] = model.folder();
+      hosted[model.name()] = model;
     } else {
       spdlog::error("{}", std::string(status.message()));
     }
   };
   for (const Model& model : changes.load) host(model, HostModel(model, engine));
   for (const Model& model : changes.replace) {
-    host(model, LoadAndTell(model, engine,
-                            [&] { return engine->ReplaceModel(model.name(), model.folder()); }));
+    host(model, LoadAndTell(model, engine, [&](const LoadOptions& options) {
+           return engine->ReplaceModel(model.name(), model.folder(), options);
+         }));
   }
   running->clear_model();
-  for (const auto& [name, folder] : hosted) {
-    Model* model = running->add_model();
-    model->set_name(name);
-    model->set_folder(folder);
-  }
+  for (const auto& [name, model] : hosted) *running->add_model() = model;
   spdlog::info("the configuration was read again: {} model{}", hosted.size(),
                hosted.size() == 1 ? "" : "s");
 }

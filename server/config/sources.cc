@@ -11,6 +11,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
 
 namespace weft::server {
 namespace {
@@ -62,7 +63,17 @@ absl::Status SetField(const FieldDescriptor& field, const std::string& text, Con
     }
     Model* model = config->add_model();
     model->set_name(text.substr(0, equals));
-    model->set_folder(text.substr(equals + 1));
+    std::string folder = text.substr(equals + 1);
+    // Behind the last comma, as a folder's name may hold others.
+    constexpr absl::string_view kDtype = ",dtype=";
+    if (const size_t comma = folder.rfind(','); comma != std::string::npos) {
+      absl::string_view option = absl::string_view(folder).substr(comma);
+      if (absl::ConsumePrefix(&option, kDtype)) {
+        model->set_dtype(std::string(option));
+        folder.resize(comma);
+      }
+    }
+    model->set_folder(folder);
     return absl::OkStatus();
   }
   FirstError error;

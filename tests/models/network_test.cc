@@ -7,9 +7,11 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "engine/models/hosted_model.h"
 #include "engine/weights/hub_folder.h"
 #include "engine/weights/safetensors.h"
@@ -82,6 +84,20 @@ TEST(NetworkTest, WeightsThatNoModuleTakesAreNamed) {
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("transformer.h.2.")));
 }
 
+TEST(NetworkTest, EverythingThatIsMissingOrUnexpectedIsToldAtOnce) {
+  const absl::Status status = MakeWith([](auto& config) {
+    config["n_layer"] = 4;
+    config["n_positions"] = 32;
+  });
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  for (const char* name : {"ln_1.weight", "attn.c_attn.weight", "attn.c_proj.bias", "ln_2.bias",
+                           "mlp.c_fc.weight", "mlp.c_proj.bias"}) {
+    EXPECT_THAT(std::string(status.message()), HasSubstr(absl::StrCat("transformer.h.3.", name)));
+  }
+  EXPECT_THAT(std::string(status.message()), AllOf(HasSubstr("has no tensors for: "),
+                                                   HasSubstr("[64, 32]"), HasSubstr("[32, 32]")));
+}
+
 TEST(NetworkTest, SizesThatAreNoneAreRefused) {
   for (const char* field : {"n_embd", "n_head", "n_layer", "n_positions", "vocab_size"}) {
     for (const int64_t value : {int64_t{0}, int64_t{-1}, int64_t{1} << 40}) {
@@ -109,6 +125,55 @@ TEST(HostedModelTest, ParametersAreAsInTheCheckpoint) {
             hosted.Parameter("transformer.wte.weight")->data_ptr());
   EXPECT_THAT(hosted.Parameter("lm_head.bias"),
               StatusIs(absl::StatusCode::kNotFound, HasSubstr("lm_head.bias")));
+}
+
+/// gpt2-tiny with other tensors.
+LocalModel TinyWith(const TempFolder& folder,
+                    const std::function<void(std::map<std::string, at::Tensor>&)>& change) {
+  for (const char* name : {"config.json", "tokenizer.json"}) {
+    std::filesystem::copy(std::string(kTiny) + "/" + name, folder.File(name));
+  }
+  auto tensors = testing::LoadGolden(std::string(kTiny) + "/model.safetensors");
+  change(tensors);
+  std::vector<weights::TensorToWrite> to_write;
+  for (const auto& [name, tensor] : tensors) {
+    to_write.push_back({name,
+                        "F32",
+                        tensor.sizes().vec(),
+                        {static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes()}});
+  }
+  EXPECT_THAT(weights::WriteSafetensors(folder.File("model.safetensors"), to_write), IsOk());
+  return LocalModel(folder.path());
+}
+
+TEST(TiedWeightsTest, AreOneWhereTheCheckpointHoldsEitherOrBoth) {
+  const std::string program = "invoke [64, 65, 66] { save l = read result }";
+  const at::Tensor expected = LocalModel::Tiny().Run(program)["l"];
+  auto head_alone = [](auto& tensors) {
+    tensors["lm_head.weight"] = tensors.at("transformer.wte.weight");
+    tensors.erase("transformer.wte.weight");
+  };
+  auto both = [](auto& tensors) {
+    tensors["lm_head.weight"] = tensors.at("transformer.wte.weight").clone();
+  };
+  for (const std::function<void(std::map<std::string, at::Tensor>&)>& change :
+       {std::function<void(std::map<std::string, at::Tensor>&)>(head_alone),
+        std::function<void(std::map<std::string, at::Tensor>&)>(both)}) {
+    const TempFolder folder;
+    LocalModel model = TinyWith(folder, change);
+    EXPECT_TRUE(at::equal(model.Run(program)["l"], expected));
+    EXPECT_EQ(model.hosted().Parameter("lm_head.weight")->data_ptr(),
+              model.hosted().Parameter("transformer.wte.weight")->data_ptr());
+  }
+}
+
+TEST(TiedWeightsTest, AreTwoWhereTheCheckpointHoldsTwo) {
+  const TempFolder folder;
+  LocalModel model = TinyWith(folder, [](auto& tensors) {
+    tensors["lm_head.weight"] = 2 * tensors.at("transformer.wte.weight");
+  });
+  const std::string program = "invoke [64, 65, 66] { save l = read result }";
+  ExpectClose(model.Run(program)["l"], 2 * LocalModel::Tiny().Run(program)["l"]);
 }
 
 TEST(HostedModelTest, SitesHaveShapesInBatchAndTokens) {

@@ -16,6 +16,7 @@
 #include "absl/strings/str_split.h"
 #include "server/config/sources.h"
 #include "tests/support/certificates.h"
+#include "tests/support/environment.h"
 #include "tests/support/temp_folder.h"
 
 namespace weft::server {
@@ -201,6 +202,39 @@ TEST_F(ConfigTest, AFileAndFlagsSayTheSameAndFlagsWin) {
   ASSERT_TRUE(moved.config.has_value()) << moved.text;
   ASSERT_EQ(moved.config->model_size(), 1);
   EXPECT_EQ(moved.config->model(0).folder(), folder_.File("b"));
+}
+
+TEST_F(ConfigTest, AModelHasADtype) {
+  const ParsedConfig flags =
+      Parse({"--data", "d", "--model", a_ + ",dtype=bfloat16", "--model", b_});
+  ASSERT_TRUE(flags.config.has_value()) << flags.text;
+  EXPECT_EQ(flags.config->model(0).folder(), folder_.File("a"));
+  EXPECT_EQ(flags.config->model(0).dtype(), "bfloat16");
+  EXPECT_EQ(flags.config->model(1).dtype(), "auto");
+  const std::string file =
+      File(absl::StrCat("model { name: 'b' folder: '", folder_.File("b"), "' dtype: 'float16' }"));
+  const ParsedConfig parsed = Parse({"--config", file});
+  ASSERT_TRUE(parsed.config.has_value()) << parsed.text;
+  EXPECT_EQ(parsed.config->model(1).dtype(), "float16");
+  const ParsedConfig wrong = Parse({"--data", "d", "--model", a_ + ",dtype=int4"});
+  EXPECT_EQ(wrong.exit_code, 2);
+  EXPECT_THAT(wrong.text, HasSubstr("'int4' is none of auto, float32, bfloat16, float16"));
+}
+
+TEST_F(ConfigTest, AModelOfTheHubsCacheIsGivenByItsId) {
+  testing::Environment environment;
+  environment.Set("HF_HUB_CACHE", folder_.File("hub"));
+  const std::string model = folder_.File("hub/models--org--net");
+  std::filesystem::create_directories(model + "/refs");
+  std::filesystem::create_directories(model + "/snapshots/abc");
+  folder_.Write("hub/models--org--net/refs/main", "abc");
+  folder_.Write("hub/models--org--net/snapshots/abc/config.json", "{}");
+  const ParsedConfig parsed = Parse({"--data", "d", "--model", "net=org/net,dtype=auto"});
+  ASSERT_TRUE(parsed.config.has_value()) << parsed.text;
+  EXPECT_EQ(parsed.config->model(0).folder(), model + "/snapshots/abc");
+  const ParsedConfig other = Parse({"--data", "d", "--model", "net=org/other"});
+  EXPECT_EQ(other.exit_code, 2);
+  EXPECT_THAT(other.text, AllOf(HasSubstr("'org/other'"), HasSubstr("org/net")));
 }
 
 TEST_F(ConfigTest, AllErrorsOfAFileAreSaidAtOnceWithTheirLines) {

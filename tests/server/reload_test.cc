@@ -33,9 +33,11 @@ Config WithModels(const std::vector<std::string>& names) {
 class ReloadTest : public ::testing::Test {
  protected:
   ReloadTest() {
-    engine_.on_load = [this](const std::string& name, const std::string& folder) {
+    engine_.on_load = [this](const std::string& name, const std::string& folder,
+                             const LoadOptions& options) {
       if (folder == "/models/broken") return absl::InternalError("broken");
-      loaded_.push_back(name + " from " + folder);
+      loaded_.push_back(name + " from " + folder +
+                        (options.dtype == "auto" ? "" : " in " + options.dtype));
       return absl::OkStatus();
     };
   }
@@ -85,6 +87,19 @@ TEST_F(ReloadTest, ModelsComeGoAndMove) {
   ReloadTo(moved);
   EXPECT_THAT(Hosted(), ElementsAre("two"));
   EXPECT_THAT(loaded_, ElementsAre("two from /models/two", "two from /models/other"));
+}
+
+TEST_F(ReloadTest, AnotherDtypeReplacesAModel) {
+  // What is written out as the default is no change.
+  Config same = WithModels({"atlas"});
+  same.mutable_model(0)->set_dtype("auto");
+  ReloadTo(same);
+  EXPECT_THAT(loaded_, IsEmpty());
+  Config half = WithModels({"atlas"});
+  half.mutable_model(0)->set_dtype("bfloat16");
+  ReloadTo(half);
+  ReloadTo(half);
+  EXPECT_THAT(loaded_, ElementsAre("atlas from /models/atlas in bfloat16"));
 }
 
 TEST_F(ReloadTest, AModelThatCannotBeLoadedIsTriedAgainNextTime) {

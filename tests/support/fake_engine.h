@@ -128,20 +128,25 @@ class FakeEngine final : public Engine {
   }
 
   /// Called by LoadModel and ReplaceModel; an error refuses the model.
-  std::function<absl::Status(const std::string& name, const std::string& folder)> on_load =
-      [](const std::string&, const std::string&) { return absl::OkStatus(); };
+  std::function<absl::Status(const std::string& name, const std::string& folder,
+                             const LoadOptions& options)>
+      on_load = [](const std::string&, const std::string&, const LoadOptions&) {
+        return absl::OkStatus();
+      };
 
   absl::Status HostNetwork(const std::string&, models::Network&&) override {
     return absl::UnimplementedError("no networks here");
   }
-  absl::Status LoadModel(const std::string& name, const std::string& folder) override {
-    if (absl::Status loaded = on_load(name, folder); !loaded.ok()) return loaded;
+  absl::Status LoadModel(const std::string& name, const std::string& folder,
+                         const LoadOptions& options) override {
+    if (absl::Status loaded = on_load(name, folder, options); !loaded.ok()) return loaded;
     AddModel(name);
     return absl::OkStatus();
   }
-  absl::Status ReplaceModel(const std::string& name, const std::string& folder) override {
+  absl::Status ReplaceModel(const std::string& name, const std::string& folder,
+                            const LoadOptions& options) override {
     if (absl::Status found = GetModel(name).status(); !found.ok()) return found;
-    return LoadModel(name, folder);
+    return LoadModel(name, folder, options);
   }
   absl::Status UnloadModel(const std::string& name) override {
     if (absl::Status found = GetModel(name).status(); !found.ok()) return found;

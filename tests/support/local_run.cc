@@ -73,10 +73,11 @@ struct LocalModel::Prepared {
   std::unique_ptr<run::Run> run;
 };
 
-LocalModel::LocalModel(const std::string& folder, bool pad_left) {
+LocalModel::LocalModel(const std::string& folder, bool pad_left,
+                       const models::NetworkOptions& options) {
   absl::StatusOr<weights::HubFolder> hub = weights::HubFolder::Open(folder);
   if (!hub.ok()) GiveUp(folder, hub.status());
-  absl::StatusOr<models::Network> network = models::MakeNetwork(*hub);
+  absl::StatusOr<models::Network> network = models::MakeNetwork(*hub, options);
   if (!network.ok()) GiveUp(folder, network.status());
   auto hosted = models::HostedModel::Host(*std::move(network), pad_left);
   if (!hosted.ok()) GiveUp(folder, hosted.status());

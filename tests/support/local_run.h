@@ -45,7 +45,8 @@ struct LocalOptions {
 class LocalModel {
  public:
   /// Host a folder. A folder that cannot be hosted ends the test program, with the reason.
-  explicit LocalModel(const std::string& folder, bool pad_left = true);
+  explicit LocalModel(const std::string& folder, bool pad_left = true,
+                      const models::NetworkOptions& options = {});
   /// Take a model that a test has made.
   explicit LocalModel(std::unique_ptr<models::HostedModel> hosted) : hosted_(std::move(hosted)) {}
 

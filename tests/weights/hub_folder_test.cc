@@ -69,6 +69,17 @@ TEST_F(HubFolderTest, NamesEachFileThatIsMissing) {
   }
 }
 
+TEST_F(HubFolderTest, RefusesAPickleAndSaysTheWayOut) {
+  Remove("model.safetensors");
+  for (const char* name : {"pytorch_model.bin.index.json", "pytorch_model.bin"}) {
+    folder_.Write(name, "");
+    absl::Status status = HubFolder::Open(folder_.path()).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_THAT(MessageOf(status), HasSubstr(folder_.File(name)));
+    EXPECT_THAT(MessageOf(status), HasSubstr("save_pretrained"));
+  }
+}
+
 TEST(HubFolderOnDiskTest, NamesAFolderThatIsMissing) {
   absl::Status status = HubFolder::Open("no/such/folder").status();
   EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);

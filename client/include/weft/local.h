@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -15,9 +17,22 @@ struct Network;
 
 namespace weft {
 
+/// How much of a model's weights was read.
+using LoadProgress =
+    std::function<void(const std::string& model, uint64_t bytes, uint64_t total_bytes)>;
+
+/// Shows it as a line on stderr that is written over, if that is a terminal.
+LoadProgress TerminalProgress();
+
 struct LocalOptions {
-  /// Folders as the Hub lays them out, by the name to host them as.
+  /// Folders as the Hub lays them out, by the name to host them as; or ids of models that were
+  /// downloaded into the Hub's cache on this machine: `org/name`, `org/name@revision`.
   std::map<std::string, std::string> models;
+  /// What their weights and activations are: `float32`, `bfloat16`, `float16`, or `auto`, what each
+  /// checkpoint says.
+  std::string dtype = "auto";
+  /// Called on the loading thread for every few megabytes of weights that were read.
+  LoadProgress progress = {};
   /// Of one pass's kernels; 0: as many as there are cores.
   int threads = 0;
 };
