@@ -76,17 +76,15 @@ absl::StatusOr<run::InvokeInput> InputMaker::MakeOne(const graph::Program& progr
                                                      graph::NodeId id,
                                                      const graph::Trace& trace) const {
   const auto& invoke = std::get<graph::Invoke>(program.at(id).kind);
-  if (std::holds_alternative<graph::Invoke::Chat>(invoke.input)) {
-    return Refuse(program, id, "`invoke.chat` is in the contract but not executed by this version",
-                  "give the text as the model's chat template renders it",
-                  absl::StatusCode::kUnimplemented);
-  }
   if (!trace.root.empty() || !spec_.input().ids) return Activations(program, id, trace);
 
   absl::StatusOr<Rows> rows = Rows();
   if (const auto* tokens = std::get_if<graph::Invoke::Tokens>(&invoke.input)) rows = tokens->rows;
   if (const auto* prompts = std::get_if<graph::Invoke::Prompts>(&invoke.input)) {
     rows = Tokenized(program, id, *prompts);
+  }
+  if (const auto* chats = std::get_if<graph::Invoke::Chats>(&invoke.input)) {
+    rows = Templated(program, id, *chats);
   }
   if (const auto* tensors = std::get_if<graph::Invoke::Tensors>(&invoke.input)) {
     rows = Unpadded(program, id, *tensors);
@@ -110,24 +108,62 @@ absl::StatusOr<run::InvokeInput> InputMaker::MakeOne(const graph::Program& progr
   return run::InvokeInput::Make(*rows, tokens_.pad_id, tokens_.pad_left);
 }
 
+absl::StatusOr<std::vector<int64_t>> InputMaker::Encode(const graph::Program& program,
+                                                        graph::NodeId id, const std::string& text,
+                                                        bool special_tokens) const {
+  if (text.size() > static_cast<size_t>(max_tokens_) * kLongestToken) {
+    return Refuse(program, id,
+                  absl::StrCat("the prompt has ", text.size(), " bytes; the model takes at most ",
+                               max_tokens_, " tokens"),
+                  "shorten it");
+  }
+  absl::StatusOr<std::vector<int64_t>> ids = tokenizer_->Encode(text, special_tokens);
+  if (ids.ok()) return ids;
+  return Refuse(program, id, std::string(ids.status().message()), "", ids.status().code());
+}
+
 absl::StatusOr<InputMaker::Rows> InputMaker::Tokenized(
     const graph::Program& program, graph::NodeId id, const graph::Invoke::Prompts& prompts) const {
   if (tokenizer_ == nullptr) {
     return Refuse(program, id, "this model has no tokenizer", "give token ids");
   }
   Rows rows;
-  const size_t longest = static_cast<size_t>(max_tokens_) * kLongestToken;
   for (const std::string& text : prompts.texts) {
-    if (text.size() > longest) {
-      return Refuse(program, id,
-                    absl::StrCat("the prompt has ", text.size(), " bytes; the model takes at most ",
-                                 max_tokens_, " tokens"),
-                    "shorten it");
+    absl::StatusOr<std::vector<int64_t>> ids =
+        Encode(program, id, text, !prompts.no_special_tokens);
+    if (!ids.ok()) return ids.status();
+    rows.push_back(*std::move(ids));
+  }
+  return rows;
+}
+
+absl::StatusOr<InputMaker::Rows> InputMaker::Templated(const graph::Program& program,
+                                                       graph::NodeId id,
+                                                       const graph::Invoke::Chats& chats) const {
+  if (tokenizer_ == nullptr) {
+    return Refuse(program, id, "this model has no tokenizer", "give token ids");
+  }
+  if (!chat_template_.ok()) {
+    return Refuse(program, id, std::string(chat_template_.status().message()),
+                  "give the prompt as text, or put a `chat_template.jinja` into the model's folder",
+                  absl::StatusCode::kFailedPrecondition);
+  }
+  text::ChatOptions options;
+  options.add_generation_prompt = chats.add_generation_prompt;
+  options.continue_final_message = chats.continue_final_message;
+  options.max_bytes = std::min(options.max_bytes, static_cast<size_t>(max_tokens_) * kLongestToken);
+  Rows rows;
+  for (const std::vector<graph::ChatMessage>& chat : chats.chats) {
+    std::vector<text::ChatMessage> messages;
+    messages.reserve(chat.size());
+    for (const graph::ChatMessage& said : chat) messages.push_back({said.role, said.content});
+    absl::StatusOr<std::string> text = (*chat_template_)->Render(messages, options);
+    if (!text.ok()) {
+      return Refuse(program, id, std::string(text.status().message()), "", text.status().code());
     }
-    absl::StatusOr<std::vector<int64_t>> ids = tokenizer_->Encode(text, !prompts.no_special_tokens);
-    if (!ids.ok()) {
-      return Refuse(program, id, std::string(ids.status().message()), "", ids.status().code());
-    }
+    // The template has put in the special tokens that there are.
+    absl::StatusOr<std::vector<int64_t>> ids = Encode(program, id, *text, /*special_tokens=*/false);
+    if (!ids.ok()) return ids.status();
     rows.push_back(*std::move(ids));
   }
   return rows;

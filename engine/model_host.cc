@@ -23,31 +23,6 @@ constexpr double kSharedOperations = 1e9;
 /// Work below which a second thread costs more than it brings.
 constexpr double kSerialOperations = 1e8;
 
-/// Fields of tokenizer_config.json that matter here. The file is optional.
-struct TokenizerConfig {
-  bool pad_left = true;
-  std::string pad_token;
-};
-
-absl::StatusOr<TokenizerConfig> ReadTokenizerConfig(const std::string& folder) {
-  TokenizerConfig config;
-  const std::string path = absl::StrCat(folder, "/tokenizer_config.json");
-  std::ifstream file(path);
-  if (!file) return config;
-  const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  absl::StatusOr<weights::ModelConfig> json = weights::ModelConfig::Parse(path, text);
-  if (!json.ok()) return json.status();
-  // A decoder is padded on the left unless its folder says otherwise, so that the last column is
-  // every prompt's last token.
-  absl::StatusOr<std::string> side = json->GetOr<std::string>("padding_side", "left");
-  if (!side.ok()) return side.status();
-  config.pad_left = *side != "right";
-  if (json->Has("pad_token") && json->json()["pad_token"].is_string()) {
-    config.pad_token = json->json()["pad_token"].get<std::string>();
-  }
-  return config;
-}
-
 absl::Status NoTokenizer() {
   return absl::FailedPreconditionError("this model has no tokenizer; give it token ids or tensors");
 }
@@ -197,11 +172,14 @@ absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Load(const std::string& na
                                                            const EngineOptions& options) {
   absl::StatusOr<weights::HubFolder> hub = weights::HubFolder::Open(folder);
   if (!hub.ok()) return hub.status();
-  absl::StatusOr<TokenizerConfig> tokenizer_config = ReadTokenizerConfig(folder);
-  if (!tokenizer_config.ok()) return tokenizer_config.status();
-  absl::StatusOr<std::shared_ptr<const text::Tokenizer>> tokenizer =
-      text::Tokenizer::LoadTokenizer(hub->tokenizer_path());
-  if (!tokenizer.ok()) return tokenizer.status();
+  absl::StatusOr<std::string> type = hub->config().GetOr<std::string>("model_type", "");
+  if (!type.ok()) return type.status();
+  absl::StatusOr<std::string> tokenizer_class =
+      hub->config().GetOr<std::string>("tokenizer_class", "");
+  if (!tokenizer_class.ok()) return tokenizer_class.status();
+  absl::StatusOr<text::ModelText> text =
+      text::ModelText::LoadModelText(folder, hub->tokenizer_path(), *type, *tokenizer_class);
+  if (!text.ok()) return text.status();
   absl::StatusOr<models::Network> network = absl::InternalError("not made");
   absl::Status status = plan::CatchTorch([&] {
     network = models::MakeNetwork(*hub);
@@ -209,18 +187,17 @@ absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Load(const std::string& na
   });
   if (!status.ok()) return status;
   absl::StatusOr<std::unique_ptr<models::HostedModel>> model =
-      models::HostedModel::Host(*std::move(network), tokenizer_config->pad_left);
+      models::HostedModel::Host(*std::move(network), text->pad_left);
   if (!model.ok()) return model.status();
 
   const int64_t vocabulary = (*model)->network().vocabulary;
-  int64_t pad_id = 0;
-  if (!tokenizer_config->pad_token.empty()) {
-    pad_id = (*tokenizer)->TokenToId(tokenizer_config->pad_token).value_or(0);
-  }
-  if (pad_id >= vocabulary) pad_id = 0;
-  return Make(name, *std::move(model), *std::move(tokenizer),
-              {.pad_left = tokenizer_config->pad_left, .pad_id = pad_id},
-              hub->config().json().dump(2), options);
+  const std::vector<int64_t>& eos_ids = (*model)->network().eos_ids;
+  int64_t pad_id = text->pad_id;
+  if (pad_id < 0 || pad_id >= vocabulary) pad_id = eos_ids.empty() ? 0 : eos_ids[0];
+  if (pad_id < 0 || pad_id >= vocabulary) pad_id = 0;
+  return Make(name, *std::move(model), std::move(text->tokenizer), std::move(text->chat_template),
+              {.pad_left = text->pad_left, .pad_id = pad_id}, hub->config().json().dump(2),
+              options);
 }
 
 absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Host(const std::string& name,
@@ -237,18 +214,20 @@ absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Host(const std::string& na
   absl::StatusOr<std::unique_ptr<models::HostedModel>> model =
       models::HostedModel::Host(std::move(network), kPadLeft);
   if (!model.ok()) return model.status();
-  return Make(name, *std::move(model), nullptr, {.pad_left = kPadLeft}, "", options);
+  return Make(name, *std::move(model), nullptr, NoTokenizer(), {.pad_left = kPadLeft}, "", options);
 }
 
 std::unique_ptr<ModelHost> ModelHost::Make(const std::string& name,
                                            std::unique_ptr<models::HostedModel> model,
                                            std::shared_ptr<const text::Tokenizer> tokenizer,
-                                           run::TokenOptions tokens, const std::string& config_json,
+                                           ChatTemplate chat_template, run::TokenOptions tokens,
+                                           const std::string& config_json,
                                            const EngineOptions& options) {
   auto info = DescribeModel(name, *model, config_json, tokenizer != nullptr);
   tokens.eos_ids = model->network().eos_ids;
-  auto host = std::unique_ptr<ModelHost>(
-      new ModelHost(std::move(model), std::move(tokenizer), std::move(tokens), options));
+  auto host = std::unique_ptr<ModelHost>(new ModelHost(std::move(model), std::move(tokenizer),
+                                                       std::move(chat_template), std::move(tokens),
+                                                       options));
   host->parameters_ = static_cast<double>(info->summary.parameters);
   host->info_ = std::move(info);
   host->scheduler_ = std::make_unique<batch::Scheduler>(
@@ -257,14 +236,15 @@ std::unique_ptr<ModelHost> ModelHost::Make(const std::string& name,
 }
 
 ModelHost::ModelHost(std::unique_ptr<models::HostedModel> model,
-                     std::shared_ptr<const text::Tokenizer> tokenizer, run::TokenOptions tokens,
-                     const EngineOptions& options)
+                     std::shared_ptr<const text::Tokenizer> tokenizer, ChatTemplate chat_template,
+                     run::TokenOptions tokens, const EngineOptions& options)
     : options_(options),
       model_(std::move(model)),
       tokenizer_(std::move(tokenizer)),
+      chat_template_(std::move(chat_template)),
       tokens_(std::move(tokens)),
-      inputs_(model_->spec(), tokenizer_.get(), tokens_, model_->network().vocabulary,
-              model_->network().max_tokens),
+      inputs_(model_->spec(), tokenizer_.get(), chat_template_, tokens_,
+              model_->network().vocabulary, model_->network().max_tokens),
       plans_(model_->spec(), PlanLimitsOf(options.limits)),
       limits_(options.limits) {}
 

@@ -12,6 +12,7 @@ namespace {
 
 /// New tokens of one generation, at most.
 constexpr uint32_t kMaxNewTokens = 1 << 20;
+constexpr size_t kLongestRole = 256;  // in bytes
 
 /// Whether `$`s stand for whole components, and what is left is a path.
 bool IsPathWithGaps(const std::string& path) {
@@ -182,21 +183,33 @@ bool Checker::CheckInvoke(const Invoke& invoke) {
     }
     return true;
   }
-  if (const auto* chat = std::get_if<Invoke::Chat>(&invoke.input)) {
-    if (chat->messages.empty()) return Fail("a chat needs at least one message");
-    if (!CheckCount(chat->messages.size(), "messages")) return false;
-    for (const ChatMessage& said : chat->messages) {
-      if (said.role.empty()) return Fail("a message of a chat needs a role, such as \"user\"");
-      if (!CheckText(said.role, "a role") || !CheckText(said.content, "a message")) return false;
-    }
-    return true;
-  }
+  if (const auto* chats = std::get_if<Invoke::Chats>(&invoke.input)) return CheckChats(*chats);
   const auto& rows = std::get<Invoke::Tokens>(invoke.input).rows;
   if (rows.empty()) return Fail("an invoke needs at least one row of tokens");
   for (const std::vector<int64_t>& row : rows) {
     if (row.empty()) return Fail("a row of tokens is empty");
   }
   return true;
+}
+
+bool Checker::CheckChats(const ChatInput& chats) {
+  if (chats.chats.empty()) return Fail("an invoke needs at least one chat");
+  size_t messages = 0;
+  for (const std::vector<ChatMessage>& chat : chats.chats) {
+    if (chat.empty()) return Fail("a chat needs at least one message");
+    messages += chat.size();
+    if (!CheckCount(messages, "messages")) return false;
+    for (const ChatMessage& said : chat) {
+      if (said.role.empty()) return Fail("a message of a chat needs a role, such as \"user\"");
+      if (said.role.size() > kLongestRole) {
+        return Fail(absl::StrCat("a role has ", said.role.size(), " bytes; at most ", kLongestRole,
+                                 " are allowed"));
+      }
+      if (!CheckText(said.role, "a role") || !CheckText(said.content, "a message")) return false;
+    }
+  }
+  if (!chats.add_generation_prompt || !chats.continue_final_message) return true;
+  return Fail("a chat ends either with the generation prompt or with a message to go on with");
 }
 
 bool Checker::CheckConstant(const Constant& constant) {

@@ -84,6 +84,7 @@ class Checker {
   bool CheckGenerate(const GenerateOptions& options);
   bool CheckSweep(const Sweep& sweep);
   bool CheckInvoke(const Invoke& invoke);
+  bool CheckChats(const ChatInput& chats);
   bool CheckConstant(const Constant& constant);
   bool CheckSite(const Site& site);
   bool CheckSitePath(const Site& site);

@@ -133,13 +133,17 @@ struct KindEncoder {
           node->set_node(input.node);
         }
       }
-      void operator()(const Invoke::Chat& chat) const {
-        for (const ChatMessage& said : chat.messages) {
-          v1::ChatMessage* to = out->mutable_chat()->add_messages();
-          to->set_role(said.role);
-          to->set_content(said.content);
+      void operator()(const Invoke::Chats& chats) const {
+        for (const std::vector<ChatMessage>& messages : chats.chats) {
+          v1::Chat* chat = out->mutable_chats()->add_chats();
+          for (const ChatMessage& said : messages) {
+            v1::ChatMessage* to = chat->add_messages();
+            to->set_role(said.role);
+            to->set_content(said.content);
+          }
         }
-        out->mutable_chat()->set_add_generation_prompt(chat.add_generation_prompt);
+        out->mutable_chats()->set_add_generation_prompt(chats.add_generation_prompt);
+        out->mutable_chats()->set_continue_final_message(chats.continue_final_message);
       }
     };
     std::visit(Encoder{message->mutable_invoke()}, invoke.input);

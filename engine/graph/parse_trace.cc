@@ -253,7 +253,7 @@ bool Parser::ParseInvokeInput(Invoke* invoke) {
     return true;
   }
   if (At('(')) return ParseTensorInputs(&invoke->input.emplace<Invoke::Tensors>().inputs);
-  if (TakeWord("chat")) return ParseChat(&invoke->input.emplace<Invoke::Chat>());
+  if (TakeWord("chat")) return ParseChats(&invoke->input.emplace<Invoke::Chats>());
   if (!At('[')) {
     return Expected("a prompt, a list of prompts, token ids, `chat`, tensors in `(`, or `{`");
   }
@@ -294,14 +294,27 @@ bool Parser::ParseTensorInputs(std::vector<NamedInput>* inputs) {
   return true;
 }
 
-bool Parser::ParseChat(ChatInput* chat) {
-  if (!Expect('[')) return false;
+bool Parser::ParseMessages(std::vector<ChatMessage>* messages) {
   while (!Take(']')) {
-    ChatMessage& said = chat->messages.emplace_back();
+    ChatMessage& said = messages->emplace_back();
     if (!ParseString(&said.role) || !Expect(':') || !ParseString(&said.content)) return false;
     if (!Take(',') && !At(']')) return Expected("`,` or `]`");
   }
-  chat->add_generation_prompt = TakeWord("generation_prompt");
+  return true;
+}
+
+bool Parser::ParseChats(ChatInput* chats) {
+  if (!Expect('[')) return false;
+  if (!At('[')) {
+    if (!ParseMessages(&chats->chats.emplace_back())) return false;
+  } else {
+    while (!Take(']')) {
+      if (!Expect('[') || !ParseMessages(&chats->chats.emplace_back())) return false;
+      if (!Take(',') && !At(']')) return Expected("`,` or `]`");
+    }
+  }
+  chats->add_generation_prompt = TakeWord("generation_prompt");
+  chats->continue_final_message = TakeWord("continue_final_message");
   return true;
 }
 

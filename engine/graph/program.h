@@ -140,8 +140,9 @@ struct ChatMessage {
   std::string role, content;
 };
 struct ChatInput {
-  std::vector<ChatMessage> messages;
+  std::vector<std::vector<ChatMessage>> chats;  // a row each
   bool add_generation_prompt = false;
+  bool continue_final_message = false;
 };
 struct NamedInput {
   std::string name;  // empty for a positional one
@@ -157,8 +158,8 @@ struct Invoke {
   struct Tensors {
     std::vector<NamedInput> inputs;
   };
-  using Chat = ChatInput;
-  std::variant<Prompts, Tokens, AllRows, Tensors, Chat> input;
+  using Chats = ChatInput;
+  std::variant<Prompts, Tokens, AllRows, Tensors, Chats> input;
 };
 struct Constant {
   HostTensor tensor;

@@ -415,13 +415,23 @@ void Printer::InvokeText(const Invoke& invoke) {
         printer->Reference(input.node, printer->options_.max_inline);
       });
     }
-    void operator()(const Invoke::Chat& chat) const {
-      printer->List(chat.messages, " chat [", "]", [this](const ChatMessage& said) {
+    void Messages(const std::vector<ChatMessage>& messages) const {
+      printer->List(messages, "[", "]", [this](const ChatMessage& said) {
         printer->Quoted(said.role);
         printer->Append(": ");
         printer->Quoted(said.content);
       });
-      if (chat.add_generation_prompt) printer->Append(" generation_prompt");
+    }
+    void operator()(const Invoke::Chats& chats) const {
+      printer->Append(" chat ");
+      if (chats.chats.size() == 1) {
+        Messages(chats.chats[0]);
+      } else {
+        printer->List(chats.chats, "[", "]",
+                      [this](const std::vector<ChatMessage>& messages) { Messages(messages); });
+      }
+      if (chats.add_generation_prompt) printer->Append(" generation_prompt");
+      if (chats.continue_final_message) printer->Append(" continue_final_message");
     }
   };
   Append("invoke");

@@ -104,9 +104,6 @@ absl::Status PlanBuilder::CheckActivations(const graph::Invoke& invoke, RowCount
 }
 
 absl::Status PlanBuilder::Add(const graph::Invoke& invoke) {
-  if (std::holds_alternative<graph::Invoke::Chat>(invoke.input)) {
-    return NotExecuted("invoke.chat");
-  }
   if (inputs_[node_] >= static_cast<int>(given_rows_.size())) {
     return absl::InternalError("fewer row counts than invokes");
   }

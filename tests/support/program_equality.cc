@@ -121,13 +121,19 @@ bool SameKind(const Invoke& a, const Invoke& b) {
                         return x.name == y.name && x.node == y.node;
                       });
   }
-  if (const auto* chat = std::get_if<Invoke::Chat>(&a.input)) {
-    const auto& other = std::get<Invoke::Chat>(b.input);
-    return chat->add_generation_prompt == other.add_generation_prompt &&
-           std::equal(chat->messages.begin(), chat->messages.end(), other.messages.begin(),
-                      other.messages.end(), [](const ChatMessage& x, const ChatMessage& y) {
-                        return x.role == y.role && x.content == y.content;
-                      });
+  if (const auto* chats = std::get_if<Invoke::Chats>(&a.input)) {
+    const auto& other = std::get<Invoke::Chats>(b.input);
+    const auto same_chat = [](const std::vector<ChatMessage>& x,
+                              const std::vector<ChatMessage>& y) {
+      return std::equal(x.begin(), x.end(), y.begin(), y.end(),
+                        [](const ChatMessage& said, const ChatMessage& also) {
+                          return said.role == also.role && said.content == also.content;
+                        });
+    };
+    return chats->add_generation_prompt == other.add_generation_prompt &&
+           chats->continue_final_message == other.continue_final_message &&
+           std::equal(chats->chats.begin(), chats->chats.end(), other.chats.begin(),
+                      other.chats.end(), same_chat);
   }
   return true;
 }

@@ -199,10 +199,14 @@ class Generator {
 
   Invoke RowsInput() {
     if (Chance(5)) {
-      Invoke::Chat chat;
-      for (int i = Below(3); i >= 0; --i) chat.messages.push_back({Text() + "r", Text()});
-      chat.add_generation_prompt = Chance(2);
-      return {chat};
+      Invoke::Chats chats;
+      for (int i = Below(3); i >= 0; --i) {
+        std::vector<ChatMessage>& messages = chats.chats.emplace_back();
+        for (int j = Below(3); j >= 0; --j) messages.push_back({Text() + "r", Text()});
+      }
+      chats.add_generation_prompt = Chance(2);
+      chats.continue_final_message = !chats.add_generation_prompt && Chance(2);
+      return {chats};
     }
     if (!values_.empty() && Chance(5)) {
       Invoke::Tensors tensors;
