@@ -26,6 +26,9 @@ graph::GenerateOptions ToGraph(const GenerateOptions& options) {
   to.top_k = options.top_k;
   to.min_p = options.min_p;
   to.repetition_penalty = options.repetition_penalty;
+  to.presence_penalty = options.presence_penalty;
+  to.frequency_penalty = options.frequency_penalty;
+  to.num_return_sequences = options.num_return_sequences;
   to.eos_token_ids = options.eos_token_ids;
   to.stop_strings = options.stop_strings;
   return to;
