@@ -44,6 +44,13 @@ void AddLeaves(const std::string& name, const c10::IValue& value,
   }
 }
 
+/// `[39][72]`: a text in which tokens can be told apart.
+absl::StatusOr<std::string> TextOf(absl::Span<const int64_t> ids) {
+  std::string text;
+  for (const int64_t id : ids) absl::StrAppend(&text, "[", id, "]");
+  return text;
+}
+
 uint32_t SequencesOf(const graph::Trace& trace) {
   return trace.generate ? trace.generate->Sequences() : 1;
 }
@@ -167,7 +174,10 @@ absl::Status LocalModel::RunPasses(std::vector<run::Run*> runs) {
 }
 
 run::TokenOptions LocalModel::Tokens() const {
-  return {.pad_left = hosted_->pad_left(), .pad_id = kPad, .eos_ids = hosted_->network().eos_ids};
+  return {.pad_left = hosted_->pad_left(),
+          .pad_id = kPad,
+          .eos_ids = hosted_->network().eos_ids,
+          .decode = TextOf};
 }
 
 LocalResult LocalModel::ResultOf(run::Run& run) {
