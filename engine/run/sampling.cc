@@ -102,18 +102,15 @@ bool ChangesNothing(const graph::GenerateOptions& options) {
          options.presence_penalty == 0 && options.frequency_penalty == 0;
 }
 
-absl::StatusOr<int64_t> Draw(absl::Span<const double> logits, double random) {
-  const double largest = *std::max_element(logits.begin(), logits.end());
-  double total = 0;
-  for (const double logit : logits) total += std::exp(logit - largest);
-  double left = random * total;
-  int64_t last = -1;
-  for (size_t id = 0; id < logits.size(); ++id) {
-    const double weight = std::exp(logits[id] - largest);
-    if (weight == 0) continue;
+/// The token at which the probabilities, put one behind the other, pass `random`.
+int64_t Draw(absl::Span<const double> logits, double random) {
+  const std::vector<double> probabilities = Probabilities(logits);
+  int64_t last = 0;
+  for (size_t id = 0; id < probabilities.size(); ++id) {
+    if (probabilities[id] == 0) continue;
     last = static_cast<int64_t>(id);
-    if (left < weight) return last;
-    left -= weight;
+    if (random < probabilities[id]) return last;
+    random -= probabilities[id];
   }
   return last;  // by rounding
 }
