@@ -97,17 +97,15 @@ def main():
         cases["distribution"][name] = header(20, {"do_sample": "true", **options})
     prompt = torch.tensor([SINGLE])
     with torch.no_grad():
-        plain = model.generate(
-            prompt, generation_config=config(LENGTH, {}, sample=False), do_sample=False
-        )[0, len(SINGLE) :].tolist()
+        plain = model.generate(prompt, generation_config=config(LENGTH, {}, sample=False))
+        plain = plain[0, len(SINGLE) :].tolist()
         # Tokens that do come: the later of them is met first where the other is not before it.
         ends = [plain[4], plain[2]]
         for name, options in LIKELIEST.items():
             chosen = {**options, "eos_token_ids": options["eos_token_ids"] or ends}
-            result = model.generate(
-                prompt, generation_config=config(LENGTH, chosen, sample=False), do_sample=False
+            out[f"generated/{name}"] = model.generate(
+                prompt, generation_config=config(LENGTH, chosen, sample=False)
             )
-            out[f"generated/{name}"] = result
             cases["generated"][name] = header(LENGTH, chosen)
     save_file(out, TINY / "sampling.safetensors")
     text = json.dumps(cases, indent=2)
