@@ -121,9 +121,7 @@ class Writer {
 }  // namespace
 
 int Generate(const GlobalOptions& global, const GenerateArguments& given) {
-  const auto fail = [&](const absl::Status& status) {
-    return given.json ? ReportJson(status) : Report(status);
-  };
+  const auto fail = [&](const absl::Status& status) { return Report(status, given.json); };
   Cancellation cancellation;
   InterruptScope interrupt(cancellation);
   GenerateArguments arguments = given;

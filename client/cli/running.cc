@@ -9,7 +9,6 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "client/cli/results.h"
 
 namespace weft::cli {
 namespace {
@@ -21,19 +20,9 @@ constexpr absl::Duration kEvery = absl::Seconds(1);
 
 }  // namespace
 
-int Report(const absl::Status& status) {
-  std::cerr << "weft: " << std::string(status.message()) << "\n";
-  return CodeOf(status);
-}
-
 void PrintJson(const json& object) {
   // Text of a model need not be UTF-8.
   std::cout << object.dump(2, ' ', false, json::error_handler_t::replace) << "\n";
-}
-
-int ReportJson(const absl::Status& status) {
-  PrintJson({{"error", ToJson(status)}});
-  return Report(status);
 }
 
 void PrintWarnings(const std::vector<ErrorDetails>& warnings) {

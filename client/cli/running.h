@@ -20,10 +20,6 @@
 
 namespace weft::cli {
 
-/// Say an error on standard error. Its exit code.
-int Report(const absl::Status& status);
-/// The same, and as JSON on standard output.
-int ReportJson(const absl::Status& status);
 void PrintJson(const nlohmann::json& object);
 void PrintWarnings(const std::vector<ErrorDetails>& warnings);
 void SayWaiting(const event::Waiting& waiting);

@@ -2,21 +2,20 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
-#include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "client/cli/command_line.h"
 #include "client/cli/commands.h"
 #include "engine/engine.h"
 #include "server/keys/key_store.h"
 #include "server/server.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_folder.h"
+#include "tests/support/weft_command.h"
 #include "weft/local.h"
 
 namespace weft::cli {
@@ -24,15 +23,11 @@ namespace {
 
 using nlohmann::json;
 using ::testing::AllOf;
+using testing::CommandOutput;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
 constexpr char kTiny[] = WEFT_SOURCE_DIR "/tests/parity/gpt2-tiny";
-
-struct Output {
-  int code = 0;
-  std::string out, err;
-};
 
 absl::StatusOr<std::shared_ptr<Backend>> HostLocally(const std::string& name,
                                                      const std::string& folder) {
@@ -52,22 +47,10 @@ class GenerateCommandTest : public ::testing::Test {
     server_ = *server::Server::Start(options, engine_.get(), keys_.get());
   }
 
-  Output Weft(std::vector<std::string> arguments, const std::string& input = "") {
-    arguments.insert(arguments.begin(), "weft");
-    std::vector<char*> argv;
-    for (std::string& argument : arguments) argv.push_back(argument.data());
-    std::istringstream in(input);
-    std::ostringstream out, err;
-    std::streambuf* const in_before = std::cin.rdbuf(in.rdbuf());
-    std::streambuf* const out_before = std::cout.rdbuf(out.rdbuf());
-    std::streambuf* const err_before = std::cerr.rdbuf(err.rdbuf());
-    const int code = Main(static_cast<int>(argv.size()), argv.data(), HostLocally);
-    std::cin.rdbuf(in_before);
-    std::cout.rdbuf(out_before);
-    std::cerr.rdbuf(err_before);
-    return {code, out.str(), err.str()};
+  static CommandOutput Weft(std::vector<std::string> arguments, const std::string& input = "") {
+    return testing::RunWeft(std::move(arguments), input, HostLocally);
   }
-  Output Generate(std::vector<std::string> arguments, const std::string& input = "") {
+  CommandOutput Generate(std::vector<std::string> arguments, const std::string& input = "") {
     arguments.insert(arguments.begin(), "generate");
     arguments.insert(arguments.end(), {"--target", server_->address(), "--api-key", secret_});
     return Weft(std::move(arguments), input);
@@ -81,24 +64,24 @@ class GenerateCommandTest : public ::testing::Test {
 };
 
 TEST_F(GenerateCommandTest, PrintsTheTextThatTheModelGoesOnWith) {
-  const Output told = Generate({"tiny", "a b c", "--max-new-tokens", "5", "--json"});
+  const CommandOutput told = Generate({"tiny", "a b c", "--max-new-tokens", "5", "--json"});
   ASSERT_EQ(told.code, kOk) << told.err;
   const json whole = json::parse(told.out);
   const std::string text = whole["sequences"][0]["text"];
   EXPECT_EQ(whole["prompt"], "a b c");
-  const Output plain = Generate({"tiny", "a b c", "--max-new-tokens", "5"});
+  const CommandOutput plain = Generate({"tiny", "a b c", "--max-new-tokens", "5"});
   EXPECT_EQ(plain.out, text + "\n");
   EXPECT_EQ(Generate({"tiny", "-", "--max-new-tokens", "5"}, "a b c\n").out, text + "\n");
   EXPECT_EQ(Generate({"tiny", "a b c", "--max-new-tokens", "5", "--echo"}).out,
             absl::StrCat("a b c", text, "\n"));
-  const Output local =
+  const CommandOutput local =
       Weft({"--local", kTiny, "generate", "gpt2-tiny", "a b c", "--max-new-tokens", "5"});
   EXPECT_EQ(local.out, text + "\n") << local.err;
 }
 
 TEST_F(GenerateCommandTest, ASeedDrawsTheSameTextAgain) {
   const auto drawn = [&](const std::string& seed) {
-    const Output output =
+    const CommandOutput output =
         Generate({"tiny", "a b c", "--max-new-tokens", "12", "--temperature", "2", "--seed", seed});
     EXPECT_EQ(output.code, kOk) << output.err;
     return output.out;
@@ -108,8 +91,8 @@ TEST_F(GenerateCommandTest, ASeedDrawsTheSameTextAgain) {
 }
 
 TEST_F(GenerateCommandTest, SeveralTextsAreToldApart) {
-  const Output output = Generate({"tiny", "a b c", "--max-new-tokens", "4", "--sample",
-                                  "--num-return-sequences", "2", "--echo"});
+  const CommandOutput output = Generate({"tiny", "a b c", "--max-new-tokens", "4", "--sample",
+                                         "--num-return-sequences", "2", "--echo"});
   EXPECT_EQ(output.code, kOk) << output.err;
   EXPECT_THAT(output.out, AllOf(StartsWith("== 1 of 2\na b c"), HasSubstr("\n== 2 of 2\na b c")));
 }
@@ -122,22 +105,22 @@ TEST_F(GenerateCommandTest, AProgramActsInIt) {
       save chosen = read samples
     }
   })";
-  const Output output = Generate({"tiny", "a b c", "--max-new-tokens", "3", "--json", "--program",
-                                  folder_.File("steer.weft")});
+  const CommandOutput output = Generate({"tiny", "a b c", "--max-new-tokens", "3", "--json",
+                                         "--program", folder_.File("steer.weft")});
   ASSERT_EQ(output.code, kOk) << output.err;
   const json whole = json::parse(output.out);
   EXPECT_EQ(whole["sequences"][0]["ids"], json({42, 42, 42}));
   EXPECT_EQ(whole["saves"].size(), 1u);
-  const Output shown =
+  const CommandOutput shown =
       Generate({"tiny", "a b c", "--max-new-tokens", "3", "--program", folder_.File("steer.weft")});
   EXPECT_THAT(shown.out, HasSubstr("chosen.2  int64[1]"));
-  const Output bad = Generate({"tiny", "a", "--program", "-"}, "invoke [1] { }");
+  const CommandOutput bad = Generate({"tiny", "a", "--program", "-"}, "invoke [1] { }");
   EXPECT_EQ(bad.code, kRefused);
   EXPECT_THAT(bad.err, HasSubstr("<stdin>"));
 }
 
 TEST_F(GenerateCommandTest, WhatIsWrongIsSaidByName) {
-  const Output output = Generate({"tiny", "a b c", "--top-p", "1.5"});
+  const CommandOutput output = Generate({"tiny", "a b c", "--top-p", "1.5"});
   EXPECT_EQ(output.code, kRefused);
   EXPECT_THAT(output.err, HasSubstr("top_p is a probability above 0 and at most 1"));
   EXPECT_EQ(output.out, "");
@@ -146,7 +129,7 @@ TEST_F(GenerateCommandTest, WhatIsWrongIsSaidByName) {
 }
 
 TEST_F(GenerateCommandTest, TheHelpTeachesByExamples) {
-  const Output help = Weft({"generate", "--help"});
+  const CommandOutput help = Weft({"generate", "--help"});
   EXPECT_EQ(help.code, kOk);
   EXPECT_THAT(help.out, AllOf(HasSubstr("weft generate atlas"), HasSubstr("%l = read logits"),
                               HasSubstr("--temperature")));
