@@ -46,7 +46,11 @@ class InputMaker {
   using Rows = std::vector<std::vector<int64_t>>;
 
   absl::StatusOr<run::InvokeInput> MakeOne(const graph::Program& program, graph::NodeId id,
-                                           const graph::Trace& trace) const;
+                                           const graph::Trace& trace, uint64_t pass_tokens) const;
+  /// What a generation asks of its prompts: room for new tokens, a row for each sequence.
+  absl::Status Expand(const graph::Program& program, graph::NodeId id,
+                      const graph::GenerateOptions& generate, uint64_t pass_tokens,
+                      Rows* rows) const;
   absl::StatusOr<Rows> Tokenized(const graph::Program& program, graph::NodeId id,
                                  const graph::Invoke::Prompts& prompts) const;
   absl::StatusOr<Rows> Templated(const graph::Program& program, graph::NodeId id,

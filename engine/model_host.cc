@@ -23,6 +23,45 @@ constexpr double kSharedOperations = 1e9;
 /// Work below which a second thread costs more than it brings.
 constexpr double kSerialOperations = 1e8;
 
+/// Text of whatever a model may choose: ids that no token has are left out.
+run::Decode DecoderOf(std::shared_ptr<const text::Tokenizer> tokenizer) {
+  return [tokenizer =
+              std::move(tokenizer)](absl::Span<const int64_t> ids) -> absl::StatusOr<std::string> {
+    absl::StatusOr<std::string> text = tokenizer->Decode(ids);
+    if (text.ok()) return text;
+    std::vector<int64_t> known;
+    for (const int64_t id : ids) {
+      if (tokenizer->IdToToken(id).ok()) known.push_back(id);
+    }
+    return tokenizer->Decode(known);
+  };
+}
+
+/// The tokens that generation_config.json says end a generation; empty where there is no such file,
+/// or it does not say.
+absl::StatusOr<std::vector<int64_t>> ReadEndTokens(const std::string& folder) {
+  const std::string path = absl::StrCat(folder, "/generation_config.json");
+  std::ifstream file(path);
+  if (!file) return std::vector<int64_t>();
+  const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  absl::StatusOr<weights::ModelConfig> json = weights::ModelConfig::Parse(path, text);
+  if (!json.ok()) return json.status();
+  std::vector<int64_t> ids;
+  if (!json->Has("eos_token_id")) return ids;
+  const auto& given = json->json()["eos_token_id"];
+  const auto add = [&ids](const auto& id) {
+    if (id.is_number_integer()) ids.push_back(id.template get<int64_t>());
+    return id.is_number_integer();
+  };
+  const bool good = given.is_null() ||
+                    (given.is_array() ? std::all_of(given.begin(), given.end(), add) : add(given));
+  if (!good) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": eos_token_id is neither a token id nor a list of them"));
+  }
+  return ids;
+}
+
 absl::Status NoTokenizer() {
   return absl::FailedPreconditionError("this model has no tokenizer; give it token ids or tensors");
 }
@@ -60,6 +99,7 @@ HostedJob::HostedJob(std::string id, ModelHost& host, graph::Program program, pl
       host_(&host),
       sink_(std::move(sink)) {
   run_.set_seed(options.seed);
+  run_.set_stream_tokens(options.stream_tokens);
   cost_.tokens = planned_.check->rows;
   cost_.peak_bytes = planned_.check->peak_bytes;
 }
@@ -141,6 +181,14 @@ void HostedJob::TellSaved() {
     item.value = c10::IValue();
     Tell(std::move(result));
   }
+  for (run::NewTokens& tokens : run_.TakeNewTokens()) {
+    const plan::PlannedInvoke& invoke = planned_.plan->invokes[tokens.invoke];
+    NewTokens told{static_cast<uint32_t>(invoke.input), std::nullopt,
+                   static_cast<uint32_t>(tokens.step), std::move(tokens.ids),
+                   std::move(tokens.texts)};
+    if (invoke.point) told.point = *invoke.point;
+    Tell(std::move(told));
+  }
 }
 
 void HostedJob::Finish() {
@@ -197,14 +245,17 @@ absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Load(const std::string& na
       models::HostedModel::Host(*std::move(network), text->pad_left);
   if (!model.ok()) return model.status();
 
+  absl::StatusOr<std::vector<int64_t>> end_tokens = ReadEndTokens(folder);
+  if (!end_tokens.ok()) return end_tokens.status();
   const int64_t vocabulary = (*model)->network().vocabulary;
-  const std::vector<int64_t>& eos_ids = (*model)->network().eos_ids;
+  const std::vector<int64_t>& ends =
+      end_tokens->empty() ? (*model)->network().eos_ids : *end_tokens;
   int64_t pad_id = text->pad_id;
-  if (pad_id < 0 || pad_id >= vocabulary) pad_id = eos_ids.empty() ? 0 : eos_ids[0];
+  if (pad_id < 0 || pad_id >= vocabulary) pad_id = ends.empty() ? 0 : ends[0];
   if (pad_id < 0 || pad_id >= vocabulary) pad_id = 0;
   return Make(name, *std::move(model), std::move(text->tokenizer), std::move(text->chat_template),
-              {.pad_left = text->pad_left, .pad_id = pad_id}, hub->config().json().dump(2),
-              options);
+              {.pad_left = text->pad_left, .pad_id = pad_id, .eos_ids = *std::move(end_tokens)},
+              hub->config().json().dump(2), options);
 }
 
 absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Host(const std::string& name,
@@ -231,7 +282,8 @@ std::unique_ptr<ModelHost> ModelHost::Make(const std::string& name,
                                            const std::string& config_json,
                                            const EngineOptions& options) {
   auto info = DescribeModel(name, *model, config_json, tokenizer != nullptr);
-  tokens.eos_ids = model->network().eos_ids;
+  if (tokens.eos_ids.empty()) tokens.eos_ids = model->network().eos_ids;
+  if (tokenizer != nullptr) tokens.decode = DecoderOf(tokenizer);
   auto host = std::unique_ptr<ModelHost>(new ModelHost(std::move(model), std::move(tokenizer),
                                                        std::move(chat_template), std::move(tokens),
                                                        options));

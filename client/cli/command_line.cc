@@ -17,6 +17,7 @@
 #include "client/cli/blobs.h"
 #include "client/cli/commands.h"
 #include "client/cli/edits.h"
+#include "client/cli/generate.h"
 #include "client/cli/login.h"
 #include "engine/graph/version.h"
 
@@ -53,6 +54,96 @@ void AddProgramArguments(CLI::App* command, RunArguments* arguments) {
                    "A stored edit that comes first: its name, or NAME@VERSION; repeatable")
       ->type_name("NAME")
       ->allow_extra_args(false);
+}
+
+constexpr char kGenerateFooter[] = R"(
+Without an option of Drawing the likeliest token is taken each time. With one of them tokens are
+drawn, by --seed, from what the options leave; they are applied in transformers' order.
+
+Examples:
+  weft generate atlas "The Eiffel Tower is in the city of" --max-new-tokens 20
+  weft generate atlas "Once upon a time" --temperature 0.8 --top-p 0.95 --seed 7 --stop "."
+
+A program acts in the generation that it is given to: it reads, writes and saves in its one
+invoke, in the steps that it names.
+  weft generate atlas "The city of" --temperature 1 --program - <<'END'
+  invoke {
+    steps [:] {
+      %l = read logits
+      %l[:, 13] = -1000.0
+      save chosen = read samples
+    }
+  }
+  END
+)";
+
+void AddGenerate(CLI::App* command, GenerateArguments* arguments) {
+  command->footer(kGenerateFooter);
+  command->add_option("MODEL", arguments->model, "The model's name")->required();
+  command->add_option("PROMPT", arguments->prompt, "What it goes on with; - is standard input")
+      ->required();
+  GenerateOptions& options = arguments->options;
+  command->add_option("--max-new-tokens", options.max_new_tokens,
+                      absl::StrCat("At most so many (", GenerateArguments::kNewTokens,
+                                   ", or as many as there is room for)"));
+  command->add_option("--min-new-tokens", options.min_new_tokens,
+                      "Nothing ends the text before so many");
+  command
+      ->add_option("--stop", options.stop_strings,
+                   "End when the text has this, which is not printed; repeatable")
+      ->type_name("TEXT")
+      ->allow_extra_args(false);
+  command
+      ->add_option("--eos", options.eos_token_ids,
+                   "A token that ends the text, instead of the model's own; repeatable")
+      ->type_name("ID")
+      ->allow_extra_args(false);
+  const char* const kDrawing = "Drawing";
+  command->add_flag("--sample", options.do_sample, "Draw from the model's own distribution")
+      ->group(kDrawing);
+  command->add_option("--temperature", options.temperature, "Sharper below 1, flatter above")
+      ->group(kDrawing);
+  command->add_option("--top-k", options.top_k, "Only the so many likeliest")->group(kDrawing);
+  command->add_option("--top-p", options.top_p, "Only the likeliest that come to this probability")
+      ->group(kDrawing);
+  command
+      ->add_option("--min-p", options.min_p,
+                   "Only those at least so likely, relative to the likeliest")
+      ->group(kDrawing);
+  command->add_option("--seed", arguments->seed, "The same one draws the same text")
+      ->group(kDrawing);
+  command
+      ->add_option("--num-return-sequences", options.num_return_sequences,
+                   "So many texts, each printed when all are done")
+      ->group(kDrawing);
+  const char* const kPenalties = "Penalties";
+  command
+      ->add_option("--repetition-penalty", options.repetition_penalty,
+                   "More than 1: what is there, prompt included, is less likely")
+      ->group(kPenalties);
+  command
+      ->add_option("--presence-penalty", options.presence_penalty,
+                   "-2 to 2: what was chosen before is less likely")
+      ->group(kPenalties);
+  command
+      ->add_option("--frequency-penalty", options.frequency_penalty,
+                   "-2 to 2: the same, by each time that it was")
+      ->group(kPenalties);
+  command->add_option("--program", arguments->program,
+                      "Statements that act in the generation, `invoke { ... }` in text form; - is "
+                      "standard input");
+  command
+      ->add_option("--edit", arguments->edits,
+                   "A stored edit that comes first: its name, or NAME@VERSION; repeatable")
+      ->type_name("NAME")
+      ->allow_extra_args(false);
+  command->add_option("--out", arguments->out, "Write what is saved to this safetensors file");
+  command->add_option("--deadline", arguments->deadline,
+                      "End the run after this time: 5 or 5s, 500ms, 2m");
+  command->add_flag("--no-special-tokens", arguments->no_special_tokens,
+                    "Leave out those that the tokenizer puts around a prompt");
+  command->add_flag("--echo", arguments->echo, "Print the prompt, too");
+  command->add_flag("--json", arguments->json, "Print JSON when it is done");
 }
 
 void AddKeySettings(CLI::App* command, KeySettings* settings) {
@@ -241,6 +332,11 @@ int Main(int argc, char** argv, LocalBackendMaker make_local) {
   command->add_flag("--exclusive", run.exclusive, "Share no forward pass with other users");
   command->add_flag("--exact", run.exact, "The same bits each time, whoever else is there");
   command->callback([&] { action = [&] { return Run(global, run); }; });
+
+  GenerateArguments generate;
+  command = app.add_subcommand("generate", "Print the text that a model goes on with, as it comes");
+  AddGenerate(command, &generate);
+  command->callback([&] { action = [&] { return Generate(global, generate); }; });
 
   RunArguments validate;
   command = app.add_subcommand("validate", "Check and price a program without running it");

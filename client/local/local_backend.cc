@@ -222,6 +222,10 @@ class LocalBackend final : public Backend {
                          on_event(event::Missing{result.name, value.status()});
                        }
                      },
+                     [&](NewTokens& tokens) {
+                       on_event(event::NewTokens{tokens.invoke, tokens.point, tokens.step,
+                                                 std::move(tokens.ids), std::move(tokens.texts)});
+                     },
                      [&](Missing& missing) {
                        on_event(event::Missing{missing.name,
                                                graph::ToStatus(edited->Explain(missing.reason))});
@@ -318,6 +322,7 @@ class LocalBackend final : public Backend {
     options.exclusive = settings.exclusive;
     options.exact = settings.exact;
     options.seed = settings.seed;
+    options.stream_tokens = settings.stream_tokens;
     options.access.weights = true;
     return options;
   }

@@ -285,6 +285,7 @@ class RemoteBackend final : public Backend {
     request.mutable_options()->set_exclusive(settings.exclusive);
     request.mutable_options()->set_exact(settings.exact);
     request.mutable_options()->set_seed(settings.seed);
+    request.mutable_options()->set_stream_tokens(settings.stream_tokens);
     for (const std::string& edit : settings.edits) request.mutable_options()->add_edits(edit);
     request.set_client_version(kVersion);
     return request;

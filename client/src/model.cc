@@ -172,6 +172,13 @@ Var LanguageModel::rows(Location where) const {
   return OfInvoke(static_cast<uint8_t>(graph::Point::kRows), where);
 }
 
+Var LanguageModel::logits(Location where) const {
+  return OfInvoke(static_cast<uint8_t>(graph::Point::kLogits), where);
+}
+Var LanguageModel::samples(Location where) const {
+  return OfInvoke(static_cast<uint8_t>(graph::Point::kSamples), where);
+}
+
 absl::StatusOr<std::vector<int64_t>> LanguageModel::Encode(const std::string& text) const {
   auto rows = model_->backend->Tokenize(name(), {text});
   if (!rows.ok()) return rows.status();

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cmath>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -10,8 +9,6 @@
 namespace weft::graph {
 namespace {
 
-/// New tokens of one generation, at most.
-constexpr uint32_t kMaxNewTokens = 1 << 20;
 constexpr size_t kLongestRole = 256;  // in bytes
 
 /// Whether `$`s stand for whole components, and what is left is a path.
@@ -87,37 +84,6 @@ bool Checker::CheckTrace(const Trace& trace) {
   if (!CheckText(trace.label, "the trace's label")) return false;
   if (!trace.root.empty() && !CheckModule(trace.root)) return false;
   return !trace.generate || CheckGenerate(*trace.generate);
-}
-
-bool Checker::CheckGenerate(const GenerateOptions& options) {
-  if (options.max_new_tokens == 0 || options.max_new_tokens > kMaxNewTokens) {
-    return Fail(absl::StrCat("max_new_tokens is from 1 to ", kMaxNewTokens, ", not ",
-                             options.max_new_tokens));
-  }
-  if (options.min_new_tokens > options.max_new_tokens) {
-    return Fail(absl::StrCat("min_new_tokens is ", options.min_new_tokens, ", more than the ",
-                             options.max_new_tokens, " of max_new_tokens"));
-  }
-  // Written so that NaN fits none of them.
-  const auto at_least_0 = [](double value) { return value >= 0 && std::isfinite(value); };
-  if (!at_least_0(options.temperature)) return Fail("temperature is 0 (greedy) or more");
-  if (!(options.top_p >= 0 && options.top_p <= 1)) return Fail("top_p is from 0 (unset) to 1");
-  if (!(options.min_p >= 0 && options.min_p <= 1)) return Fail("min_p is from 0 (unset) to 1");
-  if (!at_least_0(options.repetition_penalty)) {
-    return Fail("repetition_penalty is 0 (unset) or more");
-  }
-  if (!CheckCount(options.eos_token_ids.size(), "eos_token_ids") ||
-      !CheckCount(options.stop_strings.size(), "stop_strings")) {
-    return false;
-  }
-  for (int64_t token : options.eos_token_ids) {
-    if (token < 0) return Fail(absl::StrCat("eos_token_ids holds ", token, ", which is no token"));
-  }
-  for (const std::string& text : options.stop_strings) {
-    if (text.empty()) return Fail("a stop string is empty");
-    if (!CheckText(text, "a stop string")) return false;
-  }
-  return true;
 }
 
 bool Checker::CheckSweep(const Sweep& sweep) {
@@ -237,7 +203,7 @@ bool Checker::CheckModule(const std::string& module) {
 
 bool Checker::CheckSite(const Site& site) {
   if (OfInvoke(site.point)) {
-    if (site.point > Point::kRows) {
+    if (site.point > Point::kSamples) {
       return Fail(absl::StrCat("the site's point ", static_cast<int>(site.point), " is unknown"));
     }
     if (!site.module.empty() || site.visit != 0 || !site.op.empty() || !site.parameters.empty()) {

@@ -204,6 +204,9 @@ bool Decoder::DecodeTrace(const v1::Trace& message, Trace* trace) {
   to.top_k = from.top_k();
   to.min_p = from.min_p();
   to.repetition_penalty = from.repetition_penalty();
+  to.presence_penalty = from.presence_penalty();
+  to.frequency_penalty = from.frequency_penalty();
+  to.num_return_sequences = from.num_return_sequences();
   to.eos_token_ids.assign(from.eos_token_ids().begin(), from.eos_token_ids().end());
   to.stop_strings.assign(from.stop_strings().begin(), from.stop_strings().end());
   trace->generate = std::make_shared<const GenerateOptions>(std::move(to));

@@ -92,6 +92,9 @@ struct KindEncoder {
     to->set_top_k(from.top_k);
     to->set_min_p(from.min_p);
     to->set_repetition_penalty(from.repetition_penalty);
+    to->set_presence_penalty(from.presence_penalty);
+    to->set_frequency_penalty(from.frequency_penalty);
+    to->set_num_return_sequences(from.num_return_sequences);
     to->mutable_eos_token_ids()->Add(from.eos_token_ids.begin(), from.eos_token_ids.end());
     for (const std::string& text : from.stop_strings) to->add_stop_strings(text);
   }

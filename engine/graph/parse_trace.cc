@@ -105,7 +105,8 @@ bool Parser::ParseGenerateOption(absl::string_view name, GenerateOptions* option
   const std::pair<absl::string_view, uint32_t*> counts[] = {
       {"max_new_tokens", &options->max_new_tokens},
       {"min_new_tokens", &options->min_new_tokens},
-      {"top_k", &options->top_k}};
+      {"top_k", &options->top_k},
+      {"num_return_sequences", &options->num_return_sequences}};
   for (const auto& [option, value] : counts) {
     if (name == option) return Expect('=') && ParseUnsigned(value);
   }
@@ -113,7 +114,9 @@ bool Parser::ParseGenerateOption(absl::string_view name, GenerateOptions* option
       {"temperature", &options->temperature},
       {"top_p", &options->top_p},
       {"min_p", &options->min_p},
-      {"repetition_penalty", &options->repetition_penalty}};
+      {"repetition_penalty", &options->repetition_penalty},
+      {"presence_penalty", &options->presence_penalty},
+      {"frequency_penalty", &options->frequency_penalty}};
   for (const auto& [option, value] : numbers) {
     if (name == option) return Expect('=') && ParseFloat(value);
   }

@@ -340,6 +340,9 @@ void Printer::TraceText(const Trace& trace) {
   count("top_k", options.top_k);
   number("min_p", options.min_p);
   number("repetition_penalty", options.repetition_penalty);
+  number("presence_penalty", options.presence_penalty);
+  number("frequency_penalty", options.frequency_penalty);
+  count("num_return_sequences", options.num_return_sequences);
   if (!options.eos_token_ids.empty()) {
     Append(" eos_token_ids=");
     Row(options.eos_token_ids);

@@ -50,6 +50,13 @@ class DocsTest : public ::testing::Test {
     return out.str();
   }
 
+  /// The same of a guide's block.
+  std::string RunGuide(void (*block)(const LanguageModel&)) {
+    const Client client = Client::Connect(server_->address(), {.api_key = key_}).value();
+    const LanguageModel model = client.OpenLanguageModel("atlas").value();
+    return Run([&](const std::string&, const std::string&) { block(model); });
+  }
+
   TempFolder data_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<keys::KeyStore> keys_;
@@ -86,12 +93,18 @@ TEST_F(DocsTest, ClientsExampleRuns) {
   EXPECT_THAT(Run(client_README_md), HasSubstr("[1, 8, 128]"));
 }
 
+TEST_F(DocsTest, GenerationGuideRuns) {
+  const auto run = [&](void (*block)(const LanguageModel&)) { return RunGuide(block); };
+  EXPECT_EQ(run(docs_generation_md_1), "[1, 12][1, 12]\n");
+  EXPECT_THAT(run(docs_generation_md_2), HasSubstr("\nThe Eiffel Tower is in the city of"));
+  EXPECT_THAT(run(docs_generation_md_3), ::testing::StartsWith(" Paris"));
+  EXPECT_EQ(run(docs_generation_md_4), "4 steps, 12 tokens\n");
+  EXPECT_EQ(run(docs_generation_md_5), " Paris\n");
+  EXPECT_EQ(run(docs_generation_md_6), "4 of 5\n");
+}
+
 TEST_F(DocsTest, TracingGuideRuns) {
-  const Client client = Client::Connect(server_->address(), {.api_key = key_}).value();
-  const LanguageModel model = client.OpenLanguageModel("atlas").value();
-  const auto run = [&](void (*block)(const LanguageModel&)) {
-    return Run([&](const std::string&, const std::string&) { block(model); });
-  };
+  const auto run = [&](void (*block)(const LanguageModel&)) { return RunGuide(block); };
   EXPECT_EQ(run(docs_tracing_md_1), " Paris [1, 8, 128]\n");
   EXPECT_EQ(run(docs_tracing_md_2), "2 2\n");
   EXPECT_EQ(run(docs_tracing_md_3), "5 rows\n");

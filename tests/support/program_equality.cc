@@ -84,7 +84,10 @@ bool Same(const GenerateOptions& a, const GenerateOptions& b) {
   return a.max_new_tokens == b.max_new_tokens && a.min_new_tokens == b.min_new_tokens &&
          a.do_sample == b.do_sample && Same(a.temperature, b.temperature) &&
          Same(a.top_p, b.top_p) && a.top_k == b.top_k && Same(a.min_p, b.min_p) &&
-         Same(a.repetition_penalty, b.repetition_penalty) && a.eos_token_ids == b.eos_token_ids &&
+         Same(a.repetition_penalty, b.repetition_penalty) &&
+         Same(a.presence_penalty, b.presence_penalty) &&
+         Same(a.frequency_penalty, b.frequency_penalty) &&
+         a.num_return_sequences == b.num_return_sequences && a.eos_token_ids == b.eos_token_ids &&
          a.stop_strings == b.stop_strings;
 }
 bool SameKind(const Trace& a, const Trace& b) {

@@ -81,8 +81,8 @@ class Generator {
 
   Site RandomSite() {
     if (Chance(4)) {
-      return {.point = Pick(
-                  {Point::kResult, Point::kIds, Point::kMask, Point::kPositions, Point::kRows})};
+      return {.point = Pick({Point::kResult, Point::kIds, Point::kMask, Point::kPositions,
+                             Point::kRows, Point::kLogits, Point::kSamples})};
     }
     Site site{.module = Chance(5) ? "" : Path(),
               .point = Pick({Point::kOutput, Point::kInput, Point::kInputs, Point::kQ, Point::kK,
@@ -234,10 +234,13 @@ class Generator {
     if (Chance(3)) options.min_new_tokens = options.max_new_tokens;
     options.do_sample = Chance(2);
     if (Chance(2)) options.temperature = Pick({0.7, -0.0, 1e22, 5e-324});
+    if (Chance(2)) options.presence_penalty = Pick({-2.0, 0.5});
+    if (Chance(2)) options.frequency_penalty = Pick({-0.0, 2.0});
     if (Chance(2)) options.top_p = Pick({0.9, 1.0});
     if (Chance(2)) options.top_k = static_cast<uint32_t>(Bits());
     if (Chance(2)) options.min_p = 0.05;
     if (Chance(2)) options.repetition_penalty = 1.1;
+    if (options.do_sample && Chance(2)) options.num_return_sequences = 1 + Below(1024);
     for (int i = Below(3); i > 0; --i) options.eos_token_ids.push_back(Below(1000));
     for (int i = Below(3); i > 0; --i) options.stop_strings.push_back(Text() + "s");
     return options;

@@ -216,6 +216,12 @@ class LanguageModel : public Module {
   Var positions(Location where = Location::current()) const;
   /// [batch] int64: in InvokeAll, the invoke that each row comes from.
   Var rows(Location where = Location::current()) const;
+  /// Of each row's next token the logits, [batch, vocabulary], before a generation processes them:
+  /// can be written. In a plain trace of what comes after the prompt.
+  Var logits(Location where = Location::current()) const;
+  /// The tokens that are chosen from them, [batch] int64: can be written. In a plain trace the
+  /// likeliest.
+  Var samples(Location where = Location::current()) const;
 
   absl::StatusOr<std::vector<int64_t>> Encode(const std::string& text) const;
   /// The text of the ids of a tensor of integers, in row-major order.
