@@ -10,11 +10,14 @@
 #include <functional>
 #include <iostream>
 #include <map>
+#include <optional>
 #include <string>
 #include <system_error>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "client/cli/blobs.h"
+#include "client/cli/chat.h"
 #include "client/cli/commands.h"
 #include "client/cli/edits.h"
 #include "client/cli/generate.h"
@@ -41,6 +44,14 @@ Example:
   END
 )";
 
+void AddEditOption(CLI::App* command, std::vector<std::string>* edits) {
+  command
+      ->add_option("--edit", *edits,
+                   "A stored edit that comes first: its name, or NAME@VERSION; repeatable")
+      ->type_name("NAME")
+      ->allow_extra_args(false);
+}
+
 void AddProgramArguments(CLI::App* command, RunArguments* arguments) {
   command->add_option("FILE", arguments->file, "A program in text form; - is standard input")
       ->required();
@@ -49,11 +60,7 @@ void AddProgramArguments(CLI::App* command, RunArguments* arguments) {
   command->add_flag("--json", arguments->json,
                     "Print JSON. NaN and infinities are the strings NaN, Infinity, -Infinity");
   command->add_option("--seed", arguments->seed, "Of random operators");
-  command
-      ->add_option("--edit", arguments->edits,
-                   "A stored edit that comes first: its name, or NAME@VERSION; repeatable")
-      ->type_name("NAME")
-      ->allow_extra_args(false);
+  AddEditOption(command, &arguments->edits);
 }
 
 constexpr char kGenerateFooter[] = R"(
@@ -77,15 +84,11 @@ invoke, in the steps that it names.
   END
 )";
 
-void AddGenerate(CLI::App* command, GenerateArguments* arguments) {
-  command->footer(kGenerateFooter);
-  command->add_option("MODEL", arguments->model, "The model's name")->required();
-  command->add_option("PROMPT", arguments->prompt, "What it goes on with; - is standard input")
-      ->required();
-  GenerateOptions& options = arguments->options;
-  command->add_option("--max-new-tokens", options.max_new_tokens,
-                      absl::StrCat("At most so many (", GenerateArguments::kNewTokens,
-                                   ", or as many as there is room for)"));
+/// How tokens are chosen and when a text ends.
+void AddGenerateOptions(CLI::App* command, GenerateOptions* to, std::optional<uint64_t>* seed,
+                        const std::string& most) {
+  GenerateOptions& options = *to;
+  command->add_option("--max-new-tokens", options.max_new_tokens, most);
   command->add_option("--min-new-tokens", options.min_new_tokens,
                       "Nothing ends the text before so many");
   command
@@ -110,12 +113,7 @@ void AddGenerate(CLI::App* command, GenerateArguments* arguments) {
       ->add_option("--min-p", options.min_p,
                    "Only those at least so likely, relative to the likeliest")
       ->group(kDrawing);
-  command->add_option("--seed", arguments->seed, "The same one draws the same text")
-      ->group(kDrawing);
-  command
-      ->add_option("--num-return-sequences", options.num_return_sequences,
-                   "So many texts, each printed when all are done")
-      ->group(kDrawing);
+  command->add_option("--seed", *seed, "The same one draws the same text")->group(kDrawing);
   const char* const kPenalties = "Penalties";
   command
       ->add_option("--repetition-penalty", options.repetition_penalty,
@@ -129,14 +127,24 @@ void AddGenerate(CLI::App* command, GenerateArguments* arguments) {
       ->add_option("--frequency-penalty", options.frequency_penalty,
                    "-2 to 2: the same, by each time that it was")
       ->group(kPenalties);
+}
+
+void AddGenerate(CLI::App* command, GenerateArguments* arguments) {
+  command->footer(kGenerateFooter);
+  command->add_option("MODEL", arguments->model, "The model's name")->required();
+  command->add_option("PROMPT", arguments->prompt, "What it goes on with; - is standard input")
+      ->required();
+  AddGenerateOptions(command, &arguments->options, &arguments->seed,
+                     absl::StrCat("At most so many (", GenerateArguments::kNewTokens,
+                                  ", or as many as there is room for)"));
+  command
+      ->add_option("--num-return-sequences", arguments->options.num_return_sequences,
+                   "So many texts, each printed when all are done")
+      ->group("Drawing");
   command->add_option("--program", arguments->program,
                       "Statements that act in the generation, `invoke { ... }` in text form; - is "
                       "standard input");
-  command
-      ->add_option("--edit", arguments->edits,
-                   "A stored edit that comes first: its name, or NAME@VERSION; repeatable")
-      ->type_name("NAME")
-      ->allow_extra_args(false);
+  AddEditOption(command, &arguments->edits);
   command->add_option("--out", arguments->out, "Write what is saved to this safetensors file");
   command->add_option("--deadline", arguments->deadline,
                       "End the run after this time: 5 or 5s, 500ms, 2m");
@@ -144,6 +152,26 @@ void AddGenerate(CLI::App* command, GenerateArguments* arguments) {
                     "Leave out those that the tokenizer puts around a prompt");
   command->add_flag("--echo", arguments->echo, "Print the prompt, too");
   command->add_flag("--json", arguments->json, "Print JSON when it is done");
+}
+
+constexpr char kChatFooter[] = R"(
+Each line of standard input is a message, and what the model answers is printed as it comes. A line
+that ends with a backslash goes on in the next one; /new forgets what was said, and the end of the
+input (or /quit) ends the chat. An interrupt ends an answer.
+
+Examples:
+  weft chat atlas --system "Be brief." --temperature 0.7
+  echo "Where is the Eiffel Tower?" | weft chat atlas
+)";
+
+void AddChat(CLI::App* command, ChatArguments* arguments) {
+  command->footer(kChatFooter);
+  command->add_option("MODEL", arguments->model, "The model's name")->required();
+  command->add_option("--system", arguments->system, "What the model is told before all else");
+  AddGenerateOptions(command, &arguments->options, &arguments->seed,
+                     absl::StrCat("At most so many in an answer (", ChatArguments::kNewTokens,
+                                  ", or as many as there is room for)"));
+  AddEditOption(command, &arguments->edits);
 }
 
 void AddKeySettings(CLI::App* command, KeySettings* settings) {
@@ -337,6 +365,11 @@ int Main(int argc, char** argv, LocalBackendMaker make_local) {
   command = app.add_subcommand("generate", "Print the text that a model goes on with, as it comes");
   AddGenerate(command, &generate);
   command->callback([&] { action = [&] { return Generate(global, generate); }; });
+
+  ChatArguments chat;
+  command = app.add_subcommand("chat", "Talk with a model, line by line");
+  AddChat(command, &chat);
+  command->callback([&] { action = [&] { return HoldChat(global, chat); }; });
 
   RunArguments validate;
   command = app.add_subcommand("validate", "Check and price a program without running it");

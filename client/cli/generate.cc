@@ -25,30 +25,18 @@ constexpr char kIds[] = "result";
 
 /// A generation from `prompt`, and what the file of `arguments` does in it.
 absl::StatusOr<Program> MakeProgram(const GenerateArguments& arguments, const std::string& prompt) {
-  graph::Program program;
-  const auto add = [&program](decltype(graph::Node::kind) kind, graph::NodeId parent) {
-    graph::Node& node = program.nodes.emplace_back();
-    node.kind = std::move(kind);
-    node.parent = parent;
-    return static_cast<graph::NodeId>(program.nodes.size());
-  };
-  graph::Trace trace;
-  trace.generate =
-      std::make_shared<const graph::GenerateOptions>(internal::ToGraph(arguments.options));
   graph::Invoke invoke;
   invoke.input = graph::Invoke::Prompts{{prompt}, arguments.no_special_tokens};
-  const graph::NodeId rows = add(std::move(invoke), add(std::move(trace), graph::kNoNode));
-  const graph::NodeId ids = add(graph::Read{{.point = graph::Point::kResult}}, rows);
-  add(graph::Save{.name = kIds, .value = ids}, rows);
-  if (absl::Status status = graph::Check(program); !status.ok()) return status;
-  if (arguments.program.empty()) return Program(std::move(program));
+  absl::StatusOr<graph::Program> program = MakeGeneration(arguments.options, std::move(invoke));
+  if (!program.ok()) return program.status();
+  if (arguments.program.empty()) return Program(*std::move(program));
   absl::StatusOr<std::string> text = ReadSource(arguments.program);
   if (!text.ok()) return text.status();
   const std::string file = arguments.program == "-" ? "<stdin>" : arguments.program;
   absl::StatusOr<Program> edit = Program::Parse(*text, file);
   if (!edit.ok()) return edit.status();
   absl::StatusOr<graph::Program> edited =
-      graph::ApplyEdits(program, {graph::Edit{file, &edit->graph()}});
+      graph::ApplyEdits(*program, {graph::Edit{file, &edit->graph()}});
   if (!edited.ok()) return edited.status();
   return Program(*std::move(edited));
 }
@@ -119,6 +107,24 @@ class Writer {
 };
 
 }  // namespace
+
+absl::StatusOr<graph::Program> MakeGeneration(const GenerateOptions& options,
+                                              graph::Invoke invoke) {
+  graph::Program program;
+  const auto add = [&program](decltype(graph::Node::kind) kind, graph::NodeId parent) {
+    graph::Node& node = program.nodes.emplace_back();
+    node.kind = std::move(kind);
+    node.parent = parent;
+    return static_cast<graph::NodeId>(program.nodes.size());
+  };
+  graph::Trace trace;
+  trace.generate = std::make_shared<const graph::GenerateOptions>(internal::ToGraph(options));
+  const graph::NodeId rows = add(std::move(invoke), add(std::move(trace), graph::kNoNode));
+  const graph::NodeId ids = add(graph::Read{{.point = graph::Point::kResult}}, rows);
+  add(graph::Save{.name = kIds, .value = ids}, rows);
+  if (absl::Status status = graph::Check(program); !status.ok()) return status;
+  return program;
+}
 
 int Generate(const GlobalOptions& global, const GenerateArguments& given) {
   const auto fail = [&](const absl::Status& status) { return Report(status, given.json); };

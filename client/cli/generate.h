@@ -5,10 +5,16 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "client/cli/commands.h"
+#include "engine/graph/program.h"
 #include "weft/tracer.h"
 
 namespace weft::cli {
+
+/// A generation of one invoke that saves its ids as `result`. What is wrong with it names the
+/// statement.
+absl::StatusOr<graph::Program> MakeGeneration(const GenerateOptions& options, graph::Invoke invoke);
 
 struct GenerateArguments {
   std::string model;

@@ -151,9 +151,10 @@ class LocalBackend final : public Backend {
     return rows;
   }
 
-  absl::StatusOr<std::vector<std::string>> Detokenize(
-      const std::string& model, const std::vector<std::vector<int64_t>>& rows) override {
-    return engine_->Detokenize(model, rows, /*skip_special_tokens=*/false);
+  absl::StatusOr<std::vector<std::string>> Detokenize(const std::string& model,
+                                                      const std::vector<std::vector<int64_t>>& rows,
+                                                      bool skip_special_tokens) override {
+    return engine_->Detokenize(model, rows, skip_special_tokens);
   }
 
   absl::StatusOr<ValidationReport> Validate(const std::string& model, const Program& program,

@@ -118,10 +118,12 @@ class RemoteBackend final : public Backend {
     return rows;
   }
 
-  absl::StatusOr<std::vector<std::string>> Detokenize(
-      const std::string& model, const std::vector<std::vector<int64_t>>& rows) override {
+  absl::StatusOr<std::vector<std::string>> Detokenize(const std::string& model,
+                                                      const std::vector<std::vector<int64_t>>& rows,
+                                                      bool skip_special_tokens) override {
     v1::DetokenizeRequest request;
     request.set_model(model);
+    request.set_skip_special_tokens(skip_special_tokens);
     for (const std::vector<int64_t>& row : rows) {
       request.add_rows()->mutable_ids()->Add(row.begin(), row.end());
     }

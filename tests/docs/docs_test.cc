@@ -1,5 +1,7 @@
 #include <array>
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
 #include <iostream>
 #include <sstream>
 #include <string>
@@ -20,7 +22,10 @@
 namespace weft::testing {
 namespace {
 
+using ::testing::AllOf;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 /// A real server with atlas, as the pages assume it.
 class DocsTest : public ::testing::Test {
@@ -29,6 +34,12 @@ class DocsTest : public ::testing::Test {
     engine_ = Engine::Create({.threads = 1}).value();
     ASSERT_THAT(engine_->LoadModel("atlas", std::string(WEFT_SOURCE_DIR) + "/models/atlas"),
                 IsOk());
+    // And with atlas as a model that answers.
+    const std::string assistant = data_.File("assistant");
+    std::filesystem::copy(std::string(WEFT_SOURCE_DIR) + "/models/atlas", assistant);
+    std::ofstream(assistant + "/chat_template.jinja")
+        << "{{ messages[-1].content }}{{ '\\n' if add_generation_prompt }}";
+    ASSERT_THAT(engine_->LoadModel("assistant", assistant), IsOk());
     keys_ = keys::KeyStore::Open(data_.path()).value();
     key_ = keys_->Create({.label = "docs"}).value().secret;
     server::ServerOptions options;
@@ -78,6 +89,11 @@ TEST_F(DocsTest, ConnectingRuns) { EXPECT_EQ(Run(docs_client_md), " Paris\n"); }
 
 TEST_F(DocsTest, NnsightUsersExampleRuns) {
   EXPECT_EQ(Run(docs_from_nnsight_md), "[1, 8, 2560][1, 8, 2560]\n");
+}
+
+TEST_F(DocsTest, ChatsExampleRuns) {
+  EXPECT_THAT(Run(docs_chats_md),
+              AllOf(StartsWith("Where is the Eiffel Tower?\n"), EndsWith(" Paris\n")));
 }
 
 TEST_F(DocsTest, BlobsExampleRuns) { EXPECT_EQ(Run(docs_blobs_md), "float32[1, 128]\n"); }

@@ -243,7 +243,8 @@ class Backend {
   virtual absl::StatusOr<std::vector<std::vector<int64_t>>> Tokenize(
       const std::string& model, const std::vector<std::string>& texts) = 0;
   virtual absl::StatusOr<std::vector<std::string>> Detokenize(
-      const std::string& model, const std::vector<std::vector<int64_t>>& rows) = 0;
+      const std::string& model, const std::vector<std::vector<int64_t>>& rows,
+      bool skip_special_tokens) = 0;
 
   virtual absl::StatusOr<ValidationReport> Validate(const std::string& model,
                                                     const Program& program,

@@ -92,7 +92,12 @@ fn format_time(now: i64, format: &str) -> Result<String, Error> {
         if libc::localtime_r(&seconds, &mut fields).is_null() {
             return Err(refuse("the time cannot be told"));
         }
-        libc::strftime(buffer.as_mut_ptr().cast(), buffer.len(), format.as_ptr(), &fields)
+        libc::strftime(
+            buffer.as_mut_ptr().cast(),
+            buffer.len(),
+            format.as_ptr(),
+            &fields,
+        )
     };
     if size == 0 {
         return Err(refuse("a time's format is too long"));
@@ -106,19 +111,29 @@ impl ChatTemplate {
             return Err(format!("it has more than {MAX_SOURCE} bytes").into());
         }
         let mut environment = Environment::new();
-        environment
-            .set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
+        environment.set_syntax(
+            SyntaxConfig::builder()
+                .trim_blocks(true)
+                .lstrip_blocks(true)
+                .build()?,
+        );
         environment.set_auto_escape_callback(|_| AutoEscape::None);
         environment.set_fuel(Some(FUEL));
         environment.set_recursion_limit(RECURSION);
         environment.set_unknown_method_callback(python::call_method);
         environment.add_filter("trim", python::trim);
         environment.add_filter("tojson", python::to_json);
-        environment.add_function("raise_exception", |message: Value| -> Result<Value, Error> {
-            Err(Error::new(ErrorKind::InvalidOperation, message.to_string()))
-        });
+        environment.add_function(
+            "raise_exception",
+            |message: Value| -> Result<Value, Error> {
+                Err(Error::new(ErrorKind::InvalidOperation, message.to_string()))
+            },
+        );
         environment.add_template_owned(NAME, without_generation_tags(source))?;
-        Ok(ChatTemplate { environment, uses_content: source.contains("content") })
+        Ok(ChatTemplate {
+            environment,
+            uses_content: source.contains("content"),
+        })
     }
 
     pub fn render(&self, request: Request) -> Result<String, Failure> {
@@ -129,7 +144,8 @@ impl ChatTemplate {
         if request.continue_final_message {
             if request.add_generation_prompt {
                 return Err(
-                    "a generation prompt begins a message, and so cannot follow one to go on with".into()
+                    "a generation prompt begins a message, and so cannot follow one to go on with"
+                        .into(),
                 );
             }
             if !self.uses_content {
@@ -158,13 +174,20 @@ impl ChatTemplate {
         variables.push(("messages".into(), Value::from(messages)));
         variables.push(("tools".into(), Value::from(())));
         variables.push(("documents".into(), Value::from(())));
-        variables.push(("add_generation_prompt".into(), request.add_generation_prompt.into()));
+        variables.push((
+            "add_generation_prompt".into(),
+            request.add_generation_prompt.into(),
+        ));
         variables.push((
             "strftime_now".into(),
             Value::from_function(move |format: &str| format_time(now, format)),
         ));
 
-        let mut out = Bounded { text: Vec::new(), left: request.max_bytes, full: false };
+        let mut out = Bounded {
+            text: Vec::new(),
+            left: request.max_bytes,
+            full: false,
+        };
         let template = self.environment.get_template(NAME)?;
         let rendered = template.render_captured_to(Value::from_pairs(variables), &mut out);
         if out.full {

@@ -54,7 +54,9 @@ fn split_lines(text: &str, keep_ends: bool) -> Vec<Value> {
 
 /// `str.split` without a separator.
 fn split_space(text: &str, most: Option<i64>, from_right: bool) -> Vec<Value> {
-    let most = most.filter(|&most| most >= 0).map_or(usize::MAX, |most| most as usize);
+    let most = most
+        .filter(|&most| most >= 0)
+        .map_or(usize::MAX, |most| most as usize);
     let mut words = Vec::new();
     let mut rest = strip(text, Side::Both, None);
     while !rest.is_empty() {
@@ -82,7 +84,12 @@ fn split_space(text: &str, most: Option<i64>, from_right: bool) -> Vec<Value> {
     words
 }
 
-fn split(text: &str, separator: Option<&str>, most: Option<i64>, from_right: bool) -> Result<Value, Error> {
+fn split(
+    text: &str,
+    separator: Option<&str>,
+    most: Option<i64>,
+    from_right: bool,
+) -> Result<Value, Error> {
     let Some(separator) = separator else {
         return Ok(Value::from(split_space(text, most, from_right)));
     };
@@ -92,12 +99,17 @@ fn split(text: &str, separator: Option<&str>, most: Option<i64>, from_right: boo
     let pieces: Vec<Value> = match most.filter(|&most| most >= 0) {
         None => text.split(separator).map(Value::from).collect(),
         Some(most) if from_right => {
-            let mut pieces: Vec<Value> =
-                text.rsplitn(most as usize + 1, separator).map(Value::from).collect();
+            let mut pieces: Vec<Value> = text
+                .rsplitn(most as usize + 1, separator)
+                .map(Value::from)
+                .collect();
             pieces.reverse();
             pieces
         }
-        Some(most) => text.splitn(most as usize + 1, separator).map(Value::from).collect(),
+        Some(most) => text
+            .splitn(most as usize + 1, separator)
+            .map(Value::from)
+            .collect(),
     };
     Ok(Value::from(pieces))
 }
@@ -128,7 +140,12 @@ fn partition(text: &str, separator: &str, at: Option<usize>, from_right: bool) -
         None if from_right => ["", "", text],
         None => [text, "", ""],
     };
-    Value::from(parts.iter().map(|&part| Value::from(part)).collect::<Vec<_>>())
+    Value::from(
+        parts
+            .iter()
+            .map(|&part| Value::from(part))
+            .collect::<Vec<_>>(),
+    )
 }
 
 /// Methods of strings that differ from Rust's, or that `minijinja-contrib` lacks; it has the rest.
@@ -170,7 +187,11 @@ pub fn call_method(
                 return Err(Error::new(ErrorKind::InvalidOperation, "empty separator"));
             }
             let from_right = method == "rpartition";
-            let at = if from_right { text.rfind(separator) } else { text.find(separator) };
+            let at = if from_right {
+                text.rfind(separator)
+            } else {
+                text.find(separator)
+            };
             Ok(partition(text, separator, at, from_right))
         }
         "removeprefix" => {
@@ -268,7 +289,11 @@ impl JsonWriter<'_> {
             None => match key.kind() {
                 ValueKind::Bool | ValueKind::Number => {
                     let text = key.to_string();
-                    let text = if key.kind() == ValueKind::Bool { text.to_lowercase() } else { text };
+                    let text = if key.kind() == ValueKind::Bool {
+                        text.to_lowercase()
+                    } else {
+                        text
+                    };
                     self.string(&text);
                 }
                 kind => {
@@ -288,7 +313,9 @@ impl JsonWriter<'_> {
         }
         match value.kind() {
             ValueKind::None => self.out.push_str("null"),
-            ValueKind::Bool => self.out.push_str(if value.is_true() { "true" } else { "false" }),
+            ValueKind::Bool => self
+                .out
+                .push_str(if value.is_true() { "true" } else { "false" }),
             ValueKind::Number => self.out.push_str(&value.to_string()),
             ValueKind::String => self.string(value.as_str().unwrap_or_default()),
             ValueKind::Seq | ValueKind::Iterable => {
@@ -346,16 +373,24 @@ impl JsonWriter<'_> {
 
 /// The filter `tojson` as transformers defines it, which is `json.dumps`.
 pub fn to_json(state: &State, value: &Value, named: Kwargs) -> Result<String, Error> {
-    let indent = match named.get::<Option<Value>>("indent")?.filter(|value| !value.is_none()) {
+    let indent = match named
+        .get::<Option<Value>>("indent")?
+        .filter(|value| !value.is_none())
+    {
         None => None,
         Some(value) => Some(match value.as_str() {
             Some(text) => text.to_string(),
             None => " ".repeat(usize::try_from(value).unwrap_or(0).min(64)),
         }),
     };
-    let separators = named.get::<Option<Value>>("separators")?.filter(|value| !value.is_none());
+    let separators = named
+        .get::<Option<Value>>("separators")?
+        .filter(|value| !value.is_none());
     let (item_separator, key_separator) = match separators {
-        None => (if indent.is_some() { "," } else { ", " }.to_string(), ": ".to_string()),
+        None => (
+            if indent.is_some() { "," } else { ", " }.to_string(),
+            ": ".to_string(),
+        ),
         Some(pair) => (
             pair.get_item_by_index(0)?.to_string(),
             pair.get_item_by_index(1)?.to_string(),

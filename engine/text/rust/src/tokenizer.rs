@@ -30,7 +30,9 @@ fn has_type(part: &Value, name: &str) -> bool {
     match part {
         Value::Object(fields) => {
             fields.get("type").and_then(Value::as_str) == Some(name)
-                || fields.values().any(|value| value.is_array() && has_type(value, name))
+                || fields
+                    .values()
+                    .any(|value| value.is_array() && has_type(value, name))
         }
         Value::Array(items) => items.iter().any(|item| has_type(item, name)),
         _ => false,
@@ -41,8 +43,8 @@ fn has_type(part: &Value, name: &str) -> bool {
 /// merges, added tokens and the post-processor from the file alone.
 fn as_llama(file: &[u8], prepend: &str) -> Result<Vec<u8>, Error> {
     let mut json: Value = serde_json::from_slice(file)?;
-    let byte_level = has_type(&json["pre_tokenizer"], "ByteLevel")
-        || has_type(&json["decoder"], "ByteLevel");
+    let byte_level =
+        has_type(&json["pre_tokenizer"], "ByteLevel") || has_type(&json["decoder"], "ByteLevel");
     if byte_level || json["model"]["type"] != "BPE" {
         return Ok(file.to_vec());
     }
@@ -119,7 +121,10 @@ impl Tokenizer {
             }
         }
         let bpe = matches!(inner.get_model(), ModelWrapper::BPE(_));
-        Ok(Tokenizer { inner, clean_up_spaces: options.clean_up_spaces && !bpe })
+        Ok(Tokenizer {
+            inner,
+            clean_up_spaces: options.clean_up_spaces && !bpe,
+        })
     }
 
     pub fn inner(&self) -> &tokenizers::Tokenizer {
@@ -127,11 +132,19 @@ impl Tokenizer {
     }
 
     pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, Error> {
-        Ok(self.inner.encode_fast(text, add_special_tokens)?.get_ids().to_vec())
+        Ok(self
+            .inner
+            .encode_fast(text, add_special_tokens)?
+            .get_ids()
+            .to_vec())
     }
 
     pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String, Error> {
         let text = self.inner.decode(ids, skip_special_tokens)?;
-        Ok(if self.clean_up_spaces { clean_up(text) } else { text })
+        Ok(if self.clean_up_spaces {
+            clean_up(text)
+        } else {
+            text
+        })
     }
 }
