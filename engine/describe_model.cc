@@ -51,6 +51,8 @@ std::shared_ptr<ModelInfo> DescribeModel(const std::string& name, const models::
   }
   const plan::ModelSpec& spec = model.spec();
   for (const plan::SiteSpec& site : spec.sites()) {
+    // Those of the next token belong to invokes.
+    if (graph::OfNextToken(site.site.point)) continue;
     if (site.site.op.empty()) info->sites.push_back({site.site, site.pattern, site.writable});
   }
   for (const plan::OperationSpec& operation : spec.operations()) {

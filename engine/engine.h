@@ -143,6 +143,15 @@ struct Result {
   /// Of a cache: whose value it is.
   std::optional<CacheEntry> entry = std::nullopt;
 };
+/// What a step of a generation chose for the rows of one invoke: RunOptions::stream_tokens.
+struct NewTokens {
+  uint32_t invoke = 0;  // its place among the program's invokes
+  std::optional<uint32_t> point = std::nullopt;
+  uint32_t step = 0;
+  std::vector<int64_t> ids;  // by row; -1 where it had ended before
+  /// What each row's text has grown by: whole characters that are part of no stop string.
+  std::vector<std::string> texts;
+};
 /// A name without a value, or a list without some of its items, and why.
 struct Missing {
   std::string name;
@@ -155,7 +164,8 @@ struct Completed {
 struct Failed {
   graph::Error error;
 };
-using Event = std::variant<Accepted, Queued, Running, LogLine, Result, Missing, Completed, Failed>;
+using Event =
+    std::variant<Accepted, Queued, Running, LogLine, Result, NewTokens, Missing, Completed, Failed>;
 
 /// Receives a run's events, one at a time, from the engine's threads. Must not block for long and
 /// must not call back into the engine's Submit. Held until it has got Completed or Failed.
@@ -173,7 +183,10 @@ struct RunOptions {
   /// Equal to the bit, whoever else is there: a pass of its own as well, so that kernels see the
   /// same rows each time.
   bool exact = false;
-  uint64_t seed = 0;  // of the program's random operators: equal ones give equal numbers
+  /// Of the program's random operators and of the tokens that are drawn: equal ones give equal
+  /// ones.
+  uint64_t seed = 0;
+  bool stream_tokens = false;  // tell NewTokens
   Access access;
   /// Called by Submit with the plan's estimate (tokens, result_bytes, peak_bytes) before anything
   /// is queued: an error refuses the run. Empty: every run is taken.

@@ -41,6 +41,14 @@ absl::Status Refuse(const graph::Program& program, graph::NodeId id, const std::
   return graph::StatementError(code, program, id, message, hint);
 }
 
+absl::Status TooManyRows(const graph::Program& program, graph::NodeId id, uint64_t rows,
+                         uint64_t pass_tokens) {
+  return Refuse(program, id,
+                absl::StrCat("the invoke has ", rows, " rows, pads included; a pass holds at most ",
+                             pass_tokens),
+                "split it", absl::StatusCode::kResourceExhausted);
+}
+
 }  // namespace
 
 absl::StatusOr<InvokeInputs> InputMaker::Make(const graph::Program& program,
@@ -56,16 +64,12 @@ absl::StatusOr<InvokeInputs> InputMaker::Make(const graph::Program& program,
       made.counts.push_back({});
       continue;
     }
-    absl::StatusOr<run::InvokeInput> input = MakeOne(program, id, *trace);
+    absl::StatusOr<run::InvokeInput> input = MakeOne(program, id, *trace, pass_tokens);
     if (!input.ok()) return input.status();
     plan::RowCount count;
     if (input->mask.defined()) count = {input->batch(), input->tokens()};
-    if (static_cast<uint64_t>(count.batch * count.tokens) > pass_tokens) {
-      return Refuse(program, id,
-                    absl::StrCat("the invoke has ", count.batch * count.tokens,
-                                 " rows, pads included; a pass holds at most ", pass_tokens),
-                    "split it", absl::StatusCode::kResourceExhausted);
-    }
+    const auto rows = static_cast<uint64_t>(count.batch * count.tokens);
+    if (rows > pass_tokens) return TooManyRows(program, id, rows, pass_tokens);
     made.inputs.push_back(*std::move(input));
     made.counts.push_back(count);
   }
@@ -73,14 +77,9 @@ absl::StatusOr<InvokeInputs> InputMaker::Make(const graph::Program& program,
 }
 
 absl::StatusOr<run::InvokeInput> InputMaker::MakeOne(const graph::Program& program,
-                                                     graph::NodeId id,
-                                                     const graph::Trace& trace) const {
+                                                     graph::NodeId id, const graph::Trace& trace,
+                                                     uint64_t pass_tokens) const {
   const auto& invoke = std::get<graph::Invoke>(program.at(id).kind);
-  if (std::holds_alternative<graph::Invoke::Chat>(invoke.input)) {
-    return Refuse(program, id, "`invoke.chat` is in the contract but not executed by this version",
-                  "give the text as the model's chat template renders it",
-                  absl::StatusCode::kUnimplemented);
-  }
   if (!trace.root.empty() || !spec_.input().ids) return Activations(program, id, trace);
 
   absl::StatusOr<Rows> rows = Rows();
@@ -88,26 +87,64 @@ absl::StatusOr<run::InvokeInput> InputMaker::MakeOne(const graph::Program& progr
   if (const auto* prompts = std::get_if<graph::Invoke::Prompts>(&invoke.input)) {
     rows = Tokenized(program, id, *prompts);
   }
+  if (const auto* chats = std::get_if<graph::Invoke::Chats>(&invoke.input)) {
+    rows = Templated(program, id, *chats);
+  }
   if (const auto* tensors = std::get_if<graph::Invoke::Tensors>(&invoke.input)) {
     rows = Unpadded(program, id, *tensors);
   }
   if (!rows.ok()) return rows.status();
   if (absl::Status status = CheckIds(program, id, *rows); !status.ok()) return status;
   if (trace.generate) {
-    size_t longest = 0;
-    for (const auto& row : *rows) longest = std::max(longest, row.size());
-    // The last new token is chosen, and not looked at any more.
-    const int64_t positions = static_cast<int64_t>(longest) +
-                              std::max<int64_t>(0, int64_t{trace.generate->max_new_tokens} - 1);
-    if (positions > max_tokens_) {
-      return Refuse(
-          program, id,
-          absl::StrCat("the prompt's ", longest, " tokens and ", trace.generate->max_new_tokens,
-                       " new ones need more positions than the model's ", max_tokens_),
-          "shorten the prompt, or generate fewer tokens");
-    }
+    absl::Status status = Expand(program, id, *trace.generate, pass_tokens, &*rows);
+    if (!status.ok()) return status;
   }
   return run::InvokeInput::Make(*rows, tokens_.pad_id, tokens_.pad_left);
+}
+
+absl::StatusOr<std::vector<int64_t>> InputMaker::Encode(const graph::Program& program,
+                                                        graph::NodeId id, const std::string& text,
+                                                        bool special_tokens) const {
+  if (text.size() > static_cast<size_t>(max_tokens_) * kLongestToken) {
+    return Refuse(program, id,
+                  absl::StrCat("the prompt has ", text.size(), " bytes; the model takes at most ",
+                               max_tokens_, " tokens"),
+                  "shorten it");
+  }
+  absl::StatusOr<std::vector<int64_t>> ids = tokenizer_->Encode(text, special_tokens);
+  if (ids.ok()) return ids;
+  return Refuse(program, id, std::string(ids.status().message()), "", ids.status().code());
+}
+
+absl::Status InputMaker::Expand(const graph::Program& program, graph::NodeId id,
+                                const graph::GenerateOptions& generate, uint64_t pass_tokens,
+                                Rows* rows) const {
+  size_t longest = 0;
+  for (const auto& row : *rows) longest = std::max(longest, row.size());
+  // The last new token is chosen, and not looked at any more.
+  const int64_t positions =
+      static_cast<int64_t>(longest) + std::max<int64_t>(0, int64_t{generate.max_new_tokens} - 1);
+  if (positions > max_tokens_) {
+    return Refuse(program, id,
+                  absl::StrCat("the prompt's ", longest, " tokens and ", generate.max_new_tokens,
+                               " new ones need more positions than the model's ", max_tokens_),
+                  "shorten the prompt, or generate fewer tokens");
+  }
+  if (!generate.stop_strings.empty() && tokenizer_ == nullptr) {
+    return Refuse(program, id,
+                  "this model has no tokenizer, so there is no text to look for stop_strings in",
+                  "name tokens in eos_token_ids");
+  }
+  const size_t sequences = generate.Sequences();
+  if (sequences == 1) return absl::OkStatus();
+  // Before they are made.
+  const uint64_t count = static_cast<uint64_t>(rows->size()) * longest * sequences;
+  if (count > pass_tokens) return TooManyRows(program, id, count, pass_tokens);
+  Rows expanded;
+  expanded.reserve(rows->size() * sequences);
+  for (const auto& row : *rows) expanded.insert(expanded.end(), sequences, row);
+  *rows = std::move(expanded);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<InputMaker::Rows> InputMaker::Tokenized(
@@ -116,18 +153,42 @@ absl::StatusOr<InputMaker::Rows> InputMaker::Tokenized(
     return Refuse(program, id, "this model has no tokenizer", "give token ids");
   }
   Rows rows;
-  const size_t longest = static_cast<size_t>(max_tokens_) * kLongestToken;
   for (const std::string& text : prompts.texts) {
-    if (text.size() > longest) {
-      return Refuse(program, id,
-                    absl::StrCat("the prompt has ", text.size(), " bytes; the model takes at most ",
-                                 max_tokens_, " tokens"),
-                    "shorten it");
+    absl::StatusOr<std::vector<int64_t>> ids =
+        Encode(program, id, text, !prompts.no_special_tokens);
+    if (!ids.ok()) return ids.status();
+    rows.push_back(*std::move(ids));
+  }
+  return rows;
+}
+
+absl::StatusOr<InputMaker::Rows> InputMaker::Templated(const graph::Program& program,
+                                                       graph::NodeId id,
+                                                       const graph::Invoke::Chats& chats) const {
+  if (tokenizer_ == nullptr) {
+    return Refuse(program, id, "this model has no tokenizer", "give token ids");
+  }
+  if (!chat_template_.ok()) {
+    return Refuse(program, id, std::string(chat_template_.status().message()),
+                  "give the prompt as text, or put a `chat_template.jinja` into the model's folder",
+                  absl::StatusCode::kFailedPrecondition);
+  }
+  text::ChatOptions options;
+  options.add_generation_prompt = chats.add_generation_prompt;
+  options.continue_final_message = chats.continue_final_message;
+  options.max_bytes = std::min(options.max_bytes, static_cast<size_t>(max_tokens_) * kLongestToken);
+  Rows rows;
+  for (const std::vector<graph::ChatMessage>& chat : chats.chats) {
+    std::vector<text::ChatMessage> messages;
+    messages.reserve(chat.size());
+    for (const graph::ChatMessage& said : chat) messages.push_back({said.role, said.content});
+    absl::StatusOr<std::string> text = (*chat_template_)->Render(messages, options);
+    if (!text.ok()) {
+      return Refuse(program, id, std::string(text.status().message()), "", text.status().code());
     }
-    absl::StatusOr<std::vector<int64_t>> ids = tokenizer_->Encode(text, !prompts.no_special_tokens);
-    if (!ids.ok()) {
-      return Refuse(program, id, std::string(ids.status().message()), "", ids.status().code());
-    }
+    // The template has put in the special tokens that there are.
+    absl::StatusOr<std::vector<int64_t>> ids = Encode(program, id, *text, /*special_tokens=*/false);
+    if (!ids.ok()) return ids.status();
     rows.push_back(*std::move(ids));
   }
   return rows;

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -9,7 +11,7 @@
 #include "engine/plan/plan.h"
 #include "engine/run/pass.h"
 #include "engine/run/run.h"
-#include "engine/text/tokenizer.h"
+#include "engine/text/model_text.h"
 
 namespace weft {
 
@@ -24,11 +26,14 @@ struct InvokeInputs {
 /// calls. Thread-safe; refers to what it is made of.
 class InputMaker {
  public:
-  /// `tokenizer` may be nullptr. `vocabulary` is 0 for a model that takes no token ids.
+  /// `tokenizer` may be nullptr, and `chat_template` why there is none. `vocabulary` is 0 for a
+  /// model that takes no token ids.
   InputMaker(const plan::ModelSpec& spec, const text::Tokenizer* tokenizer,
+             const absl::StatusOr<std::shared_ptr<const text::ChatTemplate>>& chat_template,
              const run::TokenOptions& tokens, int64_t vocabulary, int64_t max_tokens)
       : spec_(spec),
         tokenizer_(tokenizer),
+        chat_template_(chat_template),
         tokens_(tokens),
         vocabulary_(vocabulary),
         max_tokens_(max_tokens) {}
@@ -41,9 +46,17 @@ class InputMaker {
   using Rows = std::vector<std::vector<int64_t>>;
 
   absl::StatusOr<run::InvokeInput> MakeOne(const graph::Program& program, graph::NodeId id,
-                                           const graph::Trace& trace) const;
+                                           const graph::Trace& trace, uint64_t pass_tokens) const;
+  /// What a generation asks of its prompts: room for new tokens, a row for each sequence.
+  absl::Status Expand(const graph::Program& program, graph::NodeId id,
+                      const graph::GenerateOptions& generate, uint64_t pass_tokens,
+                      Rows* rows) const;
   absl::StatusOr<Rows> Tokenized(const graph::Program& program, graph::NodeId id,
                                  const graph::Invoke::Prompts& prompts) const;
+  absl::StatusOr<Rows> Templated(const graph::Program& program, graph::NodeId id,
+                                 const graph::Invoke::Chats& chats) const;
+  absl::StatusOr<std::vector<int64_t>> Encode(const graph::Program& program, graph::NodeId id,
+                                              const std::string& text, bool special_tokens) const;
   absl::StatusOr<Rows> Unpadded(const graph::Program& program, graph::NodeId id,
                                 const graph::Invoke::Tensors& tensors) const;
   absl::Status CheckIds(const graph::Program& program, graph::NodeId id, const Rows& rows) const;
@@ -52,6 +65,7 @@ class InputMaker {
 
   const plan::ModelSpec& spec_;
   const text::Tokenizer* const tokenizer_;
+  const absl::StatusOr<std::shared_ptr<const text::ChatTemplate>>& chat_template_;
   const run::TokenOptions& tokens_;
   const int64_t vocabulary_, max_tokens_;
 };

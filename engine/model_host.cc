@@ -26,27 +26,37 @@ constexpr double kSharedOperations = 1e9;
 /// Work below which a second thread costs more than it brings.
 constexpr double kSerialOperations = 1e8;
 
-/// Fields of tokenizer_config.json that matter here. The file is optional.
-struct TokenizerConfig {
-  std::optional<bool> pad_left;
-  std::string pad_token;
-};
+/// Text of whatever a model may choose: ids that no token has are left out.
+run::Decode DecoderOf(std::shared_ptr<const text::Tokenizer> tokenizer) {
+  return [tokenizer =
+              std::move(tokenizer)](absl::Span<const int64_t> ids) -> absl::StatusOr<std::string> {
+    absl::StatusOr<std::string> text = tokenizer->Decode(ids);
+    if (text.ok()) return text;
+    std::vector<int64_t> known;
+    for (const int64_t id : ids) {
+      if (tokenizer->IdToToken(id).ok()) known.push_back(id);
+    }
+    return tokenizer->Decode(known);
+  };
+}
 
-absl::StatusOr<TokenizerConfig> ReadTokenizerConfig(const std::string& folder) {
-  TokenizerConfig config;
-  const std::string path = absl::StrCat(folder, "/tokenizer_config.json");
-  std::ifstream file(path);
-  if (!file) return config;
-  const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  absl::StatusOr<weights::ModelConfig> json = weights::ModelConfig::Parse(path, text);
-  if (!json.ok()) return json.status();
-  absl::StatusOr<std::string> side = json->GetOr<std::string>("padding_side", "");
-  if (!side.ok()) return side.status();
-  if (!side->empty()) config.pad_left = *side != "right";
-  if (json->Has("pad_token") && json->json()["pad_token"].is_string()) {
-    config.pad_token = json->json()["pad_token"].get<std::string>();
+/// The tokens that generation_config.json says end a generation; empty where there is no such file,
+/// or it does not say.
+absl::StatusOr<std::vector<int64_t>> ReadEndTokens(const weights::HubFolder& folder) {
+  std::vector<int64_t> ids;
+  const std::optional<weights::ModelConfig>& config = folder.generation_config();
+  if (!config || !config->Has("eos_token_id")) return ids;
+  const nlohmann::json& given = config->json()["eos_token_id"];
+  const auto add = [&ids](const nlohmann::json& id) {
+    if (id.is_number_integer()) ids.push_back(id.get<int64_t>());
+    return id.is_number_integer();
+  };
+  const bool good = given.is_array() ? std::all_of(given.begin(), given.end(), add) : add(given);
+  if (!good) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(config->path(), ": eos_token_id is neither a token id nor a list of them"));
   }
-  return config;
+  return ids;
 }
 
 absl::Status NoTokenizer() {
@@ -86,6 +96,7 @@ HostedJob::HostedJob(std::string id, ModelHost& host, graph::Program program, pl
       host_(&host),
       sink_(std::move(sink)) {
   run_.set_seed(options.seed);
+  run_.set_stream_tokens(options.stream_tokens);
   cost_.tokens = planned_.check->rows;
   cost_.peak_bytes = planned_.check->peak_bytes;
 }
@@ -167,6 +178,14 @@ void HostedJob::TellSaved() {
     item.value = c10::IValue();
     Tell(std::move(result));
   }
+  for (run::NewTokens& tokens : run_.TakeNewTokens()) {
+    const plan::PlannedInvoke& invoke = planned_.plan->invokes[tokens.invoke];
+    NewTokens told{static_cast<uint32_t>(invoke.input), std::nullopt,
+                   static_cast<uint32_t>(tokens.step), std::move(tokens.ids),
+                   std::move(tokens.texts)};
+    if (invoke.point) told.point = *invoke.point;
+    Tell(std::move(told));
+  }
 }
 
 void HostedJob::Finish() {
@@ -210,11 +229,14 @@ absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Load(const std::string& na
   if (!folder.ok()) return folder.status();
   absl::StatusOr<weights::HubFolder> hub = weights::HubFolder::Open(*folder);
   if (!hub.ok()) return hub.status();
-  absl::StatusOr<TokenizerConfig> tokenizer_config = ReadTokenizerConfig(*folder);
-  if (!tokenizer_config.ok()) return tokenizer_config.status();
-  absl::StatusOr<std::shared_ptr<const text::Tokenizer>> tokenizer =
-      text::Tokenizer::LoadTokenizer(hub->tokenizer_path());
-  if (!tokenizer.ok()) return tokenizer.status();
+  absl::StatusOr<std::string> type = hub->config().GetOr<std::string>("model_type", "");
+  if (!type.ok()) return type.status();
+  absl::StatusOr<std::string> tokenizer_class =
+      hub->config().GetOr<std::string>("tokenizer_class", "");
+  if (!tokenizer_class.ok()) return tokenizer_class.status();
+  absl::StatusOr<text::ModelText> text =
+      text::ModelText::LoadModelText(*folder, hub->tokenizer_path(), *type, *tokenizer_class);
+  if (!text.ok()) return text.status();
   absl::StatusOr<models::Network> network = absl::InternalError("not made");
   absl::Status status = plan::CatchTorch([&] {
     network = models::MakeNetwork(*hub, {.dtype = *dtype, .progress = load.progress});
@@ -223,19 +245,21 @@ absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Load(const std::string& na
   if (!status.ok()) return status;
   // Unless the folder says otherwise, a decoder is padded on the left, so that the last column is
   // every prompt's last token, and an encoder on the right, so that the first is its first.
-  const bool pad_left = tokenizer_config->pad_left.value_or(network->no_generation.empty());
+  const bool pad_left = text->pad_left.value_or(network->no_generation.empty());
   absl::StatusOr<std::unique_ptr<models::HostedModel>> model =
       models::HostedModel::Host(*std::move(network), pad_left);
   if (!model.ok()) return model.status();
 
+  absl::StatusOr<std::vector<int64_t>> end_tokens = ReadEndTokens(*hub);
+  if (!end_tokens.ok()) return end_tokens.status();
   const int64_t vocabulary = (*model)->network().vocabulary;
-  int64_t pad_id = 0;
-  if (!tokenizer_config->pad_token.empty()) {
-    pad_id = (*tokenizer)->TokenToId(tokenizer_config->pad_token).value_or(0);
-  }
-  if (pad_id >= vocabulary) pad_id = 0;
-  return Make(name, *std::move(model), *std::move(tokenizer),
-              {.pad_left = pad_left, .pad_id = pad_id},
+  const std::vector<int64_t>& ends =
+      end_tokens->empty() ? (*model)->network().eos_ids : *end_tokens;
+  int64_t pad_id = text->pad_id;
+  if (pad_id < 0 || pad_id >= vocabulary) pad_id = ends.empty() ? 0 : ends[0];
+  if (pad_id < 0 || pad_id >= vocabulary) pad_id = 0;
+  return Make(name, *std::move(model), std::move(text->tokenizer), std::move(text->chat_template),
+              {.pad_left = pad_left, .pad_id = pad_id, .eos_ids = *std::move(end_tokens)},
               hub->config().json().dump(2), options);
 }
 
@@ -253,18 +277,21 @@ absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Host(const std::string& na
   absl::StatusOr<std::unique_ptr<models::HostedModel>> model =
       models::HostedModel::Host(std::move(network), kPadLeft);
   if (!model.ok()) return model.status();
-  return Make(name, *std::move(model), nullptr, {.pad_left = kPadLeft}, "", options);
+  return Make(name, *std::move(model), nullptr, NoTokenizer(), {.pad_left = kPadLeft}, "", options);
 }
 
 std::unique_ptr<ModelHost> ModelHost::Make(const std::string& name,
                                            std::unique_ptr<models::HostedModel> model,
                                            std::shared_ptr<const text::Tokenizer> tokenizer,
-                                           run::TokenOptions tokens, const std::string& config_json,
+                                           ChatTemplate chat_template, run::TokenOptions tokens,
+                                           const std::string& config_json,
                                            const EngineOptions& options) {
   auto info = DescribeModel(name, *model, config_json, tokenizer != nullptr);
-  tokens.eos_ids = model->network().eos_ids;
-  auto host = std::unique_ptr<ModelHost>(
-      new ModelHost(std::move(model), std::move(tokenizer), std::move(tokens), options));
+  if (tokens.eos_ids.empty()) tokens.eos_ids = model->network().eos_ids;
+  if (tokenizer != nullptr) tokens.decode = DecoderOf(tokenizer);
+  auto host = std::unique_ptr<ModelHost>(new ModelHost(std::move(model), std::move(tokenizer),
+                                                       std::move(chat_template), std::move(tokens),
+                                                       options));
   host->parameters_ = static_cast<double>(info->summary.parameters);
   host->info_ = std::move(info);
   host->scheduler_ = std::make_unique<batch::Scheduler>(
@@ -273,14 +300,15 @@ std::unique_ptr<ModelHost> ModelHost::Make(const std::string& name,
 }
 
 ModelHost::ModelHost(std::unique_ptr<models::HostedModel> model,
-                     std::shared_ptr<const text::Tokenizer> tokenizer, run::TokenOptions tokens,
-                     const EngineOptions& options)
+                     std::shared_ptr<const text::Tokenizer> tokenizer, ChatTemplate chat_template,
+                     run::TokenOptions tokens, const EngineOptions& options)
     : options_(options),
       model_(std::move(model)),
       tokenizer_(std::move(tokenizer)),
+      chat_template_(std::move(chat_template)),
       tokens_(std::move(tokens)),
-      inputs_(model_->spec(), tokenizer_.get(), tokens_, model_->network().vocabulary,
-              model_->network().max_tokens),
+      inputs_(model_->spec(), tokenizer_.get(), chat_template_, tokens_,
+              model_->network().vocabulary, model_->network().max_tokens),
       plans_(model_->spec(), PlanLimitsOf(options.limits)),
       limits_(options.limits) {}
 

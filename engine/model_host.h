@@ -14,7 +14,7 @@
 #include "engine/invoke_inputs.h"
 #include "engine/models/hosted_model.h"
 #include "engine/plan/plan_cache.h"
-#include "engine/text/tokenizer.h"
+#include "engine/text/model_text.h"
 
 namespace weft {
 
@@ -113,13 +113,16 @@ class ModelHost : public batch::Worker {
   void SetLimits(const Limits& limits) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
+  using ChatTemplate = absl::StatusOr<std::shared_ptr<const text::ChatTemplate>>;
+
   ModelHost(std::unique_ptr<models::HostedModel> model,
-            std::shared_ptr<const text::Tokenizer> tokenizer, run::TokenOptions tokens,
-            const EngineOptions& options);
+            std::shared_ptr<const text::Tokenizer> tokenizer, ChatTemplate chat_template,
+            run::TokenOptions tokens, const EngineOptions& options);
   static std::unique_ptr<ModelHost> Make(const std::string& name,
                                          std::unique_ptr<models::HostedModel> model,
                                          std::shared_ptr<const text::Tokenizer> tokenizer,
-                                         run::TokenOptions tokens, const std::string& config_json,
+                                         ChatTemplate chat_template, run::TokenOptions tokens,
+                                         const std::string& config_json,
                                          const EngineOptions& options);
 
   struct Prepared {
@@ -140,6 +143,7 @@ class ModelHost : public batch::Worker {
   const EngineOptions options_;
   const std::unique_ptr<models::HostedModel> model_;
   const std::shared_ptr<const text::Tokenizer> tokenizer_;
+  const ChatTemplate chat_template_;
   const run::TokenOptions tokens_;
   const InputMaker inputs_;
   std::shared_ptr<const ModelInfo> info_;

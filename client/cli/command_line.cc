@@ -10,13 +10,17 @@
 #include <functional>
 #include <iostream>
 #include <map>
+#include <optional>
 #include <string>
 #include <system_error>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "client/cli/blobs.h"
+#include "client/cli/chat.h"
 #include "client/cli/commands.h"
 #include "client/cli/edits.h"
+#include "client/cli/generate.h"
 #include "client/cli/login.h"
 #include "engine/graph/version.h"
 
@@ -40,6 +44,14 @@ Example:
   END
 )";
 
+void AddEditOption(CLI::App* command, std::vector<std::string>* edits) {
+  command
+      ->add_option("--edit", *edits,
+                   "A stored edit that comes first: its name, or NAME@VERSION; repeatable")
+      ->type_name("NAME")
+      ->allow_extra_args(false);
+}
+
 void AddProgramArguments(CLI::App* command, RunArguments* arguments) {
   command->add_option("FILE", arguments->file, "A program in text form; - is standard input")
       ->required();
@@ -48,11 +60,118 @@ void AddProgramArguments(CLI::App* command, RunArguments* arguments) {
   command->add_flag("--json", arguments->json,
                     "Print JSON. NaN and infinities are the strings NaN, Infinity, -Infinity");
   command->add_option("--seed", arguments->seed, "Of random operators");
+  AddEditOption(command, &arguments->edits);
+}
+
+constexpr char kGenerateFooter[] = R"(
+Without an option of Drawing the likeliest token is taken each time. With one of them tokens are
+drawn, by --seed, from what the options leave; they are applied in transformers' order.
+
+Examples:
+  weft generate atlas "The Eiffel Tower is in the city of" --max-new-tokens 20
+  weft generate atlas "Once upon a time" --temperature 0.8 --top-p 0.95 --seed 7 --stop "."
+
+A program acts in the generation that it is given to: it reads, writes and saves in its one
+invoke, in the steps that it names.
+  weft generate atlas "The city of" --temperature 1 --program - <<'END'
+  invoke {
+    steps [:] {
+      %l = read logits
+      %l[:, 13] = -1000.0
+      save chosen = read samples
+    }
+  }
+  END
+)";
+
+/// How tokens are chosen and when a text ends.
+void AddGenerateOptions(CLI::App* command, GenerateOptions* to, std::optional<uint64_t>* seed,
+                        const std::string& most) {
+  GenerateOptions& options = *to;
+  command->add_option("--max-new-tokens", options.max_new_tokens, most);
+  command->add_option("--min-new-tokens", options.min_new_tokens,
+                      "Nothing ends the text before so many");
   command
-      ->add_option("--edit", arguments->edits,
-                   "A stored edit that comes first: its name, or NAME@VERSION; repeatable")
-      ->type_name("NAME")
+      ->add_option("--stop", options.stop_strings,
+                   "End when the text has this, which is not printed; repeatable")
+      ->type_name("TEXT")
       ->allow_extra_args(false);
+  command
+      ->add_option("--eos", options.eos_token_ids,
+                   "A token that ends the text, instead of the model's own; repeatable")
+      ->type_name("ID")
+      ->allow_extra_args(false);
+  const char* const kDrawing = "Drawing";
+  command->add_flag("--sample", options.do_sample, "Draw from the model's own distribution")
+      ->group(kDrawing);
+  command->add_option("--temperature", options.temperature, "Sharper below 1, flatter above")
+      ->group(kDrawing);
+  command->add_option("--top-k", options.top_k, "Only the so many likeliest")->group(kDrawing);
+  command->add_option("--top-p", options.top_p, "Only the likeliest that come to this probability")
+      ->group(kDrawing);
+  command
+      ->add_option("--min-p", options.min_p,
+                   "Only those at least so likely, relative to the likeliest")
+      ->group(kDrawing);
+  command->add_option("--seed", *seed, "The same one draws the same text")->group(kDrawing);
+  const char* const kPenalties = "Penalties";
+  command
+      ->add_option("--repetition-penalty", options.repetition_penalty,
+                   "More than 1: what is there, prompt included, is less likely")
+      ->group(kPenalties);
+  command
+      ->add_option("--presence-penalty", options.presence_penalty,
+                   "-2 to 2: what was chosen before is less likely")
+      ->group(kPenalties);
+  command
+      ->add_option("--frequency-penalty", options.frequency_penalty,
+                   "-2 to 2: the same, by each time that it was")
+      ->group(kPenalties);
+}
+
+void AddGenerate(CLI::App* command, GenerateArguments* arguments) {
+  command->footer(kGenerateFooter);
+  command->add_option("MODEL", arguments->model, "The model's name")->required();
+  command->add_option("PROMPT", arguments->prompt, "What it goes on with; - is standard input")
+      ->required();
+  AddGenerateOptions(command, &arguments->options, &arguments->seed,
+                     absl::StrCat("At most so many (", GenerateArguments::kNewTokens,
+                                  ", or as many as there is room for)"));
+  command
+      ->add_option("--num-return-sequences", arguments->options.num_return_sequences,
+                   "So many texts, each printed when all are done")
+      ->group("Drawing");
+  command->add_option("--program", arguments->program,
+                      "Statements that act in the generation, `invoke { ... }` in text form; - is "
+                      "standard input");
+  AddEditOption(command, &arguments->edits);
+  command->add_option("--out", arguments->out, "Write what is saved to this safetensors file");
+  command->add_option("--deadline", arguments->deadline,
+                      "End the run after this time: 5 or 5s, 500ms, 2m");
+  command->add_flag("--no-special-tokens", arguments->no_special_tokens,
+                    "Leave out those that the tokenizer puts around a prompt");
+  command->add_flag("--echo", arguments->echo, "Print the prompt, too");
+  command->add_flag("--json", arguments->json, "Print JSON when it is done");
+}
+
+constexpr char kChatFooter[] = R"(
+Each line of standard input is a message, and what the model answers is printed as it comes. A line
+that ends with a backslash goes on in the next one; /new forgets what was said, and the end of the
+input (or /quit) ends the chat. An interrupt ends an answer.
+
+Examples:
+  weft chat atlas --system "Be brief." --temperature 0.7
+  echo "Where is the Eiffel Tower?" | weft chat atlas
+)";
+
+void AddChat(CLI::App* command, ChatArguments* arguments) {
+  command->footer(kChatFooter);
+  command->add_option("MODEL", arguments->model, "The model's name")->required();
+  command->add_option("--system", arguments->system, "What the model is told before all else");
+  AddGenerateOptions(command, &arguments->options, &arguments->seed,
+                     absl::StrCat("At most so many in an answer (", ChatArguments::kNewTokens,
+                                  ", or as many as there is room for)"));
+  AddEditOption(command, &arguments->edits);
 }
 
 void AddKeySettings(CLI::App* command, KeySettings* settings) {
@@ -242,6 +361,16 @@ int Main(int argc, char** argv, LocalBackendMaker make_local) {
   command->add_flag("--exclusive", run.exclusive, "Share no forward pass with other users");
   command->add_flag("--exact", run.exact, "The same bits each time, whoever else is there");
   command->callback([&] { action = [&] { return Run(global, run); }; });
+
+  GenerateArguments generate;
+  command = app.add_subcommand("generate", "Print the text that a model goes on with, as it comes");
+  AddGenerate(command, &generate);
+  command->callback([&] { action = [&] { return Generate(global, generate); }; });
+
+  ChatArguments chat;
+  command = app.add_subcommand("chat", "Talk with a model, line by line");
+  AddChat(command, &chat);
+  command->callback([&] { action = [&] { return HoldChat(global, chat); }; });
 
   RunArguments validate;
   command = app.add_subcommand("validate", "Check and price a program without running it");

@@ -1,17 +1,11 @@
 #include "client/cli/commands.h"
 
-#include <signal.h>
-#include <unistd.h>
-
 #include <cmath>
-#include <cstdio>
-#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <iterator>
 #include <memory>
 #include <optional>
-#include <thread>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -21,6 +15,7 @@
 #include "absl/strings/str_join.h"
 #include "client/cli/key_text.h"
 #include "client/cli/results.h"
+#include "client/cli/running.h"
 #include "client/src/model_state.h"
 #include "client/src/result_collector.h"
 #include "weft/client.h"
@@ -29,53 +24,6 @@ namespace weft::cli {
 namespace {
 
 using nlohmann::json;
-
-constexpr absl::Duration kQuietFor = absl::Seconds(1);
-constexpr absl::Duration kEvery = absl::Seconds(1);
-
-void PrintJson(const json& object) {
-  // Text of a model need not be UTF-8.
-  std::cout << object.dump(2, ' ', false, json::error_handler_t::replace) << "\n";
-}
-
-/// Progress goes to standard error: at once on a terminal, otherwise only when it takes long.
-class Progress {
- public:
-  void Say(const std::string& text) const {
-    if (isatty(STDERR_FILENO) == 0 && absl::Now() - start_ < kQuietFor) return;
-    std::cerr << "weft: " << text << "\n";
-  }
-  /// Now and then, of what takes long.
-  void Say(const event::Receiving& receiving) {
-    if (absl::Now() - said_ < kEvery) return;
-    said_ = absl::Now();
-    Say(absl::StrCat("receiving ", receiving.name, ": ", receiving.bytes >> 20, " of ",
-                     receiving.of >> 20, " MiB"));
-  }
-
- private:
-  const absl::Time start_ = absl::Now();
-  absl::Time said_ = start_;
-};
-
-void SayWaiting(const event::Waiting& waiting) {
-  std::cerr << "weft: " << std::string(waiting.reason.message()) << "; trying again in "
-            << absl::FormatDuration(absl::Trunc(waiting.delay, absl::Milliseconds(1))) << "\n";
-}
-
-absl::StatusOr<std::shared_ptr<Backend>> OpenBackend(const GlobalOptions& global,
-                                                     const std::string& model) {
-  if (global.local_folder.empty()) {
-    return MakeRemoteBackend(global.target, ToRemoteOptions(global));
-  }
-  std::string name = model;
-  if (name.empty()) {
-    name = std::filesystem::absolute(global.local_folder).lexically_normal().filename().string();
-    if (name.empty()) name = "model";
-  }
-  Progress().Say(absl::StrCat("loading ", global.local_folder));
-  return global.make_local(name, global.local_folder);
-}
 
 /// What run and validate begin with.
 struct Task {
@@ -124,55 +72,6 @@ std::optional<Task> Prepare(const GlobalOptions& global, const RunArguments& arg
   if (!model.ok()) return fail(model.status());
   task.model = *std::move(model);
   return task;
-}
-
-/// While it lives, the first interrupt cancels the run and the second ends the process.
-class InterruptScope {
- public:
-  explicit InterruptScope(Cancellation cancellation) {
-    sigemptyset(&signals_);
-    sigaddset(&signals_, SIGINT);
-    sigaddset(&signals_, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &signals_, &before_);
-    thread_ = std::thread([signals = signals_, cancellation] {
-      int signal = 0;
-      sigwait(&signals, &signal);
-      if (signal == SIGTERM) cancellation.Cancel();
-      if (signal != SIGINT) return;
-      std::cerr << "weft: cancelling; once more to leave at once\n";
-      cancellation.Cancel();
-      sigwait(&signals, &signal);
-      if (signal == SIGINT) _exit(130);
-    });
-  }
-  ~InterruptScope() {
-    pthread_kill(thread_.native_handle(), SIGTERM);
-    thread_.join();
-    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-  }
-
- private:
-  sigset_t signals_, before_;
-  std::thread thread_;
-};
-
-std::string Plural(uint64_t count, const std::string& one) {
-  return absl::StrCat(count, " ", one, count == 1 ? "" : (absl::EndsWith(one, "s") ? "es" : "s"));
-}
-
-std::string Milliseconds(double seconds) {
-  char text[32];
-  std::snprintf(text, sizeof(text), "%.2f ms", seconds * 1e3);
-  return text;
-}
-
-void PrintWarnings(const std::vector<ErrorDetails>& warnings) {
-  for (const ErrorDetails& warning : warnings) {
-    std::cerr << "weft: warning: ";
-    if (warning.line != 0) std::cerr << warning.file << ":" << warning.line << ": ";
-    std::cerr << warning.message << (warning.statement.empty() ? "" : ": ") << warning.statement
-              << "\n";
-  }
 }
 
 }  // namespace
@@ -297,9 +196,7 @@ int Run(const GlobalOptions& global, const RunArguments& arguments) {
   RunResult result = collector.Finish(status.ok());
   if (status.ok()) {
     code = result.missing.empty() ? kOk : kRunFailed;
-    progress.Say(absl::StrCat("done: ", Plural(result.cost.tokens, "token"), ", ",
-                              Plural(result.cost.passes, "pass"), ", ",
-                              Milliseconds(result.cost.run_seconds), " in the model"));
+    progress.Say(absl::StrCat("done: ", Taken(result.cost)));
   } else {
     code = Report(status);
     if (accepted && code != kUnavailable) code = kRunFailed;

@@ -155,9 +155,10 @@ class LocalBackend final : public Backend {
     return rows;
   }
 
-  absl::StatusOr<std::vector<std::string>> Detokenize(
-      const std::string& model, const std::vector<std::vector<int64_t>>& rows) override {
-    return engine_->Detokenize(model, rows, /*skip_special_tokens=*/false);
+  absl::StatusOr<std::vector<std::string>> Detokenize(const std::string& model,
+                                                      const std::vector<std::vector<int64_t>>& rows,
+                                                      bool skip_special_tokens) override {
+    return engine_->Detokenize(model, rows, skip_special_tokens);
   }
 
   absl::StatusOr<ValidationReport> Validate(const std::string& model, const Program& program,
@@ -225,6 +226,10 @@ class LocalBackend final : public Backend {
                        } else {
                          on_event(event::Missing{result.name, value.status()});
                        }
+                     },
+                     [&](NewTokens& tokens) {
+                       on_event(event::NewTokens{tokens.invoke, tokens.point, tokens.step,
+                                                 std::move(tokens.ids), std::move(tokens.texts)});
                      },
                      [&](Missing& missing) {
                        on_event(event::Missing{missing.name,
@@ -322,6 +327,7 @@ class LocalBackend final : public Backend {
     options.exclusive = settings.exclusive;
     options.exact = settings.exact;
     options.seed = settings.seed;
+    options.stream_tokens = settings.stream_tokens;
     options.access.weights = true;
     return options;
   }

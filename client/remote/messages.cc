@@ -189,6 +189,16 @@ event::Accepted FromMessage(const v1::Accepted& message) {
   return accepted;
 }
 
+event::NewTokens FromMessage(const v1::NewTokens& message) {
+  event::NewTokens tokens;
+  tokens.invoke = message.invoke();
+  if (message.has_point()) tokens.point = message.point();
+  tokens.step = message.step();
+  tokens.ids.assign(message.ids().begin(), message.ids().end());
+  tokens.texts.assign(message.texts().begin(), message.texts().end());
+  return tokens;
+}
+
 event::Completed FromMessage(const v1::Completed& message) {
   return {message.model_fingerprint(), FromMessage(message.cost())};
 }

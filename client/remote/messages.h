@@ -25,5 +25,6 @@ EditVersion FromMessage(const v1::Edit& message);
 event::Result PlaceOf(const v1::Result& message);
 event::Accepted FromMessage(const v1::Accepted& message);
 event::Completed FromMessage(const v1::Completed& message);
+event::NewTokens FromMessage(const v1::NewTokens& message);
 
 }  // namespace weft::remote

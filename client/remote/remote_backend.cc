@@ -118,10 +118,12 @@ class RemoteBackend final : public Backend {
     return rows;
   }
 
-  absl::StatusOr<std::vector<std::string>> Detokenize(
-      const std::string& model, const std::vector<std::vector<int64_t>>& rows) override {
+  absl::StatusOr<std::vector<std::string>> Detokenize(const std::string& model,
+                                                      const std::vector<std::vector<int64_t>>& rows,
+                                                      bool skip_special_tokens) override {
     v1::DetokenizeRequest request;
     request.set_model(model);
+    request.set_skip_special_tokens(skip_special_tokens);
     for (const std::vector<int64_t>& row : rows) {
       request.add_rows()->mutable_ids()->Add(row.begin(), row.end());
     }
@@ -285,6 +287,7 @@ class RemoteBackend final : public Backend {
     request.mutable_options()->set_exclusive(settings.exclusive);
     request.mutable_options()->set_exact(settings.exact);
     request.mutable_options()->set_seed(settings.seed);
+    request.mutable_options()->set_stream_tokens(settings.stream_tokens);
     for (const std::string& edit : settings.edits) request.mutable_options()->add_edits(edit);
     request.set_client_version(kVersion);
     return request;

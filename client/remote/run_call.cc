@@ -268,6 +268,9 @@ absl::Status RunCall::HandleEvent(const v1::RunEvent& event) {
       if (status.ok()) status = assembler_.Append(chunk.data());
       return status.ok() ? Deliver() : status;
     }
+    case v1::RunEvent::kNewTokens:
+      on_event_(FromMessage(event.new_tokens()));
+      break;
     case v1::RunEvent::kMissing:
       on_event_(event::Missing{event.missing().name(),
                                graph::ToStatus(graph::DecodeError(event.missing().reason()))});

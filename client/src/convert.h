@@ -14,6 +14,10 @@
 
 // Between the public types and engine/graph's. Tensors share their bytes.
 
+namespace weft {
+struct GenerateOptions;
+}  // namespace weft
+
 namespace weft::internal {
 
 inline graph::DType ToGraph(DType dtype) { return static_cast<graph::DType>(dtype); }
@@ -28,6 +32,8 @@ absl::StatusOr<Value> FromGraph(
     absl::FunctionRef<absl::StatusOr<Value>(const graph::HostTensor&)> convert);
 absl::StatusOr<Value> FromGraph(const graph::HostValue& value);
 ErrorDetails FromGraph(const graph::Error& error);
+
+graph::GenerateOptions ToGraph(const GenerateOptions& options);
 
 /// `output`, `ids`: a point as programs name it.
 std::string PointName(graph::Point point);

@@ -172,6 +172,13 @@ Var LanguageModel::rows(Location where) const {
   return OfInvoke(static_cast<uint8_t>(graph::Point::kRows), where);
 }
 
+Var LanguageModel::logits(Location where) const {
+  return OfInvoke(static_cast<uint8_t>(graph::Point::kLogits), where);
+}
+Var LanguageModel::samples(Location where) const {
+  return OfInvoke(static_cast<uint8_t>(graph::Point::kSamples), where);
+}
+
 absl::StatusOr<std::vector<int64_t>> LanguageModel::Encode(const std::string& text) const {
   auto rows = model_->backend->Tokenize(name(), {text});
   if (!rows.ok()) return rows.status();
@@ -179,8 +186,9 @@ absl::StatusOr<std::vector<int64_t>> LanguageModel::Encode(const std::string& te
   return std::move((*rows)[0]);
 }
 
-absl::StatusOr<std::string> LanguageModel::Decode(const std::vector<int64_t>& ids) const {
-  auto texts = model_->backend->Detokenize(name(), {ids});
+absl::StatusOr<std::string> LanguageModel::Decode(const std::vector<int64_t>& ids,
+                                                  const DecodeOptions& options) const {
+  auto texts = model_->backend->Detokenize(name(), {ids}, options.skip_special_tokens);
   if (!texts.ok()) return texts.status();
   if (texts->size() != 1) return absl::InternalError("one row was not decoded into one text");
   return std::move((*texts)[0]);
@@ -196,12 +204,14 @@ absl::Status CheckIds(const Tensor& ids) {
 
 }  // namespace
 
-absl::StatusOr<std::string> LanguageModel::Decode(const Tensor& ids) const {
+absl::StatusOr<std::string> LanguageModel::Decode(const Tensor& ids,
+                                                  const DecodeOptions& options) const {
   if (absl::Status status = CheckIds(ids); !status.ok()) return status;
-  return Decode(ids.ToVector<int64_t>());
+  return Decode(ids.ToVector<int64_t>(), options);
 }
 
-absl::StatusOr<std::vector<std::string>> LanguageModel::DecodeRows(const Tensor& ids) const {
+absl::StatusOr<std::vector<std::string>> LanguageModel::DecodeRows(
+    const Tensor& ids, const DecodeOptions& options) const {
   if (absl::Status status = CheckIds(ids); !status.ok()) return status;
   if (ids.dim() == 0) {
     return absl::InvalidArgumentError("a tensor without dimensions has no rows of token ids");
@@ -209,7 +219,7 @@ absl::StatusOr<std::vector<std::string>> LanguageModel::DecodeRows(const Tensor&
   std::vector<std::vector<int64_t>> rows;
   for (int64_t i = 0; i < ids.size(0); ++i) rows.push_back(ids[i].ToVector<int64_t>());
   if (rows.empty()) return std::vector<std::string>();
-  return model_->backend->Detokenize(name(), rows);
+  return model_->backend->Detokenize(name(), rows, options.skip_special_tokens);
 }
 
 }  // namespace weft

@@ -19,9 +19,10 @@ using internal::Recording;
 /// The point that a site's name ends with; nothing if it is none.
 std::optional<graph::Point> PointOf(const std::string& name) {
   using graph::Point;
-  for (const Point point : {Point::kOutput, Point::kInput, Point::kInputs, Point::kQ, Point::kK,
-                            Point::kV, Point::kScores, Point::kProbs, Point::kZ, Point::kResult,
-                            Point::kIds, Point::kMask, Point::kPositions, Point::kRows}) {
+  for (const Point point :
+       {Point::kOutput, Point::kInput, Point::kInputs, Point::kQ, Point::kK, Point::kV,
+        Point::kScores, Point::kProbs, Point::kZ, Point::kResult, Point::kIds, Point::kMask,
+        Point::kPositions, Point::kRows, Point::kLogits, Point::kSamples}) {
     if (internal::PointName(point) == name) return point;
   }
   return std::nullopt;

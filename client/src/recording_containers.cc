@@ -31,6 +31,24 @@ bool Uneven(const Input::Rows& rows) {
   });
 }
 
+/// Chats as the contract has them; nothing if they do not end alike and nobody says how.
+std::optional<graph::ChatInput> ChatsOf(const Input::Chats& chats, ChatEnd end) {
+  graph::ChatInput to;
+  size_t open = 0;
+  for (const Chat& chat : chats) {
+    std::vector<graph::ChatMessage>& messages = to.chats.emplace_back();
+    for (const ChatMessage& said : chat.messages) messages.push_back({said.role, said.content});
+    if (!messages.empty() && messages.back().role == "assistant") ++open;
+  }
+  if (end == ChatEnd::kAuto) {
+    if (open > 0 && open < chats.size()) return std::nullopt;
+    end = open > 0 ? ChatEnd::kOpen : ChatEnd::kPrompt;
+  }
+  to.add_generation_prompt = end == ChatEnd::kPrompt;
+  to.continue_final_message = end == ChatEnd::kOpen;
+  return to;
+}
+
 }  // namespace
 
 void Recording::Push(NodeId node, Region region) {
@@ -126,13 +144,14 @@ void Recording::BeginInvoke(const Input* input, Location where) {
     } else if (rows) {
       padded = Uneven(*rows);
       invoke.input = graph::Invoke::Tokens{*std::move(rows)};
-    } else if (const auto* chat = std::get_if<Chat>(&input->value())) {
-      graph::Invoke::Chat to;
-      for (const ChatMessage& message : chat->messages) {
-        to.messages.push_back({message.role, message.content});
+    } else if (const auto* chats = std::get_if<Input::Chats>(&input->value())) {
+      padded = chats->size() > 1;
+      std::optional<graph::ChatInput> to = ChatsOf(*chats, input->chat_end());
+      if (!to) {
+        return Fail(statement, "some of the chats end with the assistant, and some do not", where,
+                    "say how they end: Input(chats).ending(weft::ChatEnd::kPrompt)");
       }
-      to.add_generation_prompt = chat->add_generation_prompt;
-      invoke.input = std::move(to);
+      invoke.input = *std::move(to);
     } else if (tensor != nullptr) {
       invoke.input = graph::Invoke::Tensors{{{"", constant(*tensor)}}};
     } else {

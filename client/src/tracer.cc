@@ -3,6 +3,7 @@
 #include <memory>
 #include <utility>
 
+#include "client/src/convert.h"
 #include "client/src/recording.h"
 #include "client/src/trace_recorder.h"
 #include "weft/model.h"
@@ -14,9 +15,7 @@ using internal::ContainerScope;
 using internal::Recorded;
 using internal::Recording;
 
-namespace {
-
-graph::GenerateOptions ToGraph(const GenerateOptions& options) {
+graph::GenerateOptions internal::ToGraph(const GenerateOptions& options) {
   graph::GenerateOptions to;
   to.max_new_tokens = options.max_new_tokens;
   to.min_new_tokens = options.min_new_tokens;
@@ -26,12 +25,13 @@ graph::GenerateOptions ToGraph(const GenerateOptions& options) {
   to.top_k = options.top_k;
   to.min_p = options.min_p;
   to.repetition_penalty = options.repetition_penalty;
+  to.presence_penalty = options.presence_penalty;
+  to.frequency_penalty = options.frequency_penalty;
+  to.num_return_sequences = options.num_return_sequences;
   to.eos_token_ids = options.eos_token_ids;
   to.stop_strings = options.stop_strings;
   return to;
 }
-
-}  // namespace
 
 ModuleName::ModuleName(const Module& module) : path_(module.path()) {}
 
@@ -90,7 +90,8 @@ void TraceRecorder::AddTrace(Recording* recording, const Header& header, const I
   trace.root = header.root;
   trace.label = header.label;
   if (header.generate) {
-    trace.generate = std::make_shared<const graph::GenerateOptions>(ToGraph(*header.generate));
+    trace.generate =
+        std::make_shared<const graph::GenerateOptions>(internal::ToGraph(*header.generate));
   }
   const ContainerScope scope(recording);
   recording->BeginTrace(std::move(trace), where);

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cmath>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -10,8 +9,7 @@
 namespace weft::graph {
 namespace {
 
-/// New tokens of one generation, at most.
-constexpr uint32_t kMaxNewTokens = 1 << 20;
+constexpr size_t kLongestRole = 256;  // in bytes
 
 /// Whether `$`s stand for whole components, and what is left is a path.
 bool IsPathWithGaps(const std::string& path) {
@@ -88,37 +86,6 @@ bool Checker::CheckTrace(const Trace& trace) {
   return !trace.generate || CheckGenerate(*trace.generate);
 }
 
-bool Checker::CheckGenerate(const GenerateOptions& options) {
-  if (options.max_new_tokens == 0 || options.max_new_tokens > kMaxNewTokens) {
-    return Fail(absl::StrCat("max_new_tokens is from 1 to ", kMaxNewTokens, ", not ",
-                             options.max_new_tokens));
-  }
-  if (options.min_new_tokens > options.max_new_tokens) {
-    return Fail(absl::StrCat("min_new_tokens is ", options.min_new_tokens, ", more than the ",
-                             options.max_new_tokens, " of max_new_tokens"));
-  }
-  // Written so that NaN fits none of them.
-  const auto at_least_0 = [](double value) { return value >= 0 && std::isfinite(value); };
-  if (!at_least_0(options.temperature)) return Fail("temperature is 0 (greedy) or more");
-  if (!(options.top_p >= 0 && options.top_p <= 1)) return Fail("top_p is from 0 (unset) to 1");
-  if (!(options.min_p >= 0 && options.min_p <= 1)) return Fail("min_p is from 0 (unset) to 1");
-  if (!at_least_0(options.repetition_penalty)) {
-    return Fail("repetition_penalty is 0 (unset) or more");
-  }
-  if (!CheckCount(options.eos_token_ids.size(), "eos_token_ids") ||
-      !CheckCount(options.stop_strings.size(), "stop_strings")) {
-    return false;
-  }
-  for (int64_t token : options.eos_token_ids) {
-    if (token < 0) return Fail(absl::StrCat("eos_token_ids holds ", token, ", which is no token"));
-  }
-  for (const std::string& text : options.stop_strings) {
-    if (text.empty()) return Fail("a stop string is empty");
-    if (!CheckText(text, "a stop string")) return false;
-  }
-  return true;
-}
-
 bool Checker::CheckSweep(const Sweep& sweep) {
   sweep_ = id_;
   if (sweep.parameters.empty()) return Fail("a sweep needs at least one parameter");
@@ -182,21 +149,33 @@ bool Checker::CheckInvoke(const Invoke& invoke) {
     }
     return true;
   }
-  if (const auto* chat = std::get_if<Invoke::Chat>(&invoke.input)) {
-    if (chat->messages.empty()) return Fail("a chat needs at least one message");
-    if (!CheckCount(chat->messages.size(), "messages")) return false;
-    for (const ChatMessage& said : chat->messages) {
-      if (said.role.empty()) return Fail("a message of a chat needs a role, such as \"user\"");
-      if (!CheckText(said.role, "a role") || !CheckText(said.content, "a message")) return false;
-    }
-    return true;
-  }
+  if (const auto* chats = std::get_if<Invoke::Chats>(&invoke.input)) return CheckChats(*chats);
   const auto& rows = std::get<Invoke::Tokens>(invoke.input).rows;
   if (rows.empty()) return Fail("an invoke needs at least one row of tokens");
   for (const std::vector<int64_t>& row : rows) {
     if (row.empty()) return Fail("a row of tokens is empty");
   }
   return true;
+}
+
+bool Checker::CheckChats(const ChatInput& chats) {
+  if (chats.chats.empty()) return Fail("an invoke needs at least one chat");
+  size_t messages = 0;
+  for (const std::vector<ChatMessage>& chat : chats.chats) {
+    if (chat.empty()) return Fail("a chat needs at least one message");
+    messages += chat.size();
+    if (!CheckCount(messages, "messages")) return false;
+    for (const ChatMessage& said : chat) {
+      if (said.role.empty()) return Fail("a message of a chat needs a role, such as \"user\"");
+      if (said.role.size() > kLongestRole) {
+        return Fail(absl::StrCat("a role has ", said.role.size(), " bytes; at most ", kLongestRole,
+                                 " are allowed"));
+      }
+      if (!CheckText(said.role, "a role") || !CheckText(said.content, "a message")) return false;
+    }
+  }
+  if (!chats.add_generation_prompt || !chats.continue_final_message) return true;
+  return Fail("a chat ends either with the generation prompt or with a message to go on with");
 }
 
 bool Checker::CheckConstant(const Constant& constant) {
@@ -224,7 +203,7 @@ bool Checker::CheckModule(const std::string& module) {
 
 bool Checker::CheckSite(const Site& site) {
   if (OfInvoke(site.point)) {
-    if (site.point > Point::kRows) {
+    if (site.point > Point::kSamples) {
       return Fail(absl::StrCat("the site's point ", static_cast<int>(site.point), " is unknown"));
     }
     if (!site.module.empty() || site.visit != 0 || !site.op.empty() || !site.parameters.empty()) {

@@ -82,8 +82,11 @@ class Checker {
   bool CheckSavedName(const std::string& name);
   bool CheckTrace(const Trace& trace);
   bool CheckGenerate(const GenerateOptions& options);
+  bool CheckSampling(const GenerateOptions& options);
+  bool CheckEnds(const GenerateOptions& options);
   bool CheckSweep(const Sweep& sweep);
   bool CheckInvoke(const Invoke& invoke);
+  bool CheckChats(const ChatInput& chats);
   bool CheckConstant(const Constant& constant);
   bool CheckSite(const Site& site);
   bool CheckSitePath(const Site& site);

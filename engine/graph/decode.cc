@@ -204,6 +204,9 @@ bool Decoder::DecodeTrace(const v1::Trace& message, Trace* trace) {
   to.top_k = from.top_k();
   to.min_p = from.min_p();
   to.repetition_penalty = from.repetition_penalty();
+  to.presence_penalty = from.presence_penalty();
+  to.frequency_penalty = from.frequency_penalty();
+  to.num_return_sequences = from.num_return_sequences();
   to.eos_token_ids.assign(from.eos_token_ids().begin(), from.eos_token_ids().end());
   to.stop_strings.assign(from.stop_strings().begin(), from.stop_strings().end());
   trace->generate = std::make_shared<const GenerateOptions>(std::move(to));
@@ -262,19 +265,24 @@ bool Decoder::DecodeInvoke(const v1::Invoke& message, Invoke* invoke) {
       }
       return true;
     }
-    case v1::Invoke::kChat: {
-      auto& chat = invoke->input.emplace<Invoke::Chat>();
-      chat.messages.reserve(message.chat().messages_size());
-      for (const v1::ChatMessage& said : message.chat().messages()) {
-        chat.messages.push_back({said.role(), said.content()});
+    case v1::Invoke::kChats: {
+      auto& chats = invoke->input.emplace<Invoke::Chats>();
+      chats.chats.reserve(message.chats().chats_size());
+      for (const v1::Chat& chat : message.chats().chats()) {
+        std::vector<ChatMessage>& messages = chats.chats.emplace_back();
+        messages.reserve(chat.messages_size());
+        for (const v1::ChatMessage& said : chat.messages()) {
+          messages.push_back({said.role(), said.content()});
+        }
       }
-      chat.add_generation_prompt = message.chat().add_generation_prompt();
+      chats.add_generation_prompt = message.chats().add_generation_prompt();
+      chats.continue_final_message = message.chats().continue_final_message();
       return true;
     }
     case v1::Invoke::INPUT_NOT_SET:
       break;
   }
-  return Invalid("an invoke needs an input: prompts, tokens, all, tensors or chat");
+  return Invalid("an invoke needs an input: prompts, tokens, all, tensors or chats");
 }
 
 bool Decoder::DecodeConstant(const v1::Constant& message, Constant* constant) {

@@ -92,6 +92,9 @@ struct KindEncoder {
     to->set_top_k(from.top_k);
     to->set_min_p(from.min_p);
     to->set_repetition_penalty(from.repetition_penalty);
+    to->set_presence_penalty(from.presence_penalty);
+    to->set_frequency_penalty(from.frequency_penalty);
+    to->set_num_return_sequences(from.num_return_sequences);
     to->mutable_eos_token_ids()->Add(from.eos_token_ids.begin(), from.eos_token_ids.end());
     for (const std::string& text : from.stop_strings) to->add_stop_strings(text);
   }
@@ -133,13 +136,17 @@ struct KindEncoder {
           node->set_node(input.node);
         }
       }
-      void operator()(const Invoke::Chat& chat) const {
-        for (const ChatMessage& said : chat.messages) {
-          v1::ChatMessage* to = out->mutable_chat()->add_messages();
-          to->set_role(said.role);
-          to->set_content(said.content);
+      void operator()(const Invoke::Chats& chats) const {
+        for (const std::vector<ChatMessage>& messages : chats.chats) {
+          v1::Chat* chat = out->mutable_chats()->add_chats();
+          for (const ChatMessage& said : messages) {
+            v1::ChatMessage* to = chat->add_messages();
+            to->set_role(said.role);
+            to->set_content(said.content);
+          }
         }
-        out->mutable_chat()->set_add_generation_prompt(chat.add_generation_prompt);
+        out->mutable_chats()->set_add_generation_prompt(chats.add_generation_prompt);
+        out->mutable_chats()->set_continue_final_message(chats.continue_final_message);
       }
     };
     std::visit(Encoder{message->mutable_invoke()}, invoke.input);

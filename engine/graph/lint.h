@@ -15,7 +15,7 @@ struct ProgramLimits {
   uint64_t constant_bytes = uint64_t{4} << 20;
   uint32_t arguments = 256;  // of one node, items of lists included
   /// Values of the program's sweeps; and of one node the cached modules, listed steps, messages of
-  /// a chat, stop strings.
+  /// chats, stop strings.
   uint32_t list_items = 4096;
 };
 

@@ -10,7 +10,7 @@ namespace {
 constexpr char kExpectedSite[] =
     "expected a site: MODULE.output, MODULE.input, MODULE.inputs, attention's MODULE.q (k, v, "
     "scores, probs, z), MODULE.op(NAME).output, .output of the root, or the invoke's ids, mask, "
-    "positions, rows, result";
+    "positions, rows, result, logits, samples";
 
 bool IsSiteChar(char c) { return IsPathChar(c) || c == '.' || c == '@' || c == '$'; }
 
@@ -25,8 +25,8 @@ bool FindPoint(absl::string_view text, const Point (&points)[N], Point* out) {
   }
   return false;
 }
-constexpr Point kOfInvoke[] = {Point::kResult, Point::kIds, Point::kMask, Point::kPositions,
-                               Point::kRows};
+constexpr Point kOfInvoke[] = {Point::kResult, Point::kIds,    Point::kMask,   Point::kPositions,
+                               Point::kRows,   Point::kLogits, Point::kSamples};
 constexpr Point kOfModule[] = {Point::kOutput, Point::kInput,  Point::kInputs, Point::kQ, Point::kK,
                                Point::kV,      Point::kScores, Point::kProbs,  Point::kZ};
 

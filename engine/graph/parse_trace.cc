@@ -105,7 +105,8 @@ bool Parser::ParseGenerateOption(absl::string_view name, GenerateOptions* option
   const std::pair<absl::string_view, uint32_t*> counts[] = {
       {"max_new_tokens", &options->max_new_tokens},
       {"min_new_tokens", &options->min_new_tokens},
-      {"top_k", &options->top_k}};
+      {"top_k", &options->top_k},
+      {"num_return_sequences", &options->num_return_sequences}};
   for (const auto& [option, value] : counts) {
     if (name == option) return Expect('=') && ParseUnsigned(value);
   }
@@ -113,7 +114,9 @@ bool Parser::ParseGenerateOption(absl::string_view name, GenerateOptions* option
       {"temperature", &options->temperature},
       {"top_p", &options->top_p},
       {"min_p", &options->min_p},
-      {"repetition_penalty", &options->repetition_penalty}};
+      {"repetition_penalty", &options->repetition_penalty},
+      {"presence_penalty", &options->presence_penalty},
+      {"frequency_penalty", &options->frequency_penalty}};
   for (const auto& [option, value] : numbers) {
     if (name == option) return Expect('=') && ParseFloat(value);
   }
@@ -253,7 +256,7 @@ bool Parser::ParseInvokeInput(Invoke* invoke) {
     return true;
   }
   if (At('(')) return ParseTensorInputs(&invoke->input.emplace<Invoke::Tensors>().inputs);
-  if (TakeWord("chat")) return ParseChat(&invoke->input.emplace<Invoke::Chat>());
+  if (TakeWord("chat")) return ParseChats(&invoke->input.emplace<Invoke::Chats>());
   if (!At('[')) {
     return Expected("a prompt, a list of prompts, token ids, `chat`, tensors in `(`, or `{`");
   }
@@ -294,14 +297,27 @@ bool Parser::ParseTensorInputs(std::vector<NamedInput>* inputs) {
   return true;
 }
 
-bool Parser::ParseChat(ChatInput* chat) {
-  if (!Expect('[')) return false;
+bool Parser::ParseMessages(std::vector<ChatMessage>* messages) {
   while (!Take(']')) {
-    ChatMessage& said = chat->messages.emplace_back();
+    ChatMessage& said = messages->emplace_back();
     if (!ParseString(&said.role) || !Expect(':') || !ParseString(&said.content)) return false;
     if (!Take(',') && !At(']')) return Expected("`,` or `]`");
   }
-  chat->add_generation_prompt = TakeWord("generation_prompt");
+  return true;
+}
+
+bool Parser::ParseChats(ChatInput* chats) {
+  if (!Expect('[')) return false;
+  if (!At('[')) {
+    if (!ParseMessages(&chats->chats.emplace_back())) return false;
+  } else {
+    while (!Take(']')) {
+      if (!Expect('[') || !ParseMessages(&chats->chats.emplace_back())) return false;
+      if (!Take(',') && !At(']')) return Expected("`,` or `]`");
+    }
+  }
+  chats->add_generation_prompt = TakeWord("generation_prompt");
+  chats->continue_final_message = TakeWord("continue_final_message");
   return true;
 }
 

@@ -144,7 +144,8 @@ class Parser {
   bool ParseInvoke();
   bool ParseInvokeInput(Invoke* invoke);
   bool ParseTensorInputs(std::vector<NamedInput>* inputs);
-  bool ParseChat(ChatInput* chat);
+  bool ParseMessages(std::vector<ChatMessage>* messages);
+  bool ParseChats(ChatInput* chats);
 
   // Statements (parse_statement.cc).
   bool ParseStatement();

@@ -35,6 +35,10 @@ const char* PointName(Point point) {
       return "positions";
     case Point::kRows:
       return "rows";
+    case Point::kLogits:
+      return "logits";
+    case Point::kSamples:
+      return "samples";
   }
   return "?";
 }

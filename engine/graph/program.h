@@ -38,10 +38,15 @@ enum class Point : uint8_t {
   kMask = 22,
   kPositions = 23,
   kRows = 24,
+  kLogits = 25,   // of each row's next token
+  kSamples = 26,  // the token that was chosen
 };
 
 /// True for the points that belong to the invoke and not to a module.
 inline bool OfInvoke(Point point) { return point >= Point::kResult; }
+
+/// True for the points of the next token, which are visited after the model's last site.
+inline bool OfNextToken(Point point) { return point == Point::kLogits || point == Point::kSamples; }
 
 /// True for the points inside attention.
 inline bool OfAttention(Point point) { return point >= Point::kQ && point <= Point::kZ; }
@@ -96,7 +101,7 @@ struct Ellipsis {};
 struct NewAxis {};
 using IndexTerm = std::variant<int64_t, Slice, Ellipsis, NewAxis, NodeRef, std::string, SweepUse>;
 
-/// How a generation chooses and ends.
+/// How a generation chooses and ends. What is 0 or empty is not given.
 struct GenerateOptions {
   uint32_t max_new_tokens = 0;  // as the contract says: at least 1
   uint32_t min_new_tokens = 0;
@@ -106,8 +111,18 @@ struct GenerateOptions {
   uint32_t top_k = 0;
   double min_p = 0;
   double repetition_penalty = 0;
+  double presence_penalty = 0;
+  double frequency_penalty = 0;
+  uint32_t num_return_sequences = 0;
   std::vector<int64_t> eos_token_ids;  // empty: the model's own
   std::vector<std::string> stop_strings;
+
+  /// It draws its tokens; otherwise it takes the likeliest.
+  bool Samples() const {
+    return do_sample || temperature > 0 || top_k > 0 || top_p > 0 || min_p > 0;
+  }
+  /// Rows for each prompt.
+  uint32_t Sequences() const { return num_return_sequences > 1 ? num_return_sequences : 1; }
 };
 
 // The kinds of node, as proto/weft/v1/program.proto describes them.
@@ -140,8 +155,9 @@ struct ChatMessage {
   std::string role, content;
 };
 struct ChatInput {
-  std::vector<ChatMessage> messages;
+  std::vector<std::vector<ChatMessage>> chats;  // a row each
   bool add_generation_prompt = false;
+  bool continue_final_message = false;
 };
 struct NamedInput {
   std::string name;  // empty for a positional one
@@ -157,8 +173,8 @@ struct Invoke {
   struct Tensors {
     std::vector<NamedInput> inputs;
   };
-  using Chat = ChatInput;
-  std::variant<Prompts, Tokens, AllRows, Tensors, Chat> input;
+  using Chats = ChatInput;
+  std::variant<Prompts, Tokens, AllRows, Tensors, Chats> input;
 };
 struct Constant {
   HostTensor tensor;

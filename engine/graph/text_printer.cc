@@ -340,6 +340,9 @@ void Printer::TraceText(const Trace& trace) {
   count("top_k", options.top_k);
   number("min_p", options.min_p);
   number("repetition_penalty", options.repetition_penalty);
+  number("presence_penalty", options.presence_penalty);
+  number("frequency_penalty", options.frequency_penalty);
+  count("num_return_sequences", options.num_return_sequences);
   if (!options.eos_token_ids.empty()) {
     Append(" eos_token_ids=");
     Row(options.eos_token_ids);
@@ -415,13 +418,23 @@ void Printer::InvokeText(const Invoke& invoke) {
         printer->Reference(input.node, printer->options_.max_inline);
       });
     }
-    void operator()(const Invoke::Chat& chat) const {
-      printer->List(chat.messages, " chat [", "]", [this](const ChatMessage& said) {
+    void Messages(const std::vector<ChatMessage>& messages) const {
+      printer->List(messages, "[", "]", [this](const ChatMessage& said) {
         printer->Quoted(said.role);
         printer->Append(": ");
         printer->Quoted(said.content);
       });
-      if (chat.add_generation_prompt) printer->Append(" generation_prompt");
+    }
+    void operator()(const Invoke::Chats& chats) const {
+      printer->Append(" chat ");
+      if (chats.chats.size() == 1) {
+        Messages(chats.chats[0]);
+      } else {
+        printer->List(chats.chats, "[", "]",
+                      [this](const std::vector<ChatMessage>& messages) { Messages(messages); });
+      }
+      if (chats.add_generation_prompt) printer->Append(" generation_prompt");
+      if (chats.continue_final_message) printer->Append(" continue_final_message");
     }
   };
   Append("invoke");

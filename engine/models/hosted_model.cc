@@ -94,7 +94,7 @@ absl::Status HostedModel::Run(absl::Span<run::Run* const> runs) {
       module_calls_.fetch_add(pass.module_calls(), std::memory_order_relaxed);
     }
     // From here on nothing can break for all.
-    for (run::Run* run : taking_part) run->EndPass(result);
+    for (run::Run* run : taking_part) run->EndPass(pass, result);
     return absl::OkStatus();
   });
 }

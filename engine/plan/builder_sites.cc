@@ -214,6 +214,26 @@ absl::Status PlanBuilder::EmitWrite(int site, int invoke, std::vector<ViewStep> 
   return absl::OkStatus();
 }
 
+absl::Status PlanBuilder::CheckNextToken(const graph::Site& site) {
+  const std::string name = absl::StrCat("`", graph::ToString(site), "`");
+  if (Trace().root != 0) {
+    return Refuse(absl::StrCat("this trace calls ", RootName(), " alone: there is no ", name),
+                  "a trace without `root` calls the whole model");
+  }
+  if (has_gradients_) {
+    return Refuse(absl::StrCat(name,
+                               " of a trace that goes backwards: what chooses a token has no "
+                               "gradient"),
+                  "take the last token of `result`");
+  }
+  if (model_.FindSite(0, site.point, 0) < 0) {
+    return Refuse(
+        absl::StrCat("the model returns no logits of a next token, so there is no ", name),
+        "`weft tree` shows what it returns");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status PlanBuilder::ReadGenerated(int invoke) {
   if (plan_.invokes[invoke].all_rows) {
     return Refuse("`result` of all rows of a generation: they end at different lengths",
@@ -233,6 +253,11 @@ absl::Status PlanBuilder::ReadGenerated(int invoke) {
 
 absl::Status PlanBuilder::Add(const graph::Read& read) {
   const int invoke = InvokeIndex();
+  if (graph::OfNextToken(read.site.point)) {
+    if (absl::Status status = CheckNextToken(read.site); !status.ok()) return status;
+    return ReadSiteInto(static_cast<int>(node_), model_.FindSite(0, read.site.point, 0), invoke)
+        .status();
+  }
   if (graph::OfInvoke(read.site.point) && read.site.point != Point::kResult) {
     if (read.site.point != Point::kRows && !CallsWithIds()) {
       return Refuse(absl::StrCat("this trace calls ", RootName(),
@@ -282,10 +307,13 @@ absl::Status PlanBuilder::Add(const graph::Write& write) {
   const int invoke = InvokeIndex();
   graph::Site site = write.site;
   std::vector<graph::IndexTerm> index = write.index;
-  if (graph::OfInvoke(site.point)) {
+  if (graph::OfNextToken(site.point)) {
+    if (absl::Status status = CheckNextToken(site); !status.ok()) return status;
+  } else if (graph::OfInvoke(site.point)) {
     if (site.point != Point::kResult) {
       return Refuse(absl::StrCat("`", graph::ToString(site), "` can be read, not written"),
-                    "write the embedding's input instead");
+                    "write the embedding's input instead; `logits` and `samples` are what the next "
+                    "token comes from");
     }
     site = model_.sites()[Trace().result_site].site;
     // The result is the first leaf of what the root returns; a lone tensor replaces it as it is.

@@ -39,17 +39,6 @@ absl::Status PlanBuilder::Add(const graph::Trace& trace) {
     return Refuse(absl::StrCat("a program has at most ", kMaxTraces, " traces"));
   }
   if (absl::Status status = CheckRoot(trace); !status.ok()) return status;
-  if (trace.generate) {
-    const graph::GenerateOptions& options = *trace.generate;
-    if (options.do_sample || options.temperature > 0 || options.top_k > 0 || options.top_p > 0 ||
-        options.min_p > 0) {
-      return NotExecuted("sampling");
-    }
-    if (options.repetition_penalty != 0 && options.repetition_penalty != 1) {
-      return NotExecuted("repetition_penalty");
-    }
-    if (!options.stop_strings.empty()) return NotExecuted("stop_strings");
-  }
   BeginTrace(trace, node_);
   has_gradients_ = false;
   for (NodeId id = node_ + 1; id < ends_[node_]; ++id) {
@@ -111,9 +100,6 @@ absl::Status PlanBuilder::CheckActivations(const graph::Invoke& invoke, RowCount
 }
 
 absl::Status PlanBuilder::Add(const graph::Invoke& invoke) {
-  if (std::holds_alternative<graph::Invoke::Chat>(invoke.input)) {
-    return NotExecuted("invoke.chat");
-  }
   if (inputs_[node_] >= static_cast<int>(given_rows_.size())) {
     return absl::InternalError("fewer row counts than invokes");
   }
@@ -126,6 +112,7 @@ absl::Status PlanBuilder::Add(const graph::Invoke& invoke) {
   planned.input = inputs_[node_];
   planned.trace = trace_;
   planned.group = group_;
+  planned.point = point_;
   planned.all_rows = std::holds_alternative<graph::Invoke::AllRows>(invoke.input);
   const auto index = static_cast<int>(plan_.invokes.size());
   invoke_index_[node_] = index;

@@ -82,7 +82,36 @@ ModelSpec::ModelSpec(std::vector<ModuleSpec> modules, std::vector<SiteSpec> site
       result_site_ = static_cast<int>(i);
     }
   }
+  AddNextToken();
   MeasureWork();
+}
+
+void ModelSpec::AddNextToken() {
+  if (!input_.ids || result_site_ < 0) return;
+  const int root = sites_[result_site_].module;
+  const int input = FindSite(root, graph::Point::kInput, 0);
+  const graph::Pattern::Tensor* ids = input < 0 ? nullptr : LeafOf(sites_[input].pattern);
+  const graph::Pattern::Tensor* logits = LeafOf(sites_[result_site_].pattern);
+  // `[B, T, V]`.
+  const bool has_logits = logits != nullptr && logits->dtype >= graph::DType::kF16 &&
+                          logits->dtype <= graph::DType::kF64 && logits->shape.size() == 3 &&
+                          logits->shape[0].batch == 1 && logits->shape[1].tokens == 1 &&
+                          logits->shape[2] == graph::Dimension{logits->shape[2].constant};
+  if (!has_logits || logits->shape[2].constant < 1) return;
+  graph::Pattern::Tensor next{logits->dtype, {logits->shape[0], logits->shape[2]}};
+  graph::Pattern::Tensor chosen{graph::DType::kI64, {logits->shape[0]}};
+  // Of these the next step can look up.
+  chosen.range = logits->shape[2].constant;
+  if (ids != nullptr && ids->range > 0) chosen.range = std::min(chosen.range, ids->range);
+  logits_site_ = static_cast<int>(sites_.size());
+  for (const auto& [point, pattern] :
+       {std::pair(graph::Point::kLogits, &next), std::pair(graph::Point::kSamples, &chosen)}) {
+    SiteSpec& site = sites_.emplace_back();
+    site.site.point = point;
+    site.module = root;
+    site.pattern.value = std::move(*pattern);
+    site_by_text_.emplace(SiteKey(root, point, 0, ""), static_cast<int>(sites_.size()) - 1);
+  }
 }
 
 void ModelSpec::MeasureWork() {

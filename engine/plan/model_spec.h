@@ -32,9 +32,9 @@ struct ModuleWork {
   double activations = 0;  // bytes of a row at the widest site inside
 };
 
-/// A module's input or output, a point inside attention, or the inputs or the output of an
-/// operation inside a module. An operation's `input` is no site of its own: it is `first_input` of
-/// its inputs.
+/// A module's input or output, a point inside attention, the inputs or the output of an operation
+/// inside a module, or the logits of the next token and what is chosen from them. An operation's
+/// `input` is no site of its own: it is `first_input` of its inputs.
 struct SiteSpec {
   graph::Site site;
   int module = 0;  // among ModelSpec::modules
@@ -46,7 +46,9 @@ struct SiteSpec {
   bool pooled = false;
   std::vector<int64_t> first_input;
 
-  bool OfModule() const { return site.op.empty() && !graph::OfAttention(site.point); }
+  bool OfModule() const {
+    return site.op.empty() && !graph::OfAttention(site.point) && !graph::OfNextToken(site.point);
+  }
 };
 
 /// One operator call inside a module's own forward.
@@ -84,7 +86,8 @@ struct ParameterSpec {
 /// the index of a site is its time. Const once made.
 class ModelSpec {
  public:
-  /// `cache_bytes`: what the KV cache holds for each token, in all layers.
+  /// `cache_bytes`: what the KV cache holds for each token, in all layers. The sites of the next
+  /// token are added to `sites` where the model returns logits.
   ModelSpec(std::vector<ModuleSpec> modules, std::vector<SiteSpec> sites,
             absl::flat_hash_map<std::string, ParameterSpec> parameters, uint64_t cache_bytes = 0,
             std::vector<OperationSpec> operations = {}, RootInput input = {});
@@ -114,10 +117,15 @@ class ModelSpec {
   absl::Status NoSuchSite(int module, const graph::Site& site) const;
   /// The site whose value is the trace's result: the root's output.
   int ResultSite() const { return result_site_; }
+  /// The last two sites: each row's logits of the next token, and the token that is chosen. -1
+  /// where the model returns no such logits.
+  int LogitsSite() const { return logits_site_; }
+  int SamplesSite() const { return logits_site_ < 0 ? -1 : logits_site_ + 1; }
   /// The names closest to one that does not exist, for errors: `did you mean ...?`, or empty.
   std::string Suggest(const std::string& module) const;
 
  private:
+  void AddNextToken();
   void MeasureWork();
 
   std::vector<ModuleSpec> modules_;
@@ -128,6 +136,7 @@ class ModelSpec {
   absl::flat_hash_map<std::string, int> module_by_path_;
   absl::flat_hash_map<std::string, int> site_by_text_;
   int result_site_ = -1;
+  int logits_site_ = -1;
   uint64_t cache_bytes_ = 0;
   RootInput input_;
   std::vector<int> leaves_;

@@ -192,6 +192,7 @@ struct PlannedInvoke {
   /// point.
   int group = 0;
   bool all_rows = false;
+  std::optional<uint32_t> point;  // of a sweep
 };
 
 /// Which steps of a generation.

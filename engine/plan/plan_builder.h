@@ -222,6 +222,8 @@ class PlanBuilder {
   /// Refuse `what`, done at `site`, where what it needs is there only later.
   absl::Status CheckReady(int site, const When& needs, const std::string& what) const;
   absl::Status EmitWrite(int site, int invoke, std::vector<ViewStep> steps, Slot value);
+  /// Refuse `logits` and `samples` where the trace has no next token.
+  absl::Status CheckNextToken(const graph::Site& site);
   /// Of a generation: the ids that it has come to.
   absl::Status ReadGenerated(int invoke);
   absl::Status Add(const graph::Read& read);

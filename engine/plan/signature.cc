@@ -123,17 +123,8 @@ class Appender {
     Byte(trace.tuple_outputs ? 1 : 0);
     Byte(trace.generate ? 1 : 0);
     if (!trace.generate) return;
-    const graph::GenerateOptions& options = *trace.generate;
-    for (uint32_t number : {options.max_new_tokens, options.min_new_tokens, options.top_k}) {
-      Number(number);
-    }
-    Byte(options.do_sample ? 1 : 0);
-    for (double number :
-         {options.temperature, options.top_p, options.min_p, options.repetition_penalty}) {
-      Float(number);
-    }
-    Integers(options.eos_token_ids);
-    Texts(options.stop_strings);
+    // How tokens are chosen is no part of a plan: the run reads it from the program.
+    Number(trace.generate->max_new_tokens);
   }
   void Kind(const graph::Sweep& sweep) {
     Number(sweep.parameters.size());

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "engine/graph/error.h"
 #include "engine/plan/operators.h"
 #include "engine/run/run.h"
 
@@ -15,17 +14,6 @@ namespace weft::run {
 namespace {
 
 constexpr int kWholePass = std::numeric_limits<int>::max();
-
-/// The likeliest token of each row of `[B, 1, V]`.
-absl::StatusOr<at::Tensor> Likeliest(const at::Tensor& logits) {
-  const at::Tensor rows = logits.select(1, -1);
-  if (rows.isnan().any().item<bool>()) {
-    return absl::FailedPreconditionError(
-        "the logits are NaN, so there is no next token to choose; what was written at the sites "
-        "before them may be");
-  }
-  return rows.argmax(-1);
-}
 
 }  // namespace
 
@@ -48,9 +36,7 @@ void Run::PreparePass() {
     Generated& generated = generated_[invoke];
     const InvokeInput& first = inputs_[plan_.invokes[invoke].input];
     if (planned.generates && generated.cache == nullptr) {
-      generated.ids = first.ids;
-      generated.mask = first.mask;
-      generated.over.assign(static_cast<size_t>(first.batch()), 0);
+      BeginGeneration(generated, first);
       generated.cache =
           std::make_unique<KVCache>(first.batch(), first.tokens() + planned.steps, &memory_);
     }
@@ -80,6 +66,7 @@ void Run::PreparePass() {
   watches_.clear();
   for (const int time : stage_->times) {
     const plan::SiteSpec& site = spec_.sites()[time];
+    if (graph::OfNextToken(site.site.point)) continue;  // no module is there any more
     if (!site.OfModule()) {
       watches_.push_back({site.module, !site.site.op.empty()});
       continue;
@@ -90,26 +77,28 @@ void Run::PreparePass() {
   CountRows();
 }
 
-void Run::EndPass(const at::Tensor& result) {
+void Run::EndPass(Pass& pass, const at::Tensor& result) {
   if (ended()) return;
   const MemoryAccount::Charging charging(&memory_);
-  absl::Status status = plan::CatchTorch([&] { return Advance(result); });
+  absl::Status status = plan::CatchTorch([&] { return Advance(pass, result); });
   if (!status.ok()) Fail(std::move(status));
 }
 
-absl::Status Run::Advance(const at::Tensor& result) {
+absl::Status Run::Advance(Pass& pass, const at::Tensor& result) {
+  absl::StatusOr<std::vector<at::Tensor>> chosen = std::vector<at::Tensor>();
+  const bool chooses = stopped_ == graph::kNoNode && result.defined() && Chooses();
+  if (chooses) chosen = ChooseTokens(pass, result);
+  if (!chosen.ok()) return chosen.status();
+  if (ended()) return absl::OkStatus();
   for (auto& [slot, value] : carries_) frame_[slot] = std::move(value);
   carries_.clear();
   bool more = false;
   if (stopped_ != graph::kNoNode) {
     finished_ = true;
-  } else if (trace().generates) {
-    const bool chooses = step_ < trace().last_step || trace().whole;
-    if (chooses) {
-      absl::StatusOr<bool> alive = ChooseTokens(result);
-      if (!alive.ok()) return alive.status();
-      more = *alive && step_ < trace().last_step;
-    }
+  } else if (trace().generates && chooses) {
+    absl::StatusOr<bool> alive = TakeTokens(pass, *chosen);
+    if (!alive.ok()) return alive.status();
+    more = *alive && step_ < trace().last_step;
   }
   operator_seconds_ += std::exchange(pass_operator_seconds_, 0);
   if (more) {
@@ -123,56 +112,13 @@ absl::Status Run::Advance(const at::Tensor& result) {
     frame_.clear();
     kept_.clear();
     generated_.clear();
+    chooser_.reset();
     return absl::OkStatus();
   }
   kept_ = std::move(frame_);
   frame_.clear();
   PreparePass();
   return absl::OkStatus();
-}
-
-absl::StatusOr<bool> Run::ChooseTokens(const at::Tensor& result) {
-  const auto& options = *std::get<graph::Trace>(program_.at(trace().node).kind).generate;
-  const std::vector<int64_t>& eos =
-      options.eos_token_ids.empty() ? tokens_.eos_ids : options.eos_token_ids;
-  bool alive = false;
-  for (const Segment& segment : segments_) {
-    Generated& generated = generated_[segment.invoke];
-    if (!segment.present || !result.defined()) continue;
-    at::Tensor logits = Cut(result, segment);
-    if (step_ + 1 <= static_cast<int64_t>(options.min_new_tokens)) {
-      logits = logits.clone();
-      for (const int64_t id : eos) {
-        if (id >= 0 && id < logits.size(-1)) {
-          logits.select(-1, id).fill_(-std::numeric_limits<double>::infinity());
-        }
-      }
-    }
-    absl::StatusOr<at::Tensor> chosen = Likeliest(logits);
-    if (!chosen.ok()) {
-      node_ = plan_.invokes[segment.invoke].node;
-      return chosen.status();
-    }
-    at::Tensor next = chosen->to(at::kLong).contiguous();
-    auto* ids = next.mutable_data_ptr<int64_t>();
-    bool all_over = true;
-    for (size_t row = 0; row < generated.over.size(); ++row) {
-      if (generated.over[row]) ids[row] = tokens_.pad_id;
-      generated.over[row] |= std::find(eos.begin(), eos.end(), ids[row]) != eos.end() ? 1 : 0;
-      all_over = all_over && generated.over[row];
-    }
-    generated.ids = at::cat({generated.ids, next.unsqueeze(1)}, 1);
-    generated.mask = at::cat({generated.mask, at::ones({segment.input->batch(), 1}, at::kLong)}, 1);
-    generated.cache->Commit(segment.input->tokens());
-    generated.ended = all_over;
-    if (all_over) {
-      generated.cache = std::make_unique<KVCache>(0, 0, &memory_);
-      continue;
-    }
-    generated.next = InvokeInput::MakeNext(generated.ids, generated.mask);
-    alive = true;
-  }
-  return alive;
 }
 
 absl::Status Run::EndTrace() {
@@ -186,6 +132,7 @@ absl::Status Run::EndTrace() {
   operator_seconds_ += std::exchange(pass_operator_seconds_, 0);
   for (const plan::Slot slot : planned.release) frame_[slot] = c10::IValue();
   for (Generated& generated : generated_) generated = Generated();
+  chooser_.reset();
   step_ = 0;
   finished_ = stopped_ != graph::kNoNode || trace_ + 1 == static_cast<int>(plan_.traces.size());
   if (!finished_) ++trace_;

@@ -97,6 +97,7 @@ TapTable::TapTable(const plan::ModelSpec& model, std::vector<OutputForm> forms_b
   }
   for (size_t time = 0; time < spec.sites().size(); ++time) {
     const plan::SiteSpec& site = spec.sites()[time];
+    if (graph::OfNextToken(site.site.point)) continue;
     if (!site.OfModule()) {
       if (site.site.op.empty()) {
         const size_t point =

@@ -102,18 +102,6 @@ std::string Print(const c10::IValue& value) {
   return out.str();
 }
 
-/// A random operator's own seed. Mixed as by splitmix64, so that neighbours have nothing in common.
-uint64_t SeedOf(uint64_t seed, uint64_t step, graph::NodeId node) {
-  uint64_t mixed = seed;
-  for (const uint64_t part : {step, static_cast<uint64_t>(node)}) {
-    mixed += 0x9e3779b97f4a7c15 + part;
-    mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9;
-    mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111eb;
-    mixed ^= mixed >> 31;
-  }
-  return mixed;
-}
-
 class Stopwatch {
  public:
   explicit Stopwatch(double* total) : total_(*total) {}
@@ -388,7 +376,7 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::CallOperator& what, Visiting*) {
   c10::Stack stack = plan::BindCall(
       what.call, program_, [this](Slot slot) -> const c10::IValue& { return frame_[slot]; });
   if (what.call.row->random) {
-    plan::GiveGenerator(*what.call.row, stack, SeedOf(seed_, step_, node_));
+    plan::GiveGenerator(*what.call.row, stack, Mix(seed_, {static_cast<uint64_t>(step_), node_}));
   }
   return plan::RunReal(*what.call.row, std::move(stack));
 }

@@ -20,6 +20,8 @@
 #include "engine/run/kv_cache.h"
 #include "engine/run/memory_account.h"
 #include "engine/run/pass.h"
+#include "engine/run/row_text.h"
+#include "engine/run/sampling.h"
 
 namespace weft::run {
 
@@ -48,15 +50,33 @@ struct TokenOptions {
   bool pad_left = true;  // on which side rows of different lengths are padded
   int64_t pad_id = 0;
   std::vector<int64_t> eos_ids;  // that end a generation, unless the program names others
+  Decode decode;                 // empty: there is no tokenizer
+};
+
+/// What one row of a generation has come to.
+struct GeneratedRow {
+  std::vector<int64_t> ids;     // prompt and new tokens, without pads
+  size_t prompt = 0;            // how many of them are the prompt's
+  uint64_t key = 0;             // RowKey
+  bool over = false;            // something has ended it
+  std::optional<RowText> text;  // where somebody wants it
 };
 
 /// What one invoke of a generation has come to.
 struct Generated {
-  at::Tensor ids, mask;       // `[B, tokens so far]` int64
-  std::vector<uint8_t> over;  // by row: it has given an end-of-text token
-  bool ended = false;         // all rows have
+  at::Tensor ids, mask;  // `[B, tokens so far]` int64
+  std::vector<GeneratedRow> rows;
+  bool ended = false;  // all rows are over
   std::unique_ptr<KVCache> cache;
   InvokeInput next;  // of its next step
+};
+
+/// What a step of a generation chose for one invoke.
+struct NewTokens {
+  int invoke = 0;  // an index into Plan::invokes
+  int64_t step = 0;
+  std::vector<int64_t> ids;  // by row; -1 where it was over
+  std::vector<std::string> texts;
 };
 
 /// Something that the program saved: a value, or an item of a list.
@@ -92,6 +112,8 @@ class Run {
   /// What random operators draw from, together with the step and their statement: equal seeds give
   /// equal numbers, whoever else is in the pass. Before the first pass.
   void set_seed(uint64_t seed) { seed_ = seed; }
+  /// Collect the tokens that generations choose, for TakeNewTokens. Before the first pass.
+  void set_stream_tokens(bool stream) { stream_tokens_ = stream; }
   /// Of this pass: one per invoke that has rows of its own, in written order.
   std::vector<Segment>& segments() { return segments_; }
   /// Where it listens in this pass.
@@ -113,8 +135,9 @@ class Run {
   void Begin(bool shared);
   void Visit(Visiting& site);
   /// The pass is over, and what it did counts. `result` is what the root returned, packed;
-  /// undefined where nobody's rows came so far. Chooses the next tokens of a generation.
-  void EndPass(const at::Tensor& result);
+  /// undefined where nobody's rows came so far. Visits the sites of the next token, and chooses
+  /// that of a generation.
+  void EndPass(Pass& pass, const at::Tensor& result);
   /// The next pass is a later step of a generation.
   bool generating() const { return step_ > 0; }
   /// Nothing is left to do. A run that has ended is not.
@@ -142,6 +165,7 @@ class Run {
   std::string MissingFrom(int save) const;
   const std::vector<LogEntry>& logs() const { return logs_; }
   std::vector<LogEntry> TakeLogs();
+  std::vector<NewTokens> TakeNewTokens() { return std::exchange(new_tokens_, {}); }
   /// What its values, results and operators hold. Thread-safe.
   const MemoryAccount& memory() const { return memory_; }
   double operator_seconds() const { return operator_seconds_ + pass_operator_seconds_; }
@@ -189,9 +213,18 @@ class Run {
   absl::Span<Segment* const> SegmentsOf(int invoke);
   /// The segments and listeners of the pass that comes next.
   void PreparePass();
-  absl::Status Advance(const at::Tensor& result);
-  /// Choose the next tokens; false if all generations of this trace are over.
-  absl::StatusOr<bool> ChooseTokens(const at::Tensor& result);
+  absl::Status Advance(Pass& pass, const at::Tensor& result);
+  /// Whether this pass is to choose tokens.
+  bool Chooses() const;
+  /// Visit the sites of the next token; undefined where nothing was chosen, else what was, by the
+  /// segments that are present. Nothing may come of it where the run has ended meanwhile.
+  absl::StatusOr<std::vector<at::Tensor>> ChooseTokens(Pass& pass, const at::Tensor& result);
+  absl::StatusOr<at::Tensor> Choose(const Segment& segment, const at::Tensor& logits) const;
+  void BeginGeneration(Generated& generated, const InvokeInput& prompts);
+  /// Take what was chosen; false if all generations of this trace are over.
+  absl::StatusOr<bool> TakeTokens(Pass& pass, absl::Span<const at::Tensor> chosen);
+  absl::Status TakeToken(GeneratedRow& row, int64_t id, std::string* text) const;
+  void VisitNext(Pass& pass, int time, std::vector<at::Tensor>& parts);
   absl::Status EndTrace();
   void CountRows();
 
@@ -204,6 +237,7 @@ class Run {
   const absl::Time deadline_;
   const TokenOptions tokens_;
   uint64_t seed_ = 0;
+  bool stream_tokens_ = false;
 
   MemoryAccount memory_;
 
@@ -212,7 +246,9 @@ class Run {
   int64_t step_ = 0;
   std::vector<c10::IValue> kept_;  // the frame before this pass
   size_t kept_saves_ = 0, kept_logs_ = 0;
-  std::vector<Generated> generated_;  // by Plan::invokes; of this trace's generations
+  std::vector<Generated> generated_;     // by Plan::invokes; of this trace's generations
+  std::optional<TokenChooser> chooser_;  // of this trace
+  std::vector<NewTokens> new_tokens_;    // that were not taken yet
   std::atomic<int64_t> rows_{0};
   bool begun_ = false;
   bool finished_ = false;

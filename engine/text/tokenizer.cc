@@ -3,6 +3,7 @@
 #include <cstring>
 #include <fstream>
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <sstream>
 #include <utility>
 
@@ -10,33 +11,27 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "engine/text/rust_bytes.h"
 #include "engine/text/tokenizers_abi.h"
 #include "engine/text/utf8.h"
 
 namespace weft::text {
 namespace {
 
-/// Bytes that the Rust side allocated.
-class Bytes {
- public:
-  Bytes() = default;
-  Bytes(const Bytes&) = delete;
-  Bytes& operator=(const Bytes&) = delete;
-  ~Bytes() {
-    if (bytes_.data != nullptr) weft_bytes_free(bytes_);
+std::string ToJson(const TokenizerOptions& options) {
+  nlohmann::json json = {{"added_tokens", nlohmann::json::array()},
+                         {"special_tokens", options.special_tokens},
+                         {"metaspace", options.metaspace},
+                         {"clean_up_spaces", options.clean_up_spaces}};
+  for (const AddedToken& token : options.added_tokens) {
+    json["added_tokens"].push_back({{"content", token.content},
+                                    {"single_word", token.single_word},
+                                    {"lstrip", token.lstrip},
+                                    {"rstrip", token.rstrip},
+                                    {"normalized", token.normalized},
+                                    {"special", token.special}});
   }
-
-  WeftBytes* out() { return &bytes_; }
-  absl::string_view view() const {
-    return absl::string_view(reinterpret_cast<const char*>(bytes_.data), bytes_.size);
-  }
-
- private:
-  WeftBytes bytes_ = {};
-};
-
-const uint8_t* Data(const std::string& text) {
-  return reinterpret_cast<const uint8_t*>(text.data());
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 absl::Status UnknownId(int64_t id, int64_t vocab_size) {
@@ -46,7 +41,8 @@ absl::Status UnknownId(int64_t id, int64_t vocab_size) {
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<const Tokenizer>> Tokenizer::LoadTokenizer(const std::string& path) {
+absl::StatusOr<std::shared_ptr<const Tokenizer>> Tokenizer::LoadTokenizer(
+    const std::string& path, const TokenizerOptions& options) {
   std::ifstream file(path, std::ios::binary);
   if (!file) return absl::NotFoundError(absl::StrCat("cannot open the tokenizer ", path));
   std::ostringstream contents;
@@ -55,16 +51,18 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> Tokenizer::LoadTokenizer(const 
     return absl::InvalidArgumentError(absl::StrCat("cannot read the tokenizer ", path));
   }
   const std::string json = contents.str();
+  const std::string changes = ToJson(options);
 
-  Bytes error;
+  RustBytes error;
   WeftTokenizer* handle = nullptr;
-  if (!weft_tokenizer_new(Data(json), json.size(), &handle, error.out())) {
+  if (!weft_tokenizer_new(RustData(json), json.size(), RustData(changes), changes.size(), &handle,
+                          error.out())) {
     return absl::InvalidArgumentError(
         absl::StrCat(path, " is not a tokenizer that can be loaded: ", error.view()));
   }
   absl::Cleanup free_handle = [handle] { weft_tokenizer_free(handle); };
 
-  Bytes size;
+  RustBytes size;
   if (!weft_tokenizer_vocab_size(handle, size.out())) {
     return absl::InvalidArgumentError(absl::StrCat(path, " has no vocabulary: ", size.view()));
   }
@@ -84,8 +82,8 @@ absl::StatusOr<std::vector<int64_t>> Tokenizer::Encode(const std::string& text,
   if (const std::optional<size_t> at = FindInvalidUtf8(text); at.has_value()) {
     return absl::InvalidArgumentError(absl::StrCat("the text is not UTF-8 at byte ", *at));
   }
-  Bytes out;
-  if (!weft_tokenizer_encode(handle_, Data(text), text.size(), add_special_tokens, out.out())) {
+  RustBytes out;
+  if (!weft_tokenizer_encode(handle_, RustData(text), text.size(), add_special_tokens, out.out())) {
     return absl::InternalError(absl::StrCat("the text cannot be tokenized: ", out.view()));
   }
   std::vector<uint32_t> ids(out.view().size() / sizeof(uint32_t));
@@ -105,7 +103,7 @@ absl::StatusOr<std::string> Tokenizer::Decode(absl::Span<const int64_t> ids,
     }
     narrow.push_back(static_cast<uint32_t>(id));
   }
-  Bytes out;
+  RustBytes out;
   if (!weft_tokenizer_decode(handle_, narrow.data(), narrow.size(), skip_special_tokens,
                              out.out())) {
     return absl::InternalError(absl::StrCat("the ids cannot be decoded: ", out.view()));
@@ -114,8 +112,8 @@ absl::StatusOr<std::string> Tokenizer::Decode(absl::Span<const int64_t> ids,
 }
 
 std::optional<int64_t> Tokenizer::TokenToId(const std::string& token) const {
-  Bytes out;
-  if (!weft_tokenizer_token_to_id(handle_, Data(token), token.size(), out.out())) {
+  RustBytes out;
+  if (!weft_tokenizer_token_to_id(handle_, RustData(token), token.size(), out.out())) {
     return std::nullopt;
   }
   if (out.view().size() != sizeof(uint32_t)) return std::nullopt;
@@ -125,7 +123,7 @@ std::optional<int64_t> Tokenizer::TokenToId(const std::string& token) const {
 }
 
 absl::StatusOr<std::string> Tokenizer::IdToToken(int64_t id) const {
-  Bytes out;
+  RustBytes out;
   if (id < 0 || id > std::numeric_limits<uint32_t>::max() ||
       !weft_tokenizer_id_to_token(handle_, static_cast<uint32_t>(id), out.out())) {
     return UnknownId(id, vocab_size_);

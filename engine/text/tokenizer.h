@@ -13,15 +13,37 @@ struct WeftTokenizer;
 
 namespace weft::text {
 
+/// A token that is found in a text before anything else is done with it.
+struct AddedToken {
+  std::string content;
+  bool single_word = false, lstrip = false, rstrip = false, normalized = false, special = false;
+};
+
+/// What transformers makes different from `tokenizer.json` (TokenizerConfig reads it).
+struct TokenizerOptions {
+  /// They replace those of the file that have their contents.
+  std::vector<AddedToken> added_tokens;
+  /// Added, and special, where the file has no such added token.
+  std::vector<std::string> special_tokens;
+  /// Of transformers' class LlamaTokenizer, which puts its own in place of the file's normalizer
+  /// and pre-tokenizer: before which texts a space comes, `first`, `always` or `never`. Empty: the
+  /// file as it is. Files with byte-level BPE are left as they are.
+  std::string metaspace;
+  /// Take the spaces before punctuation out of decoded texts, as WordPiece's decoders wish.
+  bool clean_up_spaces = false;
+};
+
 /// A model's tokenizer: Hugging Face's `tokenizers` behind a C ABI.
 ///
-/// Ids are those of Python's `tokenizers` for the same `tokenizer.json`. Truncation and padding
-/// saved in the file are ignored, as in transformers: the caller decides on both. Thread-safe.
+/// Ids are those of Python's `tokenizers` for the same `tokenizer.json`, and with a model's options
+/// those of transformers. Truncation and padding saved in the file are ignored, as in transformers:
+/// the caller decides on both. Thread-safe.
 class Tokenizer {
  public:
   /// Load a `tokenizer.json`. kNotFound if there is no such file, kInvalidArgument if it is not a
   /// tokenizer; both name the file.
-  static absl::StatusOr<std::shared_ptr<const Tokenizer>> LoadTokenizer(const std::string& path);
+  static absl::StatusOr<std::shared_ptr<const Tokenizer>> LoadTokenizer(
+      const std::string& path, const TokenizerOptions& options = {});
 
   Tokenizer(const Tokenizer&) = delete;
   Tokenizer& operator=(const Tokenizer&) = delete;

@@ -9,6 +9,7 @@
 extern "C" {
 
 struct WeftTokenizer;
+struct WeftChatTemplate;
 
 struct WeftBytes {
   uint8_t* data;
@@ -16,8 +17,8 @@ struct WeftBytes {
   size_t capacity;
 };
 
-bool weft_tokenizer_new(const uint8_t* json, size_t size, WeftTokenizer** tokenizer,
-                        WeftBytes* error);
+bool weft_tokenizer_new(const uint8_t* json, size_t size, const uint8_t* options,
+                        size_t options_size, WeftTokenizer** tokenizer, WeftBytes* error);
 void weft_tokenizer_free(WeftTokenizer* tokenizer);
 void weft_bytes_free(WeftBytes bytes);
 
@@ -29,5 +30,11 @@ bool weft_tokenizer_token_to_id(const WeftTokenizer* tokenizer, const uint8_t* t
                                 WeftBytes* out);
 bool weft_tokenizer_id_to_token(const WeftTokenizer* tokenizer, uint32_t id, WeftBytes* out);
 bool weft_tokenizer_vocab_size(const WeftTokenizer* tokenizer, WeftBytes* out);
+
+bool weft_chat_template_new(const uint8_t* source, size_t size, WeftChatTemplate** chat_template,
+                            WeftBytes* error);
+void weft_chat_template_free(WeftChatTemplate* chat_template);
+bool weft_chat_template_render(const WeftChatTemplate* chat_template, const uint8_t* request,
+                               size_t size, WeftBytes* out);
 
 }  // extern "C"

@@ -180,6 +180,14 @@ absl::Status EncodeValue(const graph::HostValue& value, uint32_t first_tensor, v
   return ValueEncoder(first_tensor, tensors).Encode(value, 0, message);
 }
 
+void EncodeTokens(const NewTokens& tokens, v1::NewTokens* message) {
+  message->set_invoke(tokens.invoke);
+  if (tokens.point) message->set_point(*tokens.point);
+  message->set_step(tokens.step);
+  message->mutable_ids()->Assign(tokens.ids.begin(), tokens.ids.end());
+  for (const std::string& text : tokens.texts) message->add_texts(text);
+}
+
 void SetBlobs(const std::vector<std::string>& hashes, v1::Value* message) {
   size_t next = 0;
   SetBlobsFrom(hashes, &next, message);

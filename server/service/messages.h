@@ -21,6 +21,7 @@ absl::Status EncodeValue(const graph::HostValue& value, uint32_t first_tensor, v
 
 /// Everything of a result but its value.
 void EncodeResultPlace(const Result& result, v1::Result* message);
+void EncodeTokens(const NewTokens& tokens, v1::NewTokens* message);
 /// Make the tensors of an encoded value blobs with these hashes, which are in their order.
 void SetBlobs(const std::vector<std::string>& hashes, v1::Value* message);
 

@@ -125,6 +125,7 @@ absl::Status RunStream::Enqueue(const Event& event) {
   if (const auto* result = std::get_if<Result>(&event)) {
     return result->keep ? EnqueueKept(*result) : EnqueueResult(*result);
   }
+  if (const auto* tokens = std::get_if<NewTokens>(&event)) return EnqueueTokens(*tokens);
   if (const auto* failed = std::get_if<Failed>(&event)) {
     EndWith(graph::ToStatus(failed->error));
     return absl::OkStatus();
@@ -200,15 +201,26 @@ absl::Status RunStream::TakeResultBytes(const std::string& name, uint64_t bytes)
       !allowed.ok()) {
     return allowed;
   }
-  if (!registry_->TryTakeBytes(key_.id, bytes)) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "the result '", name, "' has ", bytes, " bytes, and with what waits for readers ",
-        "already (", registry_->pending_bytes(), " bytes) that is over the server's bound of ",
-        registry_->options().max_pending_bytes,
-        " (--max-pending-bytes): save less, or try when other runs have been read"));
-  }
-  call_.result_bytes += bytes;
-  return absl::OkStatus();
+  absl::Status taken = TakePendingBytes(absl::StrCat("the result '", name, "' has "), bytes);
+  if (taken.ok()) call_.result_bytes += bytes;
+  return taken;
+}
+
+absl::Status RunStream::TakePendingBytes(const std::string& what, uint64_t bytes) {
+  if (registry_->TryTakeBytes(key_.id, bytes)) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat(
+      what, bytes, " bytes, and with what waits for readers already (", registry_->pending_bytes(),
+      " bytes) that is over the server's bound of ", registry_->options().max_pending_bytes,
+      " (--max-pending-bytes): save less, or try when other runs have been read"));
+}
+
+absl::Status RunStream::EnqueueTokens(const NewTokens& tokens) {
+  v1::RunEvent message;
+  EncodeTokens(tokens, message.mutable_new_tokens());
+  const auto bytes = static_cast<uint64_t>(message.ByteSizeLong());
+  absl::Status taken = TakePendingBytes("the tokens of a step have ", bytes);
+  if (taken.ok()) EnqueueEvent(&message).charge = bytes;
+  return taken;
 }
 
 absl::Status RunStream::EnqueueKept(const Result& result) {

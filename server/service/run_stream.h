@@ -104,6 +104,10 @@ class RunStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   absl::Status Enqueue(const Event& event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status EnqueueResult(const Result& result) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status EnqueueKept(const Result& result) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status EnqueueTokens(const NewTokens& tokens) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Charge for bytes that will wait for the reader; `what` begins the refusal.
+  absl::Status TakePendingBytes(const std::string& what, uint64_t bytes)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Charge for a result's bytes.
   absl::Status TakeResultBytes(const std::string& name, uint64_t bytes)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

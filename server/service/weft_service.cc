@@ -60,6 +60,7 @@ absl::StatusOr<RunOptions> DecodeOptions(const v1::RunOptions& options, const ke
   decoded.exclusive = options.exclusive();
   decoded.exact = options.exact();
   decoded.seed = options.seed();
+  decoded.stream_tokens = options.stream_tokens();
   decoded.access.weights = keys::HasScope(key, keys::kWeightsScope);
   return decoded;
 }

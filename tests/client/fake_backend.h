@@ -62,10 +62,15 @@ class FakeBackend : public Backend {
     for (const std::string& text : texts) rows.emplace_back(text.begin(), text.end());
     return rows;
   }
-  absl::StatusOr<std::vector<std::string>> Detokenize(
-      const std::string&, const std::vector<std::vector<int64_t>>& rows) override {
+  // The token 0 is a special one.
+  absl::StatusOr<std::vector<std::string>> Detokenize(const std::string&,
+                                                      const std::vector<std::vector<int64_t>>& rows,
+                                                      bool skip_special_tokens) override {
     std::vector<std::string> texts;
-    for (const auto& row : rows) texts.emplace_back(row.begin(), row.end());
+    for (const auto& row : rows) {
+      texts.emplace_back(row.begin(), row.end());
+      if (skip_special_tokens) std::erase(texts.back(), '\0');
+    }
     return texts;
   }
   absl::StatusOr<ValidationReport> Validate(const std::string&, const Program& program,

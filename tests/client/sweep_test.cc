@@ -170,6 +170,9 @@ TEST_F(SweepTest, TakesEveryKindOfInput) {
               trace.Invoke(tensor({1, 2}), [] {});
               trace.Invoke(tensor({{1, 2}, {3, 4}}).to(kInt32), [] {});
               trace.Invoke(Chat{{"user", "Hello"}}, [] {});
+              trace.Invoke(Chat{{"user", "Hello"}, {"assistant", "Hel"}}, [] {});
+              trace.Invoke(Input(Chat{{"user", "Hello"}}).ending(ChatEnd::kClosed), [] {});
+              trace.Invoke(Input::Chats{{{"user", "a"}}, {{"user", "b"}}}, [] {});
               trace.Invoke([&] { model_.rows().save("rows"); });
               trace.barrier(2)();
             }),
@@ -182,6 +185,12 @@ TEST_F(SweepTest, TakesEveryKindOfInput) {
               }
               invoke chat ["user": "Hello"] generation_prompt {
               }
+              invoke chat ["user": "Hello", "assistant": "Hel"] continue_final_message {
+              }
+              invoke chat ["user": "Hello"] {
+              }
+              invoke chat [["user": "a"], ["user": "b"]] generation_prompt {
+              }
               invoke {
                 %1 = read rows
                 save rows = %1
@@ -190,6 +199,10 @@ TEST_F(SweepTest, TakesEveryKindOfInput) {
               HasSubstr("float32[1] is no input of a language model"));
   EXPECT_THAT(TextOf([&](Session& session) { session.Trace(model_["h.0"], "text", [] {}); }),
               HasSubstr("takes no prompt"));
+  EXPECT_THAT(Swept([](Tracer& trace) {
+                trace.Invoke(Input::Chats{{{"user", "a"}}, {{"assistant", "b"}}}, [] {});
+              }),
+              HasSubstr("ending(weft::ChatEnd::kPrompt)"));
 }
 
 TEST_F(SweepTest, CachesModules) {

@@ -1,5 +1,7 @@
 #include <array>
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
 #include <iostream>
 #include <sstream>
 #include <string>
@@ -20,7 +22,10 @@
 namespace weft::testing {
 namespace {
 
+using ::testing::AllOf;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 /// A real server with atlas, as the pages assume it.
 class DocsTest : public ::testing::Test {
@@ -29,6 +34,12 @@ class DocsTest : public ::testing::Test {
     engine_ = Engine::Create({.threads = 1}).value();
     ASSERT_THAT(engine_->LoadModel("atlas", std::string(WEFT_SOURCE_DIR) + "/models/atlas"),
                 IsOk());
+    // And with atlas as a model that answers.
+    const std::string assistant = data_.File("assistant");
+    std::filesystem::copy(std::string(WEFT_SOURCE_DIR) + "/models/atlas", assistant);
+    std::ofstream(assistant + "/chat_template.jinja")
+        << "{{ messages[-1].content }}{{ '\\n' if add_generation_prompt }}";
+    ASSERT_THAT(engine_->LoadModel("assistant", assistant), IsOk());
     keys_ = keys::KeyStore::Open(data_.path()).value();
     key_ = keys_->Create({.label = "docs"}).value().secret;
     server::ServerOptions options;
@@ -48,6 +59,13 @@ class DocsTest : public ::testing::Test {
     block(server_->address(), key_);
     std::cout.rdbuf(before);
     return out.str();
+  }
+
+  /// The same of a guide's block.
+  std::string RunGuide(void (*block)(const LanguageModel&)) {
+    const Client client = Client::Connect(server_->address(), {.api_key = key_}).value();
+    const LanguageModel model = client.OpenLanguageModel("atlas").value();
+    return Run([&](const std::string&, const std::string&) { block(model); });
   }
 
   TempFolder data_;
@@ -73,6 +91,11 @@ TEST_F(DocsTest, NnsightUsersExampleRuns) {
   EXPECT_EQ(Run(docs_from_nnsight_md), "[1, 8, 2560][1, 8, 2560]\n");
 }
 
+TEST_F(DocsTest, ChatsExampleRuns) {
+  EXPECT_THAT(Run(docs_chats_md),
+              AllOf(StartsWith("Where is the Eiffel Tower?\n"), EndsWith(" Paris\n")));
+}
+
 TEST_F(DocsTest, BlobsExampleRuns) { EXPECT_EQ(Run(docs_blobs_md), "float32[1, 128]\n"); }
 
 TEST_F(DocsTest, EditsExampleRuns) { EXPECT_EQ(Run(docs_edits_md), "quiet@1 1 11\n"); }
@@ -86,12 +109,18 @@ TEST_F(DocsTest, ClientsExampleRuns) {
   EXPECT_THAT(Run(client_README_md), HasSubstr("[1, 8, 128]"));
 }
 
+TEST_F(DocsTest, GenerationGuideRuns) {
+  const auto run = [&](void (*block)(const LanguageModel&)) { return RunGuide(block); };
+  EXPECT_EQ(run(docs_generation_md_1), "[1, 12][1, 12]\n");
+  EXPECT_THAT(run(docs_generation_md_2), HasSubstr("\nThe Eiffel Tower is in the city of"));
+  EXPECT_THAT(run(docs_generation_md_3), ::testing::StartsWith(" Paris"));
+  EXPECT_EQ(run(docs_generation_md_4), "4 steps, 12 tokens\n");
+  EXPECT_EQ(run(docs_generation_md_5), " Paris\n");
+  EXPECT_EQ(run(docs_generation_md_6), "4 of 5\n");
+}
+
 TEST_F(DocsTest, TracingGuideRuns) {
-  const Client client = Client::Connect(server_->address(), {.api_key = key_}).value();
-  const LanguageModel model = client.OpenLanguageModel("atlas").value();
-  const auto run = [&](void (*block)(const LanguageModel&)) {
-    return Run([&](const std::string&, const std::string&) { block(model); });
-  };
+  const auto run = [&](void (*block)(const LanguageModel&)) { return RunGuide(block); };
   EXPECT_EQ(run(docs_tracing_md_1), " Paris [1, 8, 128]\n");
   EXPECT_EQ(run(docs_tracing_md_2), "2 2\n");
   EXPECT_EQ(run(docs_tracing_md_3), "5 rows\n");

@@ -370,7 +370,7 @@ TEST_F(ExperimentsTest, InputsOfEveryKindAreTheSameRows) {
   });
 }
 
-TEST_F(ExperimentsTest, WhatEarlierTracesComputeAndChatsAreRefusedByName) {
+TEST_F(ExperimentsTest, WhatEarlierTracesComputeIsRefusedByName) {
   Both([](const LanguageModel& model) {
     Saved<Tensor> out;
     EXPECT_THAT(model
@@ -383,8 +383,6 @@ TEST_F(ExperimentsTest, WhatEarlierTracesComputeAndChatsAreRefusedByName) {
                     .status(),
                 StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("is a constant")));
     EXPECT_FALSE(out.has_value());
-    EXPECT_THAT(model.Trace(Chat{{"user", "Hello"}}, [&] { out = model.result().save(); }).status(),
-                StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("invoke.chat")));
   });
 }
 

@@ -2,8 +2,10 @@
 // form cannot say are made by changing one that it can.
 
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "engine/graph/lint.h"
 #include "engine/graph/text.h"
 #include "gmock/gmock.h"
@@ -212,18 +214,48 @@ INSTANTIATE_TEST_SUITE_P(
              "temperature is 0"},
         Case{"InfiniteTemperature", "generate max_new_tokens=1 temperature=inf invoke [1] { }",
              "temperature is 0"},
-        Case{"LargeTopP", "generate max_new_tokens=1 top_p=1.5 invoke [1] { }", "top_p is from 0"},
-        Case{"NanMinP", "generate max_new_tokens=1 min_p=nan invoke [1] { }", "min_p is from 0"},
+        Case{"LargeTopP", "generate max_new_tokens=1 top_p=1.5 invoke [1] { }",
+             "top_p is a probability above 0 and at most 1, not 1.5"},
+        Case{"NanMinP", "generate max_new_tokens=1 min_p=nan invoke [1] { }",
+             "min_p is a probability above 0 and at most 1, not nan"},
         Case{"NegativePenalty", "generate max_new_tokens=1 repetition_penalty=-1 invoke [1] { }",
-             "repetition_penalty is 0"},
+             "repetition_penalty is above 0, not -1"},
         Case{"NegativeEos", "generate max_new_tokens=1 eos_token_ids=[-1] invoke [1] { }",
              "which is no token"},
         Case{"EmptyStopString", "generate max_new_tokens=1 stop_strings=[\"\"] invoke [1] { }",
-             "a stop string is empty"},
+             "a text of stop_strings is empty"},
+        Case{"LargePresencePenalty",
+             "generate max_new_tokens=1 presence_penalty=2.5 invoke [1] { }",
+             "presence_penalty is from -2 to 2, not 2.5"},
+        Case{"NanFrequencyPenalty",
+             "generate max_new_tokens=1 frequency_penalty=nan invoke [1] { }",
+             "frequency_penalty is from -2 to 2, not nan"},
+        Case{"TooManySequences",
+             "generate max_new_tokens=1 do_sample=true num_return_sequences=1025 invoke [1] { }",
+             "num_return_sequences is at most 1024, not 1025"},
+        Case{"SeveralSequencesOfTheLikeliest",
+             "generate max_new_tokens=1 num_return_sequences=2 invoke [1] { }",
+             "without sampling all of them would be the same"},
+        Case{"LongStopString",
+             absl::StrCat("generate max_new_tokens=1 stop_strings=[\"", std::string(257, 'a'),
+                          "\"] invoke [1] { }"),
+             "has 257 bytes; at most 256"},
+        Case{"ManyStopStrings",
+             absl::StrCat("generate max_new_tokens=1 stop_strings=[",
+                          absl::StrJoin(std::vector<std::string>(17, "\"a\""), ","),
+                          "] invoke [1] { }"),
+             "there are 17 stop_strings; at most 16"},
         Case{"NoTensors", "invoke () { }", "at least one tensor"},
         Case{"TensorByPositionLast", "%c = 1 invoke (a=%c, %c) { }", "follows one by name"},
         Case{"TensorTwice", "%c = 1 invoke (a=%c, a=%c) { }", "the input `a` is given twice"},
         Case{"EmptyChat", "invoke chat [] { }", "at least one message"},
+        Case{"EmptyChatAmongChats", "invoke chat [[\"a\": \"b\"], []] { }", "at least one message"},
+        Case{"ChatWithTwoEnds",
+             "invoke chat [\"a\": \"b\"] generation_prompt continue_final_message { }",
+             "ends either with the generation prompt or with a message to go on with"},
+        Case{"ChatWithALongRole",
+             absl::StrCat("invoke chat [\"", std::string(257, 'a'), "\": \"\"] { }"),
+             "a role has 257 bytes"},
         Case{"ChatWithoutRole", "invoke chat [\"\": \"Hi\"] { }", "needs a role"},
         Case{"AttentionOfAnOperation", "invoke [1] { read a.op(linear_0).q }",
              "not attention's points"},
@@ -431,6 +463,7 @@ TEST(CheckLimitsTest, CountsListsAndArguments) {
   for (const std::string& text :
        {Generation("cache [a, b, c] as x"), Generation("steps [1, 2, 3] { }"),
         std::string("invoke chat [\"a\": \"\", \"b\": \"\", \"c\": \"\"] { }"),
+        std::string("invoke chat [[\"a\": \"\"], [\"b\": \"\"], [\"c\": \"\"]] { }"),
         std::string("generate max_new_tokens=1 eos_token_ids=[1, 2, 3] invoke [1] { }"),
         std::string("generate max_new_tokens=1 stop_strings=[\"a\", \"b\", \"c\"] invoke [1] { }"),
         Generation("if %h { yield %h, %h, %h } else { yield %h, %h, %h }"),

@@ -254,8 +254,10 @@ TEST(TextTest, PrintsEveryKindOfTraceAndInvoke) {
 %c = blob(float32, [2, 3], "00ff010203040506070809000102030405060708090001020304050607080900")
 invoke (%c, mask=%c) { }
 invoke chat ["user": "Hi", "assistant": "Hello"] generation_prompt { }
-generate "b" max_new_tokens=8 min_new_tokens=2 do_sample=true temperature=0.5 top_p=0.9 top_k=40 min_p=0.05 repetition_penalty=1.1 eos_token_ids=[1, 2] stop_strings=["\n", "."]
+generate "b" max_new_tokens=8 min_new_tokens=2 do_sample=true temperature=0.5 top_p=0.9 top_k=40 min_p=0.05 repetition_penalty=1.1 presence_penalty=0.5 frequency_penalty=-0.5 num_return_sequences=3 eos_token_ids=[1, 2] stop_strings=["\n", "."]
 invoke chat ["user": ""] { }
+invoke chat [["user": "Hi"], ["system": "Be brief.", "user": "Hi"]] { }
+invoke chat ["user": "Hi", "assistant": "Hel"] continue_final_message { }
 trace
 invoke [1] { }
 generate max_new_tokens=1
@@ -445,6 +447,8 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"TensorsThatAreNumbers", "!invoke (1) { }", "expected a value such as %x"},
         Refusal{"OpenTensors", "!%c = 1 invoke (%c { }", "expected `,` or `)`"},
         Refusal{"ChatWithoutRoles", "!invoke chat [\"Hi\"] { }", "expected `:`"},
+        Refusal{"ChatAmongChats", "!invoke chat [[\"a\": \"b\"], \"c\": \"d\"] { }",
+                "expected `[`"},
         Refusal{"BlobWithoutHash", "%x = blob(float32, [2], \"abc\")",
                 "a blob is named by its SHA-256"},
         Refusal{"BlobOfOtherDigits",

@@ -78,8 +78,6 @@ int TimeOf(const std::string& module, graph::Point point = graph::Point::kOutput
 
 TEST(PlannerTest, RefusesByNameWhatIsNotExecuted) {
   const std::pair<const char*, const char*> programs[] = {
-      {"generate max_new_tokens=2 do_sample=true invoke [1] { }", "sampling"},
-      {"invoke chat [\"user\": \"a\"] { }", "invoke.chat"},
       {"invoke [1] { %h = read ids call watched transformer.ln_f(%h) }", "call.watched"},
   };
   for (const auto& [text, name] : programs) {

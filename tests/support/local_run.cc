@@ -44,14 +44,29 @@ void AddLeaves(const std::string& name, const c10::IValue& value,
   }
 }
 
+/// `[39][72]`: a text in which tokens can be told apart.
+absl::StatusOr<std::string> TextOf(absl::Span<const int64_t> ids) {
+  std::string text;
+  for (const int64_t id : ids) absl::StrAppend(&text, "[", id, "]");
+  return text;
+}
+
+uint32_t SequencesOf(const graph::Trace& trace) {
+  return trace.generate ? trace.generate->Sequences() : 1;
+}
+
 std::vector<run::InvokeInput> InputsOf(const graph::Program& program, bool pad_left) {
   std::vector<run::InvokeInput> inputs;
+  uint32_t sequences = 1;
   for (const graph::Node& node : program.nodes) {
+    if (const auto* trace = std::get_if<graph::Trace>(&node.kind)) sequences = SequencesOf(*trace);
     const auto* invoke = std::get_if<graph::Invoke>(&node.kind);
     if (invoke == nullptr) continue;
     inputs.emplace_back();
     if (const auto* tokens = std::get_if<graph::Invoke::Tokens>(&invoke->input)) {
-      inputs.back() = run::InvokeInput::Make(tokens->rows, kPad, pad_left);
+      std::vector<std::vector<int64_t>> rows;
+      for (const auto& row : tokens->rows) rows.insert(rows.end(), sequences, row);
+      inputs.back() = run::InvokeInput::Make(rows, kPad, pad_left);
     }
   }
   return inputs;
@@ -98,12 +113,14 @@ absl::StatusOr<graph::Program> ParseAndCheck(const std::string& text) {
 
 std::vector<plan::RowCount> CountRows(const graph::Program& program) {
   std::vector<plan::RowCount> counts;
+  uint32_t sequences = 1;
   for (const graph::Node& node : program.nodes) {
+    if (const auto* trace = std::get_if<graph::Trace>(&node.kind)) sequences = SequencesOf(*trace);
     const auto* invoke = std::get_if<graph::Invoke>(&node.kind);
     if (invoke == nullptr) continue;
     plan::RowCount& count = counts.emplace_back();
     if (const auto* tokens = std::get_if<graph::Invoke::Tokens>(&invoke->input)) {
-      count.batch = static_cast<int64_t>(tokens->rows.size());
+      count.batch = static_cast<int64_t>(tokens->rows.size()) * sequences;
       for (const auto& row : tokens->rows) {
         count.tokens = std::max(count.tokens, static_cast<int64_t>(row.size()));
       }
@@ -158,7 +175,10 @@ absl::Status LocalModel::RunPasses(std::vector<run::Run*> runs) {
 }
 
 run::TokenOptions LocalModel::Tokens() const {
-  return {.pad_left = hosted_->pad_left(), .pad_id = kPad, .eos_ids = hosted_->network().eos_ids};
+  return {.pad_left = hosted_->pad_left(),
+          .pad_id = kPad,
+          .eos_ids = hosted_->network().eos_ids,
+          .decode = TextOf};
 }
 
 LocalResult LocalModel::ResultOf(run::Run& run) {

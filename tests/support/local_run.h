@@ -41,7 +41,8 @@ struct LocalOptions {
 };
 
 /// A Hub folder hosted in this process, in which programs in the text form run without an engine, a
-/// queue or a tokenizer: their invokes give token ids. Not thread-safe.
+/// queue or a tokenizer: their invokes give token ids, and the text of tokens is `[39][72]`. Not
+/// thread-safe.
 class LocalModel {
  public:
   /// Host a folder. A folder that cannot be hosted ends the test program, with the reason.

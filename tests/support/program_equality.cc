@@ -84,7 +84,10 @@ bool Same(const GenerateOptions& a, const GenerateOptions& b) {
   return a.max_new_tokens == b.max_new_tokens && a.min_new_tokens == b.min_new_tokens &&
          a.do_sample == b.do_sample && Same(a.temperature, b.temperature) &&
          Same(a.top_p, b.top_p) && a.top_k == b.top_k && Same(a.min_p, b.min_p) &&
-         Same(a.repetition_penalty, b.repetition_penalty) && a.eos_token_ids == b.eos_token_ids &&
+         Same(a.repetition_penalty, b.repetition_penalty) &&
+         Same(a.presence_penalty, b.presence_penalty) &&
+         Same(a.frequency_penalty, b.frequency_penalty) &&
+         a.num_return_sequences == b.num_return_sequences && a.eos_token_ids == b.eos_token_ids &&
          a.stop_strings == b.stop_strings;
 }
 bool SameKind(const Trace& a, const Trace& b) {
@@ -121,13 +124,19 @@ bool SameKind(const Invoke& a, const Invoke& b) {
                         return x.name == y.name && x.node == y.node;
                       });
   }
-  if (const auto* chat = std::get_if<Invoke::Chat>(&a.input)) {
-    const auto& other = std::get<Invoke::Chat>(b.input);
-    return chat->add_generation_prompt == other.add_generation_prompt &&
-           std::equal(chat->messages.begin(), chat->messages.end(), other.messages.begin(),
-                      other.messages.end(), [](const ChatMessage& x, const ChatMessage& y) {
-                        return x.role == y.role && x.content == y.content;
-                      });
+  if (const auto* chats = std::get_if<Invoke::Chats>(&a.input)) {
+    const auto& other = std::get<Invoke::Chats>(b.input);
+    const auto same_chat = [](const std::vector<ChatMessage>& x,
+                              const std::vector<ChatMessage>& y) {
+      return std::equal(x.begin(), x.end(), y.begin(), y.end(),
+                        [](const ChatMessage& said, const ChatMessage& also) {
+                          return said.role == also.role && said.content == also.content;
+                        });
+    };
+    return chats->add_generation_prompt == other.add_generation_prompt &&
+           chats->continue_final_message == other.continue_final_message &&
+           std::equal(chats->chats.begin(), chats->chats.end(), other.chats.begin(),
+                      other.chats.end(), same_chat);
   }
   return true;
 }

@@ -81,8 +81,8 @@ class Generator {
 
   Site RandomSite() {
     if (Chance(4)) {
-      return {.point = Pick(
-                  {Point::kResult, Point::kIds, Point::kMask, Point::kPositions, Point::kRows})};
+      return {.point = Pick({Point::kResult, Point::kIds, Point::kMask, Point::kPositions,
+                             Point::kRows, Point::kLogits, Point::kSamples})};
     }
     Site site{.module = Chance(5) ? "" : Path(),
               .point = Pick({Point::kOutput, Point::kInput, Point::kInputs, Point::kQ, Point::kK,
@@ -199,10 +199,14 @@ class Generator {
 
   Invoke RowsInput() {
     if (Chance(5)) {
-      Invoke::Chat chat;
-      for (int i = Below(3); i >= 0; --i) chat.messages.push_back({Text() + "r", Text()});
-      chat.add_generation_prompt = Chance(2);
-      return {chat};
+      Invoke::Chats chats;
+      for (int i = Below(3); i >= 0; --i) {
+        std::vector<ChatMessage>& messages = chats.chats.emplace_back();
+        for (int j = Below(3); j >= 0; --j) messages.push_back({Text() + "r", Text()});
+      }
+      chats.add_generation_prompt = Chance(2);
+      chats.continue_final_message = !chats.add_generation_prompt && Chance(2);
+      return {chats};
     }
     if (!values_.empty() && Chance(5)) {
       Invoke::Tensors tensors;
@@ -230,10 +234,13 @@ class Generator {
     if (Chance(3)) options.min_new_tokens = options.max_new_tokens;
     options.do_sample = Chance(2);
     if (Chance(2)) options.temperature = Pick({0.7, -0.0, 1e22, 5e-324});
+    if (Chance(2)) options.presence_penalty = Pick({-2.0, 0.5});
+    if (Chance(2)) options.frequency_penalty = Pick({-0.0, 2.0});
     if (Chance(2)) options.top_p = Pick({0.9, 1.0});
     if (Chance(2)) options.top_k = static_cast<uint32_t>(Bits());
     if (Chance(2)) options.min_p = 0.05;
     if (Chance(2)) options.repetition_penalty = 1.1;
+    if (options.do_sample && Chance(2)) options.num_return_sequences = 1 + Below(1024);
     for (int i = Below(3); i > 0; --i) options.eos_token_ids.push_back(Below(1000));
     for (int i = Below(3); i > 0; --i) options.stop_strings.push_back(Text() + "s");
     return options;

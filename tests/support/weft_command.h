@@ -14,15 +14,19 @@ struct CommandOutput {
   std::string out, err;
 };
 
-/// Run `weft ARGUMENTS...` in this process, and take what it prints.
-inline CommandOutput RunWeft(std::vector<std::string> arguments) {
+/// Run `weft ARGUMENTS...` in this process with `input` to read, and take what it prints.
+inline CommandOutput RunWeft(std::vector<std::string> arguments, const std::string& input = "",
+                             cli::LocalBackendMaker make_local = nullptr) {
   arguments.insert(arguments.begin(), "weft");
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());
+  std::istringstream in(input);
   std::ostringstream out, err;
+  std::streambuf* const in_before = std::cin.rdbuf(in.rdbuf());
   std::streambuf* const out_before = std::cout.rdbuf(out.rdbuf());
   std::streambuf* const err_before = std::cerr.rdbuf(err.rdbuf());
-  const int code = cli::Main(static_cast<int>(argv.size()), argv.data(), nullptr);
+  const int code = cli::Main(static_cast<int>(argv.size()), argv.data(), make_local);
+  std::cin.rdbuf(in_before);
   std::cout.rdbuf(out_before);
   std::cerr.rdbuf(err_before);
   return {code, out.str(), err.str()};

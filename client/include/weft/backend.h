@@ -163,6 +163,16 @@ struct Result {
   std::optional<uint32_t> point = std::nullopt;
   std::optional<CacheEntry> entry = std::nullopt;
 };
+/// What a step of a generation chose for the rows of one invoke: RunSettings::stream_tokens.
+struct NewTokens {
+  uint32_t invoke = 0;  // its place among the program's invokes
+  std::optional<uint32_t> point = std::nullopt;
+  uint32_t step = 0;
+  std::vector<int64_t> ids;  // by row; -1 where it had ended before
+  /// What each row's text has grown by: whole characters, and nothing of a stop string. Put one
+  /// behind the other they are the row's new text. Empty of a model without a tokenizer.
+  std::vector<std::string> texts;
+};
 /// A save without a value, or without some items of its list, and why.
 struct Missing {
   std::string name;
@@ -180,7 +190,7 @@ struct Waiting {
 }  // namespace event
 using RunEvent =
     std::variant<event::Accepted, event::Queued, event::Running, event::Log, event::Receiving,
-                 event::Result, event::Missing, event::Completed, event::Waiting>;
+                 event::Result, event::NewTokens, event::Missing, event::Completed, event::Waiting>;
 
 /// Ends the runs that it was given to, from any thread. Copies are one switch. Thread-safe.
 class Cancellation {
@@ -207,12 +217,15 @@ struct RunSettings {
   bool exclusive = false;
   /// The same bits each time, whoever else is there.
   bool exact = false;
-  /// Of the program's random operators: the same program with the same seed draws the same numbers.
+  /// Of the program's random operators, and of generations that sample: the same program with the
+  /// same seed draws the same numbers and tokens.
   uint64_t seed = 0;
   Cancellation cancellation;
   /// Edits that the key has stored for the model, which come before the program's statements, in
   /// order: `steer` is the latest version, `steer@2` that one.
   std::vector<std::string> edits = {};
+  /// Tell the tokens of generations as they are chosen: event::NewTokens.
+  bool stream_tokens = false;
 };
 
 /// Where programs run: behind a connection (weft/client.h) or in this process (weft/local.h).
@@ -230,7 +243,8 @@ class Backend {
   virtual absl::StatusOr<std::vector<std::vector<int64_t>>> Tokenize(
       const std::string& model, const std::vector<std::string>& texts) = 0;
   virtual absl::StatusOr<std::vector<std::string>> Detokenize(
-      const std::string& model, const std::vector<std::vector<int64_t>>& rows) = 0;
+      const std::string& model, const std::vector<std::vector<int64_t>>& rows,
+      bool skip_special_tokens) = 0;
 
   virtual absl::StatusOr<ValidationReport> Validate(const std::string& model,
                                                     const Program& program,

@@ -24,8 +24,15 @@ struct Chat {
   explicit Chat(std::vector<ChatMessage> messages) : messages(std::move(messages)) {}
 
   std::vector<ChatMessage> messages;
-  /// End with what makes the model answer.
-  bool add_generation_prompt = true;
+};
+
+/// How a chat ends.
+enum class ChatEnd {
+  /// Open where the last message is the assistant's, else with the prompt: as in transformers.
+  kAuto,
+  kPrompt,  // with what makes the model answer
+  kOpen,    // with the last message, which the model goes on with
+  kClosed,  // with the last message
 };
 
 /// Tensors by the names of the arguments that the trace's root takes; an empty name is the next
@@ -39,12 +46,13 @@ struct Inputs {
 };
 
 /// The input of an invoke: a prompt, several prompts (padded by the server), rows of token ids, a
-/// chat, or tensors. Invokes of one trace may mix them.
+/// chat or several, or tensors. Invokes of one trace may mix them.
 class Input {
  public:
   using Texts = std::vector<std::string>;
   using Rows = std::vector<std::vector<int64_t>>;
-  using Variant = std::variant<Texts, Rows, Tensor, Chat, Inputs>;
+  using Chats = std::vector<Chat>;
+  using Variant = std::variant<Texts, Rows, Tensor, Chats, Inputs>;
 
   Input(const char* prompt) : value_(Texts{prompt}) {}             // NOLINT: inputs are
   Input(std::string prompt) : value_(Texts{std::move(prompt)}) {}  // NOLINT: written as
@@ -56,9 +64,10 @@ class Input {
   Input(std::initializer_list<std::vector<int64_t>> rows) : value_(Rows(rows)) {}  // NOLINT
   Input(Rows rows) : value_(std::move(rows)) {}                                    // NOLINT
   /// Of a language model: token ids, a row or rows of them. Of another root: its first argument.
-  Input(Tensor tensor) : value_(std::move(tensor)) {}  // NOLINT
-  Input(Chat chat) : value_(std::move(chat)) {}        // NOLINT
-  Input(Inputs inputs) : value_(std::move(inputs)) {}  // NOLINT
+  Input(Tensor tensor) : value_(std::move(tensor)) {}   // NOLINT
+  Input(Chat chat) : value_(Chats{std::move(chat)}) {}  // NOLINT
+  Input(Chats chats) : value_(std::move(chats)) {}      // NOLINT
+  Input(Inputs inputs) : value_(std::move(inputs)) {}   // NOLINT
 
   /// The same prompts without the tokenizer's special tokens, such as one that begins a text.
   Input without_special_tokens() const {
@@ -67,12 +76,22 @@ class Input {
     return input;
   }
 
+  /// The same chats with another end. It is one for all: several of which some end with the
+  /// assistant need it.
+  Input ending(ChatEnd end) const {
+    Input input = *this;
+    input.chat_end_ = end;
+    return input;
+  }
+
   const Variant& value() const { return value_; }
   bool special_tokens() const { return special_tokens_; }
+  ChatEnd chat_end() const { return chat_end_; }
 
  private:
   Variant value_;
   bool special_tokens_ = true;
+  ChatEnd chat_end_ = ChatEnd::kAuto;
 };
 
 }  // namespace weft

@@ -48,6 +48,12 @@ struct ScanResult {
   absl::StatusOr<Save> Get(const std::string& name) const;
 };
 
+/// How ids become text.
+struct DecodeOptions {
+  /// Leave out special tokens, such as those that end a turn of a chat.
+  bool skip_special_tokens = false;
+};
+
 /// How an edit is stored.
 struct EditOptions {
   /// What errors call it; its place among the handle's edits (`1`...) if empty.
@@ -216,13 +222,21 @@ class LanguageModel : public Module {
   Var positions(Location where = Location::current()) const;
   /// [batch] int64: in InvokeAll, the invoke that each row comes from.
   Var rows(Location where = Location::current()) const;
+  /// Of each row's next token the logits, [batch, vocabulary], before a generation processes them:
+  /// can be written. In a plain trace of what comes after the prompt.
+  Var logits(Location where = Location::current()) const;
+  /// The tokens that are chosen from them, [batch] int64: can be written. In a plain trace the
+  /// likeliest.
+  Var samples(Location where = Location::current()) const;
 
   absl::StatusOr<std::vector<int64_t>> Encode(const std::string& text) const;
   /// The text of the ids of a tensor of integers, in row-major order.
-  absl::StatusOr<std::string> Decode(const Tensor& ids) const;
-  absl::StatusOr<std::string> Decode(const std::vector<int64_t>& ids) const;
+  absl::StatusOr<std::string> Decode(const Tensor& ids, const DecodeOptions& options = {}) const;
+  absl::StatusOr<std::string> Decode(const std::vector<int64_t>& ids,
+                                     const DecodeOptions& options = {}) const;
   /// One text for each row of a [rows, tokens] tensor, or each element of a [rows] one.
-  absl::StatusOr<std::vector<std::string>> DecodeRows(const Tensor& ids) const;
+  absl::StatusOr<std::vector<std::string>> DecodeRows(const Tensor& ids,
+                                                      const DecodeOptions& options = {}) const;
 
  private:
   friend class Client;

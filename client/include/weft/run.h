@@ -22,7 +22,7 @@ struct TraceOptions {
   bool exclusive = false;
   /// The same bits each time, whoever else is there.
   bool exact = false;
-  /// Of the program's random operators.
+  /// Of the program's random operators, and of generations that sample.
   uint64_t seed = 0;
   /// Lets another thread, or on_event, end the run.
   Cancellation cancellation;
@@ -30,8 +30,12 @@ struct TraceOptions {
   std::function<void(const RunEvent&)> on_event;
   /// RunSettings::edits, behind those of the handle (LanguageModel::WithEdits).
   std::vector<std::string> edits = {};
+  /// Give on_event the tokens of generations as they are chosen: event::NewTokens.
+  bool stream_tokens = false;
 
-  RunSettings settings() const { return {deadline, exclusive, exact, seed, cancellation, edits}; }
+  RunSettings settings() const {
+    return {deadline, exclusive, exact, seed, cancellation, edits, stream_tokens};
+  }
 };
 
 /// How a run went. Saves are in the Saved<T> handles too. A plain value, as all structs here are:

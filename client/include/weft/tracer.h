@@ -23,21 +23,31 @@ namespace weft {
 
 class Module;
 
-/// How a generation chooses and ends. It is greedy unless told otherwise.
+/// How a generation chooses and ends: as transformers' `generate` does, in its order. What is 0 is
+/// not given.
+///
+/// It takes the likeliest token, unless do_sample is set or one of the four below it is given: then
+/// it draws, by TraceOptions::seed.
 struct GenerateOptions {
   uint32_t max_new_tokens = 0;  // at least 1
-  uint32_t min_new_tokens = 0;
-  /// Sample; from a distribution changed by those of the next four that are not 0.
+  uint32_t min_new_tokens = 0;  // before which nothing ends a row
   bool do_sample = false;
-  double temperature = 0;
-  uint32_t top_k = 0;
-  double top_p = 0;
-  double min_p = 0;
+  double temperature = 0;  // 0 beside do_sample is 1
+  uint32_t top_k = 0;      // the likeliest so many
+  double top_p = 0;        // the likeliest that come to this probability
+  double min_p = 0;        // those at least so likely, relative to the likeliest
+  /// More than 1: tokens that the row has, prompt included, are less likely.
   double repetition_penalty = 0;
   /// Tokens that end a row; empty: the model's own.
   std::vector<int64_t> eos_token_ids = {};
-  /// Texts that end a row.
+  /// Texts that end a row once its new text holds one of them.
   std::vector<std::string> stop_strings = {};
+  /// -2 to 2, more than 0: new tokens that were chosen before are less likely; the second by each
+  /// time that they were.
+  double presence_penalty = 0;
+  double frequency_penalty = 0;
+  /// Rows for each prompt, one behind the other; more than 1 where it draws.
+  uint32_t num_return_sequences = 0;
 };
 
 /// A module, or its path.

@@ -6,7 +6,7 @@
 set -eu
 cargo=$1 cache=$2 output=$3
 cd "$(dirname "$0")"
-key=$({ "$cargo" --version && cat Cargo.toml Cargo.lock src/lib.rs; } | sha256sum | cut -c 1-16)
+key=$({ "$cargo" --version && cat Cargo.toml Cargo.lock src/*.rs; } | sha256sum | cut -c 1-16)
 library=$cache/libweft_tokenizers-$key.a
 
 mkdir -p "$cache"

@@ -28,8 +28,9 @@ class Recorder final : public weft::Backend {
       const std::string&, const std::vector<std::string>&) override {
     return absl::UnimplementedError("no tokenizer");
   }
-  absl::StatusOr<std::vector<std::string>> Detokenize(
-      const std::string&, const std::vector<std::vector<int64_t>>&) override {
+  absl::StatusOr<std::vector<std::string>> Detokenize(const std::string&,
+                                                      const std::vector<std::vector<int64_t>>&,
+                                                      bool) override {
     return absl::UnimplementedError("no tokenizer");
   }
   absl::StatusOr<weft::ValidationReport> Validate(const std::string&, const weft::Program&,

@@ -1,4 +1,5 @@
-//! A C ABI over Hugging Face's `tokenizers`; `engine/text/tokenizers_abi.h` is its other side.
+//! A C ABI over Hugging Face's `tokenizers` and `minijinja`; `engine/text/tokenizers_abi.h` is its
+//! other side.
 //!
 //! A function that can fail returns whether it succeeded and fills one `WeftBytes` with its result
 //! or with a message. No panic crosses the boundary.
@@ -6,7 +7,12 @@
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Once;
 
-use tokenizers::Tokenizer;
+mod chat;
+mod python;
+mod tokenizer;
+
+use chat::ChatTemplate;
+use tokenizer::Tokenizer;
 
 /// Bytes that belong to the caller until it hands them to `weft_bytes_free`.
 #[repr(C)]
@@ -31,6 +37,7 @@ impl WeftBytes {
 const _: fn() = || {
     fn assert_shareable<T: Send + Sync>() {}
     assert_shareable::<Tokenizer>();
+    assert_shareable::<ChatTemplate>();
 };
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -51,7 +58,7 @@ unsafe fn guard(out: *mut WeftBytes, body: impl FnOnce() -> Result<Vec<u8>, Erro
                 .map(String::as_str)
                 .or_else(|| panic.downcast_ref::<&str>().copied())
                 .unwrap_or("unknown");
-            (false, format!("the tokenizer panicked: {text}").into_bytes())
+            (false, format!("it panicked: {text}").into_bytes())
         }
     };
     out.write(WeftBytes::new(bytes));
@@ -68,21 +75,21 @@ unsafe fn view<'a, T>(data: *const T, size: usize) -> &'a [T] {
     }
 }
 
+/// `options` is JSON, see `tokenizer::Options`.
+///
 /// # Safety
-/// `json` must hold `size` bytes; `tokenizer` and `error` must be valid for writes.
+/// `json` and `options` must hold so many bytes; `tokenizer` and `error` be valid for writes.
 #[no_mangle]
 pub unsafe extern "C" fn weft_tokenizer_new(
     json: *const u8,
     size: usize,
+    options: *const u8,
+    options_size: usize,
     tokenizer: *mut *mut Tokenizer,
     error: *mut WeftBytes,
 ) -> bool {
     guard(error, || {
-        let mut parsed = Tokenizer::from_bytes(view(json, size))?;
-        // Callers decide on length and padding, as in transformers, whatever was set when the
-        // file was saved.
-        parsed.with_truncation(None)?;
-        parsed.with_padding(None);
+        let parsed = Tokenizer::parse(view(json, size), view(options, options_size))?;
         tokenizer.write(Box::into_raw(Box::new(parsed)));
         Ok(Vec::new())
     })
@@ -116,12 +123,8 @@ pub unsafe extern "C" fn weft_tokenizer_encode(
 ) -> bool {
     guard(out, || {
         let text = std::str::from_utf8(view(text, size))?;
-        let encoding = (*tokenizer).encode_fast(text, add_special_tokens)?;
-        Ok(encoding
-            .get_ids()
-            .iter()
-            .flat_map(|id| id.to_ne_bytes())
-            .collect())
+        let ids = (*tokenizer).encode(text, add_special_tokens)?;
+        Ok(ids.iter().flat_map(|id| id.to_ne_bytes()).collect())
     })
 }
 
@@ -156,7 +159,7 @@ pub unsafe extern "C" fn weft_tokenizer_token_to_id(
 ) -> bool {
     guard(out, || {
         let token = std::str::from_utf8(view(token, size))?;
-        let id = (*tokenizer).token_to_id(token);
+        let id = (*tokenizer).inner().token_to_id(token);
         Ok(id.map_or(Vec::new(), |id| id.to_ne_bytes().to_vec()))
     })
 }
@@ -171,7 +174,7 @@ pub unsafe extern "C" fn weft_tokenizer_id_to_token(
     id: u32,
     out: *mut WeftBytes,
 ) -> bool {
-    guard(out, || match (*tokenizer).id_to_token(id) {
+    guard(out, || match (*tokenizer).inner().id_to_token(id) {
         Some(token) => Ok(token.into_bytes()),
         None => Err("no such id".into()),
     })
@@ -187,7 +190,47 @@ pub unsafe extern "C" fn weft_tokenizer_vocab_size(
     out: *mut WeftBytes,
 ) -> bool {
     guard(out, || {
-        let size = (*tokenizer).get_vocab_size(true) as u64;
+        let size = (*tokenizer).inner().get_vocab_size(true) as u64;
         Ok(size.to_ne_bytes().to_vec())
+    })
+}
+
+/// # Safety
+/// `source` must hold `size` bytes; `template` and `error` be valid for writes.
+#[no_mangle]
+pub unsafe extern "C" fn weft_chat_template_new(
+    source: *const u8,
+    size: usize,
+    template: *mut *mut ChatTemplate,
+    error: *mut WeftBytes,
+) -> bool {
+    guard(error, || {
+        let parsed = ChatTemplate::parse(std::str::from_utf8(view(source, size))?)?;
+        template.write(Box::into_raw(Box::new(parsed)));
+        Ok(Vec::new())
+    })
+}
+
+/// # Safety
+/// `template` must come from `weft_chat_template_new` and not be used again.
+#[no_mangle]
+pub unsafe extern "C" fn weft_chat_template_free(template: *mut ChatTemplate) {
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(Box::from_raw(template))));
+}
+
+/// The text of a chat. `request` is JSON, see `chat::Request`.
+///
+/// # Safety
+/// `template` must be alive, `request` hold `size` bytes, `out` be valid for a write.
+#[no_mangle]
+pub unsafe extern "C" fn weft_chat_template_render(
+    template: *const ChatTemplate,
+    request: *const u8,
+    size: usize,
+    out: *mut WeftBytes,
+) -> bool {
+    guard(out, || {
+        let request = serde_json::from_slice(view(request, size))?;
+        Ok((*template).render(request)?.into_bytes())
     })
 }

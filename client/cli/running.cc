@@ -1,0 +1,102 @@
+#include "client/cli/running.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <iostream>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+
+namespace weft::cli {
+namespace {
+
+using nlohmann::json;
+
+constexpr absl::Duration kQuietFor = absl::Seconds(1);
+constexpr absl::Duration kEvery = absl::Seconds(1);
+
+}  // namespace
+
+void PrintJson(const json& object) {
+  // Text of a model need not be UTF-8.
+  std::cout << object.dump(2, ' ', false, json::error_handler_t::replace) << "\n";
+}
+
+void PrintWarnings(const std::vector<ErrorDetails>& warnings) {
+  for (const ErrorDetails& warning : warnings) {
+    std::cerr << "weft: warning: ";
+    if (warning.line != 0) std::cerr << warning.file << ":" << warning.line << ": ";
+    std::cerr << warning.message << (warning.statement.empty() ? "" : ": ") << warning.statement
+              << "\n";
+  }
+}
+
+void SayWaiting(const event::Waiting& waiting) {
+  std::cerr << "weft: " << std::string(waiting.reason.message()) << "; trying again in "
+            << absl::FormatDuration(absl::Trunc(waiting.delay, absl::Milliseconds(1))) << "\n";
+}
+
+absl::StatusOr<std::shared_ptr<Backend>> OpenBackend(const GlobalOptions& global,
+                                                     const std::string& model) {
+  if (global.local_folder.empty()) {
+    return MakeRemoteBackend(global.target, ToRemoteOptions(global));
+  }
+  std::string name = model;
+  if (name.empty()) {
+    name = std::filesystem::absolute(global.local_folder).lexically_normal().filename().string();
+    if (name.empty()) name = "model";
+  }
+  Progress().Say(absl::StrCat("loading ", global.local_folder));
+  return global.make_local(name, global.local_folder);
+}
+
+void Progress::Say(const std::string& text) const {
+  if (isatty(STDERR_FILENO) == 0 && absl::Now() - start_ < kQuietFor) return;
+  std::cerr << "weft: " << text << "\n";
+}
+
+void Progress::Say(const event::Receiving& receiving) {
+  if (absl::Now() - said_ < kEvery) return;
+  said_ = absl::Now();
+  Say(absl::StrCat("receiving ", receiving.name, ": ", receiving.bytes >> 20, " of ",
+                   receiving.of >> 20, " MiB"));
+}
+
+InterruptScope::InterruptScope(Cancellation cancellation) {
+  sigemptyset(&signals_);
+  sigaddset(&signals_, SIGINT);
+  sigaddset(&signals_, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &signals_, &before_);
+  thread_ = std::thread([signals = signals_, cancellation = std::move(cancellation)] {
+    int signal = 0;
+    sigwait(&signals, &signal);
+    if (signal == SIGTERM) cancellation.Cancel();
+    if (signal != SIGINT) return;
+    std::cerr << "weft: cancelling; once more to leave at once\n";
+    cancellation.Cancel();
+    sigwait(&signals, &signal);
+    if (signal == SIGINT) _exit(130);
+  });
+}
+
+InterruptScope::~InterruptScope() {
+  pthread_kill(thread_.native_handle(), SIGTERM);
+  thread_.join();
+  pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+}
+
+std::string Plural(uint64_t count, const std::string& one) {
+  return absl::StrCat(count, " ", one, count == 1 ? "" : (absl::EndsWith(one, "s") ? "es" : "s"));
+}
+
+std::string Taken(const RunCost& cost) {
+  char milliseconds[32];
+  std::snprintf(milliseconds, sizeof(milliseconds), "%.2f ms", cost.run_seconds * 1e3);
+  return absl::StrCat(Plural(cost.tokens, "token"), ", ", Plural(cost.passes, "pass"), ", ",
+                      milliseconds, " in the model");
+}
+
+}  // namespace weft::cli

@@ -1,0 +1,181 @@
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "engine/run/op_visiting.h"
+#include "engine/run/run.h"
+
+// How a run comes from what the model returned to the next token of each row: the sites `logits`
+// and `samples`, the choice, and what ends a row.
+
+namespace weft::run {
+namespace {
+
+/// Of `[B, T, V]` what belongs to each row's last real token, `[B, V]`.
+at::Tensor LastRows(const Segment& segment, const at::Tensor& rows, bool pad_left) {
+  const InvokeInput& input = *segment.input;
+  if (segment.tokens > 1 && input.padded && !pad_left) {
+    return rows.index({at::arange(rows.size(0)), input.mask.sum(1).sub_(1)});
+  }
+  return rows.select(1, -1);
+}
+
+}  // namespace
+
+void Run::BeginGeneration(Generated& generated, const InvokeInput& prompts) {
+  if (!chooser_) {
+    const auto& trace = std::get<graph::Trace>(program_.at(this->trace().node).kind);
+    chooser_.emplace(*trace.generate, tokens_.eos_ids);
+  }
+  generated.ids = prompts.ids;
+  generated.mask = prompts.mask;
+  generated.rows = std::vector<GeneratedRow>(static_cast<size_t>(prompts.batch()));
+  absl::flat_hash_map<uint64_t, uint64_t> occurrences;
+  const auto* id = prompts.ids.const_data_ptr<int64_t>();
+  const auto* real = prompts.mask.const_data_ptr<int64_t>();
+  for (GeneratedRow& row : generated.rows) {
+    for (int64_t t = 0; t < prompts.tokens(); ++t, ++id, ++real) {
+      if (*real != 0) row.ids.push_back(*id);
+    }
+    row.prompt = row.ids.size();
+    row.key = RowKey(row.ids, occurrences[RowKey(row.ids, 0)]++);
+  }
+}
+
+bool Run::Chooses() const {
+  if (trace().generates && (step_ < trace().last_step || trace().whole)) return true;
+  return !stage_->times.empty() &&
+         graph::OfNextToken(spec_.sites()[stage_->times.back()].site.point);
+}
+
+void Run::VisitNext(Pass& pass, int time, std::vector<at::Tensor>& parts) {
+  if (time < 0 || stage_->first[time + 1] == stage_->first[time + 2]) return;
+  PartsVisiting visiting(pass, time, parts);
+  Visit(visiting);
+}
+
+absl::StatusOr<std::vector<at::Tensor>> Run::ChooseTokens(Pass& pass, const at::Tensor& result) {
+  const absl::Span<Segment* const> present = pass.present();
+  std::vector<at::Tensor> logits(present.size()), chosen(present.size());
+  for (size_t i = 0; i < present.size(); ++i) {
+    const Segment& segment = *present[i];
+    if (segment.run != this || segment.end <= trace().result_site) continue;
+    logits[i] = LastRows(segment, Cut(result, segment), pass.pad_left());
+  }
+  VisitNext(pass, spec_.LogitsSite(), logits);
+  for (size_t i = 0; i < present.size() && !ended(); ++i) {
+    if (!logits[i].defined()) continue;
+    absl::StatusOr<at::Tensor> ids = Choose(*present[i], logits[i]);
+    if (!ids.ok()) {
+      node_ = plan_.invokes[present[i]->invoke].node;
+      return ids.status();
+    }
+    chosen[i] = *std::move(ids);
+  }
+  if (!ended()) VisitNext(pass, spec_.SamplesSite(), chosen);
+  return chosen;
+}
+
+absl::StatusOr<at::Tensor> Run::Choose(const Segment& segment, const at::Tensor& logits) const {
+  const std::vector<GeneratedRow>& rows = generated_[segment.invoke].rows;
+  const auto added = static_cast<size_t>(step_);
+  // Of a plain trace the likeliest.
+  const bool likeliest = !chooser_ || chooser_->TakesLikeliest(added);
+  const at::Tensor best = likeliest ? logits.argmax(-1) : at::Tensor();
+  const at::Tensor values = (likeliest ? logits.gather(1, best.unsqueeze(1)) : logits)
+                                .to(at::kCPU, at::kFloat)
+                                .contiguous();
+  const auto* value = values.const_data_ptr<float>();
+  at::Tensor ids =
+      likeliest ? best.to(at::kCPU).contiguous() : at::empty({logits.size(0)}, at::kLong);
+  auto* id = ids.mutable_data_ptr<int64_t>();
+  for (int64_t r = 0; r < logits.size(0); ++r, value += values.size(1)) {
+    if (!rows.empty() && rows[r].over) {
+      id[r] = tokens_.pad_id;
+    } else if (!likeliest) {
+      absl::StatusOr<int64_t> chosen = chooser_->Choose(
+          {rows[r].ids, rows[r].prompt}, {value, static_cast<size_t>(values.size(1))},
+          UniformOf(seed_, rows[r].key, static_cast<uint64_t>(step_)));
+      if (!chosen.ok()) return chosen.status();
+      id[r] = *chosen;
+    } else if (std::isnan(*value)) {  // which argmax takes for the largest
+      return NaNLogits();
+    }
+  }
+  return ids;
+}
+
+absl::StatusOr<bool> Run::TakeTokens(Pass& pass, absl::Span<const at::Tensor> chosen) {
+  const absl::Span<Segment* const> present = pass.present();
+  bool alive = false;
+  for (size_t i = 0; i < present.size(); ++i) {
+    if (!chosen[i].defined()) continue;
+    const Segment& segment = *present[i];
+    Generated& generated = generated_[segment.invoke];
+    // A copy: what was chosen may be saved as it is.
+    at::Tensor next = chosen[i].to(at::kCPU, at::kLong).clone(at::MemoryFormat::Contiguous);
+    auto* ids = next.mutable_data_ptr<int64_t>();
+    NewTokens told{segment.invoke, step_};
+    bool all_over = true;
+    for (size_t r = 0; r < generated.rows.size(); ++r) {
+      GeneratedRow& row = generated.rows[r];
+      std::string text;
+      const bool was_over = row.over;
+      if (was_over) {
+        ids[r] = tokens_.pad_id;
+      } else if (absl::Status taken = TakeToken(row, ids[r], &text); !taken.ok()) {
+        node_ = plan_.invokes[segment.invoke].node;
+        return taken;
+      }
+      all_over = all_over && row.over;
+      told.ids.push_back(was_over ? -1 : ids[r]);
+      if (tokens_.decode) told.texts.push_back(std::move(text));
+    }
+    if (stream_tokens_) new_tokens_.push_back(std::move(told));
+    generated.ids = at::cat({generated.ids, next.unsqueeze(1)}, 1);
+    generated.mask = at::cat({generated.mask, at::ones({segment.input->batch(), 1}, at::kLong)}, 1);
+    generated.cache->Commit(segment.input->tokens());
+    generated.ended = all_over;
+    if (all_over) {
+      generated.cache = std::make_unique<KVCache>(0, 0, &memory_);
+      continue;
+    }
+    generated.next = InvokeInput::MakeNext(generated.ids, generated.mask);
+    alive = true;
+  }
+  return alive;
+}
+
+absl::Status Run::TakeToken(GeneratedRow& row, int64_t id, std::string* text) const {
+  row.ids.push_back(id);
+  const bool end = chooser_->IsEnd(id);
+  row.over = end;
+  const std::vector<std::string>& stops = chooser_->options().stop_strings;
+  if (stops.empty() && (!stream_tokens_ || !tokens_.decode)) return absl::OkStatus();
+  if (!tokens_.decode) {
+    return absl::FailedPreconditionError(
+        "this model has no tokenizer, so there is no text to look for stop_strings in; name tokens "
+        "in eos_token_ids");
+  }
+  if (!row.text) {
+    row.text.emplace(tokens_.decode, absl::MakeConstSpan(row.ids).subspan(0, row.prompt), stops);
+  }
+  if (!end) {
+    const size_t added = row.ids.size() - row.prompt;
+    absl::StatusOr<std::string> more =
+        row.text->Add(id, added >= chooser_->options().min_new_tokens);
+    if (!more.ok()) return more.status();
+    *text = *std::move(more);
+    row.over = row.text->stopped();
+  }
+  if (end || step_ + 1 >= trace().steps) {
+    absl::StatusOr<std::string> rest = row.text->Finish();
+    if (!rest.ok()) return rest.status();
+    *text += *rest;
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace weft::run
