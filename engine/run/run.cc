@@ -278,8 +278,13 @@ absl::Status Run::Execute(const plan::Instruction& instruction, Visiting* site) 
         std::visit([&](const auto& what) { return Do(what, site); }, instruction.what);
     if (!result.ok()) return result.status();
     if (instruction.gradient) {
-      result = MapTensors(*result, [](const at::Tensor& tensor) {
-        return tensor.is_floating_point() || tensor.is_complex() ? WithGradient(tensor) : tensor;
+      // An operator may return its very argument, whose gradient is another one. What is read at a
+      // site, or lies in a structure, is the very tensor that the model and others use.
+      const bool shared = std::holds_alternative<plan::ReadSite>(instruction.what) ||
+                          std::holds_alternative<plan::TakeItem>(instruction.what) ||
+                          std::holds_alternative<plan::MakeStructure>(instruction.what);
+      result = MapTensors(*result, [shared](const at::Tensor& tensor) {
+        return tensor.requires_grad() && !shared ? tensor.view_as(tensor) : WithGradient(tensor);
       });
     }
     if (instruction.result != kNoSlot) frame_[instruction.result] = *std::move(result);
