@@ -132,7 +132,7 @@ class Recording {
   Var Structure(graph::Structure::Kind kind, const std::vector<Arg>& values,
                 const NamedArgs& entries, Location where);
   Var Call(const ModuleRef& module, const std::vector<Arg>& args, const NamedArgs& named,
-           Location where);
+           bool watched, Location where);
   Var Parameter(const ModuleRef& parameter, Location where);
 
   /// Write `value` to what the temporary `target` names: a site or a part of a value.

@@ -351,6 +351,12 @@ void Pass::GoOnAt(int time) {
   if (inside_ != nullptr) inside_->GoOnAt(time);
 }
 
+void Pass::LetWatch(Watcher* watcher, int time) {
+  watcher_ = watcher;
+  std::fill(listens_.begin(), listens_.end(), uint8_t{1});
+  GoOnAt(time);
+}
+
 at::Tensor Pass::Positions() const {
   const OpTap::Pause pause;
   if (present_.size() == 1) return present_[0]->input->positions.view({1, -1});
@@ -385,7 +391,12 @@ void Pass::VisitTap(int tap, at::Tensor& value) {
   if (visit >= static_cast<int>(times.size())) return;
   const int time = times[visit];
   static const OutputForm kInputForm;
-  PackedVisiting visiting(*this, time, tap % 2 == 1 ? taps_.forms[tap / 2] : kInputForm, value);
+  const OutputForm& form = tap % 2 == 1 ? taps_.forms[tap / 2] : kInputForm;
+  if (watcher_ != nullptr) {
+    watcher_->Visit(time, form, value);
+    return;
+  }
+  PackedVisiting visiting(*this, time, form, value);
   VisitTime(time, visiting);
 }
 
