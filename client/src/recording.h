@@ -181,6 +181,7 @@ class Recording {
     std::vector<uint32_t> carried;   // of steps: in order of their index
     bool padded = false;             // of an invoke: its rows may hold pads
     bool one_step = false;           // of steps: named by its number
+    std::vector<size_t> grid;        // of a sweep over a Grid: the sizes of its columns
     std::optional<uint32_t> number;  // of steps: the carry that counts them
     Tokens tokens;                   // of invokes and steps
     std::vector<Side> sides;         // of an if

@@ -332,6 +332,7 @@ std::shared_ptr<SaveState> Recording::AddSave(const std::string& name, const std
       absl::StrCat("the save at ", PlaceOf(where), " has no value: its trace has not run"));
   const Frame* steps = Find(Region::kSteps);
   state->one_step = steps != nullptr && steps->one_step;
+  if (const Frame* sweep = Find(Region::kSweep)) state->grid = sweep->grid;
   saves_.push_back(state);
   save_nodes_.push_back(kNoNode);
   *good = !failed_;

@@ -133,6 +133,7 @@ TEST_F(TraceTest, ValidatesWithoutRunning) {
 TEST_F(TraceTest, EncodesAndDecodes) {
   EXPECT_THAT(*model_.Encode("ab"), ElementsAre('a', 'b'));
   EXPECT_EQ(*model_.Decode(tensor({97, 98})), "ab");
+  EXPECT_THAT(*model_.Tokens("ab"), ElementsAre("a", "b"));
   EXPECT_THAT(*model_.DecodeRows(tensor({{97, 98}, {99, 100}})), ElementsAre("ab", "cd"));
   EXPECT_EQ(model_.Decode(tensor({1.0})).status().code(), absl::StatusCode::kInvalidArgument);
 }
