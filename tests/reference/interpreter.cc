@@ -183,6 +183,21 @@ class Interpreter : private Sites {
       if (read != nullptr) asked_.insert(AskedBy(program_.at(n).parent, read->value));
       if (write != nullptr) asked_.insert(AskedBy(program_.at(n).parent, write->value));
     }
+    // Reads of one visit are one version, as long as nothing is written between them.
+    const auto site_of = [&](NodeId n) {
+      const auto* read = std::get_if<graph::Read>(&program_.at(n).kind);
+      return read != nullptr && IsOfModel(read->site) ? PlaceOf(read->site).site : "";
+    };
+    const std::set<Asked> asked = asked_;
+    for (const auto& [root, change] : asked) {
+      if (change != graph::kNoNode || site_of(root).empty()) continue;
+      for (NodeId n = 1; n <= Count(); ++n) {
+        if (IsSeen(n) && program_.InvokeOf(n) == program_.InvokeOf(root) &&
+            site_of(n) == site_of(root)) {
+          asked_.insert({n, graph::kNoNode});
+        }
+      }
+    }
   }
   bool IsAsked(NodeId root, NodeId change) override { return asked_.count({root, change}) > 0; }
 

@@ -2,6 +2,7 @@
 
 #include <torch/csrc/autograd/autograd.h>
 
+#include <optional>
 #include <utility>
 
 #include "tests/reference/call.h"
@@ -44,7 +45,7 @@ c10::IValue Gather(const c10::IValue& value, const c10::IValue& positions) {
   const std::vector<at::Tensor> tensors = TensorsOf(value);
   return ForTensors(positions, [&](const at::Tensor& at) {
     const size_t which = tensors.size() == 1 ? 0 : TensorOf(at);
-    return tensors[which].flatten().index({at.flatten().remainder(kTensor)}).view(at.sizes());
+    return tensors[which].flatten().take(at.flatten().remainder(kTensor)).view(at.sizes());
   });
 }
 
@@ -55,9 +56,9 @@ c10::IValue Scatter(const c10::IValue& value, const at::Tensor& positions,
   return ForTensors(value, [&](const at::Tensor& tensor) {
     if (left-- != 0) return tensor;
     const at::Tensor flat = elements.to(tensor.scalar_type()).expand(positions.sizes()).flatten();
-    return tensor.flatten()
-        .index_put({positions.flatten().remainder(kTensor)}, flat)
-        .view(tensor.sizes());
+    c10::List<std::optional<at::Tensor>> indices;
+    indices.push_back(positions.flatten().remainder(kTensor));
+    return at::index_put(tensor.flatten(), indices, flat).view(tensor.sizes());
   });
 }
 

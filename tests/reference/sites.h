@@ -59,6 +59,10 @@ class Sites : protected Values {
     return logits.argmax(-1);
   }
 
+  static bool IsOfModel(const graph::Site& site) {
+    return !graph::OfInvoke(site.point) || site.point == Point::kResult;
+  }
+
   void CheckIds(const at::Tensor& ids, NodeId n) const {
     if (ids.numel() == 0) return;
     if (ids.min().item<int64_t>() < 0 || ids.max().item<int64_t>() >= model_.vocabulary()) {
@@ -246,9 +250,6 @@ class Sites : protected Values {
     return event;
   }
 
-  static bool IsOfModel(const graph::Site& site) {
-    return !graph::OfInvoke(site.point) || site.point == Point::kResult;
-  }
   static at::Tensor LeafOf(const c10::IValue& value) {
     const std::vector<at::Tensor> tensors = TensorsOf(value);
     if (tensors.empty()) throw std::invalid_argument("a value without a tensor");
