@@ -7,7 +7,7 @@ include(GNUInstallDirs)
 
 set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/weft")
 # The library's parts; users link weft::client.
-install(TARGETS weft_client weft_content_hash weft_graph weft_proto weft_proto_grpc
+install(TARGETS weft_client weft_content_hash weft_graph weft_proto weft_proto_grpc weft_safetensors
   EXPORT weft
   ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT client)
 install(EXPORT weft

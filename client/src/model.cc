@@ -1,5 +1,7 @@
 #include "weft/model.h"
 
+#include <initializer_list>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -36,6 +38,29 @@ LanguageModel::LanguageModel(std::shared_ptr<const internal::ModelState> model)
 
 const std::string& LanguageModel::name() const { return description().summary.name; }
 const ModelDescription& LanguageModel::description() const { return model_->description; }
+
+namespace {
+
+/// The first of these fields of config.json that is a whole number; 0 if none is.
+int64_t NumberInConfig(const std::string& config_json, std::initializer_list<const char*> fields) {
+  const auto json = nlohmann::json::parse(config_json, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) return 0;
+  for (const char* field : fields) {
+    const auto found = json.find(field);
+    if (found != json.end() && found->is_number_integer()) return found->get<int64_t>();
+  }
+  return 0;
+}
+
+}  // namespace
+
+int64_t LanguageModel::hidden_size() const {
+  return NumberInConfig(config_json(), {"hidden_size", "n_embd", "d_model"});
+}
+
+int64_t LanguageModel::heads() const {
+  return NumberInConfig(config_json(), {"num_attention_heads", "n_head", "num_heads"});
+}
 
 absl::StatusOr<RunResult> LanguageModel::Trace(const Input& input, absl::FunctionRef<void()> body,
                                                const TraceOptions& options, Location where) const {
@@ -184,6 +209,15 @@ absl::StatusOr<std::vector<int64_t>> LanguageModel::Encode(const std::string& te
   if (!rows.ok()) return rows.status();
   if (rows->size() != 1) return absl::InternalError("one text was not tokenised into one row");
   return std::move((*rows)[0]);
+}
+
+absl::StatusOr<std::vector<std::string>> LanguageModel::Tokens(const std::string& text) const {
+  const auto ids = Encode(text);
+  if (!ids.ok()) return ids.status();
+  std::vector<std::vector<int64_t>> rows;
+  for (const int64_t id : *ids) rows.push_back({id});
+  if (rows.empty()) return std::vector<std::string>();
+  return model_->backend->Detokenize(name(), rows);
 }
 
 absl::StatusOr<std::string> LanguageModel::Decode(const std::vector<int64_t>& ids,

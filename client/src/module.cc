@@ -154,7 +154,16 @@ Var Module::operator()(const Operand& argument) const {
 Var Module::call(const std::vector<Arg>& arguments, const NamedArgs& named, Location where) const {
   Recording* recording = Recording::Current();
   if (recording == nullptr) return Var();
-  return recording->Call(Ref(), arguments, named, where);
+  return recording->Call(Ref(), arguments, named, /*watched=*/false, where);
+}
+
+Var Module::watched(const Operand& argument) const {
+  Recording* recording = Recording::Current();
+  if (recording == nullptr) return Var();
+  if (const AttachedPart* part = model_->FindAttached(path_)) {
+    return recording->CallAttached(part, argument);  // each call of it is
+  }
+  return recording->Call(Ref(), {argument.arg()}, {}, /*watched=*/true, argument.where());
 }
 
 Var Module::param(const std::string& name, Location where) const {

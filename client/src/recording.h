@@ -132,7 +132,7 @@ class Recording {
   Var Structure(graph::Structure::Kind kind, const std::vector<Arg>& values,
                 const NamedArgs& entries, Location where);
   Var Call(const ModuleRef& module, const std::vector<Arg>& args, const NamedArgs& named,
-           Location where);
+           bool watched, Location where);
   Var Parameter(const ModuleRef& parameter, Location where);
 
   /// Write `value` to what the temporary `target` names: a site or a part of a value.
@@ -181,6 +181,7 @@ class Recording {
     std::vector<uint32_t> carried;   // of steps: in order of their index
     bool padded = false;             // of an invoke: its rows may hold pads
     bool one_step = false;           // of steps: named by its number
+    std::vector<size_t> grid;        // of a sweep over a Grid: the sizes of its columns
     std::optional<uint32_t> number;  // of steps: the carry that counts them
     Tokens tokens;                   // of invokes and steps
     std::vector<Side> sides;         // of an if

@@ -235,6 +235,11 @@ std::vector<Param> Recording::BeginSweep(absl::Span<const Values> columns) {
   if (failed_) return params(kNoNode);
   const NodeId id = Add(sweep, where);
   Push(id, Region::kSweep);
+  size_t points = 1;
+  for (const Values& column : columns) points *= column.grid_size();
+  if (points == columns[0].size()) {
+    for (const Values& column : columns) frames_.back().grid.push_back(column.grid_size());
+  }
   return params(id);
 }
 

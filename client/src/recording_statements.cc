@@ -163,9 +163,9 @@ Var Recording::Structure(graph::Structure::Kind kind, const std::vector<Arg>& va
 }
 
 Var Recording::Call(const ModuleRef& module, const std::vector<Arg>& args, const NamedArgs& named,
-                    Location where) {
-  const std::string statement = "call " + module.path;
-  graph::Call call{module.path, {}};
+                    bool watched, Location where) {
+  const std::string statement = absl::StrCat(watched ? "call watched " : "call ", module.path);
+  graph::Call call{module.path, {}, watched};
   if (!CheckModel(module.model, statement, where)) return Poison();
   if (!module.parameters.empty()) {
     Fail(statement, "a sweep cannot choose the module that is called", where,
@@ -332,6 +332,7 @@ std::shared_ptr<SaveState> Recording::AddSave(const std::string& name, const std
       absl::StrCat("the save at ", PlaceOf(where), " has no value: its trace has not run"));
   const Frame* steps = Find(Region::kSteps);
   state->one_step = steps != nullptr && steps->one_step;
+  if (const Frame* sweep = Find(Region::kSweep)) state->grid = sweep->grid;
   saves_.push_back(state);
   save_nodes_.push_back(kNoNode);
   *good = !failed_;

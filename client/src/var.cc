@@ -1,6 +1,7 @@
 #include "weft/var.h"
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "client/src/recording.h"
 #include "client/src/recording_internal.h"
 #include "weft/ops.h"
@@ -48,6 +49,21 @@ absl::Status WrongItem(const SaveState& state, size_t index, const Value& item,
   return absl::FailedPreconditionError(
       absl::StrCat("item ", index, " of save ", state.name, " is a ", item.Kind(), " (",
                    item.Type(), "), not a ", wanted, "; Saved<std::vector<Value>> takes any"));
+}
+
+size_t PlaceInGrid(const SaveState& state, std::initializer_list<size_t> point) {
+  const auto sizes = [&] { return absl::StrCat("[", absl::StrJoin(state.grid, ", "), "]"); };
+  const std::string asked =
+      absl::StrCat("save ", state.name, ".at({", absl::StrJoin(point, ", "), "}): ");
+  if (state.grid.empty()) Fail(absl::StrCat(asked, "it is not of a sweep over a Grid"));
+  if (point.size() != state.grid.size()) Fail(absl::StrCat(asked, "its grid is ", sizes()));
+  size_t place = 0;
+  auto size = state.grid.begin();
+  for (const size_t at : point) {
+    if (at >= *size) Fail(absl::StrCat(asked, "its grid is ", sizes()));
+    place = place * *size++ + at;
+  }
+  return place;
 }
 
 const std::vector<Value>* FindItems(const Value& value) {

@@ -75,6 +75,10 @@ absl::Status CheckShape(const std::string& name, const Program& program) {
     } else if (Is<Stop>(node)) {
       return EditError(name, program, id,
                        "a stop in an edit would end every program that it is applied to");
+    } else if (const auto* call = std::get_if<Call>(&node.kind); call && call->watched) {
+      return EditError(name, program, id,
+                       "a watched call in an edit would number the visits of every program anew",
+                       "call the modules inside it, one after the other");
     } else if (HasOwnRows(node)) {
       return EditError(name, program, id,
                        "an edit has no input of its own: it acts on the rows of others",

@@ -117,7 +117,8 @@ absl::StatusOr<at::Tensor> HostedModel::Parameter(const std::string& path) const
 }
 
 absl::StatusOr<c10::IValue> HostedModel::CallModule(int module, const at::Tensor& input,
-                                                    const run::Segment* segment) const {
+                                                    const run::Segment* segment,
+                                                    run::Watcher* watcher) const {
   Module& called = *modules_[module];
   run::Segment own;
   std::vector<run::Segment*> segments;
@@ -127,14 +128,17 @@ absl::StatusOr<c10::IValue> HostedModel::CallModule(int module, const at::Tensor
     segments.push_back(&own);
   }
   run::Pass pass(*taps_, std::move(segments), nullptr);
-  const plan::SiteSpec& site = spec_->sites()[spec_->FindSite(module, graph::Point::kInput, 0)];
+  const int first = spec_->FindSite(module, graph::Point::kInput, 0);
+  const plan::SiteSpec& site = spec_->sites()[first];
   const auto& pattern = std::get<graph::Pattern::Tensor>(site.pattern.value);
   // The module's own trailing dimensions stay; all before them become rows.
   const int64_t own_dims = static_cast<int64_t>(pattern.shape.size()) - spec_->LeadingOf(site);
   const auto leading = input.sizes().slice(0, input.dim() - own_dims);
   std::vector<int64_t> packed = {1, c10::multiply_integers(leading)};
   packed.insert(packed.end(), input.sizes().end() - own_dims, input.sizes().end());
-  at::Tensor output = called.forward(pass, input.reshape(packed));
+  if (watcher != nullptr) pass.LetWatch(watcher, first);
+  at::Tensor output = watcher != nullptr ? Call(pass, called, input.reshape(packed))
+                                         : called.forward(pass, input.reshape(packed));
   std::vector<int64_t> shape(leading.begin(), leading.end());
   if (pass.pooled()) shape.resize(1);
   shape.insert(shape.end(), output.sizes().begin() + 2, output.sizes().end());

@@ -43,7 +43,8 @@ class HostedModel : public run::Host {
 
   absl::StatusOr<at::Tensor> Parameter(const std::string& path) const override;
   absl::StatusOr<c10::IValue> CallModule(int module, const at::Tensor& input,
-                                         const run::Segment* segment) const override;
+                                         const run::Segment* segment,
+                                         run::Watcher* watcher) const override;
 
  private:
   HostedModel(Network network, bool pad_left) : network_(std::move(network)), pad_left_(pad_left) {}

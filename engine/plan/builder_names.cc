@@ -206,12 +206,14 @@ absl::Status PlanBuilder::Replace(int name, Slot value, const std::string& in_pl
                     "write inside that invoke, or use the operator that makes a new value");
     }
     if (absl::Status status = CheckReady(site, when, in_place); !status.ok()) return status;
-    // Where gradients are asked for, the model goes on with the very version that the name means.
-    if (!has_gradients_ || steps.empty()) {
-      if (absl::Status status = EmitWrite(site, names_[root].invoke, steps, value); !status.ok()) {
-        return status;
-      }
-    }
+  }
+  // Where gradients are asked for, the model goes on with the very version that the name means;
+  // unless others have written there since, when only the part is the name's.
+  const bool others = site >= 0 && WrittenByOthers(root);
+  const bool whole = has_gradients_ && !others;
+  if (site >= 0 && (!whole || steps.empty())) {
+    absl::Status status = EmitWrite(site, names_[root].invoke, steps, value);
+    if (!status.ok()) return status;
   }
   if (steps.empty()) {
     names_[root].slot = value;
@@ -220,10 +222,13 @@ absl::Status PlanBuilder::Replace(int name, Slot value, const std::string& in_pl
     when.Add(WhenOf(base));
     c10::IValue meta = MetaAt(base);
     names_[root].slot = Emit(ReplacePart{base, std::move(steps), value}, std::move(meta), when);
-    if (site >= 0 && has_gradients_) {
+    if (site >= 0 && whole) {
       absl::Status status = EmitWrite(site, names_[root].invoke, {}, names_[root].slot);
       if (!status.ok()) return status;
     }
+  }
+  if (site >= 0 && !others) {
+    names_[root].seen_writes = writers_[{names_[root].stage, site}].size();
   }
   names_[root].epoch = ++epoch_;
   ++changes_;

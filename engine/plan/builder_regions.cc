@@ -107,6 +107,7 @@ absl::Status PlanBuilder::SetCarries(const std::vector<Slot>& carries,
     }
     When when = Start();
     when.Add(WhenOf(yielded_[i]));
+    if (absl::Status status = CheckNotAfter(when); !status.ok()) return status;
     EmitEffect(SetCarry{carries[i], yielded_[i]}, when);
   }
   return absl::OkStatus();

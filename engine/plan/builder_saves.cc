@@ -37,12 +37,19 @@ void PlanBuilder::EmitSave(What what, const When& when) {
   if (!added) latest->second.Add(done);
 }
 
+absl::Status PlanBuilder::CheckNotAfter(const When& when) const {
+  if (!selection_ || Guarded(when).stage != AfterKey(trace_)) return absl::OkStatus();
+  return Refuse("this needs a value that is there only after the last step",
+                "write it outside of the steps");
+}
+
 absl::Status PlanBuilder::Add(const graph::Save& save) {
   absl::StatusOr<Slot> value = Current(static_cast<int>(save.value));
   if (!value.ok()) return value.status();
   const int index = SaveOf(save.name, std::nullopt, save.keep);
   When when = Start();
   when.Add(WhenOf(*value));
+  if (absl::Status status = CheckNotAfter(when); !status.ok()) return status;
   EmitSave(SaveValue{index, *value, save.dtype}, when);
   return absl::OkStatus();
 }
@@ -52,6 +59,7 @@ absl::Status PlanBuilder::Add(const graph::Log& log) {
   if (!value.ok()) return value.status();
   When when = Start();
   when.Add(WhenOf(*value));
+  if (absl::Status status = CheckNotAfter(when); !status.ok()) return status;
   EmitSave(LogValue{log.label, *value}, when);
   return absl::OkStatus();
 }
@@ -64,6 +72,7 @@ absl::Status PlanBuilder::Add(const graph::Stop&) {
   // Once what is written before it is done.
   When when = Start();
   if (auto latest = effects_.find(stage_); latest != effects_.end()) when.Add(latest->second);
+  if (absl::Status status = CheckNotAfter(when); !status.ok()) return status;
   EmitEffect(StopRun{}, Guarded(when));
   return absl::OkStatus();
 }

@@ -1,5 +1,6 @@
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <variant>
@@ -27,7 +28,7 @@ absl::StatusOr<int> PlanBuilder::FindSite(const graph::Site& written) {
                                  model_.Suggest(site.module));
   }
   const int found = model_.FindSite(module, site.point, site.visit, site.op);
-  if (found < 0) return model_.NoSuchSite(module, site);
+  if (found < 0) return FindInside(module, site);
   if (!InTrace(found)) {
     return graph::StatementError(
         absl::StatusCode::kNotFound, program_, node_,
@@ -68,15 +69,17 @@ absl::Status PlanBuilder::ReadPlaceInto(int name, const SitePlace& place, int in
 }
 
 absl::StatusOr<int> PlanBuilder::ReadSiteInto(int name, int site, int invoke) {
+  if (InsideOf(site) != nullptr) return ReadInsideInto(name, site, invoke);
   const Slot slot = Emit(ReadSite{invoke, false}, MetaAtSite(site, invoke), AtSite(site));
   skips_.AddTouch({node_, site, invoke, stage_});
   names_[name].site = site;
   names_[name].invoke = invoke;
+  names_[name].seen_writes = writers_[{stage_, site}].size();
   return SetFresh(name, slot);
 }
 
 bool PlanBuilder::FormerTuple(int site) const {
-  const SiteSpec& spec = model_.sites()[site];
+  const SiteSpec& spec = SpecOf(site);
   return spec.OfModule() && spec.site.point == Point::kOutput &&
          model_.modules()[spec.module].former_tuple;
 }
@@ -97,7 +100,7 @@ absl::Status PlanBuilder::CheckNoTuple(int site, absl::Span<const graph::IndexTe
       return absl::OkStatus();
     }
   }
-  return Refuse(absl::StrCat("`", model_.sites()[site].site.module,
+  return Refuse(absl::StrCat("`", SpecOf(site).site.module,
                              ".output` is a tensor [batch, tokens, ...], not a tuple: [0] would be "
                              "its first row"),
                 "leave out [0]; where the row is meant write [0:1] or .row(0); `tuple_outputs` "
@@ -176,13 +179,31 @@ absl::StatusOr<Slot> PlanBuilder::FirstItem(NodeId value, int depth) {
   return Current(name);
 }
 
+When PlanBuilder::AtSite(int site) const {
+  When when{.stage = stage_, .time = site, .cause = node_};
+  const auto step = site_steps_.find({stage_, site});
+  if (step != site_steps_.end()) when.step = step->second;
+  return when;
+}
+
+When PlanBuilder::Settle(int site, const When& needs) {
+  When when = AtSite(site);
+  const When ready = Guarded(needs);
+  if (ready.stage == stage_ && ready.time == site && ready.step > when.step) {
+    when.step = site_steps_[{stage_, site}] = ready.step;
+  }
+  return when;
+}
+
 absl::Status PlanBuilder::CheckReady(int site, const When& needs, const std::string& what) const {
+  if (InsideOf(site) != nullptr) return CheckReadyInside(site, needs, what);
   const When when = Guarded(needs);
   if (when.stage > stage_) {
     return Refuse(absl::StrCat(what, " needs a value that is there only after the last step"),
                   "compute it inside the steps, or in a later trace");
   }
-  if (when.time < site || (when.time == site && when.step == 0)) return absl::OkStatus();
+  if (when.time < site) return absl::OkStatus();
+  if (when.time == site && (when.step == 0 || IsOfCall(when.step))) return absl::OkStatus();
   if (when.time == site) {
     return Refuse(absl::StrCat(what, " needs a gradient of what is visited here"),
                   "write at a later site");
@@ -201,6 +222,7 @@ absl::Status PlanBuilder::CheckReady(int site, const When& needs, const std::str
 }
 
 absl::Status PlanBuilder::EmitWrite(int site, int invoke, std::vector<ViewStep> steps, Slot value) {
+  if (InsideOf(site) != nullptr) return EmitWriteInside(site, invoke, std::move(steps), value);
   const SiteSpec& spec = model_.sites()[site];
   if (!spec.writable) {
     return Refuse(absl::StrCat("`", graph::ToString(spec.site), "` can be read, not written"));
@@ -210,7 +232,12 @@ absl::Status PlanBuilder::EmitWrite(int site, int invoke, std::vector<ViewStep> 
     range = tensor->range;
   }
   skips_.AddTouch({node_, site, invoke, stage_});
-  EmitEffect(WriteSite{invoke, std::move(steps), value, range}, AtSite(site));
+  writers_[{stage_, site}].push_back(invoke);
+  When needs = Start();
+  needs.Add(WhenOf(value));
+  for (const ViewStep& step : steps) AddFills(step.call, needs);
+  const When when = Settle(site, needs);
+  EmitEffect(WriteSite{invoke, std::move(steps), value, range}, when);
   return absl::OkStatus();
 }
 
@@ -232,6 +259,15 @@ absl::Status PlanBuilder::CheckNextToken(const graph::Site& site) {
         "`weft tree` shows what it returns");
   }
   return absl::OkStatus();
+}
+
+bool PlanBuilder::WrittenByOthers(int name) const {
+  const auto writers = writers_.find({names_[name].stage, names_[name].site});
+  if (writers == writers_.end()) return false;
+  const std::vector<int>& invokes = writers->second;
+  return std::any_of(invokes.begin() + static_cast<int64_t>(names_[name].seen_writes),
+                     invokes.end(),
+                     [&](int invoke) { return ShareRows(plan_, invoke, names_[name].invoke); });
 }
 
 absl::Status PlanBuilder::ReadGenerated(int invoke) {
@@ -368,37 +404,6 @@ absl::Status PlanBuilder::Add(const graph::Write& write) {
   return EmitWrite(*found, invoke, {}, *value);
 }
 
-absl::Status PlanBuilder::Add(const graph::Call& call) {
-  if (call.watched) return NotExecuted("call.watched");
-  const int module = model_.FindModule(call.module);
-  if (module < 0) {
-    return graph::StatementError(absl::StatusCode::kNotFound, program_, node_,
-                                 absl::StrCat("the model has no module `", call.module, "`"),
-                                 model_.Suggest(call.module));
-  }
-  const int input = model_.FindSite(module, Point::kInput, 0);
-  const int output = model_.FindSite(module, Point::kOutput, 0);
-  if (call.module.empty() || input < 0 || output < 0) {
-    return Refuse("the root, and modules that the model itself never calls, cannot be called");
-  }
-  if (call.arguments.size() != 1 || !call.arguments[0].name.empty() ||
-      !std::holds_alternative<graph::NodeRef>(call.arguments[0].value)) {
-    return Refuse("a module is called with one value");
-  }
-  absl::StatusOr<Slot> slot =
-      Current(static_cast<int>(std::get<graph::NodeRef>(call.arguments[0].value).id));
-  if (!slot.ok()) return slot.status();
-  const int invoke = InvokeIndex();
-  absl::StatusOr<c10::IValue> meta =
-      ModuleResult(model_, module, MetaAt(*slot), invoke < 0 ? RowCount{} : RowsNow(invoke),
-                   invoke >= 0 && plan_.invokes[invoke].all_rows);
-  if (!meta.ok()) return meta.status();
-  When when = Start();
-  when.Add(WhenOf(*slot));
-  SetFresh(node_, Emit(CallModule{module, invoke, *slot}, *std::move(meta), when));
-  return absl::OkStatus();
-}
-
 absl::Status PlanBuilder::Add(const graph::Skip& skip) {
   const int module = model_.FindModule(skip.module);
   if (module < 0) {
@@ -411,6 +416,9 @@ absl::Status PlanBuilder::Add(const graph::Skip& skip) {
   if (!input.ok()) return input.status();
   absl::StatusOr<int> output = FindSite({skip.module, Point::kOutput, skip.visit});
   if (!output.ok()) return output.status();
+  if (InsideOf(*input) != nullptr) {
+    return Refuse("what a watched call does is not skipped", "write its output instead");
+  }
   absl::StatusOr<Slot> value = Current(static_cast<int>(skip.value));
   if (!value.ok()) return value.status();
   When when = Start();
@@ -418,7 +426,7 @@ absl::Status PlanBuilder::Add(const graph::Skip& skip) {
   if (absl::Status status = CheckReady(*input, when, "this skip"); !status.ok()) return status;
   const int invoke = InvokeIndex();
   skips_.AddSkip({node_, *input, *output, invoke, stage_});
-  EmitEffect(SkipModule{module, skip.visit, invoke, *value}, AtSite(*input));
+  EmitEffect(SkipModule{module, skip.visit, invoke, *value}, Settle(*input, when));
   return absl::OkStatus();
 }
 

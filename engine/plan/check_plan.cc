@@ -420,6 +420,24 @@ class Checker {
     if (!status.ok()) return status;
     return result;
   }
+  absl::StatusOr<c10::IValue> Visit(const CallWatched& what) {
+    absl::StatusOr<c10::IValue> result = Visit(CallModule{what.module, what.invoke, what.input});
+    if (!result.ok()) return result;
+    called_ = *std::move(result);
+    leading_ = LeadingOf(model_, what.module, At(what.input).toTensor().sizes());
+    return c10::IValue();
+  }
+  absl::StatusOr<c10::IValue> Visit(const ReadInside& what) {
+    return ValueInside(model_, what.site, leading_);
+  }
+  absl::StatusOr<c10::IValue> Visit(const WriteInside& what) {
+    const c10::IValue whole = ValueInside(model_, what.site, leading_);
+    if (what.steps.empty()) return Checked(FitsWhole(whole, At(what.value), true));
+    absl::StatusOr<c10::IValue> part = Follow(whole, what.steps);
+    if (!part.ok()) return part.status();
+    return Checked(FitsPart(*part, At(what.value)));
+  }
+  absl::StatusOr<c10::IValue> Visit(const TakeCalled&) { return called_; }
   absl::StatusOr<c10::IValue> Visit(const WriteSite& what) {
     if (absl::Status status = CountStepwise(what.invoke); !status.ok()) return status;
     const c10::IValue whole = SiteMeta(instruction_->time, what.invoke);
@@ -528,6 +546,9 @@ class Checker {
   double operations_ = 0;
   const Instruction* instruction_ = nullptr;
   std::vector<std::vector<c10::IValue>> points_;  // by backward
+  // Of the watched call that was made last.
+  c10::IValue called_;
+  std::vector<int64_t> leading_;
   PlanCheck check_;
 };
 

@@ -65,6 +65,14 @@ void ForOperands(Instruction& instruction, const Visit& visit) {
       for (Slot& slot : what.points) visit(slot);
     }
     void operator()(ReadGradient& what) const { visit(what.begun); }
+    void operator()(CallWatched& what) const { visit(what.input); }
+    void operator()(ReadInside& what) const { visit(what.begun); }
+    void operator()(WriteInside& what) const {
+      visit(what.begun);
+      visit(what.value);
+      for (ViewStep& step : what.steps) ForSlots(step.call, visit);
+    }
+    void operator()(TakeCalled& what) const { visit(what.begun); }
     void operator()(WriteGradient& what) const {
       visit(what.begun);
       visit(what.value);
@@ -199,12 +207,15 @@ std::vector<bool> FindLive(Plan& plan, std::vector<Instruction>& instructions, i
       ForGuards(plan, instruction, need);
     }
     // A write is observed where the rows that it changes go on beyond it, also into the tokens that
-    // follow; and one to a gradient where anything of its region is.
+    // follow; and one to a gradient, or inside a watched call, where anything of that is.
     for (int i = 0; i < count; ++i) {
       const Instruction& instruction = instructions[i];
       if (live[i] || std::holds_alternative<ReadSite>(instruction.what)) continue;
-      if (const auto* write = std::get_if<WriteGradient>(&instruction.what)) {
-        if (!live[makers[write->begun].front()]) continue;
+      const auto* gradient = std::get_if<WriteGradient>(&instruction.what);
+      const auto* inside = std::get_if<WriteInside>(&instruction.what);
+      if (gradient != nullptr || inside != nullptr) {
+        const Slot begun = gradient != nullptr ? gradient->begun : inside->begun;
+        if (!live[makers[begun].front()]) continue;
         keep(i);
         changed = true;
         continue;
@@ -258,13 +269,23 @@ void FindPoints(Plan& plan, PlannedTrace& trace) {
         if (read != nullptr && read->invoke == asked->invoke) instructions[j].gradient = true;
       }
     }
+    for (size_t i = first; i < end; ++i) {
+      const auto* asked = std::get_if<ReadInside>(&instructions[i].what);
+      if (asked == nullptr || !instructions[i].gradient) continue;
+      for (size_t j = first; j < end; ++j) {
+        const auto* read = std::get_if<ReadInside>(&instructions[j].what);
+        if (read != nullptr && read->call == asked->call && read->site == asked->site) {
+          instructions[j].gradient = true;
+        }
+      }
+    }
   }
 }
 
 void SortByTime(std::vector<Instruction>& instructions) {
   std::stable_sort(instructions.begin(), instructions.end(),
                    [](const Instruction& a, const Instruction& b) {
-                     return std::tuple(a.time, a.step, a.late) < std::tuple(b.time, b.step, b.late);
+                     return std::tuple(a.time, a.late, a.step) < std::tuple(b.time, b.late, b.step);
                    });
 }
 

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "engine/plan/planner.h"
 
@@ -57,6 +59,22 @@ absl::StatusOr<c10::IValue> ModuleResult(const ModelSpec& model, int module,
   for (size_t i = leading; i < result->shape.size(); ++i)
     shape.push_back(result->shape[i].At(1, 1));
   return c10::IValue(at::empty(shape, at::device(at::kMeta).dtype(ToScalarType(result->dtype))));
+}
+
+std::vector<int64_t> LeadingOf(const ModelSpec& model, int module, at::IntArrayRef input) {
+  const SiteSpec& in = model.sites()[model.FindSite(module, Point::kInput, 0)];
+  const auto& pattern = std::get<graph::Pattern::Tensor>(in.pattern.value);
+  const size_t own = pattern.shape.size() - static_cast<size_t>(model.leading());
+  return input.slice(0, input.size() - std::min(own, input.size())).vec();
+}
+
+c10::IValue ValueInside(const ModelSpec& model, int site, at::IntArrayRef leading) {
+  return MapTensors(MetaOf(model.sites()[site].pattern, {1, 1}), [&](const at::Tensor& tensor) {
+    std::vector<int64_t> shape = leading.vec();
+    const at::IntArrayRef own = tensor.sizes().slice(model.leading());
+    shape.insert(shape.end(), own.begin(), own.end());
+    return at::empty(shape, tensor.options());
+  });
 }
 
 CallCost CostOfModule(const ModelSpec& model, int module, const at::Tensor& input, RowCount rows) {

@@ -2,6 +2,9 @@
 
 #include <ATen/core/ivalue.h>
 
+#include <cstdint>
+#include <vector>
+
 #include "absl/status/statusor.h"
 #include "engine/plan/model_spec.h"
 #include "engine/plan/operators.h"
@@ -13,6 +16,12 @@ namespace weft::plan {
 /// (`all_rows`: of `invoke { }`). kInvalidArgument if the module does not take such a value.
 absl::StatusOr<c10::IValue> ModuleResult(const ModelSpec& model, int module,
                                          const c10::IValue& input, RowCount rows, bool all_rows);
+
+/// The (meta) value at a site inside such a call, whose input has these dimensions in front of the
+/// module's own.
+c10::IValue ValueInside(const ModelSpec& model, int site, at::IntArrayRef leading);
+/// Those dimensions.
+std::vector<int64_t> LeadingOf(const ModelSpec& model, int module, at::IntArrayRef input);
 
 /// What such a call takes.
 CallCost CostOfModule(const ModelSpec& model, int module, const at::Tensor& input, RowCount rows);

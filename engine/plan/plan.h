@@ -92,6 +92,34 @@ struct CallModule {
   int invoke;
   Slot input;
 };
+/// Call a module out of band, its sites visited: those from `first_site` to `last_site`, one step
+/// each behind this instruction's own. The result is none.
+struct CallWatched {
+  int call;  // among the program's watched calls
+  int module;
+  int invoke;
+  Slot input;
+  int first_site, last_site;
+};
+/// What is at a site inside a watched call.
+struct ReadInside {
+  int call;
+  int site;
+  Slot begun;  // CallWatched's result
+};
+struct WriteInside {
+  int call;
+  int site;
+  std::vector<ViewStep> steps;  // empty: all of it
+  Slot value;
+  Slot begun;
+  int64_t range = 0;  // as WriteSite's
+};
+/// What a watched call has returned.
+struct TakeCalled {
+  int call;
+  Slot begun;
+};
 struct WriteSite {
   int invoke;
   std::vector<ViewStep> steps;  // empty: all of it
@@ -165,9 +193,9 @@ struct Instruction {
   /// While planning: in which pass, see StageKey.
   int stage = 0;
   int time = kStart;
-  /// Orders what happens at one time: 0, or what waits for a gradient.
+  /// Orders what happens at one time: 0, or what waits for a gradient or a watched call.
   int step = 0;
-  /// Of a time and step the last: sees every write.
+  /// Of a time the last: sees every write.
   bool late = false;
   /// Done only where this guard holds; -1: always. An index into Plan::guards.
   int guard = -1;
@@ -177,7 +205,7 @@ struct Instruction {
   std::variant<ReadSite, ReadInvoke, LoadConstant, LoadParameter, CallOperator, TakeItem,
                MakeStructure, ReplacePart, CallModule, WriteSite, SkipModule, SaveValue, SaveSite,
                LogValue, SetCarry, TakeCarry, ChooseValue, ReadResult, StopRun, RunBackward,
-               ReadGradient, WriteGradient>
+               ReadGradient, WriteGradient, CallWatched, ReadInside, WriteInside, TakeCalled>
       what;
   /// Slots that nobody needs after this instruction.
   std::vector<Slot> release;

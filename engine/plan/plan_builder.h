@@ -40,6 +40,9 @@ struct Name {
   /// The site that this is a read of (-1: none). An in-place change is a write there.
   int site = -1;
   int invoke = -1;
+  /// How many writes there were at that site when it was read, or when this name was last the only
+  /// one to change it.
+  size_t seen_writes = 0;
   /// The operator that may or may not have made a view, if that is what this is.
   std::string maybe_view_by;
   /// Items, where this was made by a structure node, and what they were when `slot` was made.
@@ -126,7 +129,8 @@ class PlanBuilder {
   const When& WhenOf(Slot slot) const { return slots_[slot].when; }
   /// Before the first site of the pass that statements are being added to.
   When Start() const { return When{.stage = stage_}; }
-  When AtSite(int site) const { return When{.stage = stage_, .time = site, .cause = node_}; }
+  /// At a site, behind what is written at this visit of it already.
+  When AtSite(int site) const;
   /// Not before it is known whether the branch is taken.
   When Guarded(When when) const {
     if (guard_ >= 0) when.Add(guards_when_[guard_]);
@@ -184,8 +188,11 @@ class PlanBuilder {
 
   // --- builder_sites.cc: reads and writes of sites, calls, skips ---
 
-  /// The site as written, with a sweep's parameters filled in, if the trace visits it.
+  /// The site as written, with a sweep's parameters filled in, if the trace visits it. One inside a
+  /// watched call has a number of its own, beyond those of the model's sites.
   absl::StatusOr<int> FindSite(const graph::Site& written);
+  const SiteSpec& SpecOf(int site) const { return model_.sites()[site % Sites()]; }
+  int Sites() const { return static_cast<int>(model_.sites().size()); }
 
   /// A site's value, or a part of it.
   struct SitePlace {
@@ -224,12 +231,41 @@ class PlanBuilder {
   absl::Status EmitWrite(int site, int invoke, std::vector<ViewStep> steps, Slot value);
   /// Refuse `logits` and `samples` where the trace has no next token.
   absl::Status CheckNextToken(const graph::Site& site);
+  /// Where a site is changed with what `needs` says: at its visit, behind a watched call of it.
+  When Settle(int site, const When& needs);
+  /// Whether rows that a read name shows were written at its site since, by others.
+  bool WrittenByOthers(int name) const;
   /// Of a generation: the ids that it has come to.
   absl::Status ReadGenerated(int invoke);
   absl::Status Add(const graph::Read& read);
   absl::Status Add(const graph::Write& write);
-  absl::Status Add(const graph::Call& call);
   absl::Status Add(const graph::Skip& skip);
+
+  // --- builder_calls.cc: calls of modules out of band, and the sites inside watched ones ---
+
+  /// A call whose sites are visited: those of the model from `first_site` to `last_site`.
+  struct WatchedCall {
+    int invoke, stage, guard;
+    NodeId region;
+    int first_site, last_site;
+    When when;  // of the call; site k inside has the step behind it by 1 + k
+    Slot begun;
+    std::vector<int64_t> leading;
+  };
+  absl::Status Add(const graph::Call& call);
+  absl::Status AddWatched(int module, int invoke, Slot input, c10::IValue result);
+  const WatchedCall* InsideOf(int site) const {
+    return site < Sites() ? nullptr : &watched_[site / Sites() - 1];
+  }
+  /// The site of a visit that comes behind the model's own: of a watched call of this invoke, in
+  /// written order.
+  absl::StatusOr<int> FindInside(int module, const graph::Site& site) const;
+  When WhenInside(int site) const;
+  /// Whether such a step belongs to a watched call.
+  bool IsOfCall(int step) const;
+  absl::Status CheckReadyInside(int site, const When& needs, const std::string& what) const;
+  absl::StatusOr<int> ReadInsideInto(int name, int site, int invoke);
+  absl::Status EmitWriteInside(int site, int invoke, std::vector<ViewStep> steps, Slot value);
 
   // --- builder_values.cc: constants, operators, indices ---
 
@@ -293,6 +329,8 @@ class PlanBuilder {
   /// What a run shows; a `stop` comes after it.
   template <typename What>
   void EmitSave(What what, const When& when);
+  /// Refuse, in `steps`, what can be done only once they are over.
+  absl::Status CheckNotAfter(const When& when) const;
   absl::Status Add(const graph::Save& save);
   absl::Status Add(const graph::Log& log);
   absl::Status Add(const graph::Stop&);
@@ -354,11 +392,15 @@ class PlanBuilder {
   std::vector<Name> names_;  // by node id, then parts without a node
   std::vector<SlotInfo> slots_;
   SkipCheck skips_;
+  /// By stage and site, the invokes that wrote there, in written order.
+  std::map<std::pair<int, int>, std::vector<int>> writers_;
+  std::vector<WatchedCall> watched_;
+  std::map<std::pair<int, int>, int> site_steps_;  // by stage and site, see AtSite
   uint64_t epoch_ = 0;
   uint64_t changes_ = 0;  // in place, so far
   bool stops_ = false;
   bool has_gradients_ = false;
-  int steps_ = 0;                     // given out to regions
+  int steps_ = 0;                     // given out to `backward`s and watched calls
   NodeId backward_ = graph::kNoNode;  // around the statement that is added
   Region gradient_region_;
   NodeId node_ = graph::kNoNode;

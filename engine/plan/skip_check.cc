@@ -26,7 +26,7 @@ bool Meet(const Plan& plan, int a, int b) {
 
 }  // namespace
 
-bool SkipCheck::SameRows(const Plan& plan, int a, int b) {
+bool ShareRows(const Plan& plan, int a, int b) {
   if (plan.invokes[a].trace != plan.invokes[b].trace ||
       plan.invokes[a].group != plan.invokes[b].group) {
     return false;
@@ -51,7 +51,7 @@ absl::Status SkipCheck::Check(const graph::Program& program, const ModelSpec& mo
     for (size_t j = 0; j < i; ++j) {
       const Skip& other = skips_[j];
       const bool apart = skip.output < other.input || other.output < skip.input;
-      if (apart || !SameRows(plan, skip.invoke, other.invoke) ||
+      if (apart || !ShareRows(plan, skip.invoke, other.invoke) ||
           !SamePass(plan, skip.stage, other.stage)) {
         continue;
       }
@@ -60,7 +60,7 @@ absl::Status SkipCheck::Check(const graph::Program& program, const ModelSpec& mo
     }
     for (const Touch& touch : touched_) {
       if (touch.site <= skip.input || touch.site >= skip.output ||
-          !SameRows(plan, skip.invoke, touch.invoke) || !SamePass(plan, skip.stage, touch.stage)) {
+          !ShareRows(plan, skip.invoke, touch.invoke) || !SamePass(plan, skip.stage, touch.stage)) {
         continue;
       }
       return refuse(

@@ -11,6 +11,9 @@
 
 namespace weft::plan {
 
+/// Whether two invokes may have rows in common: one of them is `invoke { }`, or they are the same.
+bool ShareRows(const Plan& plan, int a, int b);
+
 /// Nothing may be asked of the inside of a module that is skipped. Which statements meet in one
 /// pass is known only once all are planned, so they are collected first.
 class SkipCheck {
@@ -34,7 +37,6 @@ class SkipCheck {
   absl::Status Check(const graph::Program& program, const ModelSpec& model, const Plan& plan);
 
  private:
-  static bool SameRows(const Plan& plan, int a, int b);
   /// Whether statements of two stages may meet in one pass.
   bool SamePass(const Plan& plan, int a, int b);
 

@@ -402,6 +402,12 @@ void Pass::GoOnAt(int time) {
   if (inside_ != nullptr) inside_->GoOnAt(time);
 }
 
+void Pass::LetWatch(Watcher* watcher, int time) {
+  watcher_ = watcher;
+  std::fill(listens_.begin(), listens_.end(), uint8_t{1});
+  GoOnAt(time);
+}
+
 at::Tensor Pass::Positions() const {
   const OpTap::Pause pause;
   if (present_.size() == 1) return present_[0]->input->positions.view({1, -1});
@@ -439,6 +445,11 @@ void Pass::VisitTap(int tap, at::Tensor& value) {
   const int visit = visits_[tap]++;
   if (visit >= static_cast<int>(times.size())) return;
   const int time = times[visit];
+  const OutputForm& form = tap % 2 == 1 ? taps_.forms[tap / 2] : TensorForm();
+  if (watcher_ != nullptr) {
+    watcher_->Visit(time, form, value);
+    return;
+  }
   if (tap == kRootOutput && beside_.defined()) {
     std::vector<std::unique_ptr<Visiting>> leaves;
     leaves.push_back(std::make_unique<PackedVisiting>(*this, time, TensorForm(), value));
@@ -447,7 +458,7 @@ void Pass::VisitTap(int tap, at::Tensor& value) {
     VisitTime(time, visiting);
     return;
   }
-  PackedVisiting visiting(*this, time, tap % 2 == 1 ? taps_.forms[tap / 2] : TensorForm(), value);
+  PackedVisiting visiting(*this, time, form, value);
   VisitTime(time, visiting);
 }
 

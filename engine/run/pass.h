@@ -229,6 +229,14 @@ class Recorder {
   virtual void KeepLast() {}
 };
 
+/// Sees every boundary of a call out of band, and may change what is there.
+class Watcher {
+ public:
+  virtual ~Watcher() = default;
+  /// At a site of the model; `packed` is `[1, rows, ...]`, which its module returns in `form`.
+  virtual void Visit(int site, const OutputForm& form, at::Tensor& packed) = 0;
+};
+
 /// One forward of the model over the segments of any number of runs, packed as
 /// `[1, rows, ...]`. Segments are ordered by the last site that they are needed for, latest first,
 /// so that leaving is a narrow from the end.
@@ -313,6 +321,9 @@ class Pass {
   /// comes before counts as visited.
   void GoOnAt(int time);
 
+  /// Of a call out of band that begins at site `time`: let somebody see all of it.
+  void LetWatch(Watcher* watcher, int time);
+
   // --- for runs ---
   bool pad_left() const { return pad_left_; }
   /// Several runs share this pass.
@@ -348,6 +359,7 @@ class Pass {
   std::vector<SkipRequest> skips_;
   int partly_ = 0;  // modules being called without some of the segments
   Recorder* recorder_ = nullptr;
+  Watcher* watcher_ = nullptr;
   std::unique_ptr<OpTap> inside_;
   std::map<const void*, std::shared_ptr<void>> for_rows_, left_for_;
   uint64_t module_calls_ = 0;

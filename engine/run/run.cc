@@ -233,6 +233,9 @@ void Run::Fail(absl::Status status) {
 absl::Status Run::ExecuteRange(int first, int last, Visiting* site) {
   for (int i = first; i < last; ++i) {
     const plan::Instruction& instruction = stage_->instructions[i];
+    at_ = i;
+    const bool watched = std::holds_alternative<plan::CallWatched>(instruction.what);
+    if (watched) watching_.end = i + 1;
     // What was written after the statement that ended the run is not done.
     if (stopped_ != graph::kNoNode && instruction.node > stopped_) continue;
     if (absl::Status status = Execute(instruction, site); !status.ok()) return status;
@@ -241,6 +244,7 @@ absl::Status Run::ExecuteRange(int first, int last, Visiting* site) {
     if (const auto* run = std::get_if<plan::RunBackward>(&instruction.what)) {
       i = plan_.backwards[run->backward].first.back() - 1;
     }
+    if (watched) i = watching_.end - 1;
   }
   node_ = graph::kNoNode;
   return absl::OkStatus();
@@ -265,9 +269,16 @@ absl::Status Run::Execute(const plan::Instruction& instruction, Visiting* site) 
     absl::StatusOr<c10::IValue> result =
         std::visit([&](const auto& what) { return Do(what, site); }, instruction.what);
     if (!result.ok()) return result.status();
+    if (evicted_) return absl::OkStatus();
     if (instruction.gradient) {
-      result = MapTensors(*result, [](const at::Tensor& tensor) {
-        return tensor.is_floating_point() || tensor.is_complex() ? WithGradient(tensor) : tensor;
+      // An operator may return its very argument, whose gradient is another one. What is read at a
+      // site, or lies in a structure, is the very tensor that the model and others use.
+      const bool shared = std::holds_alternative<plan::ReadSite>(instruction.what) ||
+                          std::holds_alternative<plan::ReadInside>(instruction.what) ||
+                          std::holds_alternative<plan::TakeItem>(instruction.what) ||
+                          std::holds_alternative<plan::MakeStructure>(instruction.what);
+      result = MapTensors(*result, [shared](const at::Tensor& tensor) {
+        return tensor.requires_grad() && !shared ? tensor.view_as(tensor) : WithGradient(tensor);
       });
     }
     if (instruction.result != kNoSlot) frame_[instruction.result] = *std::move(result);
@@ -496,17 +507,23 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::ReplacePart& what, Visiting*) {
   return copy;
 }
 
-absl::StatusOr<c10::IValue> Run::Do(const plan::CallModule& what, Visiting*) {
-  const plan::SiteSpec& input = spec_.sites()[spec_.FindSite(what.module, graph::Point::kInput, 0)];
-  const auto& pattern = std::get<graph::Pattern::Tensor>(input.pattern.value);
-  const at::Tensor& value = frame_[what.input].toTensor();
+absl::StatusOr<at::Tensor> Run::ArgumentOf(int module, Slot input) const {
+  const plan::SiteSpec& site = spec_.sites()[spec_.FindSite(module, graph::Point::kInput, 0)];
+  const auto& pattern = std::get<graph::Pattern::Tensor>(site.pattern.value);
+  const at::Tensor& value = frame_[input].toTensor();
   if (absl::Status status = CheckRange(value, pattern.range); !status.ok()) return status;
-  const Segment* segment = nullptr;
-  if (!spec_.modules()[what.module].rowwise) {
-    segment = &segments_[segment_of_invoke_[what.invoke]];
-  }
+  return value;
+}
+
+const Segment* Run::SegmentFor(int module, int invoke) const {
+  return spec_.modules()[module].rowwise ? nullptr : &segments_[segment_of_invoke_[invoke]];
+}
+
+absl::StatusOr<c10::IValue> Run::Do(const plan::CallModule& what, Visiting*) {
+  const absl::StatusOr<at::Tensor> value = ArgumentOf(what.module, what.input);
+  if (!value.ok()) return value.status();
   const Stopwatch stopwatch(&pass_operator_seconds_);
-  return host_.CallModule(what.module, value, segment);
+  return host_.CallModule(what.module, *value, SegmentFor(what.module, what.invoke), nullptr);
 }
 
 absl::Status Run::CheckRange(const at::Tensor& values, int64_t range) const {

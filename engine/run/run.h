@@ -32,9 +32,11 @@ class Host {
   /// A parameter or buffer as in the checkpoint. The run does not change it.
   virtual absl::StatusOr<at::Tensor> Parameter(const std::string& path) const = 0;
   /// Call a module out of band: nothing listens. `segment` tells whose rows `input` is where the
-  /// module looks at whole prompts; nullptr where every row stands for itself.
+  /// module looks at whole prompts; nullptr where every row stands for itself. `watcher`, where
+  /// there is one, listens all the same.
   virtual absl::StatusOr<c10::IValue> CallModule(int module, const at::Tensor& input,
-                                                 const Segment* segment) const = 0;
+                                                 const Segment* segment,
+                                                 Watcher* watcher) const = 0;
 };
 
 /// Bounds of one run; 0 means none.
@@ -198,11 +200,19 @@ class Run {
   absl::StatusOr<c10::IValue> Do(const plan::RunBackward& what, Visiting* site);
   absl::StatusOr<c10::IValue> Do(const plan::ReadGradient& what, Visiting* site);
   absl::StatusOr<c10::IValue> Do(const plan::WriteGradient& what, Visiting* site);
+  // watched_call.cc
+  absl::StatusOr<c10::IValue> Do(const plan::CallWatched& what, Visiting* site);
+  absl::StatusOr<c10::IValue> Do(const plan::ReadInside& what, Visiting* site);
+  absl::StatusOr<c10::IValue> Do(const plan::WriteInside& what, Visiting* site);
+  absl::StatusOr<c10::IValue> Do(const plan::TakeCalled& what, Visiting* site);
 
   /// Write `value` into the part of `whole` that `steps` lead to, as copy_ does.
   absl::Status WritePart(c10::IValue whole, const std::vector<plan::ViewStep>& steps,
                          const at::Tensor& value);
   absl::Status CheckRange(const at::Tensor& values, int64_t range) const;
+  /// What a module is called with out of band, checked; and whose rows it is, if that matters.
+  absl::StatusOr<at::Tensor> ArgumentOf(int module, plan::Slot input) const;
+  const Segment* SegmentFor(int module, int invoke) const;
   bool IsTrue(plan::Slot condition) const;
   bool Holds(int guard) const;
   void Save(int save, const c10::IValue& value, std::optional<graph::DType> dtype);
@@ -270,6 +280,16 @@ class Run {
   uint64_t told_log_bytes_ = 0;        // of what was taken
   bool written_ = false;               // at the site that is being visited
   std::vector<at::Tensor> gradients_;  // by point of the region that is going backwards
+  int at_ = 0;                         // the instruction that is being executed
+  /// A watched call while it is made.
+  struct Watching {
+    const OutputForm* form = nullptr;  // at the site that is being visited
+    at::Tensor rows;                   // there, in the shape of the call's argument
+    bool changed = false;
+    int end = 0;  // behind its instructions
+  };
+  Watching watching_;
+  c10::IValue called_;  // what the last one returned
   graph::NodeId node_ = graph::kNoNode;
   graph::NodeId stopped_ = graph::kNoNode;  // by this statement
   double operator_seconds_ = 0;             // of passes that count

@@ -21,7 +21,7 @@ class FamilyBackend : public FakeBackend {
     ModelDescription model;
     model.summary = {.name = "gpt2", .family = "gpt2", .dtype = "bfloat16", .device = "cpu"};
     model.summary.vocabulary = 100;
-    model.config_json = R"({"model_type": "gpt2"})";
+    model.config_json = R"({"model_type": "gpt2", "n_embd": 8, "n_head": 2})";
     model.modules = {{"", "GPT2LMHeadModel", ""},
                      {"transformer", "GPT2Model", ""},
                      {"transformer.wte", "Embedding", "9, 4"},

@@ -67,6 +67,42 @@ TEST_F(ListsTest, ASaveInsideStepsIsAListInOrder) {
   EXPECT_THAT(std::string(lone.status().message()), HasSubstr("SavedList<>"));
 }
 
+TEST_F(ListsTest, AGridsPointsAreFoundByTheirPlaces) {
+  for (uint32_t point = 0; point < 6; ++point) {
+    backend_->events.push_back(Item("a", point, std::nullopt, point));
+  }
+  backend_->events.push_back(event::Completed{});
+  SavedList<> grid;
+  ASSERT_TRUE(model_
+                  .Trace([&](Tracer& trace) {
+                    trace.sweep(Grid(Range(2), Values({0.5, 1.0, 2.0})), [&](Param, Param factor) {
+                      trace.Invoke("hi",
+                                   [&] { grid = (model_["h.0"].output() * factor).save("a"); });
+                    });
+                  })
+                  .ok());
+  EXPECT_EQ(grid.at({0, 0}).item(), 0);
+  EXPECT_EQ(grid.at({0, 2}).item(), 2);
+  EXPECT_EQ(grid.at({1, 1}).item(), 4);
+  EXPECT_DEATH(grid.at({2, 0}), "2, 0.*its grid is \\[2, 3\\]");
+  EXPECT_DEATH(grid.at({1}), "its grid is");
+}
+
+TEST_F(ListsTest, AListOfNoGridHasNoPlaces) {
+  backend_->events = {Item("a", 1, std::nullopt, 0), Item("a", 2, std::nullopt, 1),
+                      event::Completed{}};
+  SavedList<> list;
+  ASSERT_TRUE(model_
+                  .Trace([&](Tracer& trace) {
+                    trace.sweep(Range(2), [&](Param layer) {
+                      trace.Invoke("hi", [&] { list = model_["h"][layer].output().save("a"); });
+                    });
+                  })
+                  .ok());
+  EXPECT_EQ(list[1].item(), 2);
+  EXPECT_DEATH(list.at({1}), "not of a sweep over a Grid");
+}
+
 TEST_F(ListsTest, AListThatLacksItsLastStepsSaysWhy) {
   backend_->events = {Item("a", 1, 0), event::Missing{"a", absl::OutOfRangeError("step 1")},
                       event::Missing{"b", absl::OutOfRangeError("step 3")}, event::Completed{}};

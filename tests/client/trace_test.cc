@@ -135,6 +135,7 @@ TEST_F(TraceTest, EncodesAndDecodes) {
   EXPECT_EQ(*model_.Decode(tensor({97, 98})), "ab");
   EXPECT_EQ(*model_.Decode(tensor({97, 0, 98})), std::string("a\0b", 3));
   EXPECT_EQ(*model_.Decode(tensor({97, 0, 98}), {.skip_special_tokens = true}), "ab");
+  EXPECT_THAT(*model_.Tokens("ab"), ElementsAre("a", "b"));
   EXPECT_THAT(*model_.DecodeRows(tensor({{97, 98}, {99, 100}})), ElementsAre("ab", "cd"));
   EXPECT_EQ(model_.Decode(tensor({1.0})).status().code(), absl::StatusCode::kInvalidArgument);
 }

@@ -113,6 +113,28 @@ TEST_F(LocalAndRemoteTest, SaveStructuresLogsAndParameters) {
   });
 }
 
+TEST_F(LocalAndRemoteTest, WatchedCallsAreReadAndWrittenInside) {
+  std::vector<Tensor> results;
+  Both([&](const LanguageModel& model) {
+    const Module mlp = model["transformer.h"][1]["mlp"];
+    Saved<Tensor> act, quiet, plain;
+    auto run = model.Trace({5, 11, 17}, [&] {
+      Var h = model["transformer.h"][0].output();
+      Var watched = mlp.watched(h);
+      act = mlp["act"].visit(1).output().save("act");
+      mlp["c_proj"].visit(1).input() = 0.0 * mlp["act"].visit(1).output();
+      quiet = watched.save("quiet");
+      plain = mlp(h).save("plain");
+    });
+    ASSERT_THAT(run, IsOk());
+    EXPECT_EQ(act->shape(), (Shape{1, 3, 128}));
+    EXPECT_GT(RelativeDifference(*plain, *quiet), 1e-3);
+    results.push_back(*quiet);
+  });
+  ASSERT_EQ(results.size(), 2);
+  EXPECT_LT(RelativeDifference(results[0], results[1]), 1e-6);
+}
+
 TEST_F(LocalAndRemoteTest, ValidateWithoutRunning) {
   const uint64_t before = passes();
   Both([&](const LanguageModel& model) {

@@ -240,6 +240,8 @@ TEST(EditsTest, WhatIsNoEditIsRefused) {
   EXPECT_THAT(CheckText("trace invoke { } trace invoke { }"), refused("one trace"));
   EXPECT_THAT(CheckText("%x = 1.0"), refused("no `invoke { }`"));
   EXPECT_THAT(CheckText("invoke { stop }"), refused("a stop in an edit"));
+  EXPECT_THAT(CheckText("invoke { %h = read h.0.output  call watched h.1(%h) }"),
+              refused("a watched call in an edit"));
   EXPECT_THAT(CheckText("generate max_new_tokens=2 invoke { }"), refused("no generation"));
   EXPECT_THAT(CheckText("sweep %l in [0:2] { invoke { } }"), refused("no sweep"));
   EXPECT_THAT(CheckText("invoke { save x = read h.0.output  save x = read h.1.output }"),

@@ -252,6 +252,21 @@ TEST_F(GenerationTest, AStopInsideABranchEndsItAndWhatFollowsIsReported) {
   EXPECT_THAT(result.missing.at("ids"), HasSubstr("stopped"));
 }
 
+TEST_F(GenerationTest, StepsRefuseWhatIsThereOnlyAfterThem) {
+  const auto refused = StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("after the last"));
+  const std::string result = R"(
+    %n = steps [:] carry %c = tensor(int64, [], [0]) { yield aten::add(%c, 1) }
+  )";
+  for (const char* region : {"steps [:] { save n = %n }", "steps [1:] { log %n }",
+                             "steps [:] { %m = aten::add(%n, 1)  save m = %m }",
+                             "steps [:] { if aten::ge(%n, 1) { stop } }",
+                             "%k = steps [:] carry %d = tensor(int64, [], [0]) "
+                             "{ yield aten::add(%n, %d) }  save k = %k"}) {
+    EXPECT_THAT(model_.Run(Generate(kSingle, absl::StrCat(result, region))).status, refused)
+        << region;
+  }
+}
+
 TEST_F(GenerationTest, BackwardIsRefused) {
   EXPECT_THAT(model_
                   .Run(Generate(kSingle, R"(

@@ -64,7 +64,10 @@ at::Tensor LogitsAfterBlock1(const at::Tensor& h1) {
   segment.tokens = input.tokens();
   auto call = [&](const char* path, const at::Tensor& x) {
     const c10::InferenceMode guard;
-    return model.hosted().CallModule(model.spec().FindModule(path), x, &segment).value().toTensor();
+    return model.hosted()
+        .CallModule(model.spec().FindModule(path), x, &segment, nullptr)
+        .value()
+        .toTensor();
   };
   return call("lm_head", call("transformer.ln_f", call("transformer.h.2", h1)));
 }

@@ -11,6 +11,7 @@
 #include "weft/blob.h"
 #include "weft/cache.h"
 #include "weft/input.h"
+#include "weft/load_tensors.h"
 #include "weft/model.h"
 #include "weft/ops.h"
 #include "weft/run.h"

@@ -67,6 +67,10 @@ class LanguageModel : public Module {
  public:
   const std::string& name() const;
   const ModelDescription& description() const;
+  /// The width of the residual stream, and the heads of each attention, as config.json says; 0
+  /// where it does not.
+  int64_t hidden_size() const;
+  int64_t heads() const;
 
   /// Record `body` as the statements of one invoke of `input`, run the program, and fill in the
   /// Saved handles.
@@ -230,6 +234,9 @@ class LanguageModel : public Module {
   Var samples(Location where = Location::current()) const;
 
   absl::StatusOr<std::vector<int64_t>> Encode(const std::string& text) const;
+  /// The texts of a text's tokens, one each, for labels. A token that is a part of a character has
+  /// a replacement character.
+  absl::StatusOr<std::vector<std::string>> Tokens(const std::string& text) const;
   /// The text of the ids of a tensor of integers, in row-major order.
   absl::StatusOr<std::string> Decode(const Tensor& ids, const DecodeOptions& options = {}) const;
   absl::StatusOr<std::string> Decode(const std::vector<int64_t>& ids,

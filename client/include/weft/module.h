@@ -77,6 +77,10 @@ class Module {
   Var operator()(const Operand& argument) const;
   Var call(const std::vector<Arg>& arguments, const NamedArgs& named = {},
            Location where = Location::current()) const;
+  /// The same, and what happens in it can be read and replaced: inputs and outputs of the module
+  /// and of those inside it, as visits behind the model's own, in the order of an invoke's calls:
+  /// `ln_f.watched(h)`, then `ln_f.visit(1).output()`.
+  Var watched(const Operand& argument) const;
   /// A parameter or buffer as in the checkpoint: `model["lm_head"].param("weight")`. Needs the
   /// scope `weights`.
   Var param(const std::string& name, Location where = Location::current()) const;

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <type_traits>
@@ -24,6 +25,8 @@ struct SaveState {
   /// Of a save in a single step, named by its number: the list that comes has one item, and that is
   /// the value.
   bool one_step = false;
+  /// Of a save in a sweep over a Grid: the sizes of its columns.
+  std::vector<size_t> grid;
   /// Of a cache: a module's own path by any of its names.
   std::function<std::string(const std::string&)> resolve;
 };
@@ -32,6 +35,9 @@ absl::Status UnassignedSave();
 absl::Status WrongSaveType(const SaveState& state, const char* wanted);
 absl::Status NoList(const SaveState& state, const Value& value);
 absl::Status WrongItem(const SaveState& state, size_t index, const Value& item, const char* wanted);
+/// The place in a grid's list of the point at these places of its columns. Ends the program with
+/// the reason if there is none.
+size_t PlaceInGrid(const SaveState& state, std::initializer_list<size_t> point);
 /// The items of a list or tuple; nullptr for anything else.
 const std::vector<Value>* FindItems(const Value& value);
 template <typename T>
@@ -170,6 +176,12 @@ class Saved<std::vector<T>> {
   const std::vector<T>& operator*() const { return *Get(); }
   const std::vector<T>* operator->() const { return Get(); }
   const T& operator[](size_t index) const { return Get()->at(index); }
+  /// Of a sweep over a Grid, the item of a point: `effects.at({layer, token})`, counted from 0 in
+  /// each column.
+  const T& at(std::initializer_list<size_t> point) const {
+    const std::vector<T>* items = Get();
+    return items->at(internal::PlaceInGrid(*state_, point));
+  }
   size_t size() const { return Get()->size(); }
   auto begin() const { return Get()->begin(); }
   auto end() const { return Get()->end(); }

@@ -51,9 +51,18 @@ class Values {
   Values Each(size_t times) const;
   Values Over(size_t times) const;
 
+  /// Of a column of a Grid: how many values it was made of; 0 of others.
+  size_t grid_size() const { return grid_size_; }
+  Values OfGrid(size_t size) const {
+    Values column = *this;
+    column.grid_size_ = size;
+    return column;
+  }
+
  private:
   Variant value_;
   Location where_;
+  size_t grid_size_ = 0;
 };
 
 /// Whole numbers, as Python's: `Range(12)` is 0 to 11, `Range(0, 12, 3)` is 0, 3, 6, 9.
@@ -61,7 +70,8 @@ Values Range(int64_t stop, Location where = Location::current());
 Values Range(int64_t start, int64_t stop, int64_t step = 1, Location where = Location::current());
 
 /// A sweep over every combination, the last one changing fastest:
-/// `trace.sweep(Grid(Range(12), Range(5)), [&](Param layer, Param token) { ... })`.
+/// `trace.sweep(Grid(Range(12), Range(5)), [&](Param layer, Param token) { ... })`. What is saved
+/// inside comes as a list; `list.at({layer, token})` is its item at these places of the columns.
 template <typename... Rest>
 std::array<Values, 1 + sizeof...(Rest)> Grid(const Values& first, const Rest&... rest) {
   std::array<Values, 1 + sizeof...(Rest)> columns = {first, Values(rest)...};
@@ -71,7 +81,7 @@ std::array<Values, 1 + sizeof...(Rest)> Grid(const Values& first, const Rest&...
   for (Values& column : columns) {
     const size_t size = column.size();
     const size_t after = size == 0 ? 0 : points / before / size;
-    column = column.Each(after).Over(before);
+    column = column.Each(after).Over(before).OfGrid(size);
     before *= size;
   }
   return columns;

@@ -1,0 +1,78 @@
+// Whose gradient a gradient is: values that are another value's tensor, versions of a site.
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "tests/support/golden.h"
+#include "tests/support/local_run.h"
+#include "tests/support/status_matchers.h"
+
+namespace weft {
+namespace {
+
+using testing::ExpectClose;
+using testing::IsOk;
+using testing::LocalModel;
+using testing::LocalResult;
+
+LocalResult RunBody(const std::string& body) {
+  return LocalModel::Tiny().Run(absl::StrCat("invoke [[1, 2, 3]] {\n", body, "\n}"));
+}
+
+TEST(GradientVersionsTest, AnOperatorThatReturnsItsArgumentHasAGradientOfItsOwn) {
+  const LocalResult run = RunBody(R"(
+    %h = read transformer.h.0.output
+    %same = aten::to(%h, dtype=float32)
+    %a = aten::sum(%h)
+    %b = aten::sum(%same)
+    %twice = aten::mul(%b, 2.0)
+    %loss = aten::add(%a, %twice)
+    backward %loss {
+      save same = grad %same
+      save h = grad %h
+    })");
+  ASSERT_THAT(run.status, IsOk());
+  ExpectClose(run["same"], at::full({1, 3, 32}, 2.0f));
+  ExpectClose(run["h"], at::full({1, 3, 32}, 3.0f));
+}
+
+TEST(GradientVersionsTest, TwoReadsWithoutAWriteBetweenThemAreOneVersion) {
+  const LocalResult run = RunBody(R"(
+    %first = read transformer.h.0.output
+    %second = read transformer.h.0.output
+    %loss = aten::sum(%first)
+    backward %loss { save g = grad %second })");
+  ASSERT_THAT(run.status, IsOk());
+  ExpectClose(run["g"], at::ones({1, 3, 32}));
+}
+
+/// What is written at a site by somebody else stays, whether or not the program goes backwards.
+TEST(GradientVersionsTest, AChangeOfAPartLeavesWhatOthersWroteMeanwhile) {
+  const std::string statements = R"(
+    %h = read transformer.h.0.output
+    %other = aten::full_like(%h, 0.5)
+    write transformer.h.0.output = %other
+    %h[:, 0] = 2.0
+    %now = read transformer.h.0.output
+    save now = %now
+    %r = read result
+    save r = %r
+    %loss = aten::sum(%r)
+  )";
+  const LocalResult plain = RunBody(statements);
+  const LocalResult back = RunBody(statements + "backward %loss { save g = grad %now }");
+  ASSERT_THAT(plain.status, IsOk());
+  ASSERT_THAT(back.status, IsOk());
+  at::Tensor expected = at::full({1, 3, 32}, 0.5f);
+  expected.select(1, 0).fill_(2.0);
+  ExpectClose(plain["now"], expected);
+  ExpectClose(back["now"], expected);
+  ExpectClose(back["r"], plain["r"]);
+}
+
+}  // namespace
+}  // namespace weft
