@@ -75,6 +75,11 @@ std::shared_ptr<ModelInfo> DescribeModel(const std::string& name, const models::
   info->summary.name = name;
   info->summary.family = hosted.family;
   info->summary.dtype = "float32";
+  for (const auto& [path, tensor] : hosted.parameters) {
+    if (!tensor.is_floating_point()) continue;
+    info->summary.dtype = graph::ToString(plan::FromScalarType(tensor.scalar_type()));
+    break;
+  }
   info->summary.device = "cpu";
   info->summary.fingerprint = FingerprintOf(hosted, config_json);
   info->summary.has_tokenizer = has_tokenizer;

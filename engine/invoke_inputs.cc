@@ -266,6 +266,23 @@ absl::StatusOr<run::InvokeInput> InputMaker::Activations(const graph::Program& p
         absl::StrCat("the trace's root takes ", graph::ToString(spec_.sites()[site].pattern),
                      " of at least one row, and is given ", TypeOf(values)));
   }
+  const auto outside = [](int64_t size, const plan::SizeRange& range) {
+    return size < range.least || size > range.most;
+  };
+  const plan::RootInput& root = spec_.input();
+  if (module == 0 && (outside(values.size(0), root.batches) ||
+                      (spec_.leading() > 1 && outside(values.size(1), root.lengths)))) {
+    const bool batch = outside(values.size(0), root.batches);
+    const plan::SizeRange& range = batch ? root.batches : root.lengths;
+    return Refuse(program, id,
+                  absl::StrCat("the model was made for ", range.least,
+                               range.least == range.most ? "" : absl::StrCat(" to ", range.most),
+                               batch ? " rows" : " tokens", ", and is given ",
+                               values.size(batch ? 0 : 1)),
+                  range.least == range.most ? "export it with that dimension dynamic (torch.export.Dim)"
+                                            : "",
+                  absl::StatusCode::kOutOfRange);
+  }
   if (spec_.leading() > 1 && values.size(1) > max_tokens_) {
     return Refuse(program, id,
                   absl::StrCat("the tensor has ", values.size(1),

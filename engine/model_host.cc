@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/describe_model.h"
+#include "engine/exported/exported_model.h"
 #include "engine/graph/lint.h"
 #include "engine/graph/text.h"
 #include "engine/plan/operators.h"
@@ -75,6 +76,7 @@ HostedJob::HostedJob(std::string id, ModelHost& host, graph::Program program, pl
       planned_(std::move(planned)),
       priority_(options.priority),
       alone_(options.exclusive || options.exact || planned_.plan->gradients ||
+             planned_.plan->alone ||
              CallsPart(*planned_.plan) || planned_.check->operations > kSharedOperations),
       run_(*planned_.plan, program_, host.model().spec(), host.model(), std::move(inputs),
            {.shared_operator_seconds = limits.shared_operator_seconds,
@@ -195,6 +197,12 @@ void HostedJob::Finish() {
 absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Load(const std::string& name,
                                                            const std::string& folder,
                                                            const EngineOptions& options) {
+  if (exported::IsArchive(folder)) {
+    absl::StatusOr<models::Network> network =
+        exported::LoadNetwork(folder, {.memory_bytes = options.limits.peak_bytes});
+    if (!network.ok()) return network.status();
+    return Host(name, *std::move(network), options);
+  }
   absl::StatusOr<weights::HubFolder> hub = weights::HubFolder::Open(folder);
   if (!hub.ok()) return hub.status();
   absl::StatusOr<TokenizerConfig> tokenizer_config = ReadTokenizerConfig(folder);
@@ -234,10 +242,11 @@ absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Host(const std::string& na
     return absl::InvalidArgumentError("a network needs `max_tokens`");
   }
   constexpr bool kPadLeft = true;
+  const std::string config = network.config_json;
   absl::StatusOr<std::unique_ptr<models::HostedModel>> model =
       models::HostedModel::Host(std::move(network), kPadLeft);
   if (!model.ok()) return model.status();
-  return Make(name, *std::move(model), nullptr, {.pad_left = kPadLeft}, "", options);
+  return Make(name, *std::move(model), nullptr, {.pad_left = kPadLeft}, config, options);
 }
 
 std::unique_ptr<ModelHost> ModelHost::Make(const std::string& name,
@@ -310,7 +319,8 @@ absl::StatusOr<std::vector<std::string>> ModelHost::Detokenize(
 }
 
 absl::StatusOr<std::vector<int64_t>> ModelHost::PointsPerPass(
-    const graph::Program& program, absl::Span<const plan::RowCount> counts, uint64_t pass_tokens) {
+    const graph::Program& program, absl::Span<const plan::RowCount> counts, uint64_t pass_tokens,
+    bool one_invoke) {
   struct Sweep {
     graph::NodeId node, trace;
     uint64_t rows = 0;  // of a point
@@ -343,7 +353,8 @@ absl::StatusOr<std::vector<int64_t>> ModelHost::PointsPerPass(
     const uint64_t all = parameters.empty() ? 0 : parameters[0].size();
     uint64_t& before = used[sweep.trace];
     const uint64_t rows = std::max<uint64_t>(1, sweep.rows);
-    const uint64_t fit = std::min(all, (pass_tokens - before) / rows);
+    uint64_t fit = std::min(all, (pass_tokens - before) / rows);
+    if (one_invoke) fit = std::min<uint64_t>(fit, 1);
     if (fit == 0 && all > 0) {
       return graph::StatementError(
           absl::StatusCode::kResourceExhausted, program, sweep.node,
@@ -369,7 +380,8 @@ absl::StatusOr<ModelHost::Prepared> ModelHost::Prepare(const graph::Program& pro
   Prepared prepared;
   prepared.inputs = std::move(made->inputs);
   const std::vector<plan::RowCount>& counts = made->counts;
-  absl::StatusOr<std::vector<int64_t>> points = PointsPerPass(program, counts, limits.pass_tokens);
+  absl::StatusOr<std::vector<int64_t>> points = PointsPerPass(
+      program, counts, limits.pass_tokens, model_->spec().input().one_invoke);
   if (!points.ok()) return points.status();
   absl::StatusOr<plan::Planned> planned = plans_.Get(program, counts, *points);
   if (!planned.ok()) return planned.status();

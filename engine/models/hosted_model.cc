@@ -38,12 +38,18 @@ absl::StatusOr<std::unique_ptr<HostedModel>> HostedModel::Host(Network network, 
 
 absl::Status HostedModel::RecordSites() {
   absl::StatusOr<RecordedSites> recorded =
-      models::RecordSites(network_, modules_, paths_, pad_left_);
+      network_.record_sites ? network_.record_sites()
+                            : models::RecordSites(network_, modules_, paths_, pad_left_);
   if (!recorded.ok()) return recorded.status();
   std::vector<plan::ModuleSpec> modules;
   std::vector<run::OutputForm> forms;
   for (size_t i = 0; i < modules_.size(); ++i) {
-    modules.push_back({paths_[i], modules_[i]->rowwise(), modules_[i]->former_tuple()});
+    modules.push_back({.path = paths_[i],
+                       .rowwise = modules_[i]->rowwise(),
+                       .former_tuple = modules_[i]->former_tuple(),
+                       .callable = modules_[i]->callable(),
+                       .no_input = modules_[i]->why_no_site(/*input=*/true),
+                       .no_output = modules_[i]->why_no_site(/*input=*/false)});
     forms.push_back(modules_[i]->form());
   }
   for (size_t i = 0; i < modules_.size(); ++i) {
@@ -60,7 +66,11 @@ absl::Status HostedModel::RecordSites() {
       std::move(modules), std::move(recorded->sites), std::move(parameters),
       static_cast<uint64_t>(network_.cache_elements) * sizeof(float),
       std::move(recorded->operations),
-      plan::RootInput{.ids = !network_.input, .tokens = !network_.input || network_.input->tokens});
+      plan::RootInput{.ids = !network_.input,
+                      .tokens = !network_.input || network_.input->tokens,
+                      .one_invoke = network_.one_invoke,
+                      .batches = network_.input ? network_.input->batches : plan::SizeRange(),
+                      .lengths = network_.input ? network_.input->lengths : plan::SizeRange()});
   spec_->set_leaves(std::move(recorded->leaves));
   taps_ = std::make_unique<run::TapTable>(*spec_, std::move(forms));
   return absl::OkStatus();
@@ -87,7 +97,11 @@ absl::Status HostedModel::Run(absl::Span<run::Run* const> runs) {
       passes_.fetch_add(1, std::memory_order_relaxed);
       const int root = pass.present()[0]->run->root();
       if (root != 0) pass.StartAt(spec_->FindSite(root, graph::Point::kInput, 0));
-      result = Call(pass, *modules_[root], pass.Input());
+      if (modules_[root]->packs()) [[likely]] {
+        result = Call(pass, *modules_[root], pass.Input());
+      } else {
+        modules_[root]->CallAsRoot(pass);
+      }
       module_calls_.fetch_add(pass.module_calls(), std::memory_order_relaxed);
     }
     // From here on nothing can break for all.
@@ -124,6 +138,7 @@ absl::StatusOr<c10::IValue> HostedModel::CallModule(int module, const at::Tensor
     segments.push_back(&own);
   }
   run::Pass pass(*taps_, std::move(segments), nullptr);
+  if (!called.packs()) return c10::IValue(called.forward(pass, input));
   const plan::SiteSpec& site = spec_->sites()[spec_->FindSite(module, graph::Point::kInput, 0)];
   const auto& pattern = std::get<graph::Pattern::Tensor>(site.pattern.value);
   // The module's own trailing dimensions stay; all before them become rows.

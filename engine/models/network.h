@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -42,7 +43,10 @@ struct RowInput {
   std::vector<int64_t> shape;
   bool tokens = false;
   at::ScalarType dtype = at::kFloat;
+  plan::SizeRange batches, lengths;  // what B and T may be
 };
+
+struct RecordedSites;
 
 /// A network as its family, or a person of its own, made it.
 struct Network {
@@ -56,6 +60,11 @@ struct Network {
   int64_t max_tokens = 0;
   int64_t cache_elements = 0;    // of the KV cache, for each token
   std::vector<int64_t> eos_ids;  // that end a generation
+  std::string config_json;       // shown to clients
+  /// The rows of several invokes cannot be told apart in a pass: each has one of its own.
+  bool one_invoke = false;
+  /// Finds the sites of a root that does not pack rows, once, with taps set. Empty for others.
+  std::function<absl::StatusOr<RecordedSites>()> record_sites;
 };
 
 /// Make the network that a folder's config.json describes. kUnimplemented, naming the families that

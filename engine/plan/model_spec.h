@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,10 @@ struct ModuleSpec {
   bool rowwise = false;
   /// It returns a tensor where older versions of transformers returned a tuple that began with it.
   bool former_tuple = false;
+  /// It can be called by itself.
+  bool callable = true;
+  /// Why its input or output is no site, though it is called; empty where it is.
+  std::string no_input, no_output;
 };
 
 /// What a module's call takes, as far as a model's shapes tell. Lookups of rows cost nothing.
@@ -41,6 +46,8 @@ struct SiteSpec {
   /// A generation computes it for the last token of each prompt alone.
   bool last_token = false;
   std::vector<int64_t> first_input;
+  /// Its value cannot be cut by invokes: whoever looks at it has a pass of its own, of one invoke.
+  bool whole = false;
 
   bool OfModule() const { return site.op.empty() && !graph::OfAttention(site.point); }
 };
@@ -61,12 +68,20 @@ struct OperationSpec {
   int inputs = -1, output = -1;
   /// The tensors of the sites, in the order of their patterns.
   std::vector<Leaf> arguments, results;
+  std::string source;  // the line of Python that it is, where that is known
+};
+
+struct SizeRange {
+  int64_t least = 1;
+  int64_t most = std::numeric_limits<int64_t>::max();
 };
 
 /// What the model's root is called with.
 struct RootInput {
   bool ids = true;     // token ids; else activations
   bool tokens = true;  // prompts have tokens; else each is one row, `[B, ...]`
+  bool one_invoke = false;  // a pass holds the rows of one invoke
+  SizeRange batches, lengths;  // of what the root may be called with
 };
 
 struct ParameterSpec {

@@ -88,6 +88,44 @@ struct SlotInfo {
   int64_t instruction = -1;  // that makes it; -1 for a carry, which several do
 };
 
+int CountTensors(const graph::Pattern& pattern) {
+  int count = std::holds_alternative<graph::Pattern::Tensor>(pattern.value) ? 1 : 0;
+  if (const auto* tuple = std::get_if<graph::Pattern::Tuple>(&pattern.value)) {
+    for (const graph::Pattern& item : tuple->items) count += CountTensors(item);
+  }
+  if (const auto* list = std::get_if<graph::Pattern::List>(&pattern.value)) {
+    for (const graph::Pattern& item : list->items) count += CountTensors(item);
+  }
+  if (const auto* dict = std::get_if<graph::Pattern::Dict>(&pattern.value)) {
+    for (const auto& [key, value] : dict->entries) count += CountTensors(value);
+  }
+  return count;
+}
+
+/// Where the first tensor of a structure lies in it.
+std::vector<graph::IndexTerm> FirstLeaf(const graph::Pattern& pattern) {
+  std::vector<graph::IndexTerm> path;
+  const auto within = [&path](graph::IndexTerm term, const graph::Pattern& item) {
+    if (CountTensors(item) == 0) return false;
+    path = FirstLeaf(item);
+    path.insert(path.begin(), std::move(term));
+    return true;
+  };
+  const auto among = [&within](const std::vector<graph::Pattern>& items) {
+    for (size_t i = 0; i < items.size(); ++i) {
+      if (within(static_cast<int64_t>(i), items[i])) return;
+    }
+  };
+  if (const auto* tuple = std::get_if<graph::Pattern::Tuple>(&pattern.value)) among(tuple->items);
+  if (const auto* list = std::get_if<graph::Pattern::List>(&pattern.value)) among(list->items);
+  if (const auto* dict = std::get_if<graph::Pattern::Dict>(&pattern.value)) {
+    for (const auto& [key, value] : dict->entries) {
+      if (within(key, value)) break;
+    }
+  }
+  return path;
+}
+
 bool IsStructure(const c10::IValue& value) {
   return value.isTuple() || value.isGenericDict() || value.isList();
 }
@@ -108,6 +146,7 @@ class Builder {
     absl::Status status = BuildRange(1, static_cast<NodeId>(program_.nodes.size()) + 1);
     if (!status.ok()) return status;
     if (status = CheckSkips(); !status.ok()) return status;
+    if (status = CheckWhole(); !status.ok()) return status;
     FinishPlan(plan_, std::move(instructions_), static_cast<int>(slots_.size()), stops_, model_);
     return std::move(plan_);
   }
@@ -750,9 +789,20 @@ class Builder {
         MakeAlias(node_, root);
         return Current(node_).status();
       }
-      ViewStep step;
-      step.item = int64_t{0};
-      return MakeView(node_, root, std::move(step)).status();
+      int part = root;
+      const std::vector<graph::IndexTerm> path =
+          FirstLeaf(model_.sites()[Trace().result_site].pattern);
+      for (size_t i = 0; i < path.size(); ++i) {
+        ViewStep step;
+        if (const auto* key = std::get_if<std::string>(&path[i])) step.item = *key;
+        if (const auto* item = std::get_if<int64_t>(&path[i])) step.item = *item;
+        absl::StatusOr<int> view = i + 1 < path.size()
+                                       ? AddView(part, std::move(step))
+                                       : MakeView(node_, part, std::move(step));
+        if (!view.ok()) return view.status();
+        part = *view;
+      }
+      return absl::OkStatus();
     }
     if (read.site.op.empty() && read.site.point == Point::kInputs) {
       return ReadInputs(read.site, invoke);
@@ -1214,7 +1264,9 @@ class Builder {
       // The result is the first leaf of what the root returns; a lone tensor replaces it as it is.
       if (!index.empty() && !std::holds_alternative<graph::Pattern::Tensor>(
                                 model_.sites()[Trace().result_site].pattern.value)) {
-        index.insert(index.begin(), int64_t{0});
+        const std::vector<graph::IndexTerm> path =
+            FirstLeaf(model_.sites()[Trace().result_site].pattern);
+        index.insert(index.begin(), path.begin(), path.end());
       }
     }
     const bool inputs = site.op.empty() && site.point == Point::kInputs;
@@ -1345,6 +1397,7 @@ class Builder {
     if (call.module.empty() || input < 0 || output < 0) {
       return Refuse("the root, and modules that the model itself never calls, cannot be called");
     }
+    if (!model_.modules()[module].callable) return RefuseAlone(module);
     if (call.arguments.size() != 1 || !call.arguments[0].name.empty() ||
         !std::holds_alternative<graph::NodeRef>(call.arguments[0].value)) {
       return Refuse("a module is called with one value");
@@ -1375,6 +1428,10 @@ class Builder {
     if (!input.ok()) return input.status();
     absl::StatusOr<int> output = FindSite({skip.module, Point::kOutput, skip.visit});
     if (!output.ok()) return output.status();
+    if (CountTensors(model_.sites()[*output].pattern) > 1) {
+      return Refuse(absl::StrCat("`", skip.module, "` returns several tensors, and a skip gives one"),
+                    "write its output instead");
+    }
     absl::StatusOr<Slot> value = Current(static_cast<int>(skip.value));
     if (!value.ok()) return value.status();
     When when = Start();
@@ -1724,6 +1781,7 @@ class Builder {
     if (model_.FindSite(module, Point::kInput, 0) < 0) {
       return model_.NoSuchSite(module, {trace.root});
     }
+    if (module != 0 && !model_.modules()[module].callable) return RefuseAlone(module);
     if (trace.generate && (module != 0 || !model_.input().ids)) {
       return Refuse("a generation calls a model of token ids, and all of it");
     }
@@ -2167,6 +2225,34 @@ class Builder {
       }
     }
     return absl::OkStatus();
+  }
+
+  /// What cannot be cut by invokes is there in a pass of one invoke only.
+  absl::Status CheckWhole() {
+    std::vector<std::pair<NodeId, std::pair<int, int>>> looks;  // statement, site, invoke
+    for (const Touch& touch : touched_) looks.push_back({touch.node, {touch.site, touch.invoke}});
+    for (const SkipRange& skip : skips_) looks.push_back({skip.node, {skip.input, skip.invoke}});
+    for (const auto& [node, look] : looks) {
+      const auto& [site, invoke] = look;
+      if (!model_.sites()[site].whole) continue;
+      plan_.alone = true;
+      int invokes = 0;
+      for (const int other : plan_.traces[plan_.invokes[invoke].trace].invokes) {
+        invokes += !plan_.invokes[other].all_rows;
+      }
+      if (invokes < 2) continue;
+      node_ = node;
+      return Refuse(absl::StrCat("`", graph::ToString(model_.sites()[site].site),
+                                 "` cannot be told apart by invokes, and its trace has ", invokes),
+                    "give that invoke a trace of its own");
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status RefuseAlone(int module) const {
+    return Refuse(absl::StrCat("`", model_.modules()[module].path,
+                               "` cannot be called by itself: it needs more than its input"),
+                  "trace the whole model, and read or write there");
   }
 
   struct SkipRange {

@@ -5,6 +5,7 @@
 #include <system_error>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
@@ -64,9 +65,14 @@ void CheckRanges(const Config& config, Problems* problems) {
   }
 }
 
-// Empty, or what is wrong with a model's folder.
+// Empty, or what is wrong with a model's folder, or with the file of an exported one.
 std::string CheckFolder(const std::string& folder) {
   std::error_code error;
+  if (absl::EndsWith(folder, ".pt2")) {
+    if (std::filesystem::is_regular_file(folder, error) && std::ifstream(folder)) return "";
+    return absl::StrCat("there is no file '", folder, "' that can be read",
+                        error ? absl::StrCat(" (", error.message(), ")") : std::string());
+  }
   if (!std::filesystem::is_directory(folder, error)) {
     return absl::StrCat("there is no folder '", folder, "'",
                         error ? absl::StrCat(" (", error.message(), ")") : std::string(),
