@@ -274,14 +274,13 @@ absl::StatusOr<run::InvokeInput> InputMaker::Activations(const graph::Program& p
                       (spec_.leading() > 1 && outside(values.size(1), root.lengths)))) {
     const bool batch = outside(values.size(0), root.batches);
     const plan::SizeRange& range = batch ? root.batches : root.lengths;
-    return Refuse(program, id,
-                  absl::StrCat("the model was made for ", range.least,
-                               range.least == range.most ? "" : absl::StrCat(" to ", range.most),
-                               batch ? " rows" : " tokens", ", and is given ",
-                               values.size(batch ? 0 : 1)),
-                  range.least == range.most ? "export it with that dimension dynamic (torch.export.Dim)"
-                                            : "",
-                  absl::StatusCode::kOutOfRange);
+    return Refuse(
+        program, id,
+        absl::StrCat("the model was made for ", range.least,
+                     range.least == range.most ? "" : absl::StrCat(" to ", range.most),
+                     batch ? " rows" : " tokens", ", and is given ", values.size(batch ? 0 : 1)),
+        range.least == range.most ? "export it with that dimension dynamic (torch.export.Dim)" : "",
+        absl::StatusCode::kOutOfRange);
   }
   if (spec_.leading() > 1 && values.size(1) > max_tokens_) {
     return Refuse(program, id,

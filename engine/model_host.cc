@@ -76,8 +76,8 @@ HostedJob::HostedJob(std::string id, ModelHost& host, graph::Program program, pl
       planned_(std::move(planned)),
       priority_(options.priority),
       alone_(options.exclusive || options.exact || planned_.plan->gradients ||
-             planned_.plan->alone ||
-             CallsPart(*planned_.plan) || planned_.check->operations > kSharedOperations),
+             planned_.plan->alone || CallsPart(*planned_.plan) ||
+             planned_.check->operations > kSharedOperations),
       run_(*planned_.plan, program_, host.model().spec(), host.model(), std::move(inputs),
            {.shared_operator_seconds = limits.shared_operator_seconds,
             .operator_seconds = limits.operator_seconds,
@@ -380,8 +380,8 @@ absl::StatusOr<ModelHost::Prepared> ModelHost::Prepare(const graph::Program& pro
   Prepared prepared;
   prepared.inputs = std::move(made->inputs);
   const std::vector<plan::RowCount>& counts = made->counts;
-  absl::StatusOr<std::vector<int64_t>> points = PointsPerPass(
-      program, counts, limits.pass_tokens, model_->spec().input().one_invoke);
+  absl::StatusOr<std::vector<int64_t>> points =
+      PointsPerPass(program, counts, limits.pass_tokens, model_->spec().input().one_invoke);
   if (!points.ok()) return points.status();
   absl::StatusOr<plan::Planned> planned = plans_.Get(program, counts, *points);
   if (!planned.ok()) return planned.status();

@@ -64,8 +64,8 @@ absl::StatusOr<Archive> Archive::FromBytes(const std::string& path, std::string 
   const std::string text = zip_error_strerror(&error);
   zip_error_fini(&error);
   if (made.archive_ == nullptr) {
-    return made.Refuse(absl::StrCat("not a whole zip archive (", text,
-                                    "); make it with torch.export.save"));
+    return made.Refuse(
+        absl::StrCat("not a whole zip archive (", text, "); make it with torch.export.save"));
   }
   if (absl::Status status = made.ReadDirectory(); !status.ok()) return status;
   return made;
@@ -156,8 +156,8 @@ absl::Status Archive::ReadInto(const std::string& name, void* to, uint64_t bytes
   for (uint64_t left = bytes; left > 0;) {
     const zip_int64_t got = zip_fread(file.get(), next, left);
     if (got <= 0) {
-      return Refuse(absl::StrCat(shown, " ends early or is damaged: ",
-                                 zip_file_strerror(file.get())));
+      return Refuse(
+          absl::StrCat(shown, " ends early or is damaged: ", zip_file_strerror(file.get())));
     }
     next += got;
     left -= static_cast<uint64_t>(got);
@@ -165,8 +165,8 @@ absl::Status Archive::ReadInto(const std::string& name, void* to, uint64_t bytes
   // Its end is where the checksum is compared.
   char beyond = 0;
   if (zip_fread(file.get(), &beyond, 1) != 0) {
-    return Refuse(absl::StrCat(shown, " is damaged, or longer than it says: ",
-                               zip_file_strerror(file.get())));
+    return Refuse(absl::StrCat(
+        shown, " is damaged, or longer than it says: ", zip_file_strerror(file.get())));
   }
   return absl::OkStatus();
 }

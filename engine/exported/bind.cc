@@ -99,10 +99,10 @@ c10::IValue FillOf(const c10::Argument* schema, const Argument& from,
     c10::List<at::Tensor> all;
     for (const Argument& item : list->items) {
       const c10::IValue value = value_of(item);
-      TORCH_CHECK(value.isTensor() || (optional && value.isNone()), "a list of tensors is expected");
+      TORCH_CHECK(value.isTensor() || (optional && value.isNone()),
+                  "a list of tensors is expected");
       if (optional) {
-        some.push_back(value.isNone() ? std::nullopt
-                                      : std::optional<at::Tensor>(value.toTensor()));
+        some.push_back(value.isNone() ? std::nullopt : std::optional<at::Tensor>(value.toTensor()));
       } else {
         all.push_back(value.toTensor());
       }
@@ -180,8 +180,7 @@ absl::StatusOr<BoundNode> Bind(const Program& program, int index) {
     const c10::Argument& argument = schema.arguments()[i];
     const std::string name = argument.name();
     if (!set[i]) {
-      if (!argument.default_value() &&
-          argument.type()->kind() != c10::TypeKind::OptionalType) {
+      if (!argument.default_value() && argument.type()->kind() != c10::TypeKind::OptionalType) {
         return absl::InvalidArgumentError(
             absl::StrCat("`", bound.op.name, "` lacks its argument `", name, "`"));
       }

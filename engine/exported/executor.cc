@@ -71,8 +71,7 @@ bool Executor::Enter(int index) {
     VisitBoundary(call.input);
     open.skips = pass_->TakeSkipRequests();
   }
-  const bool skipped =
-      !open.skips.empty() && open.skips.size() == pass_->present().size();
+  const bool skipped = !open.skips.empty() && open.skips.size() == pass_->present().size();
   open_.push_back(std::move(open));
   return !skipped;
 }
@@ -171,7 +170,9 @@ void Executor::Compute(const BoundNode& node) {
       absl::StatusOr<c10::IValue> result = ComputeSize(*node.op.size, stack);
       TORCH_CHECK(result.ok(), std::string(result.status().message()));
       const ValueId value = about.outputs[0].values[0];
-      if (value != kNoValue) values_[value] = *std::move(result);
+      if (value == kNoValue) return;
+      if (observer_) observer_(value, *result);
+      values_[value] = *std::move(result);
       return;
     }
     Call(node, stack);
@@ -228,8 +229,8 @@ void Executor::Keep(const BoundNode& node, c10::Stack& results) {
     }
     TORCH_CHECK(results[i].isTensorList(), "a list of results is used, and it has none");
     const c10::List<at::Tensor> list = results[i].toTensorList();
-    TORCH_CHECK(list.size() == outputs[i].values.size(), "it has ", list.size(),
-                " results, and ", outputs[i].values.size(), " are used");
+    TORCH_CHECK(list.size() == outputs[i].values.size(), "it has ", list.size(), " results, and ",
+                outputs[i].values.size(), " are used");
     for (size_t j = 0; j < list.size(); ++j) keep(outputs[i].values[j], list.get(j));
   }
 }

@@ -127,14 +127,13 @@ absl::StatusOr<models::Network> Make(const Archive& archive, const Options& opti
   input.lengths = {dynamics->lengths.least, dynamics->lengths.most};
   network.max_tokens = dynamics->tokens ? dynamics->lengths.most : 1;
   network.input = std::move(input);
-  network.one_invoke = shared->graph.layouts.empty();
   for (const Input& given : shared->graph.program.inputs) {
     if (given.kind != Input::Kind::kParameter && given.kind != Input::Kind::kBuffer) continue;
     network.parameters[given.target] = shared->graph.given[given.value].toTensor();
   }
   network.record_sites = [shared, dynamics = *dynamics, path = archive.path()]() {
-    absl::StatusOr<models::RecordedSites> sites = RecordSites(
-        shared->graph, dynamics, {.memory_bytes = shared->options.memory_bytes});
+    absl::StatusOr<models::RecordedSites> sites =
+        RecordSites(shared->graph, dynamics, {.memory_bytes = shared->options.memory_bytes});
     if (!sites.ok()) sites = InFile(path, sites.status());
     return sites;
   };

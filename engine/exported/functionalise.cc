@@ -212,12 +212,12 @@ class Functionaliser {
     for (ValueId at = written; at != kNoValue; at = facts_[at].base) {
       const Input* given = facts_[at].given;
       if (given == nullptr) continue;
-      return Refuse(node, absl::StrCat("it changes `", Shown(given->target), "`, ",
-                                       given->kind == Input::Kind::kUser
-                                           ? "what the program is given"
-                                           : "which belongs to the model",
-                                       "; a hosted model stays as it is: export it after "
-                                       "model.eval(), and write `x = x * 2`, not `x *= 2`"));
+      return Refuse(node,
+                    absl::StrCat("it changes `", Shown(given->target), "`, ",
+                                 given->kind == Input::Kind::kUser ? "what the program is given"
+                                                                   : "which belongs to the model",
+                                 "; a hosted model stays as it is: export it after "
+                                 "model.eval(), and write `x = x * 2`, not `x *= 2`"));
     }
     // Where it may or may not be a view, and nobody can tell, it is a value of its own.
     for (ValueId at = written; at != kNoValue;) {
@@ -301,8 +301,8 @@ class Functionaliser {
       }
       return put;
     } else {
-      return Refuse(about, absl::StrCat("it writes through a view made by `", view.target, "`",
-                                        kWayOut));
+      return Refuse(about,
+                    absl::StrCat("it writes through a view made by `", view.target, "`", kWayOut));
     }
     put.arguments = {{"self", target}, {"src", source}};
     for (size_t i = 1; i < view.arguments.size(); ++i) put.arguments.push_back(view.arguments[i]);

@@ -314,7 +314,8 @@ class GraphMaker {
     if (used.size() == 1) return Lone(used[0]);
     if (used.empty()) return Why("it is given no tensor");
     return Why(absl::StrCat(
-        "it uses ", used.size(), " tensors from outside, and the export does not say which is its "
+        "it uses ", used.size(),
+        " tensors from outside, and the export does not say which is its "
         "first argument; name it in preserve_module_call_signature of torch.export.export"));
   }
 

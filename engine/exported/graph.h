@@ -80,8 +80,8 @@ struct Graph {
   std::vector<ModuleInfo> modules;  // in tree order; the root is the first
   std::vector<ModuleCall> calls;    // in the order in which they begin; the root's is the first
   std::vector<Step> steps;
-  std::vector<c10::IValue> given;   // by value: weights and constants; none for others
-  std::vector<bool> weight;         // by value
+  std::vector<c10::IValue> given;    // by value: weights and constants; none for others
+  std::vector<bool> weight;          // by value
   std::vector<ValueId> user_inputs;  // tensors that the program is called with
   /// By value, how the rows of a pass lie in it. Empty where the rows of several prompts cannot be
   /// told apart, and a pass has those of one.

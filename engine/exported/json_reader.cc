@@ -61,8 +61,8 @@ absl::StatusOr<Json> ParseJson(const std::string& where, const std::string& text
 
 void JsonReader::Fail(const std::string& message, absl::StatusCode code) {
   if (!status_.ok()) return;
-  status_ = absl::Status(
-      code, absl::StrCat(where_, ": ", place_, place_.empty() ? "" : ": ", message));
+  status_ =
+      absl::Status(code, absl::StrCat(where_, ": ", place_, place_.empty() ? "" : ": ", message));
 }
 
 const Json& JsonReader::Find(const Json& object, const char* key) {
@@ -116,10 +116,10 @@ std::string JsonReader::String(const Json& value) {
 
 int64_t JsonReader::Integer(const Json& value) {
   if (!ok()) return 0;
-  const bool fits = value.is_number_integer() &&
-                    (!value.is_number_unsigned() ||
-                     value.get<uint64_t>() <=
-                         static_cast<uint64_t>(std::numeric_limits<int64_t>::max()));
+  const bool fits =
+      value.is_number_integer() &&
+      (!value.is_number_unsigned() ||
+       value.get<uint64_t>() <= static_cast<uint64_t>(std::numeric_limits<int64_t>::max()));
   if (!fits) {
     Fail("an integer of 64 bits was expected");
     return 0;

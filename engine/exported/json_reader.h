@@ -25,8 +25,7 @@ class JsonReader {
   bool ok() const { return status_.ok(); }
   /// What is read next, for errors: `node linear_1`.
   void At(std::string place) { place_ = std::move(place); }
-  void Fail(const std::string& message,
-            absl::StatusCode code = absl::StatusCode::kInvalidArgument);
+  void Fail(const std::string& message, absl::StatusCode code = absl::StatusCode::kInvalidArgument);
 
   /// A field of an object; null, and no error, where there is none.
   const Json& Find(const Json& object, const char* key);

@@ -134,8 +134,8 @@ absl::StatusOr<GraphOperator> FindOperator(const std::string& target) {
   }
   const std::vector<std::string> parts = absl::StrSplit(target, '.');
   if (!absl::StartsWith(target, "torch.ops.") || parts.size() != 5) {
-    return absl::UnimplementedError(absl::StrCat(
-        "`", Shown(target), "` is no operator of PyTorch's own on tensors"));
+    return absl::UnimplementedError(
+        absl::StrCat("`", Shown(target), "` is no operator of PyTorch's own on tensors"));
   }
   op.name = absl::StrCat(parts[2], "::", parts[3]);
   const std::string overload = parts[4] == "default" ? "" : parts[4];
@@ -144,7 +144,8 @@ absl::StatusOr<GraphOperator> FindOperator(const std::string& target) {
   if (op.row != nullptr) {
     if (op.row->random) {
       return absl::UnimplementedError(
-          absl::StrCat("`", op.name, "` draws random numbers, which an exported program has no "
+          absl::StrCat("`", op.name,
+                       "` draws random numbers, which an exported program has no "
                        "generator for; export the model after model.eval()"));
     }
     op.handle = op.row->handle;
@@ -153,13 +154,13 @@ absl::StatusOr<GraphOperator> FindOperator(const std::string& target) {
   const auto extra = Extras().find(qualified);
   if (extra == Extras().end()) {
     const absl::Status why = plan::OperatorTable::Get().WhyNot(op.name);
-    return absl::UnimplementedError(absl::StrCat(
-        "the operator `", Shown(qualified), "` is not served",
-        why.code() == absl::StatusCode::kPermissionDenied
-            ? absl::StrCat(" (", std::string(why.message()), ")")
-            : "",
-        "; write that line with other operators, or try "
-        "exported_program.run_decompositions() before torch.export.save"));
+    return absl::UnimplementedError(
+        absl::StrCat("the operator `", Shown(qualified), "` is not served",
+                     why.code() == absl::StatusCode::kPermissionDenied
+                         ? absl::StrCat(" (", std::string(why.message()), ")")
+                         : "",
+                     "; write that line with other operators, or try "
+                     "exported_program.run_decompositions() before torch.export.save"));
   }
   op.must_be_false = extra->second.must_be_false;
   op.identity = extra->second.identity;

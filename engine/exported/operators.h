@@ -13,7 +13,7 @@ namespace weft::exported {
 
 /// Arithmetic on sizes, which a graph has beside its tensors.
 enum class SizeOperator : uint8_t {
-  kSize,   // of a dimension of a tensor
+  kSize,  // of a dimension of a tensor
   kNumel,
   kAdd,
   kSubtract,

@@ -31,9 +31,9 @@ constexpr size_t kLongestPath = 512;
 /// By the schema's number.
 std::optional<graph::DType> DTypeOf(int64_t number) {
   static const auto* const kTypes = new std::map<int64_t, graph::DType>{
-      {1, graph::DType::kU8},   {2, graph::DType::kI8},   {3, graph::DType::kI16},
-      {4, graph::DType::kI32},  {5, graph::DType::kI64},  {6, graph::DType::kF16},
-      {7, graph::DType::kF32},  {8, graph::DType::kF64},  {10, graph::DType::kC64},
+      {1, graph::DType::kU8},    {2, graph::DType::kI8},    {3, graph::DType::kI16},
+      {4, graph::DType::kI32},   {5, graph::DType::kI64},   {6, graph::DType::kF16},
+      {7, graph::DType::kF32},   {8, graph::DType::kF64},   {10, graph::DType::kC64},
       {11, graph::DType::kC128}, {12, graph::DType::kBool}, {13, graph::DType::kBF16},
   };
   const auto found = kTypes->find(number);
@@ -259,15 +259,16 @@ class ProgramReader {
         const Json& about = spec.begin().value();
         const std::string field =
             absl::StrCat(kind.substr(0, kind.size() - std::string("_mutation").size()), "_name");
-        json_.Fail(
-            absl::StrCat("the program changes `", Shown(json_.String(json_.Get(about, field.c_str()))),
-                         "` at every call; a hosted model stays as it is: export it after "
-                         "model.eval(), and without such state"),
-            absl::StatusCode::kUnimplemented);
+        json_.Fail(absl::StrCat("the program changes `",
+                                Shown(json_.String(json_.Get(about, field.c_str()))),
+                                "` at every call; a hosted model stays as it is: export it after "
+                                "model.eval(), and without such state"),
+                   absl::StatusCode::kUnimplemented);
         return;
       }
       if (kind != "user_output") {
-        json_.Fail(absl::StrCat("an output of kind `", Shown(kind), "` is not served; export a "
+        json_.Fail(absl::StrCat("an output of kind `", Shown(kind),
+                                "` is not served; export a "
                                 "program for inference"),
                    absl::StatusCode::kUnimplemented);
         return;
@@ -301,8 +302,8 @@ class ProgramReader {
         ReadStack(json_.String(json_.Find(metadata, "nn_module_stack")), node);
       }
       for (const Json& input : json_.List(json_.Get(value, "inputs"), kMostArguments)) {
-        node.arguments.push_back({json_.String(json_.Get(input, "name")),
-                                  ReadArgument(json_.Get(input, "arg"))});
+        node.arguments.push_back(
+            {json_.String(json_.Get(input, "name")), ReadArgument(json_.Get(input, "arg"))});
       }
       for (const Json& output : json_.List(json_.Get(value, "outputs"), kMostItems)) {
         node.outputs.push_back(ReadOutput(output));
@@ -483,7 +484,8 @@ class ProgramReader {
     for (const Json& child : json_.List(json_.Get(value, "children_spec"), kMostItems)) {
       made.items.push_back(ReadStructure(child));
     }
-    if (made.kind == Structure::Kind::kDict && json_.ok() && made.keys.size() != made.items.size()) {
+    if (made.kind == Structure::Kind::kDict && json_.ok() &&
+        made.keys.size() != made.items.size()) {
       json_.Fail("a dict has more or fewer keys than values");
     }
     return made;
@@ -544,7 +546,8 @@ class ProgramReader {
     const Json& ranges = json_.Object(json_.Get(root, "range_constraints"), kMostValues);
     for (auto it = ranges.begin(); json_.ok() && it != ranges.end(); ++it) {
       Range range{0, std::numeric_limits<int64_t>::max()};
-      const Json &least = json_.Find(it.value(), "min_val"), &most = json_.Find(it.value(), "max_val");
+      const Json &least = json_.Find(it.value(), "min_val"),
+                 &most = json_.Find(it.value(), "max_val");
       if (least.is_number_integer()) range.least = json_.Integer(least);
       if (most.is_number_integer()) range.most = json_.Integer(most);
       program_.ranges.emplace_back(it.key(), range);
@@ -574,8 +577,9 @@ absl::StatusOr<std::vector<std::pair<std::string, Payload>>> ReadPayloads(
     json.At(absl::StrCat("`", Shown(it.key()), "`"));
     const Json& about = it.value();
     if (json.Bool(json.Get(about, "use_pickle")) || json.Find(about, "tensor_meta").is_null()) {
-      json.Fail("it is pickled Python, which is not read; export a program whose weights are plain "
-                "tensors");
+      json.Fail(
+          "it is pickled Python, which is not read; export a program whose weights are plain "
+          "tensors");
       break;
     }
     Payload payload;
@@ -628,8 +632,8 @@ const Range* Program::FindRange(const std::string& symbol) const {
 
 absl::StatusOr<Program> ReadProgram(const Archive& archive) {
   if (archive.Has("serialized_exported_program.json")) {
-    return absl::UnimplementedError(
-        absl::StrCat(archive.path(), ": made by a torch before 2.8; export it again with 2.8 or later"));
+    return absl::UnimplementedError(absl::StrCat(
+        archive.path(), ": made by a torch before 2.8; export it again with 2.8 or later"));
   }
   std::vector<std::string> models;
   for (const std::string& name : archive.Names()) {

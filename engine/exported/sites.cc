@@ -15,6 +15,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
 #include "engine/exported/executor.h"
+#include "engine/exported/packing.h"
 #include "engine/plan/operators.h"
 #include "engine/plan/planner.h"
 
@@ -24,12 +25,6 @@ namespace {
 using graph::Point;
 using plan::OperationSpec;
 using plan::SiteSpec;
-
-/// A dtype and shape that one run saw.
-struct Made {
-  c10::ScalarType dtype = c10::ScalarType::Undefined;
-  std::vector<int64_t> sizes;
-};
 
 /// Sizes to run at: a base, one with another batch, one with other tokens, one with both.
 std::vector<plan::RowCount> CountsOf(const Dynamics& dynamics) {
@@ -63,10 +58,17 @@ class SiteMaker {
       return absl::OkStatus();
     });
     if (!status.ok()) {
-      return absl::Status(
-          status.code() == absl::StatusCode::kInternal ? absl::StatusCode::kInvalidArgument
-                                                       : status.code(),
-          absl::StrCat("trying the program: ", status.message()));
+      return absl::Status(status.code() == absl::StatusCode::kInternal
+                              ? absl::StatusCode::kInvalidArgument
+                              : status.code(),
+                          absl::StrCat("trying the program: ", status.message()));
+    }
+    // Prompts of different lengths have nothing in common.
+    if (dynamics_.batch && !dynamics_.tokens && counts_[1].batch != counts_[0].batch) {
+      const std::string why = FindLayouts(graph_, made_[0], made_[1]);
+      found_.one_invoke = !why.empty();
+    } else {
+      found_.one_invoke = true;
     }
     for (const Step& step : graph_.steps) {
       switch (step.kind) {
@@ -89,16 +91,17 @@ class SiteMaker {
     }
     const ModuleCall& root = graph_.calls[0];
     if (root.input.time < 0 || root.output.time < 0) {
-      return absl::UnimplementedError(
-          absl::StrCat("the program itself: ", root.input.time < 0 ? root.input.why
-                                                                   : root.output.why));
+      return absl::UnimplementedError(absl::StrCat(
+          "the program itself: ", root.input.time < 0 ? root.input.why : root.output.why));
     }
     return std::move(found_);
   }
 
  private:
   void RunAt(const plan::RowCount& count, absl::Time deadline) {
-    std::vector<Made>& made = made_.emplace_back(graph_.program.values.size());
+    Samples& made = made_.emplace_back();
+    made.batch = count.batch;
+    made.values.resize(graph_.program.values.size());
     const TensorMeta& meta = *graph_.program.values[graph_.user_inputs[0]].meta;
     std::vector<int64_t> sizes;
     for (const Size& size : meta.sizes) sizes.push_back(size.value);
@@ -116,15 +119,19 @@ class SiteMaker {
     Executor executor(graph_, nullptr, limits_.memory_bytes);
     executor.set_deadline(deadline);
     executor.set_observer([&made](ValueId value, const c10::IValue& what) {
-      if (!what.isTensor()) return;
-      made[value] = {what.toTensor().scalar_type(), what.toTensor().sizes().vec()};
+      Sample& sample = made.values[value];
+      if (what.isTensor()) {
+        sample = {what.toTensor().scalar_type(), what.toTensor().sizes().vec()};
+      } else if (what.isInt()) {
+        sample.number = what.toInt();
+      }
     });
     executor.Run({input});
   }
 
   /// The form of batch and tokens that a value's dimension has; nothing if it has none.
   std::optional<graph::Dimension> Fit(ValueId value, size_t d) const {
-    const auto size = [&](size_t run) { return made_[run][value].sizes[d]; };
+    const auto size = [&](size_t run) { return made_[run].values[value].sizes[d]; };
     graph::Dimension fit;
     const int64_t batches = counts_[1].batch - counts_[0].batch;
     const int64_t tokens = counts_[2].tokens - counts_[0].tokens;
@@ -144,14 +151,13 @@ class SiteMaker {
   }
 
   std::optional<graph::Pattern::Tensor> PatternOf(ValueId value) const {
-    const Made& first = made_[0][value];
+    const Sample& first = made_[0].values[value];
     if (first.dtype == c10::ScalarType::Undefined) return {};
     graph::Pattern::Tensor pattern;
     pattern.dtype = plan::FromScalarType(first.dtype);
-    for (const auto& made : made_) {
-      if (made[value].dtype != first.dtype || made[value].sizes.size() != first.sizes.size()) {
-        return {};
-      }
+    for (const Samples& run : made_) {
+      const Sample& other = run.values[value];
+      if (other.dtype != first.dtype || other.sizes.size() != first.sizes.size()) return {};
     }
     for (size_t d = 0; d < first.sizes.size(); ++d) {
       const std::optional<graph::Dimension> fit = Fit(value, d);
@@ -247,8 +253,8 @@ class SiteMaker {
     const std::string name = absl::StrReplaceAll(
         absl::StartsWith(node.op.name, "aten::") ? node.op.name.substr(6) : node.op.name,
         {{"::", "_"}});
-    operation.name = absl::StrCat(
-        name, "_", numbers_[absl::StrCat(call.module, "/", call.visit, "/", name)]++);
+    operation.name =
+        absl::StrCat(name, "_", numbers_[absl::StrCat(call.module, "/", call.visit, "/", name)]++);
     AddArguments(node, call, operation);
     AddResults(node, call, operation);
     found_.operations.push_back(std::move(operation));
@@ -348,7 +354,7 @@ class SiteMaker {
   const Dynamics& dynamics_;
   const RecordLimits& limits_;
   const std::vector<plan::RowCount> counts_;
-  std::vector<std::vector<Made>> made_;  // by run and value
+  std::vector<Samples> made_;  // by run
   models::RecordedSites found_;
   std::vector<int> open_;  // calls
   absl::flat_hash_map<std::string, int> numbers_;
@@ -364,9 +370,10 @@ absl::StatusOr<Dynamics> FindDynamics(const Graph& graph) {
         names.push_back(absl::StrCat("`", input.target, "`"));
       }
     }
-    return absl::UnimplementedError(absl::StrCat(
-        "the program is called with ", names.size(), " tensors (", absl::StrJoin(names, ", "),
-        "); models of one are hosted: export a module whose forward takes one, and makes the others"));
+    return absl::UnimplementedError(absl::StrCat("the program is called with ", names.size(),
+                                                 " tensors (", absl::StrJoin(names, ", "),
+                                                 "); models of one are hosted: export a module "
+                                                 "whose forward takes one, and makes the others"));
   }
   const Value& input = graph.program.values[graph.user_inputs[0]];
   if (!input.meta) {
@@ -409,8 +416,8 @@ absl::StatusOr<Dynamics> FindDynamics(const Graph& graph) {
   dynamics.tokens = sizes.size() > 1 && sizes[1].dynamic;
   dynamics.lengths = sizes.size() > 1 ? range_of(sizes[1]) : Range{1, 1};
   if (dynamics.batches.least > dynamics.batches.most ||
-      dynamics.lengths.least > dynamics.lengths.most ||
-      dynamics.batches.least > (1 << 20) || dynamics.lengths.least > (1 << 20)) {
+      dynamics.lengths.least > dynamics.lengths.most || dynamics.batches.least > (1 << 20) ||
+      dynamics.lengths.least > (1 << 20)) {
     return absl::InvalidArgumentError("the range of a dynamic size is empty, or far off");
   }
   return dynamics;

@@ -61,8 +61,8 @@ class WeightReader {
                                           " bytes, which are no elements of ",
                                           graph::ToString(payload.dtype)));
     }
-    at::Tensor tensor = at::empty({static_cast<int64_t>(*bytes / size)},
-                                  plan::ToScalarType(payload.dtype));
+    at::Tensor tensor =
+        at::empty({static_cast<int64_t>(*bytes / size)}, plan::ToScalarType(payload.dtype));
     absl::Status status = archive_.ReadInto(payload.entry, tensor.mutable_data_ptr(), *bytes);
     if (!status.ok()) return status;
     if (payload.dtype == graph::DType::kBool) {

@@ -68,7 +68,7 @@ absl::Status HostedModel::RecordSites() {
       std::move(recorded->operations),
       plan::RootInput{.ids = !network_.input,
                       .tokens = !network_.input || network_.input->tokens,
-                      .one_invoke = network_.one_invoke,
+                      .one_invoke = recorded->one_invoke,
                       .batches = network_.input ? network_.input->batches : plan::SizeRange(),
                       .lengths = network_.input ? network_.input->lengths : plan::SizeRange()});
   spec_->set_leaves(std::move(recorded->leaves));

@@ -61,8 +61,6 @@ struct Network {
   int64_t cache_elements = 0;    // of the KV cache, for each token
   std::vector<int64_t> eos_ids;  // that end a generation
   std::string config_json;       // shown to clients
-  /// The rows of several invokes cannot be told apart in a pass: each has one of its own.
-  bool one_invoke = false;
   /// Finds the sites of a root that does not pack rows, once, with taps set. Empty for others.
   std::function<absl::StatusOr<RecordedSites>()> record_sites;
 };

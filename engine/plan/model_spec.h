@@ -78,9 +78,9 @@ struct SizeRange {
 
 /// What the model's root is called with.
 struct RootInput {
-  bool ids = true;     // token ids; else activations
-  bool tokens = true;  // prompts have tokens; else each is one row, `[B, ...]`
-  bool one_invoke = false;  // a pass holds the rows of one invoke
+  bool ids = true;             // token ids; else activations
+  bool tokens = true;          // prompts have tokens; else each is one row, `[B, ...]`
+  bool one_invoke = false;     // a pass holds the rows of one invoke
   SizeRange batches, lengths;  // of what the root may be called with
 };
 

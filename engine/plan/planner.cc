@@ -796,9 +796,8 @@ class Builder {
         ViewStep step;
         if (const auto* key = std::get_if<std::string>(&path[i])) step.item = *key;
         if (const auto* item = std::get_if<int64_t>(&path[i])) step.item = *item;
-        absl::StatusOr<int> view = i + 1 < path.size()
-                                       ? AddView(part, std::move(step))
-                                       : MakeView(node_, part, std::move(step));
+        absl::StatusOr<int> view = i + 1 < path.size() ? AddView(part, std::move(step))
+                                                       : MakeView(node_, part, std::move(step));
         if (!view.ok()) return view.status();
         part = *view;
       }
@@ -1429,8 +1428,9 @@ class Builder {
     absl::StatusOr<int> output = FindSite({skip.module, Point::kOutput, skip.visit});
     if (!output.ok()) return output.status();
     if (CountTensors(model_.sites()[*output].pattern) > 1) {
-      return Refuse(absl::StrCat("`", skip.module, "` returns several tensors, and a skip gives one"),
-                    "write its output instead");
+      return Refuse(
+          absl::StrCat("`", skip.module, "` returns several tensors, and a skip gives one"),
+          "write its output instead");
     }
     absl::StatusOr<Slot> value = Current(static_cast<int>(skip.value));
     if (!value.ok()) return value.status();

@@ -45,8 +45,9 @@ absl::Status ModelSpec::NoSuchSite(int module, const graph::Site& site) const {
     const bool input = site.point == Point::kInput || site.point == Point::kInputs;
     const std::string& why = input ? about.no_input : about.no_output;
     if ((input || site.point == Point::kOutput) && !why.empty()) {
-      return NotFound(absl::StrCat(shown, " is no site: ", why),
-                      "read its parent, its children or its operations; `weft tree --ops` lists them");
+      return NotFound(
+          absl::StrCat(shown, " is no site: ", why),
+          "read its parent, its children or its operations; `weft tree --ops` lists them");
     }
   }
   const bool visited = FindSite(module, Point::kOutput, site.visit) >= 0 || !about.no_input.empty();

@@ -459,8 +459,7 @@ void Pass::VisitTensors(int time, absl::Span<at::Tensor> tensors,
     bool changed = false;
     for (size_t j = 0; j < parts[i].size(); ++j) changed |= !parts[i][j].is_same(before[i][j]);
     if (!changed) continue;
-    tensors[i] =
-        parts[i].size() == 1 ? parts[i][0] : at::cat(parts[i], layouts[i].dimension);
+    tensors[i] = parts[i].size() == 1 ? parts[i][0] : at::cat(parts[i], layouts[i].dimension);
   }
 }
 

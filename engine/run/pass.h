@@ -64,8 +64,8 @@ struct Segment {
   int64_t leading() const { return input->flat ? 1 : 2; }
 };
 
-/// How the rows of a pass lie in a tensor that is not packed as `[1, rows, ...]`: along a dimension,
-/// `inner` entries for each.
+/// How the rows of a pass lie in a tensor that is not packed as `[1, rows, ...]`: along a
+/// dimension, `inner` entries for each.
 struct RowLayout {
   int64_t dimension = 0;
   int64_t inner = 1;
