@@ -44,9 +44,8 @@ class Site {
     if (!listed_) {
       listed_ = true;
       for (const BoundNode::Fill& fill : node_.fills) AddTensors(fill.argument, fill.from);
-      std::stable_sort(tensors_.begin(), tensors_.end(), [](const Tensor& x, const Tensor& y) {
-        return x.argument < y.argument;
-      });
+      std::stable_sort(tensors_.begin(), tensors_.end(),
+                       [](const Tensor& x, const Tensor& y) { return x.argument < y.argument; });
     }
     return tensors_;
   }
@@ -132,8 +131,7 @@ class Site {
   void AddTensors(int argument, const Argument& from) {
     if (const auto* use = std::get_if<Argument::Use>(&from.value)) {
       if (!graph_.program.values[use->value].tensor) return;
-      tensors_.push_back(
-          {argument, use->value, rows_[use->value], &a_.values[use->value].sizes});
+      tensors_.push_back({argument, use->value, rows_[use->value], &a_.values[use->value].sizes});
     }
     if (const auto* list = std::get_if<Argument::List>(&from.value)) {
       for (const Argument& item : list->items) AddTensors(argument, item);
@@ -188,8 +186,7 @@ std::optional<Rows> Reshaped(Site& site) {
   };
   const std::vector<int64_t>& to = site.SizesOf(results[0]);
   const int64_t before = product(*self.sizes, 0, self.rows.dim) * self.rows.outer;
-  const int64_t after =
-      product(*self.sizes, self.rows.dim + 1, self.rank()) * self.rows.inner;
+  const int64_t after = product(*self.sizes, self.rows.dim + 1, self.rank()) * self.rows.inner;
   const int64_t new_before = product(to, 0, dim);
   const int64_t new_after = product(to, dim + 1, static_cast<int64_t>(to.size()));
   if (new_before == 0 || new_after == 0 || before % new_before != 0 || after % new_after != 0) {
@@ -241,16 +238,18 @@ std::optional<Rows> Sliced(Site& site) {
   // All of them: `x[:, 0]` begins so.
   const c10::IValue start = site.Constant("start"), end = site.Constant("end"),
                     step = site.Constant("step");
-  const bool all = (start.isNone() || (start.isInt() && start.toInt() == 0)) &&
-                   (end.isNone() || (end.isInt() && end.toInt() >= std::numeric_limits<int32_t>::max())) &&
-                   step.isInt() && step.toInt() == 1;
+  const bool all =
+      (start.isNone() || (start.isInt() && start.toInt() == 0)) &&
+      (end.isNone() || (end.isInt() && end.toInt() >= std::numeric_limits<int32_t>::max())) &&
+      step.isInt() && step.toInt() == 1;
   return all ? std::optional<Rows>(self.rows) : std::nullopt;
 }
 
 std::optional<Rows> Transposed(Site& site) {
   const Site::Tensor& self = site.tensors()[0];
   if (!self.rows.any()) return Rows();
-  const auto one = site.Dimensions("dim0", self.rank()), other = site.Dimensions("dim1", self.rank());
+  const auto one = site.Dimensions("dim0", self.rank()),
+             other = site.Dimensions("dim1", self.rank());
   if (!one || !other) return std::nullopt;
   Rows rows = self.rows;
   if (rows.dim == (*one)[0]) {

@@ -96,7 +96,7 @@ absl::Status HostedModel::Run(absl::Span<run::Run* const> runs) {
     if (!pass.present().empty()) {
       passes_.fetch_add(1, std::memory_order_relaxed);
       const int root = pass.present()[0]->run->root();
-      if (root != 0) pass.StartAt(spec_->FindSite(root, graph::Point::kInput, 0));
+      if (root != 0) pass.GoOnAt(spec_->FindSite(root, graph::Point::kInput, 0));
       if (modules_[root]->packs()) [[likely]] {
         result = Call(pass, *modules_[root], pass.Input());
       } else {

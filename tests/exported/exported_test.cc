@@ -35,8 +35,8 @@ using Tensors = std::map<std::string, at::Tensor>;
 struct Exported {
   explicit Exported(const std::string& name)
       : engine(ArchivePath(name)),
-        golden(LoadGolden(absl::StrCat(WEFT_SOURCE_DIR, "/tests/exported/archives/", name,
-                                       ".safetensors"))),
+        golden(LoadGolden(
+            absl::StrCat(WEFT_SOURCE_DIR, "/tests/exported/archives/", name, ".safetensors"))),
         x(golden.at("x")) {}
 
   static Exported& Of(const std::string& name) {
@@ -70,9 +70,9 @@ std::optional<Place> PlaceOf(const std::string& key, const std::string& point) {
   if (at == std::string::npos || dot == std::string::npos) return std::nullopt;
   const std::string visit = key.substr(at + 1, dot - at - 1);
   const size_t end = dot + 1 + point.size();
-  return Place{absl::StrCat(key.substr(0, at), visit == "0" ? "" : absl::StrCat("@", visit), ".",
-                            point),
-               key.substr(end)};
+  return Place{
+      absl::StrCat(key.substr(0, at), visit == "0" ? "" : absl::StrCat("@", visit), ".", point),
+      key.substr(end)};
 }
 
 /// What each operation is called, in the order of execution: `fc1.op(linear_0)`.
@@ -208,9 +208,8 @@ TEST_P(ExportedTest, GradientsAreThoseOfPyTorch) {
     expected[name] = key;
   }
   ASSERT_FALSE(expected.empty());
-  const ArchiveEngine::Result result = model_.Run(
-      absl::StrCat(reads, "%r = read result\n%l = aten::sum(aten::square(%r))\nbackward %l {\n",
-                   grads, "}"));
+  const ArchiveEngine::Result result = model_.Run(absl::StrCat(
+      reads, "%r = read result\n%l = aten::sum(aten::square(%r))\nbackward %l {\n", grads, "}"));
   ASSERT_THAT(result.status, IsOk());
   for (const auto& [name, key] : expected) {
     ExpectClose(result[name], model_.golden.at(key), 1e-5, key);
@@ -234,8 +233,7 @@ std::string Tree(const ModelInfo& info) {
 }
 
 TEST(ExportedTreeTest, ModulesHaveThePathsAndTypesOfThePythonModel) {
-  EXPECT_EQ(Tree(Exported::Of("mlp").engine.info()),
-            ":Mlp fc1:Linear act:ReLU fc2:Linear ");
+  EXPECT_EQ(Tree(Exported::Of("mlp").engine.info()), ":Mlp fc1:Linear act:ReLU fc2:Linear ");
   EXPECT_THAT(Tree(Exported::Of("vision").engine.info()),
               AllOf(HasSubstr(":Vision stem:Sequential stem.0:Conv2d"),
                     HasSubstr("blocks:ModuleList blocks.0:Block blocks.0.conv:Conv2d")));
@@ -260,10 +258,9 @@ TEST(ExportedTreeTest, SaysWhyAModuleHasNoSites) {
 
 TEST(ExportedTreeTest, AnOperationHasItsLineOfPython) {
   const ModelInfo& info = Exported::Of("twice").engine.info();
-  const auto found =
-      std::find_if(info.operations.begin(), info.operations.end(), [](const SiteInfo& site) {
-        return graph::ToString(site.site) == "enc.op(tanh_0).output";
-      });
+  const auto found = std::find_if(
+      info.operations.begin(), info.operations.end(),
+      [](const SiteInfo& site) { return graph::ToString(site.site) == "enc.op(tanh_0).output"; });
   ASSERT_NE(found, info.operations.end());
   EXPECT_THAT(found->source, AllOf(HasSubstr("make_exported.py:"),
                                    HasSubstr("self.norm(torch.tanh(self.fc(x)) + x)")));
@@ -327,8 +324,8 @@ TEST(ExportedSitesTest, AModuleIsCalledByItself) {
   ASSERT_THAT(called.status, IsOk());
   ExpectClose(called["y"], called["z"]);
   const at::Tensor h = model.golden.at("act@0.output");
-  const ArchiveEngine::Result rooted = model.engine.Run(
-      absl::StrCat("trace root=fc2\n", ConstantText("h", h), "invoke (%h) { save y = read result }"));
+  const ArchiveEngine::Result rooted = model.engine.Run(absl::StrCat(
+      "trace root=fc2\n", ConstantText("h", h), "invoke (%h) { save y = read result }"));
   ASSERT_THAT(rooted.status, IsOk());
   ExpectClose(rooted["y"], model.golden.at("fc2@0.output"));
 }
@@ -348,11 +345,11 @@ TEST(ExportedRowsTest, InvokesOfAPackableProgramShareAPassAndEqualSolo) {
     Exported& model = Exported::Of(name);
     const at::Tensor a = model.x.narrow(0, 0, 1), b = model.x.narrow(0, 1, 2);
     const uint64_t before = model.engine.engine().CountPasses("exported").value();
-    const ArchiveEngine::Result result = model.engine.Run(absl::StrCat(
-        ConstantText("a", a), ConstantText("b", b),
-        "invoke (%a) { save one = read result }\n"
-        "invoke (%b) { save two = read result }\n"
-        "invoke { save all = read result }"));
+    const ArchiveEngine::Result result =
+        model.engine.Run(absl::StrCat(ConstantText("a", a), ConstantText("b", b),
+                                      "invoke (%a) { save one = read result }\n"
+                                      "invoke (%b) { save two = read result }\n"
+                                      "invoke { save all = read result }"));
     ASSERT_THAT(result.status, IsOk()) << name;
     EXPECT_EQ(model.engine.engine().CountPasses("exported").value() - before, 1) << name;
     const at::Tensor whole = model.Run("save r = read result")["r"];
@@ -407,9 +404,8 @@ TEST(ExportedRowsTest, AnyBatchThatTheExportAllowsAndNoOther) {
               StatusIs(absl::StatusCode::kOutOfRange,
                        AllOf(HasSubstr("made for 3 rows"), HasSubstr("torch.export.Dim"))));
   for (const int64_t batch : {1, 2, 11}) {
-    const ArchiveEngine::Result result = Exported::Of("mlp").engine.Run(
-        absl::StrCat(ConstantText("x", at::zeros({batch, 4})),
-                     "invoke (%x) { save r = read result }"));
+    const ArchiveEngine::Result result = Exported::Of("mlp").engine.Run(absl::StrCat(
+        ConstantText("x", at::zeros({batch, 4})), "invoke (%x) { save r = read result }"));
     ASSERT_THAT(result.status, IsOk());
     EXPECT_EQ(result["r"].size(0), batch);
   }
