@@ -35,7 +35,8 @@ constexpr char kExamples[] =
   weftd --config weftd.textproto --check-config
                                                 say everything that is wrong with a file
 
-A model is a folder as the Hugging Face Hub lays it out: config.json, *.safetensors, tokenizer.json.
+A model is a folder as the Hugging Face Hub lays it out: config.json, *.safetensors, tokenizer.json;
+or a file NAME.pt2 of torch.export.save.
 Bytes may be written as 64MiB or 4GiB. Exit codes: 0 after a drain, 1 when the server cannot start,
 2 for a wrong command line or file.)";
 
