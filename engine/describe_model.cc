@@ -63,7 +63,7 @@ std::shared_ptr<ModelInfo> DescribeModel(const std::string& name, const models::
                              operation.name};
       const plan::SiteSpec* found = time < 0 ? nullptr : &spec.sites()[time];
       info->operations.push_back({site, found == nullptr ? graph::Pattern() : found->pattern,
-                                  found != nullptr && found->writable});
+                                  found != nullptr && found->writable, operation.source});
     }
   }
   std::vector<const void*> counted;

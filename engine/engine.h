@@ -56,6 +56,7 @@ struct SiteInfo {
   graph::Site site;
   graph::Pattern value;
   bool writable = true;
+  std::string source = {};  // of an operation its line of Python, where that is known
 };
 
 struct ParameterInfo {

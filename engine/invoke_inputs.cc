@@ -328,6 +328,22 @@ absl::StatusOr<run::InvokeInput> InputMaker::Activations(const graph::Program& p
                      " of at least one row, and is given ", TypeOf(values)));
   }
   const int64_t leading = spec_.LeadingOf(spec_.sites()[site]);
+  const auto outside = [](int64_t size, const plan::SizeRange& range) {
+    return size < range.least || size > range.most;
+  };
+  const plan::RootInput& root = spec_.input();
+  if (module == 0 && (outside(values.size(0), root.batches) ||
+                      (leading > 1 && outside(values.size(1), root.lengths)))) {
+    const bool batch = outside(values.size(0), root.batches);
+    const plan::SizeRange& range = batch ? root.batches : root.lengths;
+    return Refuse(
+        program, id,
+        absl::StrCat("the model was made for ", range.least,
+                     range.least == range.most ? "" : absl::StrCat(" to ", range.most),
+                     batch ? " rows" : " tokens", ", and is given ", values.size(batch ? 0 : 1)),
+        range.least == range.most ? "export it with that dimension dynamic (torch.export.Dim)" : "",
+        absl::StatusCode::kOutOfRange);
+  }
   if (leading > 1 && values.size(1) > max_tokens_) {
     return Refuse(program, id,
                   absl::StrCat("the tensor has ", values.size(1),

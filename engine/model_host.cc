@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/describe_model.h"
+#include "engine/exported/exported_model.h"
 #include "engine/graph/lint.h"
 #include "engine/graph/text.h"
 #include "engine/plan/operators.h"
@@ -86,7 +87,8 @@ HostedJob::HostedJob(std::string id, ModelHost& host, graph::Program program, pl
       planned_(std::move(planned)),
       priority_(options.priority),
       alone_(options.exclusive || options.exact || planned_.plan->gradients ||
-             CallsPart(*planned_.plan) || planned_.check->operations > kSharedOperations),
+             planned_.plan->alone || CallsPart(*planned_.plan) ||
+             planned_.check->operations > kSharedOperations),
       run_(*planned_.plan, program_, host.model().spec(), host.model(), std::move(inputs),
            {.shared_operator_seconds = limits.shared_operator_seconds,
             .operator_seconds = limits.operator_seconds,
@@ -225,6 +227,17 @@ absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Load(const std::string& na
                                                            const EngineOptions& options) {
   absl::StatusOr<std::optional<at::ScalarType>> dtype = weights::ParseHostingDtype(load.dtype);
   if (!dtype.ok()) return dtype.status();
+  if (exported::IsArchive(folder_or_id)) {
+    if (*dtype) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          folder_or_id,
+          " is hosted in the dtypes that it was exported with: `dtype` is for folders"));
+    }
+    absl::StatusOr<models::Network> network =
+        exported::LoadNetwork(folder_or_id, {.memory_bytes = options.limits.peak_bytes});
+    if (!network.ok()) return network.status();
+    return Host(name, *std::move(network), options);
+  }
   absl::StatusOr<std::string> folder = weights::FindModelFolder(folder_or_id);
   if (!folder.ok()) return folder.status();
   absl::StatusOr<weights::HubFolder> hub = weights::HubFolder::Open(*folder);
@@ -274,10 +287,12 @@ absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Host(const std::string& na
     return absl::InvalidArgumentError("a network needs `max_tokens`");
   }
   constexpr bool kPadLeft = true;
+  const std::string config = network.config_json;
   absl::StatusOr<std::unique_ptr<models::HostedModel>> model =
       models::HostedModel::Host(std::move(network), kPadLeft);
   if (!model.ok()) return model.status();
-  return Make(name, *std::move(model), nullptr, NoTokenizer(), {.pad_left = kPadLeft}, "", options);
+  return Make(name, *std::move(model), nullptr, NoTokenizer(), {.pad_left = kPadLeft}, config,
+              options);
 }
 
 std::unique_ptr<ModelHost> ModelHost::Make(const std::string& name,
@@ -354,7 +369,8 @@ absl::StatusOr<std::vector<std::string>> ModelHost::Detokenize(
 }
 
 absl::StatusOr<std::vector<int64_t>> ModelHost::PointsPerPass(
-    const graph::Program& program, absl::Span<const plan::RowCount> counts, uint64_t pass_tokens) {
+    const graph::Program& program, absl::Span<const plan::RowCount> counts, uint64_t pass_tokens,
+    bool one_invoke) {
   struct Sweep {
     graph::NodeId node, trace;
     uint64_t rows = 0;  // of a point
@@ -387,7 +403,8 @@ absl::StatusOr<std::vector<int64_t>> ModelHost::PointsPerPass(
     const uint64_t all = parameters.empty() ? 0 : parameters[0].size();
     uint64_t& before = used[sweep.trace];
     const uint64_t rows = std::max<uint64_t>(1, sweep.rows);
-    const uint64_t fit = std::min(all, (pass_tokens - before) / rows);
+    uint64_t fit = std::min(all, (pass_tokens - before) / rows);
+    if (one_invoke) fit = std::min<uint64_t>(fit, 1);
     if (fit == 0 && all > 0) {
       return graph::StatementError(
           absl::StatusCode::kResourceExhausted, program, sweep.node,
@@ -413,7 +430,8 @@ absl::StatusOr<ModelHost::Prepared> ModelHost::Prepare(const graph::Program& pro
   Prepared prepared;
   prepared.inputs = std::move(made->inputs);
   const std::vector<plan::RowCount>& counts = made->counts;
-  absl::StatusOr<std::vector<int64_t>> points = PointsPerPass(program, counts, limits.pass_tokens);
+  absl::StatusOr<std::vector<int64_t>> points =
+      PointsPerPass(program, counts, limits.pass_tokens, model_->spec().input().one_invoke);
   if (!points.ok()) return points.status();
   absl::StatusOr<plan::Planned> planned = plans_.Get(program, counts, *points);
   if (!planned.ok()) return planned.status();

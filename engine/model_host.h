@@ -132,7 +132,7 @@ class ModelHost : public batch::Worker {
   /// How many points of each sweep share a pass.
   static absl::StatusOr<std::vector<int64_t>> PointsPerPass(const graph::Program& program,
                                                             absl::Span<const plan::RowCount> counts,
-                                                            uint64_t pass_tokens);
+                                                            uint64_t pass_tokens, bool one_invoke);
   absl::StatusOr<Prepared> Prepare(const graph::Program& program, const RunOptions& options,
                                    const Limits& limits);
   Limits limits() ABSL_LOCKS_EXCLUDED(mutex_);

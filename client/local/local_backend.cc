@@ -117,7 +117,8 @@ class LocalBackend final : public Backend {
       const bool readable = !std::holds_alternative<std::monostate>(site.value.value);
       return {site.site.module, internal::PointName(site.site.point),
               site.site.visit,  readable ? graph::ToString(site.value) : "",
-              site.writable,    site.site.op};
+              site.writable,    site.site.op,
+              site.source};
     };
     for (const SiteInfo& site : (*info)->sites) model.sites.push_back(describe(site));
     for (const SiteInfo& site : (*info)->operations) model.operations.push_back(describe(site));

@@ -114,7 +114,8 @@ ModelDescription FromMessage(const v1::Model& message) {
             site.visit(),
             site.has_value() ? graph::ToString(graph::DecodePattern(site.value())) : "",
             site.writable(),
-            site.op()};
+            site.op(),
+            site.source()};
   };
   for (const v1::SiteInfo& site : message.sites()) model.sites.push_back(describe(site));
   for (const v1::SiteInfo& site : message.operations()) model.operations.push_back(describe(site));

@@ -285,7 +285,7 @@ std::string Positional(const std::string& inputs) {
 
 std::string PrintOperations(const ModelDescription& model, const std::string& path) {
   struct Line {
-    std::string name, inputs, output, note;
+    std::string name, inputs, output, source;
   };
   std::vector<Line> lines;
   size_t widest = 0;
@@ -293,7 +293,7 @@ std::string PrintOperations(const ModelDescription& model, const std::string& pa
     if (site.module != path) continue;
     const std::string name =
         site.visit == 0 ? site.op : absl::StrCat("@", site.visit, " ", site.op);
-    if (lines.empty() || lines.back().name != name) lines.push_back({name, "", "", ""});
+    if (lines.empty() || lines.back().name != name) lines.push_back({name, "", "", site.source});
     (site.point == "output" ? lines.back().output : lines.back().inputs) =
         site.point == "output" ? site.type : Positional(site.type);
     widest = std::max(widest, name.size());
@@ -302,11 +302,12 @@ std::string PrintOperations(const ModelDescription& model, const std::string& pa
   for (const Line& line : lines) {
     absl::StrAppend(&text, line.name, std::string(widest - line.name.size() + 2, ' '));
     if (line.inputs.empty() && line.output.empty()) {
-      absl::StrAppend(&text, "not readable\n");
-      continue;
+      absl::StrAppend(&text, "not readable");
+    } else {
+      absl::StrAppend(&text, line.inputs.empty() ? "(not readable)" : line.inputs, " -> ",
+                      line.output.empty() ? "not readable" : line.output);
     }
-    absl::StrAppend(&text, line.inputs.empty() ? "(not readable)" : line.inputs, " -> ",
-                    line.output.empty() ? "not readable" : line.output, "\n");
+    absl::StrAppend(&text, line.source.empty() ? "" : "  # ", line.source, "\n");
   }
   return text;
 }

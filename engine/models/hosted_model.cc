@@ -38,13 +38,20 @@ absl::StatusOr<std::unique_ptr<HostedModel>> HostedModel::Host(Network network, 
 
 absl::Status HostedModel::RecordSites() {
   absl::StatusOr<RecordedSites> recorded =
-      models::RecordSites(network_, modules_, paths_, pad_left_);
+      network_.record_sites ? network_.record_sites()
+                            : models::RecordSites(network_, modules_, paths_, pad_left_);
   if (!recorded.ok()) return recorded.status();
   std::vector<plan::ModuleSpec> modules;
   std::vector<run::OutputForm> forms;
   for (size_t i = 0; i < modules_.size(); ++i) {
-    modules.push_back(
-        {paths_[i], modules_[i]->rowwise(), modules_[i]->former_tuple(), modules_[i]->takes_two()});
+    modules.push_back({.path = paths_[i],
+                       .rowwise = modules_[i]->rowwise(),
+                       .former_tuple = modules_[i]->former_tuple(),
+                       .takes_two = modules_[i]->takes_two(),
+                       .packs = modules_[i]->packs(),
+                       .callable = modules_[i]->callable(),
+                       .no_input = modules_[i]->why_no_site(/*input=*/true),
+                       .no_output = modules_[i]->why_no_site(/*input=*/false)});
     forms.push_back(modules_[i]->form());
   }
   for (size_t i = 0; i < modules_.size(); ++i) {
@@ -63,7 +70,10 @@ absl::Status HostedModel::RecordSites() {
       std::move(recorded->operations),
       plan::RootInput{.ids = !network_.input,
                       .tokens = !network_.input || network_.input->tokens,
-                      .no_generation = network_.no_generation});
+                      .no_generation = network_.no_generation,
+                      .one_invoke = recorded->one_invoke,
+                      .batches = network_.input ? network_.input->batches : plan::SizeRange(),
+                      .lengths = network_.input ? network_.input->lengths : plan::SizeRange()});
   spec_->set_leaves(std::move(recorded->leaves));
   taps_ = std::make_unique<run::TapTable>(*spec_, std::move(forms));
   return absl::OkStatus();
@@ -90,7 +100,11 @@ absl::Status HostedModel::Run(absl::Span<run::Run* const> runs) {
       passes_.fetch_add(1, std::memory_order_relaxed);
       const int root = pass.present()[0]->run->root();
       if (root != 0) pass.GoOnAt(spec_->FindSite(root, graph::Point::kInput, 0));
-      result = Call(pass, *modules_[root], pass.Input());
+      if (modules_[root]->packs()) [[likely]] {
+        result = Call(pass, *modules_[root], pass.Input());
+      } else {
+        modules_[root]->CallAsRoot(pass);
+      }
       module_calls_.fetch_add(pass.module_calls(), std::memory_order_relaxed);
     }
     // From here on nothing can break for all.
@@ -128,6 +142,7 @@ absl::StatusOr<c10::IValue> HostedModel::CallModule(int module, const at::Tensor
     segments.push_back(&own);
   }
   run::Pass pass(*taps_, std::move(segments), nullptr);
+  if (!called.packs()) return c10::IValue(called.forward(pass, input));
   const int first = spec_->FindSite(module, graph::Point::kInput, 0);
   const plan::SiteSpec& site = spec_->sites()[first];
   const auto& pattern = std::get<graph::Pattern::Tensor>(site.pattern.value);

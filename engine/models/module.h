@@ -41,6 +41,16 @@ class Module {
   /// Of a module whose input is integers: they lie in [0, input_range). 0 for others.
   virtual int64_t input_range() const { return 0; }
 
+  /// Whether it computes packed rows in `forward`. One that does not is met through CallAsRoot, and
+  /// offers its sites, and those of its children, itself.
+  virtual bool packs() const { return true; }
+  /// Of one that does not pack: run it as a pass's root.
+  virtual void CallAsRoot(run::Pass& /*pass*/) {}
+  /// It can be called by itself, out of band or as the root of a trace.
+  virtual bool callable() const { return true; }
+  /// Why its input or output is no site, where its forward runs all the same.
+  virtual std::string why_no_site(bool /*input*/) const { return ""; }
+
   /// Weights that programs may read, beside those of Network::parameters.
   virtual std::vector<std::pair<std::string, at::Tensor>> parameters() const { return {}; }
 

@@ -73,7 +73,10 @@ struct RowInput {
   std::vector<int64_t> shape;
   bool tokens = false;
   at::ScalarType dtype = at::kFloat;
+  plan::SizeRange batches, lengths;  // what B and T may be
 };
+
+struct RecordedSites;
 
 /// A network as its family, or a person of its own, made it.
 struct Network {
@@ -91,6 +94,9 @@ struct Network {
   std::vector<int64_t> eos_ids;  // that end a generation
   /// Why it cannot generate, where it takes token ids and gives no next ones.
   std::string no_generation;
+  std::string config_json;  // shown to clients
+  /// Finds the sites of a root that does not pack rows, once, with taps set. Empty for others.
+  std::function<absl::StatusOr<RecordedSites>()> record_sites;
 };
 
 struct NetworkOptions {

@@ -16,6 +16,8 @@ struct RecordedSites {
   std::vector<plan::SiteSpec> sites;  // in the order of visits
   std::vector<plan::OperationSpec> operations;
   std::vector<int> leaves;  // among `sites`, where Pass::Leave is asked
+  /// The rows of several invokes cannot be told apart in a pass: each has one of its own.
+  bool one_invoke = false;
 };
 
 /// Find a network's sites, and their shapes as forms of batch and tokens, by tiny real forwards.

@@ -15,6 +15,57 @@
 #include "engine/plan/planner.h"
 
 namespace weft::plan {
+namespace {
+
+int CountTensors(const graph::Pattern& pattern) {
+  int count = std::holds_alternative<graph::Pattern::Tensor>(pattern.value) ? 1 : 0;
+  if (const auto* tuple = std::get_if<graph::Pattern::Tuple>(&pattern.value)) {
+    for (const graph::Pattern& item : tuple->items) count += CountTensors(item);
+  }
+  if (const auto* list = std::get_if<graph::Pattern::List>(&pattern.value)) {
+    for (const graph::Pattern& item : list->items) count += CountTensors(item);
+  }
+  if (const auto* dict = std::get_if<graph::Pattern::Dict>(&pattern.value)) {
+    for (const auto& [key, value] : dict->entries) count += CountTensors(value);
+  }
+  return count;
+}
+
+/// Where the first tensor of a structure lies in it.
+std::vector<graph::IndexTerm> FirstLeaf(const graph::Pattern& pattern) {
+  std::vector<graph::IndexTerm> path;
+  const auto within = [&path](graph::IndexTerm term, const graph::Pattern& item) {
+    if (CountTensors(item) == 0) return false;
+    path = FirstLeaf(item);
+    path.insert(path.begin(), std::move(term));
+    return true;
+  };
+  const auto among = [&within](const std::vector<graph::Pattern>& items) {
+    for (size_t i = 0; i < items.size(); ++i) {
+      if (within(static_cast<int64_t>(i), items[i])) return;
+    }
+  };
+  if (const auto* tuple = std::get_if<graph::Pattern::Tuple>(&pattern.value)) among(tuple->items);
+  if (const auto* list = std::get_if<graph::Pattern::List>(&pattern.value)) among(list->items);
+  if (const auto* dict = std::get_if<graph::Pattern::Dict>(&pattern.value)) {
+    for (const auto& [key, value] : dict->entries) {
+      if (within(key, value)) break;
+    }
+  }
+  return path;
+}
+
+}  // namespace
+
+std::vector<graph::IndexTerm> PlanBuilder::ResultPath() {
+  return FirstLeaf(model_.sites()[Trace().result_site].pattern);
+}
+
+absl::Status PlanBuilder::RefuseAlone(int module) const {
+  return Refuse(absl::StrCat("`", model_.modules()[module].path,
+                             "` cannot be called by itself: it needs more than its input"),
+                "trace the whole model, and read or write there");
+}
 
 absl::StatusOr<int> PlanBuilder::FindSite(const graph::Site& written) {
   graph::Site site = written;
@@ -319,9 +370,18 @@ absl::Status PlanBuilder::Add(const graph::Read& read) {
       MakeAlias(node_, root);
       return Current(node_).status();
     }
-    ViewStep step;
-    step.item = int64_t{0};
-    return MakeView(node_, root, std::move(step)).status();
+    int part = root;
+    const std::vector<graph::IndexTerm> path = ResultPath();
+    for (size_t i = 0; i < path.size(); ++i) {
+      ViewStep step;
+      if (const auto* key = std::get_if<std::string>(&path[i])) step.item = *key;
+      if (const auto* item = std::get_if<int64_t>(&path[i])) step.item = *item;
+      absl::StatusOr<int> view = i + 1 < path.size() ? AddView(part, std::move(step))
+                                                     : MakeView(node_, part, std::move(step));
+      if (!view.ok()) return view.status();
+      part = *view;
+    }
+    return absl::OkStatus();
   }
   if (read.site.op.empty() && read.site.point == Point::kInputs) {
     return ReadInputs(read.site, invoke);
@@ -355,7 +415,8 @@ absl::Status PlanBuilder::Add(const graph::Write& write) {
     // The result is the first leaf of what the root returns; a lone tensor replaces it as it is.
     if (!index.empty() && !std::holds_alternative<graph::Pattern::Tensor>(
                               model_.sites()[Trace().result_site].pattern.value)) {
-      index.insert(index.begin(), int64_t{0});
+      const std::vector<graph::IndexTerm> path = ResultPath();
+      index.insert(index.begin(), path.begin(), path.end());
     }
   }
   const bool inputs = site.op.empty() && site.point == Point::kInputs;
@@ -418,6 +479,10 @@ absl::Status PlanBuilder::Add(const graph::Skip& skip) {
   if (!output.ok()) return output.status();
   if (InsideOf(*input) != nullptr) {
     return Refuse("what a watched call does is not skipped", "write its output instead");
+  }
+  if (CountTensors(model_.sites()[*output].pattern) > 1) {
+    return Refuse(absl::StrCat("`", skip.module, "` returns several tensors, and a skip gives one"),
+                  "write its output instead");
   }
   absl::StatusOr<Slot> value = Current(static_cast<int>(skip.value));
   if (!value.ok()) return value.status();

@@ -57,6 +57,7 @@ absl::Status PlanBuilder::CheckRoot(const graph::Trace& trace) {
   if (model_.FindSite(module, Point::kInput, 0) < 0) {
     return model_.NoSuchSite(module, {trace.root});
   }
+  if (module != 0 && !model_.modules()[module].callable) return RefuseAlone(module);
   if (trace.generate && (module != 0 || !model_.input().ids)) {
     return Refuse("a generation calls a model of token ids, and all of it");
   }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,12 @@ struct ModuleSpec {
   bool former_tuple = false;
   /// It takes a second tensor that programs have no name for: it is called by the model alone.
   bool takes_two = false;
+  /// Its tensors are packed rows.
+  bool packs = true;
+  /// It can be called by itself.
+  bool callable = true;
+  /// Why its input or output is no site, though it is called; empty where it is.
+  std::string no_input, no_output;
 };
 
 /// What a module's call takes, as far as a model's shapes tell. Lookups of rows cost nothing.
@@ -45,6 +52,8 @@ struct SiteSpec {
   /// Each prompt is one row there, without tokens.
   bool pooled = false;
   std::vector<int64_t> first_input;
+  /// Its value cannot be cut by invokes: whoever looks at it has a pass of its own, of one invoke.
+  bool whole = false;
 
   bool OfModule() const {
     return site.op.empty() && !graph::OfAttention(site.point) && !graph::OfNextToken(site.point);
@@ -67,6 +76,12 @@ struct OperationSpec {
   int inputs = -1, output = -1;
   /// The tensors of the sites, in the order of their patterns.
   std::vector<Leaf> arguments, results;
+  std::string source;  // the line of Python that it is, where that is known
+};
+
+struct SizeRange {
+  int64_t least = 1;
+  int64_t most = std::numeric_limits<int64_t>::max();
 };
 
 /// What the model's root is called with.
@@ -75,6 +90,8 @@ struct RootInput {
   bool tokens = true;  // prompts have tokens; else each is one row, `[B, ...]`
   /// Why a model of token ids cannot generate; empty where it can.
   std::string no_generation;
+  bool one_invoke = false;     // a pass holds the rows of one invoke
+  SizeRange batches, lengths;  // of what the root may be called with
 };
 
 struct ParameterSpec {

@@ -331,6 +331,8 @@ struct Plan {
   std::vector<Guard> guards;
   /// One of the traces goes backwards.
   bool gradients = false;
+  /// It looks at what cannot be cut by invokes: its passes are its own.
+  bool alone = false;
   int slots = 0;
   bool uses_weights = false;
 

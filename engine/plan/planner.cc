@@ -25,6 +25,7 @@ absl::StatusOr<Plan> PlanBuilder::Build() {
   absl::Status status = BuildRange(1, static_cast<NodeId>(program_.nodes.size()) + 1);
   if (!status.ok()) return status;
   if (status = skips_.Check(program_, model_, plan_); !status.ok()) return status;
+  if (status = skips_.CheckWhole(program_, model_, plan_); !status.ok()) return status;
   FinishPlan(plan_, std::move(instructions_), static_cast<int>(slots_.size()), stops_, model_);
   return std::move(plan_);
 }

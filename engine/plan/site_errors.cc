@@ -40,11 +40,22 @@ absl::Status ModelSpec::NoSuchSite(int module, const graph::Site& site) const {
   const std::string shown = absl::StrCat("`", graph::ToString(site), "`");
   const std::string path =
       site.module.empty() ? "the root" : absl::StrCat("`", modules_[module].path, "`");
-  if (FindSite(module, Point::kInput, 0) < 0) {
+  const ModuleSpec& about = modules_[module];
+  if (site.op.empty() && site.visit == 0) {
+    const bool input = site.point == Point::kInput || site.point == Point::kInputs;
+    const std::string& why = input ? about.no_input : about.no_output;
+    if ((input || site.point == Point::kOutput) && !why.empty()) {
+      return NotFound(
+          absl::StrCat(shown, " is no site: ", why),
+          "read its parent, its children or its operations; `weft tree --ops` lists them");
+    }
+  }
+  const bool visited = FindSite(module, Point::kOutput, site.visit) >= 0 || !about.no_input.empty();
+  if (FindSite(module, Point::kInput, 0) < 0 && !visited) {
     return NotFound(absl::StrCat(shown, ": the model never calls this module"),
                     "read its parent or its children; `weft tree` lists the sites");
   }
-  if (FindSite(module, Point::kInput, site.visit) < 0) {
+  if (FindSite(module, Point::kInput, site.visit) < 0 && !visited) {
     return NotFound(absl::StrCat(shown, ": the model calls this module fewer times"),
                     "visits are counted from 0 within a step");
   }

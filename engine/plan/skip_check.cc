@@ -41,6 +41,31 @@ bool SkipCheck::SamePass(const Plan& plan, int a, int b) {
   return known->second;
 }
 
+absl::Status SkipCheck::CheckWhole(const graph::Program& program, const ModelSpec& model,
+                                   Plan& plan) const {
+  const auto check = [&](graph::NodeId node, int site, int invoke) -> absl::Status {
+    if (!model.sites()[site].whole) return absl::OkStatus();
+    plan.alone = true;
+    const std::vector<int>& others = plan.traces[plan.invokes[invoke].trace].invokes;
+    const auto invokes = std::count_if(others.begin(), others.end(),
+                                       [&](int other) { return !plan.invokes[other].all_rows; });
+    if (invokes < 2) return absl::OkStatus();
+    return graph::StatementError(
+        absl::StatusCode::kInvalidArgument, program, node,
+        absl::StrCat("`", graph::ToString(model.sites()[site].site),
+                     "` cannot be told apart by invokes, and this trace has ", invokes),
+        "give the invoke a trace of its own");
+  };
+  absl::Status status;
+  for (size_t i = 0; status.ok() && i < touched_.size(); ++i) {
+    status = check(touched_[i].node, touched_[i].site, touched_[i].invoke);
+  }
+  for (size_t i = 0; status.ok() && i < skips_.size(); ++i) {
+    status = check(skips_[i].node, skips_[i].input, skips_[i].invoke);
+  }
+  return status;
+}
+
 absl::Status SkipCheck::Check(const graph::Program& program, const ModelSpec& model,
                               const Plan& plan) {
   const auto refuse = [&](graph::NodeId node, const std::string& message) {

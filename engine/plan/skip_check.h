@@ -35,6 +35,9 @@ class SkipCheck {
   /// `plan` has the traces, with their regions, and the invokes. kInvalidArgument naming the
   /// statement that overlaps with a skip, and the skip.
   absl::Status Check(const graph::Program& program, const ModelSpec& model, const Plan& plan);
+  /// Sites that cannot be cut by invokes are looked at in passes of one invoke: sets Plan::alone.
+  /// kInvalidArgument naming the statement whose trace has several.
+  absl::Status CheckWhole(const graph::Program& program, const ModelSpec& model, Plan& plan) const;
 
  private:
   /// Whether statements of two stages may meet in one pass.

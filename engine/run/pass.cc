@@ -502,6 +502,70 @@ bool Pass::Leave(int tap, at::Tensor& hidden) {
   return true;
 }
 
+void Pass::VisitTensors(int time, absl::Span<at::Tensor> tensors,
+                        absl::Span<const RowLayout> layouts) {
+  const OpTap::Pause pause;
+  std::vector<std::vector<at::Tensor>> parts(tensors.size());
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    if (present_.size() == 1) {
+      parts[i] = {tensors[i]};
+      continue;
+    }
+    const auto& [dimension, inner] = layouts[i];
+    for (const Segment* segment : present_) {
+      parts[i].push_back(
+          tensors[i].narrow(dimension, segment->start * inner, segment->rows() * inner));
+    }
+  }
+  const std::vector<std::vector<at::Tensor>> before = parts;
+  std::vector<std::unique_ptr<Visiting>> leaves;
+  for (std::vector<at::Tensor>& part : parts) {
+    leaves.push_back(std::make_unique<PartsVisiting>(*this, time, part));
+  }
+  const graph::Pattern& pattern = taps_.spec.sites()[time].pattern;
+  if (std::holds_alternative<graph::Pattern::Tensor>(pattern.value)) {
+    VisitTime(time, *leaves[0]);
+  } else {
+    StructureVisiting visiting(*this, time, pattern, std::move(leaves));
+    VisitTime(time, visiting);
+  }
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    bool changed = false;
+    for (size_t j = 0; j < parts[i].size(); ++j) changed |= !parts[i][j].is_same(before[i][j]);
+    if (!changed) continue;
+    tensors[i] = parts[i].size() == 1 ? parts[i][0] : at::cat(parts[i], layouts[i].dimension);
+  }
+}
+
+at::Tensor Pass::JoinSkippedRows(const at::Tensor& computed, absl::Span<const SkipRequest> skips,
+                                 const RowLayout& layout) const {
+  std::vector<at::Tensor> parts;
+  for (const Segment* segment : present_) {
+    const auto skip = std::find_if(skips.begin(), skips.end(), [&](const SkipRequest& request) {
+      return request.segment == segment;
+    });
+    parts.push_back(skip != skips.end()
+                        ? skip->value
+                        : computed.narrow(layout.dimension, segment->start * layout.inner,
+                                          segment->rows() * layout.inner));
+  }
+  return parts.size() == 1 ? parts[0] : at::cat(parts, layout.dimension);
+}
+
+void Pass::LeaveTogether(int time) {
+  const absl::Time now = absl::Now();
+  bool alive = false;
+  for (Segment* segment : present_) {
+    if (segment->run == nullptr) {
+      alive = true;
+      continue;
+    }
+    segment->run->CheckAlive(now);
+    alive |= !segment->run->ended() && segment->end > time;
+  }
+  if (!alive) done_ = true;
+}
+
 void Pass::LetIn(int time, at::Tensor& hidden) {
   const auto stay = std::stable_partition(sharing_.begin(), sharing_.end(), [time](Segment* s) {
     return s->until != time || s->run->ended() || !s->trunk->present;

@@ -66,6 +66,13 @@ struct Segment {
   int64_t leading() const { return input->flat || pooled ? 1 : 2; }
 };
 
+/// How the rows of a pass lie in a tensor that is not packed as `[1, rows, ...]`: along a
+/// dimension, `inner` entries for each.
+struct RowLayout {
+  int64_t dimension = 0;
+  int64_t inner = 1;
+};
+
 /// What a module returns in transformers, given the one tensor that it computes here.
 struct OutputForm {
   enum class Kind : uint8_t { kTensor, kTuple, kDict };
@@ -301,6 +308,20 @@ class Pass {
   bool pooled() const { return pooled_; }
   /// What the root returns beside its tensor, pooled.
   void Beside(at::Tensor value) { beside_ = std::move(value); }
+
+  // --- for networks whose tensors lie otherwise than packed rows ---
+
+  /// Offer tensors to whoever listens at `time`, in the structure of that site; they may be
+  /// replaced. The rows of several segments are cut out by `layouts`; a lone segment has all of
+  /// each tensor.
+  void VisitTensors(int time, absl::Span<at::Tensor> tensors, absl::Span<const RowLayout> layouts);
+  std::vector<SkipRequest> TakeSkipRequests() { return TakeSkips(); }
+  /// `computed`, which may be undefined where all skip, with the rows of those that skip it.
+  at::Tensor JoinSkippedRows(const at::Tensor& computed, absl::Span<const SkipRequest> skips,
+                             const RowLayout& layout) const;
+  /// As Leave, where rows cannot be cut out of all that goes on: everybody stays until nobody needs
+  /// what comes after the site at `time`.
+  void LeaveTogether(int time);
 
   /// Not null where somebody listens inside modules.
   OpTap* inside() const { return inside_.get(); }

@@ -5,6 +5,7 @@
 #include <system_error>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
@@ -66,8 +67,16 @@ void CheckRanges(const Config& config, Problems* problems) {
   }
 }
 
-// Empty, or what is wrong with a model's folder.
+// Empty, or what is wrong with a model's folder, or with the file of an exported one.
 std::string CheckFolder(const std::string& folder_or_id) {
+  std::error_code error;
+  if (absl::EndsWith(folder_or_id, ".pt2")) {
+    if (std::filesystem::is_regular_file(folder_or_id, error) && std::ifstream(folder_or_id)) {
+      return "";
+    }
+    return absl::StrCat("there is no file '", folder_or_id, "' that can be read",
+                        error ? absl::StrCat(" (", error.message(), ")") : std::string());
+  }
   const absl::StatusOr<std::string> folder = weights::FindModelFolder(folder_or_id);
   if (!folder.ok()) return std::string(folder.status().message());
   if (!std::ifstream(std::filesystem::path(*folder) / "config.json")) {

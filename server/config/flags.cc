@@ -37,7 +37,8 @@ constexpr char kExamples[] =
                                                 say everything that is wrong with a file
 
 A model is a folder as the Hugging Face Hub lays it out: config.json, *.safetensors, tokenizer.json;
-or ORG/NAME, one that was downloaded into the Hub's cache on this machine (ORG/NAME@REVISION).
+or ORG/NAME, one that was downloaded into the Hub's cache on this machine (ORG/NAME@REVISION);
+or a file NAME.pt2 of torch.export.save.
 Bytes may be written as 64MiB or 4GiB. Exit codes: 0 after a drain, 1 when the server cannot start,
 2 for a wrong command line or file.)";
 

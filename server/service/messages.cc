@@ -248,6 +248,7 @@ void EncodeModel(const ModelInfo& info, uint64_t passes, v1::Model* message) {
       graph::EncodePattern(site.value, out->mutable_value());
     }
     out->set_writable(site.writable);
+    out->set_source(site.source);
   };
   for (const SiteInfo& site : info.sites) encode(site, message->add_sites());
   for (const SiteInfo& site : info.operations) encode(site, message->add_operations());

@@ -100,6 +100,16 @@ TEST_F(DocsTest, BlobsExampleRuns) { EXPECT_EQ(Run(docs_blobs_md), "float32[1, 1
 
 TEST_F(DocsTest, EditsExampleRuns) { EXPECT_EQ(Run(docs_edits_md), "quiet@1 1 11\n"); }
 
+TEST_F(DocsTest, HostingYourOwnRuns) {
+  const std::string archives = std::string(WEFT_SOURCE_DIR) + "/tests/exported/archives/";
+  ASSERT_THAT(engine_->LoadModel("mlp", archives + "mlp.pt2"), IsOk());
+  ASSERT_THAT(engine_->LoadModel("vision", archives + "vision.pt2"), IsOk());
+  EXPECT_EQ(Run(docs_hosting_your_own_md), "[2, 8] [2, 8]\n");
+  const std::string vision = Run(docs_hosting_your_own_md_2);
+  EXPECT_THAT(vision, HasSubstr("6 channels, [1, 4]\n"));
+  EXPECT_THAT(vision, HasSubstr("conv2d_0"));
+}
+
 TEST_F(DocsTest, InsideModulesRuns) {
   EXPECT_THAT(Run(docs_inside_md), HasSubstr("scaled_dot_product_attention_0"));
   EXPECT_THAT(Run(docs_inside_md), HasSubstr(" heads\n"));

@@ -46,7 +46,8 @@ struct SiteDescription {
   uint32_t visit = 0;
   std::string type;  // `float32[B, T, 48]`, with B prompts of T tokens; empty: cannot be read
   bool writable = true;
-  std::string op;  // `linear_0`: of an operation inside the module
+  std::string op;      // `linear_0`: of an operation inside the module
+  std::string source;  // `net.py:8: x = self.fc(x)`: its line of Python, where that is known
 };
 
 struct ParameterDescription {

@@ -1,0 +1,306 @@
+#!/usr/bin/env python3
+"""Make archives/*.pt2, and what PyTorch computes with them: archives/*.safetensors.
+
+Needs torch 2.11 and safetensors. Of each program: `x`, an input of three rows; of each call of each
+module `PATH@CALL.input`, `.output` (of a structure `.output/KEY`) and `.grad`, the gradient of the
+output for the sum of squares of the program's first result; `PATH@0.half`, that result where a hook
+halves the module's first output; and of each operation that makes tensors `op/NUMBER.output`, and
+`op/NUMBER.half`, that result where the operation's is halved.
+"""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from torch.export import Dim
+
+OUT = Path(__file__).resolve().parent / "archives"
+BATCH = {0: Dim("batch")}
+
+
+class Mlp(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc1 = nn.Linear(4, 8)
+        self.act = nn.ReLU()
+        self.fc2 = nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.fc2(self.act(self.fc1(x)))
+
+
+class Block(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn = nn.BatchNorm2d(channels)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x):
+        out = self.bn(self.conv(x))
+        out += x
+        return self.relu(out)
+
+
+class Vision(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 6, 3, stride=2), nn.BatchNorm2d(6), nn.ReLU(inplace=True))
+        self.pool = nn.MaxPool2d(2)
+        self.blocks = nn.ModuleList([Block(6), Block(6)])
+        self.drop = nn.Dropout()
+        self.avg = nn.AdaptiveAvgPool2d(1)
+        self.head = nn.Linear(6, 4)
+
+    def forward(self, x):
+        x = self.pool(self.stem(x))
+        for block in self.blocks:
+            x = block(x)
+        return self.head(self.drop(torch.flatten(self.avg(x), 1)))
+
+
+class Encoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+        self.norm = nn.LayerNorm(4)
+
+    def forward(self, x):
+        return self.norm(torch.tanh(self.fc(x)) + x)
+
+
+class Twice(nn.Module):
+    """A module that is called twice, and results in a dict."""
+
+    def __init__(self):
+        super().__init__()
+        self.enc = Encoder()
+        self.unused = nn.Linear(2, 2)
+
+    def forward(self, x):
+        first = self.enc(x)
+        second = self.enc(first * 2)
+        return {"sum": first + second, "both": (first, second), "none": None}
+
+
+class Pair(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.left = nn.Linear(4, 4)
+        self.right = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return {"left": self.left(x), "right": self.right(x)}
+
+
+class Structures(nn.Module):
+    """A module that returns a dict, which its signature keeps, and one that does not."""
+
+    def __init__(self):
+        super().__init__()
+        self.kept = Pair()
+        self.lost = Pair()
+
+    def forward(self, x):
+        kept, lost = self.kept(x), self.lost(x)
+        return kept["left"] * lost["right"], kept["right"] - lost["left"]
+
+
+class Transformer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(11, 8)
+        self.position = nn.Embedding(6, 8)
+        self.layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, ids):
+        x = self.embed(ids) + self.position(torch.arange(ids.shape[1]))
+        x = self.layer(x)
+        return {"logits": self.head(x), "pooled": x.mean(1)}
+
+
+class Attend(nn.Module):
+    """Any number of tokens."""
+
+    def __init__(self):
+        super().__init__()
+        self.query = nn.Linear(4, 4)
+        self.out = nn.Linear(4, 4)
+
+    def forward(self, x):
+        weights = torch.softmax(self.query(x) @ x.transpose(1, 2), -1)
+        return self.out(weights @ x)
+
+
+class Assign(nn.Module):
+    """Writes through views."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x):
+        y = self.fc(x)
+        y = y.clone()
+        column = y[:, 1]
+        y[:, 0] = 2.0
+        column.mul_(3)
+        z = y.unsqueeze(1)
+        y += x
+        return (z.squeeze(1) * y).cumsum(1)
+
+
+class Mixes(nn.Module):
+    """Its rows meet."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.fc(x - x.mean(0, keepdim=True))
+
+
+def randomise(model):
+    for name, tensor in list(model.named_parameters()) + list(model.named_buffers()):
+        if tensor.is_floating_point():
+            with torch.no_grad():
+                if "running_var" in name:
+                    tensor.uniform_(0.5, 1.5)
+                else:
+                    tensor.normal_(std=0.6)
+    return model.eval()
+
+
+def leaves(value, name):
+    if isinstance(value, torch.Tensor):
+        yield name, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from leaves(item, f"{name}/{key}")
+    elif isinstance(value, (tuple, list)):
+        for key, item in enumerate(value):
+            yield from leaves(item, f"{name}/{key}")
+
+
+def first(value):
+    return next(leaves(value, ""))[1]
+
+
+def modules(model, x):
+    """The inputs, outputs and gradients of every call."""
+    seen, grads, calls, handles = {}, {}, {}, []
+
+    def hook(path):
+        def visit(module, args, output):
+            call = calls[path] = calls.get(path, -1) + 1
+            tensors = [a for a in args if isinstance(a, torch.Tensor)]
+            if tensors:
+                seen[f"{path}@{call}.input"] = tensors[0].detach().clone()
+            for name, leaf in leaves(output, f"{path}@{call}.output"):
+                seen[name] = leaf.detach().clone()
+            if isinstance(output, torch.Tensor) and output.requires_grad and path:
+                output = output.clone()
+                output.register_hook(lambda g, k=f"{path}@{call}.grad": grads.update({k: g.clone()}))
+                return output
+            return None
+
+        return visit
+
+    for path, module in model.named_modules():
+        handles.append(module.register_forward_hook(hook(path)))
+    first(model(x)).square().sum().backward()
+    for handle in handles:
+        handle.remove()
+    return seen | grads
+
+
+def halves(model, x):
+    changed = {}
+    for path, module in model.named_modules():
+        calls = []
+
+        def halve(module, args, output, calls=calls):
+            calls.append(0)
+            return output * 0.5 if len(calls) == 1 and isinstance(output, torch.Tensor) else None
+
+        handle = module.register_forward_hook(halve)
+        with torch.no_grad():
+            result = first(model(x))
+        handle.remove()
+        if calls and path:
+            changed[f"{path}@0.half"] = result
+    return changed
+
+
+class Operations(torch.fx.Interpreter):
+    """Runs a graph and keeps what operations make; halves the result of one."""
+
+    def __init__(self, module, half=-1):
+        super().__init__(module)
+        self.half, self.seen = half, []
+
+    def run_node(self, node):
+        result = super().run_node(node)
+        tensors = [leaf for _, leaf in leaves(result, "")]
+        if node.op != "call_function" or not tensors or "getitem" in str(node.target):
+            return result
+        if len(self.seen) == self.half and isinstance(result, torch.Tensor):
+            if str(node.target).split(".")[-2].endswith("_"):
+                result.mul_(0.5)
+            else:
+                result = result * 0.5
+        self.seen.append([t.detach().clone() for t in tensors])
+        return result
+
+
+def operations(program, x):
+    found = {}
+    module = program.module(check_guards=False)
+    with torch.no_grad():
+        plain = Operations(module)
+        plain.run(x.clone())
+        for number, tensors in enumerate(plain.seen):
+            for item, tensor in enumerate(tensors):
+                suffix = f"/{item}" if len(tensors) > 1 else ""
+                found[f"op/{number}.output{suffix}"] = tensor
+            if len(tensors) == 1 and tensors[0].is_floating_point():
+                found[f"op/{number}.half"] = first(Operations(module, number).run(x.clone()))
+    return found
+
+
+def make(name, model, x, shapes=BATCH, example=None, decompose=False, **options):
+    torch.manual_seed(len(name))
+    model = randomise(model)
+    program = torch.export.export(
+        model, (x if example is None else example,), dynamic_shapes=(shapes,), **options
+    )
+    if decompose:
+        program = program.run_decompositions({})
+    torch.export.save(program, OUT / f"{name}.pt2")
+    golden = {"x": x} | modules(model, x) | halves(model, x) | operations(program, x)
+    save_file({k: v.detach().clone().contiguous() for k, v in golden.items()}, OUT / f"{name}.safetensors")
+
+
+def main():
+    OUT.mkdir(exist_ok=True)
+    torch.manual_seed(1)
+    rows = torch.randn(3, 4)
+    pictures = torch.randn(3, 3, 17, 17)
+    ids = torch.randint(0, 11, (3, 6))
+    make("mlp", Mlp(), rows)
+    make("fixed", Mlp(), rows, shapes=None)
+    make("vision", Vision(), pictures)
+    make("decomposed", Vision(), pictures, decompose=True)
+    make("twice", Twice(), rows)
+    make("structures", Structures(), rows, preserve_module_call_signature=("kept",))
+    make("transformer", Transformer(), ids)
+    make("attend", Attend(), torch.randn(3, 5, 4), shapes={0: Dim("batch"), 1: Dim("tokens", max=32)})
+    make("assign", Assign(), rows)
+    make("mixes", Mixes(), rows)
+
+
+if __name__ == "__main__":
+    main()
