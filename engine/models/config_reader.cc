@@ -38,6 +38,19 @@ std::vector<std::string> ConfigReader::Strings(const std::string& name) {
   return strings;
 }
 
+std::vector<int64_t> ConfigReader::Integers(const std::string& name) {
+  std::vector<int64_t> integers;
+  if (!Has(name)) return integers;
+  const auto& value = config_.json()[name];
+  bool good = value.is_array();
+  for (size_t i = 0; good && i < value.size(); ++i) {
+    good = value[i].is_number_integer();
+    if (good) integers.push_back(value[i].template get<int64_t>());
+  }
+  if (!good) Invalid(name, "must be a list of integers");
+  return integers;
+}
+
 void ConfigReader::Refuse(const std::string& name, const std::string& why) {
   Fail(absl::UnimplementedError(absl::StrCat(config_.path(), ": `", name, "`: ", why)));
 }

@@ -43,6 +43,9 @@ class ConfigReader {
   /// A list of strings; empty where the field is absent or null.
   std::vector<std::string> Strings(const std::string& name);
 
+  /// A list of integers; empty where the field is absent or null.
+  std::vector<int64_t> Integers(const std::string& name);
+
   /// Refuse a field that asks for what is not served. `why` completes "`name`: ...".
   void Refuse(const std::string& name, const std::string& why);
   /// Refuse a field whose value makes no sense.

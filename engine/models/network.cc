@@ -3,7 +3,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/models/config_reader.h"
 #include "engine/models/gpt2.h"
+#include "engine/models/llama.h"
 
 namespace weft::models {
 namespace {
@@ -18,9 +20,22 @@ struct Family {
 };
 
 /// All families. A new one is a line here.
+// clang-format off
 const Family kFamilies[] = {
+    {"cohere", MakeLlama, LlamaNameRules},
+    {"gemma", MakeLlama, LlamaNameRules},
+    {"gemma2", MakeLlama, LlamaNameRules},
+    {"gemma3_text", MakeLlama, LlamaNameRules},
     {"gpt2", MakeGPT2, GPT2NameRules},
+    {"llama", MakeLlama, LlamaNameRules},
+    {"mistral", MakeLlama, LlamaNameRules},
+    {"olmo2", MakeLlama, LlamaNameRules},
+    {"phi3", MakeLlama, LlamaNameRules},
+    {"qwen2", MakeLlama, LlamaNameRules},
+    {"qwen3", MakeLlama, LlamaNameRules},
+    {"stablelm", MakeLlama, LlamaNameRules},
 };
+// clang-format on
 
 }  // namespace
 
@@ -55,6 +70,12 @@ absl::StatusOr<Network> MakeNetwork(const weights::HubFolder& folder) {
     if (absl::Status status = checkpoint->CheckAllTaken(); !status.ok()) return status;
     network->parameters = source.TakeShown();
     network->family = *type;
+    if (folder.generation_config()) {
+      // It says when to stop, as in transformers; the model's own configuration where it does not.
+      ConfigReader read(*folder.generation_config());
+      network->eos_ids = read.Ids("eos_token_id", network->eos_ids);
+      if (!read.status().ok()) return read.status();
+    }
     return network;
   }
   return absl::UnimplementedError(absl::StrCat(folder.config().path(), ": model_type `", *type,

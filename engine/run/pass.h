@@ -271,6 +271,10 @@ class Pass {
   /// have left or come.
   std::shared_ptr<void>& ForRows(const void* key) { return for_rows_[key]; }
 
+  /// A place for what one module of the forward leaves for another that is called behind it, beside
+  /// its input. Rows may have left in between, so it must be kept by segment.
+  std::shared_ptr<void>& LeftFor(const void* key) { return left_for_[key]; }
+
   void CountCall() { ++module_calls_; }
   uint64_t module_calls() const { return module_calls_; }
 
@@ -311,7 +315,7 @@ class Pass {
   int partly_ = 0;  // modules being called without some of the segments
   Recorder* recorder_ = nullptr;
   std::unique_ptr<OpTap> inside_;
-  std::map<const void*, std::shared_ptr<void>> for_rows_;
+  std::map<const void*, std::shared_ptr<void>> for_rows_, left_for_;
   uint64_t module_calls_ = 0;
   bool pad_left_ = true;
   bool shared_ = false;

@@ -93,6 +93,11 @@ absl::StatusOr<HubFolder> HubFolder::Open(const std::string& path) {
   absl::StatusOr<ModelConfig> parsed = ReadJson(config);
   if (!parsed.ok()) return parsed.status();
   folder.config_ = *std::move(parsed);
+  if (const std::string generation = inside("generation_config.json"); IsFile(generation)) {
+    absl::StatusOr<ModelConfig> read = ReadJson(generation);
+    if (!read.ok()) return read.status();
+    folder.generation_config_ = *std::move(read);
+  }
 
   std::string index = inside("model.safetensors.index.json");
   if (std::string single = inside("model.safetensors"); IsFile(single)) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -8,8 +9,9 @@
 
 namespace weft::weights {
 
-/// A model's folder as the Hub lays it out: `config.json`, `tokenizer.json`, and the weights in
-/// `model.safetensors`, or in the files that `model.safetensors.index.json` lists.
+/// A model's folder as the Hub lays it out: `config.json`, `tokenizer.json`, perhaps
+/// `generation_config.json`, and the weights in `model.safetensors`, or in the files that
+/// `model.safetensors.index.json` lists.
 ///
 /// Opening reads the configuration and the index, and sees that the other files are there; the
 /// files with weights are not opened. Immutable, so thread-safe.
@@ -21,6 +23,8 @@ class HubFolder {
 
   const std::string& path() const { return path_; }
   const ModelConfig& config() const { return config_; }
+  /// `generation_config.json`, where there is one.
+  const std::optional<ModelConfig>& generation_config() const { return generation_config_; }
   const std::string& tokenizer_path() const { return tokenizer_path_; }
 
   /// The paths of the files with weights, sorted.
@@ -29,6 +33,7 @@ class HubFolder {
  private:
   std::string path_;
   ModelConfig config_;
+  std::optional<ModelConfig> generation_config_;
   std::string tokenizer_path_;
   std::vector<std::string> weight_paths_;
 };
