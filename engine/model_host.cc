@@ -41,25 +41,6 @@ run::Decode DecoderOf(std::shared_ptr<const text::Tokenizer> tokenizer) {
   };
 }
 
-/// The tokens that generation_config.json says end a generation; empty where there is no such file,
-/// or it does not say.
-absl::StatusOr<std::vector<int64_t>> ReadEndTokens(const weights::HubFolder& folder) {
-  std::vector<int64_t> ids;
-  const std::optional<weights::ModelConfig>& config = folder.generation_config();
-  if (!config || !config->Has("eos_token_id")) return ids;
-  const nlohmann::json& given = config->json()["eos_token_id"];
-  const auto add = [&ids](const nlohmann::json& id) {
-    if (id.is_number_integer()) ids.push_back(id.get<int64_t>());
-    return id.is_number_integer();
-  };
-  const bool good = given.is_array() ? std::all_of(given.begin(), given.end(), add) : add(given);
-  if (!good) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(config->path(), ": eos_token_id is neither a token id nor a list of them"));
-  }
-  return ids;
-}
-
 absl::Status NoTokenizer() {
   return absl::FailedPreconditionError("this model has no tokenizer; give it token ids or tensors");
 }
@@ -263,17 +244,13 @@ absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Load(const std::string& na
       models::HostedModel::Host(*std::move(network), pad_left);
   if (!model.ok()) return model.status();
 
-  absl::StatusOr<std::vector<int64_t>> end_tokens = ReadEndTokens(*hub);
-  if (!end_tokens.ok()) return end_tokens.status();
   const int64_t vocabulary = (*model)->network().vocabulary;
-  const std::vector<int64_t>& ends =
-      end_tokens->empty() ? (*model)->network().eos_ids : *end_tokens;
+  const std::vector<int64_t>& ends = (*model)->network().eos_ids;
   int64_t pad_id = text->pad_id;
   if (pad_id < 0 || pad_id >= vocabulary) pad_id = ends.empty() ? 0 : ends[0];
   if (pad_id < 0 || pad_id >= vocabulary) pad_id = 0;
   return Make(name, *std::move(model), std::move(text->tokenizer), std::move(text->chat_template),
-              {.pad_left = pad_left, .pad_id = pad_id, .eos_ids = *std::move(end_tokens)},
-              hub->config().json().dump(2), options);
+              {.pad_left = pad_left, .pad_id = pad_id}, hub->config().json().dump(2), options);
 }
 
 absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Host(const std::string& name,
