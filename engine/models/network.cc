@@ -6,9 +6,11 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/models/config_reader.h"
 #include "engine/models/encoder.h"
 #include "engine/models/gpt2.h"
 #include "engine/models/gpt_families.h"
+#include "engine/models/llama.h"
 #include "engine/plan/operators.h"
 #include "engine/weights/hosting_dtype.h"
 
@@ -30,13 +32,24 @@ struct Family {
 // clang-format off
 const Family kFamilies[] = {
     {"bert", MakeBert, nullptr, BertNameRules},
+    {"cohere", MakeLlama, LlamaNameRules},
     {"falcon", MakeFalcon, FalconNameRules},
+    {"gemma", MakeLlama, LlamaNameRules},
+    {"gemma2", MakeLlama, LlamaNameRules},
+    {"gemma3_text", MakeLlama, LlamaNameRules},
     {"gpt2", MakeGPT2, GPT2NameRules},
     {"gpt_neox", MakeGPTNeoX, GPTNeoXNameRules},
     {"gptj", MakeGPTJ, GPTJNameRules},
+    {"llama", MakeLlama, LlamaNameRules},
+    {"mistral", MakeLlama, LlamaNameRules},
+    {"olmo2", MakeLlama, LlamaNameRules},
     {"opt", MakeOPT, OPTNameRules},
     {"phi", MakePhi, PhiNameRules},
+    {"phi3", MakeLlama, LlamaNameRules},
+    {"qwen2", MakeLlama, LlamaNameRules},
+    {"qwen3", MakeLlama, LlamaNameRules},
     {"roberta", MakeRoberta, nullptr, RobertaNameRules},
+    {"stablelm", MakeLlama, LlamaNameRules},
 };
 // clang-format on
 
@@ -159,6 +172,12 @@ absl::StatusOr<Network> MakeNetwork(const weights::HubFolder& folder,
     network->parameters = source.TakeShown();
     network->family = *type;
     network->dtype = *dtype;
+    if (folder.generation_config()) {
+      // It says when to stop, as in transformers; the model's own configuration where it does not.
+      ConfigReader read(*folder.generation_config());
+      network->eos_ids = read.Ids("eos_token_id", network->eos_ids);
+      if (!read.status().ok()) return read.status();
+    }
     return network;
   }
   return absl::UnimplementedError(absl::StrCat(folder.config().path(), ": model_type `", *type,

@@ -10,6 +10,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "engine/models/hosted_model.h"
@@ -49,6 +50,22 @@ absl::Status MakeWith(const std::function<void(nlohmann::json&)>& change) {
 
 TEST(NetworkTest, TheFolderAsItIsMakesANetwork) {
   EXPECT_THAT(MakeWith([](auto&) {}), IsOk());
+}
+
+TEST(NetworkTest, TheGenerationConfigurationSaysWhenToStop) {
+  TempFolder folder;
+  for (const char* name : {"config.json", "model.safetensors", "tokenizer.json"}) {
+    std::filesystem::copy(std::string(kTiny) + "/" + name, folder.File(name));
+  }
+  const auto eos_with = [&](const std::string& json) {
+    folder.Write("generation_config.json", json);
+    const auto network = MakeNetwork(*weights::HubFolder::Open(folder.path()));
+    EXPECT_THAT(network.status(), IsOk());
+    return network.ok() ? network->eos_ids : std::vector<int64_t>();
+  };
+  EXPECT_THAT(eos_with(R"({"eos_token_id": [5, 7]})"), ::testing::ElementsAre(5, 7));
+  EXPECT_THAT(eos_with(R"({"eos_token_id": null})"), ::testing::IsEmpty());
+  EXPECT_THAT(eos_with(R"({"temperature": 1})"), ::testing::ElementsAre(96));
 }
 
 TEST(NetworkTest, AFamilyThatIsNotServedIsNamedWithThoseThatAre) {
