@@ -91,6 +91,8 @@ INSTANTIATE_TEST_SUITE_P(
                 "`num_kv_heads`"},
         Refusal{"KeyHeadsThatDoNotDivide", "phi", R"({"num_key_value_heads": 3})",
                 "`num_key_value_heads`"},
+        Refusal{"QuantisedWeights", "opt", R"({"quantization_config": {"bits": 4}})",
+                "`quantization_config`"},
         Refusal{"BertAsADecoder", "bert", R"({"is_decoder": true})", "`is_decoder`"},
         Refusal{"CrossAttention", "bert", R"({"add_cross_attention": true})",
                 "`add_cross_attention`"},

@@ -196,7 +196,7 @@ TEST_P(FamilyTest, TheInsideOfAttentionIsThatOfEagerAttention) {
   std::vector<std::string> points;
   std::string text = absl::StrCat("invoke ", kPrompt, " {\n");
   for (const char* point : {"q", "k", "v", "probs", "z"}) {
-    // Of Falcon's, which is written out in its module, transformers gives the probabilities alone.
+    // Falcon repeats keys and values for each head before anybody sees them.
     if (!golden_.contains(absl::StrCat("single/", path, "/", point))) continue;
     absl::StrAppend(&text, "  save ", point, " = read ", path, ".", point, "\n");
     points.emplace_back(point);

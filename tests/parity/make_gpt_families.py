@@ -224,23 +224,36 @@ def single(model, golden):
         points[module] = {"q": query, "k": key, "v": value, "probs": probs, "z": z.transpose(1, 2)}
         return z, probs
 
-    def keep_probs(module, _args, output):
-        points[module] = {"probs": output[1]}
+    # Falcon's attention is its own, and adds ALiBi twice where it is not fused.
+    fused = torch.nn.functional.scaled_dot_product_attention
+
+    def fused_forward(query, key, value, attn_mask=None, **kwargs):
+        z = fused(query, key, value, attn_mask=attn_mask, **kwargs)
+        scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
+        hidden = torch.finfo(scores.dtype).min
+        if attn_mask.dtype == torch.bool:
+            scores = scores.masked_fill(~attn_mask, hidden)
+        else:
+            scores = scores + attn_mask
+        module = model.transformer.h[len(points)].self_attention
+        points[module] = {"q": query, "probs": scores.softmax(-1), "z": z}
+        if not model.config.new_decoder_architecture:  # which repeats them for each head
+            points[module] |= {"k": key, "v": value}
+        return z
 
     handles = [m.register_forward_hook(keep(p)) for p, m in model.named_modules()]
-    if eager is None:  # Falcon's attention is its own
-        attentions = [block.self_attention for block in model.transformer.h]
-        handles += [m.register_forward_hook(keep_probs) for m in attentions]
+    if eager is None:
+        torch.nn.functional.scaled_dot_product_attention = fused_forward
     else:
         modeling.eager_attention_forward = forward
     call(model, [PROMPT])
+    torch.nn.functional.scaled_dot_product_attention = fused
     if eager is not None:
         modeling.eager_attention_forward = eager
     for handle in handles:
         handle.remove()
     for path, tensor in outputs.items():
-        # The second is called by eager attention alone.
-        if not path.endswith(("rotary_emb", "attention_dropout")):
+        if not path.endswith("rotary_emb"):
             golden[f"single/{path}"] = as_shown(path, tensor, model).clone().contiguous()
     paths = {module: path for path, module in model.named_modules()}
     last = list(points)[-1]
@@ -285,12 +298,13 @@ def make_checkpoint(name, given, seed):
     sharp, kind = fields.pop("sharp"), fields.pop("class", AutoModelForCausalLM)
     family = name.split("-")[0]
     config = AutoConfig.for_model(family, **fields)
-    model = kind.from_config(config, attn_implementation="eager").eval()
+    attention = {"attn_implementation": "sdpa" if family == "falcon" else "eager"}
+    model = kind.from_config(config, **attention).eval()
     randomize(model, seed, sharp)
     folder = FAMILIES / name
     save(model, folder)
 
-    model = kind.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+    model = kind.from_pretrained(folder, dtype=torch.float32, **attention).eval()
     golden = {}
     share, calls = single(model, golden)
     batch = first_tensor(call(model, BATCH))
