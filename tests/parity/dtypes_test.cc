@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "engine/graph/program.h"
 #include "engine/plan/operators.h"
 #include "tests/support/golden.h"
@@ -111,12 +112,15 @@ TEST_P(DtypeParityTest, GradientsEqualTransformers) {
 }
 
 TEST_P(DtypeParityTest, AGreedyGenerationEqualsTransformersGenerate) {
+  const at::Tensor prompt = Golden("prompt");
+  const std::vector<int64_t> ids(prompt.const_data_ptr<int64_t>(),
+                                 prompt.const_data_ptr<int64_t>() + prompt.numel());
   const LocalResult result = Model().Run(absl::StrCat(
-      "generate max_new_tokens=8\ninvoke ", kSingle,
-      " {\n  save ids = read result\n  steps [:] { save logits = read lm_head.output }\n}"));
+      "generate max_new_tokens=6\ninvoke [", absl::StrJoin(ids, ", "),
+      "] {\n  save ids = read result\n  steps [:] { save logits = read lm_head.output }\n}"));
   ASSERT_THAT(result.status, IsOk());
   EXPECT_TRUE(at::equal(result["ids"], Golden("generated"))) << result["ids"];
-  for (int64_t step = 0; step < 8; ++step) {
+  for (int64_t step = 0; step < 6; ++step) {
     ExpectClose(result[absl::StrCat("logits/", step)], Golden("step_logits").narrow(1, step, 1),
                 kTolerance, absl::StrCat("step ", step));
   }
