@@ -308,8 +308,6 @@ TEST(ChatTemplateTest, WhatARenderingTakesIsBounded) {
        {"{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}",
         "{% set ns = namespace(x='aaaaaaaa') %}{% for a in range(60) %}{% set ns.x = ns.x ~ ns.x %}"
         "{% endfor %}",
-        "{% set ns = namespace(x=[1]) %}{% for a in range(60) %}{% set ns.x = ns.x + ns.x %}"
-        "{% endfor %}",
         "{{ 'a' * 1000000000 }}", "{{ ('a' * 10000).replace('a', 'a' * 1000000)|length }}",
         "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
         "{% for a in range(100000) %}{{ ('a' * 10000)|tojson|length }}{% endfor %}"}) {
@@ -368,7 +366,7 @@ TEST(ChatTemplateTest, IsFoundWhereTransformersFindsIt) {
     if (!config.ok()) return config.status();
     auto found = ChatTemplate::FindChatTemplate(*config);
     if (!found.ok()) return found.status();
-    return (*found)->Render({{{"user", "Hi"}}});
+    return (*found)->Render(std::vector<ChatMessage>{{"user", "Hi"}});
   };
   TempFolder folder;
   EXPECT_THAT(find(folder), StatusIs(absl::StatusCode::kFailedPrecondition,
