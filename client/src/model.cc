@@ -217,7 +217,7 @@ absl::StatusOr<std::vector<std::string>> LanguageModel::Tokens(const std::string
   std::vector<std::vector<int64_t>> rows;
   for (const int64_t id : *ids) rows.push_back({id});
   if (rows.empty()) return std::vector<std::string>();
-  return model_->backend->Detokenize(name(), rows);
+  return model_->backend->Detokenize(name(), rows, /*skip_special_tokens=*/false);
 }
 
 absl::StatusOr<std::string> LanguageModel::Decode(const std::vector<int64_t>& ids,
