@@ -62,7 +62,8 @@ class AttentionImpl : public models::Module {
     const at::Tensor q = Call(pass, *q_, x);
     const at::Tensor k = Call(pass, *k_, x);
     const at::Tensor v = Call(pass, *v_, x);
-    return models::AttendCausally(pass, layer_, q, k, v, kHeads, kScale);
+    return models::Attend(
+        pass, {.layer = layer_, .heads = kHeads, .kv_heads = kHeads, .scale = kScale}, q, k, v);
   }
   std::string type() const override { return "Attention"; }
   run::OutputForm form() const override {
