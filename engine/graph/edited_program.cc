@@ -113,9 +113,12 @@ absl::Status CheckEditFits(const std::string& name, const Program& edit, uint32_
                            uint64_t max_tokens, const ProgramLimits& limits,
                            absl::FunctionRef<absl::Status(const Program&)> plan) {
   if (absl::Status checked = CheckEdit(name, edit, limits); !checked.ok()) return checked;
+  const uint64_t wanted_steps = std::min(StepsOf(edit), kMostSteps);
   std::vector<uint64_t> lengths = {tokens};
   if (tokens == 0) {
-    const uint64_t most = std::max<uint64_t>(max_tokens, 1);
+    // Room is left for the steps: those that no position is left for would not be looked at.
+    const uint64_t later = wanted_steps > 0 ? wanted_steps - 1 : 0;
+    const uint64_t most = max_tokens > later + 1 ? max_tokens - later : 1;
     lengths = {std::min(kUsualTokens, most), 1, most};
   }
   absl::Status first;
@@ -126,8 +129,7 @@ absl::Status CheckEditFits(const std::string& name, const Program& edit, uint32_
                                                      max_tokens));
     }
     // The last new token is chosen, and takes no position.
-    const uint64_t steps =
-        std::min({StepsOf(edit), kMostSteps, std::max<uint64_t>(max_tokens, 1) - length + 1});
+    const uint64_t steps = std::min(wanted_steps, std::max<uint64_t>(max_tokens, 1) - length + 1);
     absl::StatusOr<std::shared_ptr<const EditedProgram>> edited =
         EditedProgram::Make(Probe(edit, length, steps), {{name, edit}}, limits);
     absl::Status fits = edited.ok() ? plan((*edited)->program()) : edited.status();

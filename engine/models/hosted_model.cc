@@ -86,7 +86,7 @@ absl::Status HostedModel::Run(absl::Span<run::Run* const> runs) {
     if (!pass.present().empty()) {
       passes_.fetch_add(1, std::memory_order_relaxed);
       const int root = pass.present()[0]->run->root();
-      if (root != 0) pass.StartAt(spec_->FindSite(root, graph::Point::kInput, 0));
+      if (root != 0) pass.GoOnAt(spec_->FindSite(root, graph::Point::kInput, 0));
       result = Call(pass, *modules_[root], pass.Input());
       module_calls_.fetch_add(pass.module_calls(), std::memory_order_relaxed);
     }

@@ -76,7 +76,7 @@ inline at::Tensor Forward(run::Pass& pass, Module& child, at::Tensor x) {
 inline at::Tensor Call(run::Pass& pass, Module& child, at::Tensor x) {
   pass.Tap(child.input_tap(), x);
   if (pass.HasSkips()) [[unlikely]] {
-    x = pass.CallPartly(std::move(x),
+    x = pass.CallPartly(child.output_tap(), std::move(x),
                         [&](at::Tensor rest) { return Forward(pass, child, std::move(rest)); });
   } else {
     x = Forward(pass, child, std::move(x));

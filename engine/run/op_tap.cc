@@ -3,6 +3,7 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/library.h>
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 
@@ -38,12 +39,11 @@ void MeetOperator(const c10::OperatorHandle& op, c10::Stack* stack) {
 namespace {
 
 void InstallFallback() {
-  static auto* const kLibrary = [] {
-    auto* library = new torch::Library(torch::Library::IMPL, "_", OpTap::kKey, __FILE__, __LINE__);
-    library->fallback(torch::CppFunction::makeFromBoxedFunction<&MeetOperator>());
+  static const torch::Library kLibrary = [] {
+    torch::Library library(torch::Library::IMPL, "_", OpTap::kKey, __FILE__, __LINE__);
+    library.fallback(torch::CppFunction::makeFromBoxedFunction<&MeetOperator>());
     return library;
   }();
-  (void)kLibrary;
 }
 
 /// The kernel's result or argument that a leaf is.
@@ -65,6 +65,14 @@ OpTap::OpTap(Pass& pass, const TapTable& taps)
 void OpTap::Listen(const Watch& watch) {
   watched_[watch.module] = true;
   if (watch.operations) operations_[watch.module] = true;
+}
+
+void OpTap::GoOnAt(int time) {
+  for (size_t module = 0; module < visits_.size(); ++module) {
+    const auto& times = taps_.times[2 * module];
+    visits_[module] = static_cast<uint32_t>(
+        std::count_if(times.begin(), times.end(), [time](int at) { return at < time; }));
+  }
 }
 
 OpTap::Scope::Scope(OpTap& tap, int module)

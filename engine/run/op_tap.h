@@ -38,6 +38,9 @@ class OpTap {
   /// Before the pass runs: somebody listens inside `watch.module`.
   void Listen(const Watch& watch);
 
+  /// The calls of modules whose input is visited before `time` are over, called or not.
+  void GoOnAt(int time);
+
   /// While the forward of `module` runs.
   class Scope {
    public:

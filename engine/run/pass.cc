@@ -343,12 +343,13 @@ at::Tensor Pass::Input() const {
   return at::cat(rows, 1);
 }
 
-void Pass::StartAt(int time) {
+void Pass::GoOnAt(int time) {
   for (size_t tap = 0; tap < visits_.size(); ++tap) {
     const auto& times = taps_.times[tap];
     visits_[tap] = static_cast<int>(
         std::count_if(times.begin(), times.end(), [time](int at) { return at < time; }));
   }
+  if (inside_ != nullptr) inside_->GoOnAt(time);
 }
 
 at::Tensor Pass::Positions() const {

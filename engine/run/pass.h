@@ -250,9 +250,10 @@ class Pass {
     skips_.push_back({segment, std::move(value)});
   }
   /// Run `module` for the rows that do not skip it, and join its output with the values of those
-  /// that do. `module` is called with a narrower packed tensor, or not at all.
+  /// that do. `module`, whose output is `output_tap`, is called with a narrower packed tensor, or
+  /// not at all.
   template <typename Module>
-  at::Tensor CallPartly(at::Tensor input, const Module& module);
+  at::Tensor CallPartly(int output_tap, at::Tensor input, const Module& module);
 
   /// Let go of the segments that no site after `tap` (an output just visited) is needed for, and
   /// let in those that have rows of their own from here on: `hidden` is all that goes on. Also
@@ -278,9 +279,9 @@ class Pass {
   void CountCall() { ++module_calls_; }
   uint64_t module_calls() const { return module_calls_; }
 
-  /// The pass calls the module whose input is first visited at `time`, not the whole model: what
+  /// Go on at `time`, with a module that is called by itself or behind one that nobody calls: what
   /// comes before counts as visited.
-  void StartAt(int time);
+  void GoOnAt(int time);
 
   // --- for runs ---
   bool pad_left() const { return pad_left_; }
@@ -331,12 +332,17 @@ at::Tensor Packed(const at::Tensor& rows, const Segment& segment);
 at::Tensor Within(const at::Tensor& all, int64_t row, const Segment& segment, bool pad_left);
 
 template <typename Module>
-at::Tensor Pass::CallPartly(at::Tensor input, const Module& module) {
+at::Tensor Pass::CallPartly(int output_tap, at::Tensor input, const Module& module) {
   const std::vector<SkipRequest> skips = TakeSkips();
   std::vector<Segment*> before;
   at::Tensor rest = WithoutSkipped(input, skips, &before);
   at::Tensor output;
-  if (!present_.empty()) output = module(std::move(rest));
+  if (present_.empty()) {
+    // Its input was visited just now, as somebody skips there.
+    GoOnAt(taps_.times[output_tap][visits_[output_tap - 1] - 1]);
+  } else {
+    output = module(std::move(rest));
+  }
   return JoinSkipped(output, skips, std::move(before));
 }
 

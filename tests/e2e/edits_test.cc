@@ -242,6 +242,11 @@ TEST_F(EditsTest, WhatDoesNotFitTheModelIsNotStored) {
     const std::string three = "invoke { write transformer.h.0.output = aten::zeros([1, 3, 32]) }";
     EXPECT_THAT(store(three), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("tokens")));
     EXPECT_THAT(store(three, {.tokens = 3}), IsOk());
+    // Later steps have one token each, however long the input is.
+    EXPECT_THAT(store("invoke { steps [1:] { write transformer.h.0.output[:, 1] = 0.0 } }"),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("mine.weft:1")));
+    EXPECT_THAT(store("invoke { steps [1:] { write transformer.h.0.output[:, 0] = 0.0 } }"),
+                IsOk());
     // For long ones alone.
     EXPECT_THAT(store("invoke { write transformer.h.0.output[:, 20] = 0.0 }"), IsOk());
   });

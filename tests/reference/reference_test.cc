@@ -22,7 +22,7 @@ namespace weft::reference {
 namespace {
 
 TEST(ReferenceTest, RandomProgramsGiveWhatTheyMean) {
-  const Tally tally = RunCampaign(1, 500, /*report=*/false);
+  const Tally tally = RunCampaign(1, 1500, /*report=*/false);
   EXPECT_EQ(tally.disagree, 0) << tally.failure;
   EXPECT_GT(tally.agree, tally.programs * 8 / 10) << Summary(tally);
   EXPECT_LT(tally.unsupported, tally.programs / 50) << Summary(tally);

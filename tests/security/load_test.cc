@@ -83,14 +83,14 @@ class LoadTest : public ::testing::Test {
 
 TEST_F(LoadTest, UserIsServedBesideAFloodOfRefusedCalls) {
   Flood flood(server_->address(), 1000);
-  const absl::Time end = absl::Now() + absl::Seconds(2);
+  // How fast is measured by bench/hostile.cc; here, that the user comes through at all.
+  const absl::Time end = absl::Now() + absl::Seconds(30);
   int asked = 0;
-  while (absl::Now() < end || flood.refused() < 500) {
+  while (asked < 20 || flood.refused() < 500) {
     ASSERT_EQ(Ask(), " Paris");
     ++asked;
-    ASSERT_LT(absl::Now(), end + absl::Seconds(30)) << flood.refused() << " refused";
+    ASSERT_LT(absl::Now(), end) << asked << " answers, " << flood.refused() << " refused";
   }
-  EXPECT_GT(asked, 10);
   EXPECT_EQ(flood.others(), 0u);
 }
 

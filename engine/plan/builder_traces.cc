@@ -1,0 +1,255 @@
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "engine/graph/error.h"
+#include "engine/graph/text.h"
+#include "engine/plan/finish_plan.h"
+#include "engine/plan/plan_builder.h"
+#include "engine/plan/planner.h"
+
+namespace weft::plan {
+namespace {
+
+constexpr size_t kMaxTraces = 4096;
+
+}  // namespace
+
+void PlanBuilder::BeginTrace(const graph::Trace& trace, NodeId node) {
+  trace_ = static_cast<int>(plan_.traces.size());
+  stage_ = FirstKey(trace_);
+  PlannedTrace& planned = plan_.traces.emplace_back();
+  planned.node = node;
+  planned.root = model_.FindModule(trace.root);
+  planned.first_site = model_.FindSite(planned.root, Point::kInput, 0);
+  planned.result_site = model_.FindSite(planned.root, Point::kOutput, 0);
+  planned.generates = trace.generate != nullptr;
+  if (planned.generates) planned.steps = std::max<int64_t>(1, trace.generate->max_new_tokens);
+}
+
+absl::Status PlanBuilder::Add(const graph::Trace& trace) {
+  if (plan_.traces.size() >= kMaxTraces) {
+    return Refuse(absl::StrCat("a program has at most ", kMaxTraces, " traces"));
+  }
+  if (absl::Status status = CheckRoot(trace); !status.ok()) return status;
+  if (trace.generate) {
+    const graph::GenerateOptions& options = *trace.generate;
+    if (options.do_sample || options.temperature > 0 || options.top_k > 0 || options.top_p > 0 ||
+        options.min_p > 0) {
+      return NotExecuted("sampling");
+    }
+    if (options.repetition_penalty != 0 && options.repetition_penalty != 1) {
+      return NotExecuted("repetition_penalty");
+    }
+    if (!options.stop_strings.empty()) return NotExecuted("stop_strings");
+  }
+  BeginTrace(trace, node_);
+  has_gradients_ = false;
+  for (NodeId id = node_ + 1; id < ends_[node_]; ++id) {
+    has_gradients_ |= std::holds_alternative<graph::Backward>(program_.at(id).kind);
+  }
+  return BuildInside();
+}
+
+absl::Status PlanBuilder::CheckRoot(const graph::Trace& trace) {
+  const int module = model_.FindModule(trace.root);
+  if (module < 0) {
+    return graph::StatementError(absl::StatusCode::kNotFound, program_, node_,
+                                 absl::StrCat("the model has no module `", trace.root, "`"),
+                                 model_.Suggest(trace.root));
+  }
+  if (model_.FindSite(module, Point::kInput, 0) < 0) {
+    return model_.NoSuchSite(module, {trace.root});
+  }
+  if (trace.generate && (module != 0 || !model_.input().ids)) {
+    return Refuse("a generation calls a model of token ids, and all of it");
+  }
+  return absl::OkStatus();
+}
+
+bool PlanBuilder::InTrace(int site) {
+  return Trace().root == 0 || (site >= Trace().first_site && site <= Trace().result_site);
+}
+
+std::string PlanBuilder::RootName() {
+  return Trace().root == 0 ? "the model" : absl::StrCat("`", RootPath(), "`");
+}
+
+absl::Status PlanBuilder::CheckActivations(const graph::Invoke& invoke, RowCount rows) {
+  const auto* tensors = std::get_if<graph::Invoke::Tensors>(&invoke.input);
+  const graph::Pattern& pattern = model_.sites()[Trace().first_site].pattern;
+  if (tensors == nullptr) {
+    return Refuse(absl::StrCat("this trace calls ", RootName(), ", which takes no prompt"),
+                  absl::StrCat("give it a tensor, ", graph::ToString(pattern)));
+  }
+  if (tensors->inputs.size() != 1 || !tensors->inputs[0].name.empty()) {
+    return Refuse(absl::StrCat(RootName(), " takes one tensor, by position"));
+  }
+  const auto& given = std::get<graph::Constant>(program_.at(tensors->inputs[0].node).kind).tensor;
+  const at::Tensor expected = MetaOf(pattern, rows).toTensor();
+  if (expected.sizes() != at::IntArrayRef(given.shape) ||
+      expected.scalar_type() != ToScalarType(given.dtype)) {
+    return Refuse(absl::StrCat(RootName(), " takes ", graph::ToString(pattern), ", and is given ",
+                               graph::ToString(given.dtype), "[", absl::StrJoin(given.shape, ", "),
+                               "]"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PlanBuilder::Add(const graph::Invoke& invoke) {
+  if (std::holds_alternative<graph::Invoke::Chat>(invoke.input)) {
+    return NotExecuted("invoke.chat");
+  }
+  if (inputs_[node_] >= static_cast<int>(given_rows_.size())) {
+    return absl::InternalError("fewer row counts than invokes");
+  }
+  if (!CallsWithIds() && !std::holds_alternative<graph::Invoke::AllRows>(invoke.input)) {
+    absl::Status status = CheckActivations(invoke, given_rows_[inputs_[node_]]);
+    if (!status.ok()) return status;
+  }
+  PlannedInvoke planned;
+  planned.node = node_;
+  planned.input = inputs_[node_];
+  planned.trace = trace_;
+  planned.group = group_;
+  planned.all_rows = std::holds_alternative<graph::Invoke::AllRows>(invoke.input);
+  const auto index = static_cast<int>(plan_.invokes.size());
+  invoke_index_[node_] = index;
+  plan_.invokes.push_back(planned);
+  Trace().invokes.push_back(index);
+  rows_.push_back(given_rows_[planned.input]);
+  if (planned.all_rows) {
+    // All of this place: of the trace, or of the sweep's point.
+    RowCount all;
+    for (NodeId id = At().parent + 1; id < ends_[At().parent]; ++id) {
+      const auto* other = std::get_if<graph::Invoke>(&program_.at(id).kind);
+      if (other == nullptr || program_.at(id).parent != At().parent) continue;
+      if (std::holds_alternative<graph::Invoke::AllRows>(other->input)) continue;
+      all.batch += given_rows_[inputs_[id]].batch;
+      all.tokens = std::max(all.tokens, given_rows_[inputs_[id]].tokens);
+    }
+    rows_.back() = all;
+  }
+  return BuildInside();
+}
+
+RowCount PlanBuilder::RowsNow(int invoke) const {
+  RowCount rows = rows_[invoke];
+  if (stage_ != FirstKey(trace_)) rows.tokens = 1;
+  return rows;
+}
+
+c10::IValue PlanBuilder::MetaAtSite(int site, int invoke) {
+  RowCount rows = RowsNow(invoke);
+  if (Trace().generates && model_.sites()[site].last_token) rows.tokens = 1;
+  return MetaOf(model_.sites()[site].pattern, rows,
+                stage_ == FirstKey(trace_) ? 0 : rows_[invoke].tokens);
+}
+
+absl::Status PlanBuilder::Add(const graph::Sweep& sweep) {
+  const NodeId node = node_;
+  const int outside_trace = trace_, outside_stage = stage_;
+  const size_t points = sweep.parameters.empty() ? 0 : sweep.parameters[0].size();
+  const auto which = static_cast<size_t>(sweeps_++);
+  const auto per_pass = static_cast<size_t>(
+      which < points_per_pass_.size() ? points_per_pass_[which] : static_cast<int64_t>(points));
+  absl::Status status;
+  for (size_t point = 0; point < points && status.ok(); ++point) {
+    if (point > 0 && per_pass > 0 && point % per_pass == 0) {
+      if (plan_.traces.size() >= kMaxTraces) {
+        return Refuse(absl::StrCat("the sweep takes more than ", kMaxTraces, " passes"),
+                      "split it");
+      }
+      const NodeId trace = plan_.traces[outside_trace].node;
+      BeginTrace(std::get<graph::Trace>(program_.at(trace).kind), trace);
+    }
+    region_ = node;
+    point_ = static_cast<uint32_t>(point);
+    group_ = ++groups_;
+    node_ = node;
+    status = BuildInside();
+  }
+  region_ = graph::kNoNode;
+  point_.reset();
+  group_ = 0;
+  trace_ = outside_trace;
+  stage_ = outside_stage;
+  return status;
+}
+
+const graph::SweepParameter& PlanBuilder::ParameterOf(const graph::SweepUse& use) const {
+  return std::get<graph::Sweep>(program_.at(use.sweep).kind).parameters[use.parameter];
+}
+
+absl::StatusOr<int64_t> PlanBuilder::IntegerOf(const graph::SweepUse& use) const {
+  const graph::SweepParameter& parameter = ParameterOf(use);
+  const auto* values = std::get_if<std::vector<int64_t>>(&parameter.values);
+  if (values == nullptr) {
+    return Refuse(absl::StrCat("%", parameter.name, " is used where an integer is needed"));
+  }
+  return (*values)[*point_];
+}
+
+decltype(graph::Argument::value) PlanBuilder::ValueOf(const graph::SweepUse& use) const {
+  return std::visit(
+      [this](const auto& values) -> decltype(graph::Argument::value) { return values[*point_]; },
+      ParameterOf(use).values);
+}
+
+absl::StatusOr<std::string> PlanBuilder::Filled(const graph::Site& site) const {
+  if (site.parameters.empty()) return site.module;
+  std::vector<std::string> components = absl::StrSplit(site.module, '.');
+  for (const graph::PathParameter& parameter : site.parameters) {
+    if (parameter.component >= components.size()) {
+      return Refuse("a sweep fills in a component that the path does not have");
+    }
+    std::string& component = components[parameter.component];
+    const auto value = ValueOf(parameter.use);
+    if (const auto* text = std::get_if<std::string>(&value)) {
+      component = *text;
+    } else {
+      absl::StatusOr<int64_t> number = IntegerOf(parameter.use);
+      if (!number.ok()) return number.status();
+      component = absl::StrCat(*number);
+    }
+  }
+  return absl::StrJoin(components, ".");
+}
+
+absl::StatusOr<std::vector<graph::IndexTerm>> PlanBuilder::Filled(
+    const std::vector<graph::IndexTerm>& terms) const {
+  std::vector<graph::IndexTerm> filled = terms;
+  for (graph::IndexTerm& term : filled) {
+    if (const auto* use = std::get_if<graph::SweepUse>(&term)) {
+      const auto value = ValueOf(*use);
+      if (const auto* text = std::get_if<std::string>(&value)) {
+        term = *text;
+      } else if (const auto* ref = std::get_if<graph::NodeRef>(&value)) {
+        term = *ref;
+      } else {
+        absl::StatusOr<int64_t> number = IntegerOf(*use);
+        if (!number.ok()) return number.status();
+        term = *number;
+      }
+    } else if (auto* slice = std::get_if<graph::Slice>(&term)) {
+      for (auto [parameter, bound] : {std::pair(&slice->start_parameter, &slice->start),
+                                      std::pair(&slice->stop_parameter, &slice->stop)}) {
+        if (!*parameter) continue;
+        absl::StatusOr<int64_t> number = IntegerOf(**parameter);
+        if (!number.ok()) return number.status();
+        *bound = *number;
+        parameter->reset();
+      }
+    }
+  }
+  return filled;
+}
+
+}  // namespace weft::plan

@@ -1,0 +1,76 @@
+#include "engine/plan/skip_check.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "engine/graph/error.h"
+#include "engine/graph/text.h"
+#include "engine/plan/finish_plan.h"
+
+namespace weft::plan {
+namespace {
+
+bool Meet(const Plan& plan, int a, int b) {
+  const int trace = a / kStageKeys;
+  if (trace != b / kStageKeys || a == FirstKey(trace) || b == FirstKey(trace)) return false;
+  const std::vector<Selection>& regions = plan.traces[trace].regions;
+  const Selection &one = regions[a - FirstKey(trace) - 1],
+                  &other = regions[b - FirstKey(trace) - 1];
+  for (int64_t step = 1; step < plan.traces[trace].steps; ++step) {
+    if (one.Has(step) && other.Has(step)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+bool SkipCheck::SameRows(const Plan& plan, int a, int b) {
+  if (plan.invokes[a].trace != plan.invokes[b].trace ||
+      plan.invokes[a].group != plan.invokes[b].group) {
+    return false;
+  }
+  return a == b || plan.invokes[a].all_rows || plan.invokes[b].all_rows;
+}
+
+bool SkipCheck::SamePass(const Plan& plan, int a, int b) {
+  if (a == b) return true;
+  const auto [known, added] = meet_.try_emplace(std::minmax(a, b), false);
+  if (added) known->second = Meet(plan, a, b);
+  return known->second;
+}
+
+absl::Status SkipCheck::Check(const graph::Program& program, const ModelSpec& model,
+                              const Plan& plan) {
+  const auto refuse = [&](graph::NodeId node, const std::string& message) {
+    return graph::StatementError(absl::StatusCode::kInvalidArgument, program, node, message);
+  };
+  for (size_t i = 0; i < skips_.size(); ++i) {
+    const Skip& skip = skips_[i];
+    for (size_t j = 0; j < i; ++j) {
+      const Skip& other = skips_[j];
+      const bool apart = skip.output < other.input || other.output < skip.input;
+      if (apart || !SameRows(plan, skip.invoke, other.invoke) ||
+          !SamePass(plan, skip.stage, other.stage)) {
+        continue;
+      }
+      return refuse(skip.node, absl::StrCat("this skip overlaps with\n  ",
+                                            graph::PrintStatement(program, other.node)));
+    }
+    for (const Touch& touch : touched_) {
+      if (touch.site <= skip.input || touch.site >= skip.output ||
+          !SameRows(plan, skip.invoke, touch.invoke) || !SamePass(plan, skip.stage, touch.stage)) {
+        continue;
+      }
+      return refuse(
+          touch.node,
+          absl::StrCat("`", graph::ToString(model.sites()[touch.site].site),
+                       "` is not visited, because it is inside a module that is skipped by\n  ",
+                       graph::PrintStatement(program, skip.node)));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace weft::plan
