@@ -172,7 +172,7 @@ TEST_F(SweepTest, TakesEveryKindOfInput) {
               trace.Invoke(Chat{{"user", "Hello"}}, [] {});
               trace.Invoke(Chat{{"user", "Hello"}, {"assistant", "Hel"}}, [] {});
               trace.Invoke(Input(Chat{{"user", "Hello"}}).ending(ChatEnd::kClosed), [] {});
-              trace.Invoke(Input::Chats{{{"user", "a"}}, {{"user", "b"}}}, [] {});
+              trace.Invoke(Input::Chats{Chat{{"user", "a"}}, Chat{{"user", "b"}}}, [] {});
               trace.Invoke([&] { model_.rows().save("rows"); });
               trace.barrier(2)();
             }),
@@ -200,7 +200,7 @@ TEST_F(SweepTest, TakesEveryKindOfInput) {
   EXPECT_THAT(TextOf([&](Session& session) { session.Trace(model_["h.0"], "text", [] {}); }),
               HasSubstr("takes no prompt"));
   EXPECT_THAT(Swept([](Tracer& trace) {
-                trace.Invoke(Input::Chats{{{"user", "a"}}, {{"assistant", "b"}}}, [] {});
+                trace.Invoke(Input::Chats{Chat{{"user", "a"}}, Chat{{"assistant", "b"}}}, [] {});
               }),
               HasSubstr("ending(weft::ChatEnd::kPrompt)"));
 }
