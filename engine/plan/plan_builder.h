@@ -223,10 +223,6 @@ class PlanBuilder {
   std::vector<graph::IndexTerm> ResultPath();
   absl::Status RefuseAlone(int module) const;
 
-  /// Where the first tensor of what the trace's root returns lies in it.
-  std::vector<graph::IndexTerm> ResultPath();
-  absl::Status RefuseAlone(int module) const;
-
   /// Refuse `what`, done at `site`, where what it needs is there only later.
   absl::Status CheckReady(int site, const When& needs, const std::string& what) const;
   absl::Status EmitWrite(int site, int invoke, std::vector<ViewStep> steps, Slot value);
