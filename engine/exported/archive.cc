@@ -3,6 +3,8 @@
 #include <zip.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/escaping.h"
@@ -46,7 +48,10 @@ absl::StatusOr<Archive> Archive::Open(const std::string& path) {
     return made.Refuse(absl::StrCat("not a whole zip archive (", ErrorText(code),
                                     "); make it with torch.export.save"));
   }
-  if (absl::Status status = made.ReadDirectory(); !status.ok()) return status;
+  std::error_code error;
+  const uint64_t file_bytes = std::filesystem::file_size(path, error);
+  if (error) return absl::NotFoundError(absl::StrCat(path, ": ", error.message()));
+  if (absl::Status status = made.ReadDirectory(file_bytes); !status.ok()) return status;
   return made;
 }
 
@@ -67,17 +72,18 @@ absl::StatusOr<Archive> Archive::FromBytes(const std::string& path, std::string 
     return made.Refuse(
         absl::StrCat("not a whole zip archive (", text, "); make it with torch.export.save"));
   }
-  if (absl::Status status = made.ReadDirectory(); !status.ok()) return status;
+  if (absl::Status status = made.ReadDirectory(made.bytes_->size()); !status.ok()) return status;
   return made;
 }
 
-absl::Status Archive::ReadDirectory() {
+absl::Status Archive::ReadDirectory(uint64_t file_bytes) {
   const zip_int64_t count = zip_get_num_entries(archive_.get(), 0);
   if (count <= 0) return Refuse("an archive without entries");
   if (static_cast<uint64_t>(count) > kMostEntries) {
     return Refuse(absl::StrCat(count, " entries; at most ", kMostEntries, " are read"));
   }
   std::string folder;
+  uint64_t all = 0;
   for (zip_int64_t i = 0; i < count; ++i) {
     zip_stat_t about;
     zip_stat_init(&about);
@@ -104,6 +110,11 @@ absl::Status Archive::ReadDirectory() {
       return Refuse(absl::StrCat(shown, " says that its ", about.comp_size, " bytes unpack to ",
                                  about.size, "; at most ", kMostRatio, " times as many are read"));
     }
+    // Entries that lie in each other's bytes could be more than there is.
+    if (about.comp_size > file_bytes - all) {
+      return Refuse(absl::StrCat(shown, ": the entries up to here have more bytes than the file"));
+    }
+    all += about.comp_size;
     const size_t slash = name.find('/');
     if (slash == std::string::npos || (i > 0 && name.substr(0, slash) != folder)) {
       return Refuse(absl::StrCat(shown, " is not in the archive's one folder; make the file with ",

@@ -53,7 +53,8 @@ class Archive {
   };
 
   explicit Archive(std::string path) : path_(std::move(path)) {}
-  absl::Status ReadDirectory();
+  /// Of a file of `file_bytes`.
+  absl::Status ReadDirectory(uint64_t file_bytes);
 
   std::string path_;
   std::unique_ptr<const std::string> bytes_;  // outlives archive_, which reads from it

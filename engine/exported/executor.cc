@@ -1,6 +1,7 @@
 #include "engine/exported/executor.h"
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "engine/exported/bind.h"
 #include "engine/plan/operators.h"
 #include "engine/run/op_tap.h"

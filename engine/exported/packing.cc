@@ -124,6 +124,10 @@ class Site {
     }
     return found;
   }
+  bool IsEmpty(ValueId value) const {
+    const std::vector<int64_t>& sizes = SizesOf(value);
+    return Growing(value) == -1 && std::count(sizes.begin(), sizes.end(), 0) > 0;
+  }
   int64_t batch() const { return a_.batch; }
   const std::string& name() const { return node_.op.name; }
 
@@ -605,7 +609,7 @@ std::string FindLayouts(Graph& graph, const Samples& a, const Samples& b) {
                                    [](const Site::Tensor& tensor) { return tensor.rows.any(); });
     if (site.CountsRows()) return refuse("it computes with the number of rows");
     std::optional<Rows> made;
-    if (rule != Rules().end()) {
+    if (rule != Rules().end() && (!site.tensors().empty() || rule->second == Uniform)) {
       made = rule->second(site);
     } else if (none) {
       made = Constant(site);
@@ -614,6 +618,8 @@ std::string FindLayouts(Graph& graph, const Samples& a, const Samples& b) {
     }
     if (!made) return refuse("rows meet in it, or it cannot be told that they do not");
     for (const ValueId value : site.results()) {
+      // What an operator makes for going backwards, and does not fill here.
+      if (made->any() && site.IsEmpty(value)) continue;
       if (!Fits(site, value, *made)) return refuse("its results do not lie as its arguments do");
       rows[value] = *made;
     }

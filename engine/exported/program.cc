@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -20,7 +21,7 @@ constexpr uint64_t kMostJsonBytes = uint64_t{64} << 20;
 constexpr int64_t kSchemaMajor = 8;
 constexpr size_t kMostNodes = 100'000;
 constexpr size_t kMostValues = 200'000;
-constexpr size_t kMostModules = 20'000;
+constexpr size_t kMostModules = 5000;
 constexpr size_t kMostWeights = 100'000;
 constexpr size_t kMostArguments = 64;
 constexpr size_t kMostItems = 4096;  // of a list that is an argument
@@ -69,8 +70,8 @@ bool IsRealModule(const std::string& key, const std::string& path) {
 
 class ProgramReader {
  public:
-  ProgramReader(const Archive& archive, std::string entry)
-      : archive_(archive), json_(absl::StrCat(archive.path(), ": entry `", entry, "`")) {}
+  ProgramReader(const Archive& archive, const std::string& entry)
+      : json_(absl::StrCat(archive.path(), ": entry `", entry, "`")) {}
 
   absl::StatusOr<Program> Read(const Json& root) {
     ReadVersions(root);
@@ -319,10 +320,8 @@ class ProgramReader {
       if (parts.size() < 3 || !IsRealModule(parts[0], parts[1])) continue;
       ModuleUse use;
       use.path = parts[1];
-      if (use.path.empty() != node.stack.empty() && node.stack.empty()) {
-        // Every stack begins with the root.
-        node.stack.push_back({});
-      }
+      // Every stack begins with the root.
+      if (!use.path.empty() && node.stack.empty()) node.stack.emplace_back();
       const std::vector<std::string> names = absl::StrSplit(use.path, '.');
       if (use.path.size() > kLongestPath || names.size() > kDeepestModule ||
           node.stack.size() > kDeepestModule) {
@@ -554,7 +553,6 @@ class ProgramReader {
     }
   }
 
-  const Archive& archive_;
   JsonReader json_;
   const Json* metas_ = nullptr;
   absl::flat_hash_map<std::string, ValueId> ids_;

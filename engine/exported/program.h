@@ -38,18 +38,21 @@ struct Value {
   std::optional<TensorMeta> meta;
 };
 
+struct Argument;
+struct ArgumentUse {
+  ValueId value = kNoValue;
+};
+struct ArgumentList {
+  bool tensors = false;
+  std::vector<Argument> items;
+};
 /// An argument of a node. Where a thing lives and how it lies in memory is the host's affair:
 /// devices, layouts and memory formats are told apart from `none` and otherwise ignored.
 struct Argument {
   struct None {};
   struct Ignored {};
-  struct Use {
-    ValueId value = kNoValue;
-  };
-  struct List {
-    bool tensors = false;
-    std::vector<Argument> items;
-  };
+  using Use = ArgumentUse;
+  using List = ArgumentList;
   std::variant<None, Use, int64_t, double, bool, std::string, graph::DType, Ignored, List> value;
 };
 

@@ -62,6 +62,7 @@ absl::Status SkipCheck::CheckWhole(const graph::Program& program, const ModelSpe
   }
   for (size_t i = 0; status.ok() && i < skips_.size(); ++i) {
     status = check(skips_[i].node, skips_[i].input, skips_[i].invoke);
+    if (status.ok()) status = check(skips_[i].node, skips_[i].output, skips_[i].invoke);
   }
   return status;
 }

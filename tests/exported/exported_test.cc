@@ -95,8 +95,6 @@ class ExportedTest : public ::testing::TestWithParam<const char*> {
 const std::map<std::string, std::vector<std::string>>& WithoutSites() {
   static const auto* const kNone = new std::map<std::string, std::vector<std::string>>{
       {"structures", {"lost.output"}},
-      // It returns its input's tensor beside the attention's weights, which nobody uses.
-      {"transformer", {"layer.self_attn.output"}},
   };
   return *kNone;
 }
@@ -125,7 +123,10 @@ TEST_P(ExportedTest, ModulesTakeAndGiveWhatTheyDoInPyTorch) {
   const ArchiveEngine::Result result = model_.Run(body);
   ASSERT_THAT(result.status, IsOk());
   for (const auto& [name, key] : expected) {
-    ExpectClose(result[name], model_.golden.at(key), 1e-5, key);
+    // Attention returns (tensor, None), and an export does not tell of the None.
+    const bool lone = absl::EndsWith(key, "self_attn@0.output/0");
+    ExpectClose(result[lone ? name.substr(0, name.find('/')) : name], model_.golden.at(key), 1e-5,
+                key);
   }
   const auto none = WithoutSites().find(GetParam());
   const std::vector<std::string> allowed =
@@ -298,17 +299,9 @@ TEST(ExportedSitesTest, ASkippedModuleIsNotRun) {
 
 TEST(ExportedSitesTest, AnInputThatIsReplacedIsSoInsideTheModuleAlone) {
   Exported& model = Exported::Of("twice");
-  // The second call's input is made of the first's output, which the sum uses too.
-  const ArchiveEngine::Result result = model.Run(R"(
-    %in = read enc@1.fc.input
-    write enc@1.fc.input = aten::mul(%in, 0.0)
-    save add = read enc@1.op(add_0).inputs
-    save sum = read .output)");
-  if (result.status.ok()) {
-    ExpectClose(result["sum/both/0"], model.golden.at("enc@0.output"));
-  }
   const ArchiveEngine::Result inner = model.Run(R"(
-    write enc.fc@1.input = tensor(float32, [1, 4], [0.0, 0.0, 0.0, 0.0])
+    %i = read enc.fc@1.input
+    write enc.fc@1.input = aten::mul(%i, 0.0)
     save fc = read enc.fc@1.output
     save in = read enc@1.input
     save add = read enc@1.op(add_0).inputs)");
@@ -364,7 +357,8 @@ TEST(ExportedRowsTest, AWriteOfOneInvokeIsNotSeenByItsNeighbour) {
   const at::Tensor a = model.x.narrow(0, 0, 1), b = model.x.narrow(0, 1, 2);
   const ArchiveEngine::Result result = model.engine.Run(absl::StrCat(
       ConstantText("a", a), ConstantText("b", b),
-      "invoke (%a) { write enc.op(tanh_0).output = 0.0 \n save one = read result }\n"
+      "invoke (%a) { %t = read enc.op(tanh_0).output\n write enc.op(tanh_0).output = "
+      "aten::mul(%t, 0.0)\n save one = read result }\n"
       "invoke (%b) { save tanh = read enc.op(tanh_0).output\n save two = read result }"));
   ASSERT_THAT(result.status, IsOk());
   const at::Tensor whole = model.golden.at("@0.output/sum");
@@ -414,7 +408,7 @@ TEST(ExportedRowsTest, AnyBatchThatTheExportAllowsAndNoOther) {
                   .Run(absl::StrCat(ConstantText("x", at::zeros({1, 33, 4})),
                                     "invoke (%x) { save r = read result }"))
                   .status,
-              StatusIs(absl::StatusCode::kOutOfRange, HasSubstr("2 to 32 tokens")));
+              StatusIs(absl::StatusCode::kOutOfRange, HasSubstr("1 to 32 tokens")));
 }
 
 TEST(ExportedRowsTest, AnIndexOutOfATableFailsTheRunAlone) {

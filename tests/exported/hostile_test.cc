@@ -61,7 +61,8 @@ TEST(HostileArchiveTest, APartOfAnArchiveIsNone) {
 TEST(HostileArchiveTest, AChangedByteOfAWeightIsNoticed) {
   std::string bytes = EditedArchive("mlp").Bytes();
   const EditedArchive edited("mlp");
-  const std::string weight = const_cast<EditedArchive&>(edited).entries().at("data/weights/weight_0");
+  const std::string weight =
+      const_cast<EditedArchive&>(edited).entries().at("data/weights/weight_0");
   const size_t at = bytes.find(weight);
   ASSERT_NE(at, std::string::npos);
   bytes[at + 5] ^= 1;
@@ -132,8 +133,8 @@ std::vector<Mutation> Mutations() {
        "before 2.8"},
       {"BigEndian", "mlp", [](EditedArchive& a) { a.entries()["byteorder"] = "big"; },
        "little-endian"},
-      {"BrokenJson", "mlp",
-       [](EditedArchive& a) { a.entries()["models/model.json"].resize(1000); }, "not valid JSON"},
+      {"BrokenJson", "mlp", [](EditedArchive& a) { a.entries()["models/model.json"].resize(1000); },
+       "not valid JSON"},
       {"DeepJson", "mlp",
        [](EditedArchive& a) {
          a.entries()["models/model.json"] = std::string(100000, '[') + std::string(100000, ']');
@@ -155,17 +156,15 @@ std::vector<Mutation> Mutations() {
       {"AValueWithoutAName", "mlp",
        InModel([](Json& m) { NodeAt(m, 1)["outputs"][0]["as_tensor"]["name"] = ""; }),
        "without a name"},
-      {"AnOutputThatNobodyMakes", "mlp",
-       InModel([](Json& m) {
-         m["graph_module"]["signature"]["output_specs"][0]["user_output"]["arg"]["as_tensor"]["name"] =
-             "nobody";
+      {"AnOutputThatNobodyMakes", "mlp", InModel([](Json& m) {
+         m["graph_module"]["signature"]["output_specs"][0]["user_output"]["arg"]["as_tensor"]
+          ["name"] = "nobody";
        }),
        "`nobody` is used"},
       {"NoOutputs", "mlp",
        InModel([](Json& m) { m["graph_module"]["signature"]["output_specs"] = Json::array(); }),
        "returns"},
-      {"HugeNumbersOfNodes", "mlp",
-       InModel([](Json& m) {
+      {"HugeNumbersOfNodes", "mlp", InModel([](Json& m) {
          Json nodes = Json::array();
          for (int i = 0; i < 100'001; ++i) nodes.push_back(Json::object());
          Graph(m)["nodes"] = nodes;
@@ -180,14 +179,15 @@ std::vector<Mutation> Mutations() {
        "no one kind"},
       {"FewerInputsThanTheSignature", "mlp",
        InModel([](Json& m) { Graph(m)["inputs"].erase(Graph(m)["inputs"].begin()); }), "signature"},
-      {"ACustomObject", "mlp",
-       InModel([](Json& m) {
+      {"ACustomObject", "mlp", InModel([](Json& m) {
          m["graph_module"]["signature"]["input_specs"][0] = {
-             {"custom_obj", {{"arg", {{"name", "o"}, {"class_fqn", "c"}}}, {"custom_obj_name", "o"}}}};
+             {"custom_obj",
+              {{"arg", {{"name", "o"}, {"class_fqn", "c"}}}, {"custom_obj_name", "o"}}}};
        }),
        "pickled Python"},
-      {"CustomObjectsInTheGraph", "mlp",
-       InModel([](Json& m) { Graph(m)["custom_obj_values"] = {{"o", Json::object()}}; }),
+      {"CustomObjectsInTheGraph", "mlp", InModel([](Json& m) {
+         Graph(m)["custom_obj_values"] = {{"o", Json::object()}};
+       }),
        "pickled Python"},
       // Operators.
       {"AnUnknownOperator", "mlp",
@@ -214,29 +214,28 @@ std::vector<Mutation> Mutations() {
        InModel([](Json& m) { NodeAt(m, 1)["target"] = "torch.ops.aten.bernoulli.default"; }),
        "random numbers"},
       {"AnArgumentThatThereIsNot", "mlp",
-       InModel([](Json& m) { NodeAt(m, 1)["inputs"][0]["name"] = "selves"; }), "no argument `selves`"},
+       InModel([](Json& m) { NodeAt(m, 1)["inputs"][0]["name"] = "selves"; }),
+       "no argument `selves`"},
       {"AnArgumentTwice", "mlp",
        InModel([](Json& m) { NodeAt(m, 1)["inputs"].push_back(NodeAt(m, 1)["inputs"][0]); }),
        "given twice"},
-      {"AnArgumentThatIsMissing", "mlp",
-       InModel([](Json& m) { NodeAt(m, 0)["inputs"].erase(1); }), "lacks its argument"},
-      {"AnArgumentOfAnotherKind", "mlp",
-       InModel([](Json& m) { NodeAt(m, 0)["inputs"][1]["arg"] = {{"as_string", "text"}}; }),
+      {"AnArgumentThatIsMissing", "mlp", InModel([](Json& m) { NodeAt(m, 0)["inputs"].erase(1); }),
+       "lacks its argument"},
+      {"AnArgumentOfAnotherKind", "mlp", InModel([](Json& m) {
+         NodeAt(m, 0)["inputs"][1]["arg"] = {{"as_string", "text"}};
+       }),
        "node `linear`"},
       {"AnArgumentOfTwoKinds", "mlp",
        InModel([](Json& m) { NodeAt(m, 0)["inputs"][1]["arg"]["as_int"] = 1; }), "no one kind"},
-      {"MoreResultsThanThereAre", "mlp",
-       InModel([](Json& m) {
+      {"MoreResultsThanThereAre", "mlp", InModel([](Json& m) {
          NodeAt(m, 1)["outputs"].push_back({{"as_tensor", {{"name", "another"}}}});
        }),
        "results"},
-      {"AListOfResultsWhereThereIsOne", "mlp",
-       InModel([](Json& m) {
+      {"AListOfResultsWhereThereIsOne", "mlp", InModel([](Json& m) {
          NodeAt(m, 1)["outputs"][0] = {{"as_tensors", {{{"name", "relu"}}, {{"name", "b"}}}}};
        }),
        "list of results"},
-      {"BatchNormInTraining", "vision",
-       InModel([](Json& m) {
+      {"BatchNormInTraining", "vision", InModel([](Json& m) {
          for (Json& node : Graph(m)["nodes"]) {
            if (node["target"] != "torch.ops.aten.batch_norm.default") continue;
            for (Json& input : node["inputs"]) {
@@ -245,42 +244,36 @@ std::vector<Mutation> Mutations() {
          }
        }),
        "model.eval()"},
-      {"AWriteToAWeight", "mlp",
-       InModel([](Json& m) {
+      {"AWriteToAWeight", "mlp", InModel([](Json& m) {
          NodeAt(m, 1)["target"] = "torch.ops.aten.relu_.default";
          NodeAt(m, 1)["inputs"][0]["arg"]["as_tensor"]["name"] = "p_fc1_weight";
        }),
        "changes `fc1.weight`"},
-      {"AWriteToTheInput", "mlp",
-       InModel([](Json& m) {
+      {"AWriteToTheInput", "mlp", InModel([](Json& m) {
          NodeAt(m, 1)["target"] = "torch.ops.aten.relu_.default";
          NodeAt(m, 1)["inputs"][0]["arg"]["as_tensor"]["name"] = "x";
        }),
        "changes `x`"},
-      {"AStrideOfZero", "vision",
-       InModel([](Json& m) {
+      {"AStrideOfZero", "vision", InModel([](Json& m) {
          for (Json& input : NodeAt(m, 0)["inputs"]) {
            if (input["name"] == "stride") input["arg"] = {{"as_ints", {0, 0}}};
          }
        }),
        "node `conv2d`"},
-      {"AWindowBeyondAllMeasure", "vision",
-       InModel([](Json& m) {
+      {"AWindowBeyondAllMeasure", "vision", InModel([](Json& m) {
          NodeAt(m, 0)["inputs"].push_back(
              {{"name", "padding"},
               {"arg", {{"as_ints", {int64_t{1} << 40, int64_t{1} << 40}}}},
               {"kind", 1}});
        }),
        "node `conv2d`"},
-      {"MemoryBeyondTheBound", "mlp",
-       InModel([](Json& m) {
+      {"MemoryBeyondTheBound", "mlp", InModel([](Json& m) {
          NodeAt(m, 1)["target"] = "torch.ops.aten.repeat.default";
          NodeAt(m, 1)["inputs"].push_back(
              {{"name", "repeats"}, {"arg", {{"as_ints", {int64_t{1} << 30, 4}}}}, {"kind", 1}});
        }),
        "node `relu`"},
-      {"AnOverflowOfSizes", "mlp",
-       InModel([](Json& m) {
+      {"AnOverflowOfSizes", "mlp", InModel([](Json& m) {
          NodeAt(m, 1)["target"] = "torch.ops.aten.repeat.default";
          NodeAt(m, 1)["inputs"].push_back(
              {{"name", "repeats"},
@@ -288,14 +281,12 @@ std::vector<Mutation> Mutations() {
               {"kind", 1}});
        }),
        "node `relu`"},
-      {"AShapeThatDoesNotFit", "mlp",
-       InModel([](Json& m) {
+      {"AShapeThatDoesNotFit", "mlp", InModel([](Json& m) {
          NodeAt(m, 2)["inputs"][1]["arg"]["as_tensor"]["name"] = "p_fc1_weight";
        }),
        "node `linear_1`"},
       // Modules.
-      {"ModulesBeyondAllDepth", "mlp",
-       InModel([](Json& m) {
+      {"ModulesBeyondAllDepth", "mlp", InModel([](Json& m) {
          std::string path = "a";
          for (int i = 0; i < 100; ++i) path += ".a";
          m["graph_module"]["module_call_graph"].push_back({{"fqn", path}, {"signature", nullptr}});
@@ -304,13 +295,11 @@ std::vector<Mutation> Mutations() {
       {"NoRoot", "mlp",
        InModel([](Json& m) { m["graph_module"]["module_call_graph"] = Json::array(); }),
        "root is not the first"},
-      {"AStructureThatCannotBeRead", "mlp",
-       InModel([](Json& m) {
+      {"AStructureThatCannotBeRead", "mlp", InModel([](Json& m) {
          m["graph_module"]["module_call_graph"][0]["signature"]["out_spec"] = "[1, ";
        }),
        "structure"},
-      {"AStructureOfAnotherSize", "twice",
-       InModel([](Json& m) {
+      {"AStructureOfAnotherSize", "twice", InModel([](Json& m) {
          m["graph_module"]["module_call_graph"][0]["signature"]["out_spec"] =
              R"([1, {"type": null, "context": null, "children_spec": []}])";
        }),
@@ -319,12 +308,9 @@ std::vector<Mutation> Mutations() {
       {"AnInputWithoutElements", "fixed",
        InModel([](Json& m) { Graph(m)["tensor_values"]["x"]["sizes"][0] = Int(0); }), "elements"},
       {"AnInputOfTooManyElements", "fixed",
-       InModel([](Json& m) {
-         Graph(m)["tensor_values"]["x"]["sizes"][0] = Int(int64_t{1} << 40);
-       }),
+       InModel([](Json& m) { Graph(m)["tensor_values"]["x"]["sizes"][0] = Int(int64_t{1} << 40); }),
        "elements"},
-      {"AnEmptyRange", "mlp",
-       InModel([](Json& m) {
+      {"AnEmptyRange", "mlp", InModel([](Json& m) {
          for (auto& [symbol, range] : m["range_constraints"].items()) {
            range = {{"min_val", 7}, {"max_val", 3}};
          }
@@ -346,13 +332,12 @@ std::vector<Mutation> Mutations() {
        InWeight([](Json& w) { w["tensor_meta"]["storage_offset"] = Int(1); }), "reaches to"},
       {"AWeightBeforeItsBytes", "mlp",
        InWeight([](Json& w) { w["tensor_meta"]["storage_offset"] = Int(-4); }), "cannot be"},
-      {"StridesThatOverflow", "mlp",
-       InWeight([](Json& w) {
+      {"StridesThatOverflow", "mlp", InWeight([](Json& w) {
          w["tensor_meta"]["strides"][0] = Int(std::numeric_limits<int64_t>::max());
        }),
        "cannot be"},
-      {"NegativeStrides", "mlp", InWeight([](Json& w) { w["tensor_meta"]["strides"][0] = Int(-4); }),
-       "cannot be"},
+      {"NegativeStrides", "mlp",
+       InWeight([](Json& w) { w["tensor_meta"]["strides"][0] = Int(-4); }), "cannot be"},
       {"FewBytesThatClaimToBeMany", "mlp",
        [](EditedArchive& a) {
          a.entries()["data/weights/weight_0"].resize(4);

@@ -46,7 +46,9 @@ class Block(nn.Module):
 class Vision(nn.Module):
     def __init__(self):
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, 6, 3, stride=2), nn.BatchNorm2d(6), nn.ReLU(inplace=True))
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, 6, 3, stride=2), nn.BatchNorm2d(6), nn.ReLU(inplace=True)
+        )
         self.pool = nn.MaxPool2d(2)
         self.blocks = nn.ModuleList([Block(6), Block(6)])
         self.drop = nn.Dropout()
@@ -193,23 +195,31 @@ def modules(model, x):
     """The inputs, outputs and gradients of every call."""
     seen, grads, calls, handles = {}, {}, {}, []
 
+    def before(path):
+        def visit(module, args):
+            call = calls[path] = calls.get(path, -1) + 1
+            if args and isinstance(args[0], torch.Tensor):
+                seen[f"{path}@{call}.input"] = args[0].detach().clone()
+
+        return visit
+
     def hook(path):
         def visit(module, args, output):
-            call = calls[path] = calls.get(path, -1) + 1
-            tensors = [a for a in args if isinstance(a, torch.Tensor)]
-            if tensors:
-                seen[f"{path}@{call}.input"] = tensors[0].detach().clone()
+            call = calls[path]
             for name, leaf in leaves(output, f"{path}@{call}.output"):
                 seen[name] = leaf.detach().clone()
             if isinstance(output, torch.Tensor) and output.requires_grad and path:
                 output = output.clone()
-                output.register_hook(lambda g, k=f"{path}@{call}.grad": grads.update({k: g.clone()}))
+                output.register_hook(
+                    lambda g, k=f"{path}@{call}.grad": grads.update({k: g.clone()})
+                )
                 return output
             return None
 
         return visit
 
     for path, module in model.named_modules():
+        handles.append(module.register_forward_pre_hook(before(path)))
         handles.append(module.register_forward_hook(hook(path)))
     first(model(x)).square().sum().backward()
     for handle in handles:
@@ -281,7 +291,9 @@ def make(name, model, x, shapes=BATCH, example=None, decompose=False, **options)
         program = program.run_decompositions({})
     torch.export.save(program, OUT / f"{name}.pt2")
     golden = {"x": x} | modules(model, x) | halves(model, x) | operations(program, x)
-    save_file({k: v.detach().clone().contiguous() for k, v in golden.items()}, OUT / f"{name}.safetensors")
+    save_file(
+        {k: v.detach().clone().contiguous() for k, v in golden.items()}, OUT / f"{name}.safetensors"
+    )
 
 
 def main():
@@ -297,7 +309,9 @@ def main():
     make("twice", Twice(), rows)
     make("structures", Structures(), rows, preserve_module_call_signature=("kept",))
     make("transformer", Transformer(), ids)
-    make("attend", Attend(), torch.randn(3, 5, 4), shapes={0: Dim("batch"), 1: Dim("tokens", max=32)})
+    make(
+        "attend", Attend(), torch.randn(3, 5, 4), shapes={0: Dim("batch"), 1: Dim("tokens", max=32)}
+    )
     make("assign", Assign(), rows)
     make("mixes", Mixes(), rows)
 

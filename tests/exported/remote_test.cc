@@ -46,17 +46,18 @@ TEST_F(RemoteTest, ReadsWritesAndGradients) {
   Both([](const LanguageModel& model) {
     Saved<Tensor> plain, hidden, result, gradient, weight;
     ASSERT_THAT(model.Trace(kRows, [&] { plain = model.result().save("p"); }), IsOk());
-    ASSERT_THAT(model.Trace(kRows,
-                            [&] {
-                              Var h = model["fc1"].output();
-                              hidden = h.save("h");
-                              model["act"].output()[{Slice(), 0}] = 0.0;
-                              Var in = model["fc2"].input();
-                              result = model.result().save("r");
-                              weight = model["fc2"].param("weight").save("w");
-                              model.result().sum().backward([&] { gradient = in.grad().save("g"); });
-                            }),
-                IsOk());
+    ASSERT_THAT(
+        model.Trace(kRows,
+                    [&] {
+                      Var h = model["fc1"].output();
+                      hidden = h.save("h");
+                      model["act"].output()[{Slice(), 0}] = 0.0;
+                      Var in = model["fc2"].input();
+                      result = model.result().save("r");
+                      weight = model["fc2"].param("weight").save("w");
+                      model.result().sum().backward([&] { gradient = in.grad().save("g"); });
+                    }),
+        IsOk());
     EXPECT_THAT(hidden->shape(), ElementsAre(2, 8));
     EXPECT_THAT(result->shape(), ElementsAre(2, 3));
     EXPECT_GT(RelativeDifference(*plain, *result), 1e-3);
