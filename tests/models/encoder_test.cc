@@ -47,14 +47,14 @@ LocalModel& Encoder() {
   return *kModel;
 }
 
-LocalResult Run(LocalModel& model, const std::string& text) {
+LocalResult RunWhole(LocalModel& model, const std::string& text) {
   LocalResult result = model.Run(text);
   EXPECT_THAT(result.status, IsOk()) << text;
   return result;
 }
 
 TEST(EncoderTest, APoolerGivesARowForEachPrompt) {
-  const LocalResult result = Run(Encoder(), absl::StrCat("invoke [", kA, ", ", kB, "]", kReadAll));
+  const LocalResult result = RunWhole(Encoder(), absl::StrCat("invoke [", kA, ", ", kB, "]", kReadAll));
   EXPECT_THAT(result["hidden"].sizes().vec(), ElementsAre(2, 5, 32));
   EXPECT_THAT(result["pooled"].sizes().vec(), ElementsAre(2, 32));
   ExpectClose(result["dense"], result["hidden"].select(1, 0));
@@ -64,8 +64,8 @@ TEST(EncoderTest, APromptIsTheSameAloneInABatchAndBesideOthers) {
   for (const bool pad_left : {false, true}) {
     for (const std::string family : {"bert-encoder", "roberta-encoder"}) {
       LocalModel model = MakeModel(family, pad_left);
-      const LocalResult alone = Run(model, absl::StrCat("invoke ", kB, kReadAll));
-      const LocalResult batch = Run(model, absl::StrCat("invoke [", kA, ", ", kB, "]", kReadAll));
+      const LocalResult alone = RunWhole(model, absl::StrCat("invoke ", kB, kReadAll));
+      const LocalResult batch = RunWhole(model, absl::StrCat("invoke [", kA, ", ", kB, "]", kReadAll));
       ExpectClose(batch["hidden"].narrow(0, 1, 1).narrow(1, pad_left ? 2 : 0, 3), alone["hidden"]);
       ExpectClose(batch["pooled"].narrow(0, 1, 1), alone["pooled"]);
       const std::vector<LocalResult> together = model.RunTogether(
@@ -79,14 +79,14 @@ TEST(EncoderTest, APromptIsTheSameAloneInABatchAndBesideOthers) {
 TEST(EncoderTest, ATokenSeesThoseBehindIt) {
   LocalModel& model = Encoder();
   const std::string body = " { save h = read encoder.layer.0.output }";
-  const LocalResult one = Run(model, absl::StrCat("invoke [64, 65, 66]", body));
-  const LocalResult other = Run(model, absl::StrCat("invoke [64, 65, 67]", body));
+  const LocalResult one = RunWhole(model, absl::StrCat("invoke [64, 65, 66]", body));
+  const LocalResult other = RunWhole(model, absl::StrCat("invoke [64, 65, 67]", body));
   EXPECT_GT((one["h"] - other["h"]).select(1, 0).abs().max().item<double>(), 1e-3);
 }
 
 TEST(EncoderTest, ProbabilitiesAtPadsAreZeroAndThoseOfRealTokensAddUp) {
   const LocalResult result =
-      Run(Encoder(), absl::StrCat("invoke [", kA, ", ", kB,
+      RunWhole(Encoder(), absl::StrCat("invoke [", kA, ", ", kB,
                                   "] { save p = read encoder.layer.1.attention.self.probs }"));
   const at::Tensor short_row = result["p"][1].narrow(1, 0, 3);
   ExpectClose(short_row.narrow(2, 3, 2), at::zeros({4, 3, 2}));
@@ -103,14 +103,14 @@ TEST(EncoderTest, GenerationIsRefusedByName) {
 }
 
 TEST(EncoderTest, AWriteToPooledRowsIsSeenByTheRootAlone) {
-  const LocalResult result = Run(Encoder(), absl::StrCat("invoke [", kA, ", ", kB, R"(] {
+  const LocalResult result = RunWhole(Encoder(), absl::StrCat("invoke [", kA, ", ", kB, R"(] {
   write pooler.dense.input[1] = 0.0
   %out = read .output
   save pooled = %out["pooler_output"]
   save hidden = read result
   save bias = aten::tanh(param pooler.dense.bias)
 })"));
-  const LocalResult plain = Run(Encoder(), absl::StrCat("invoke [", kA, ", ", kB, "]", kReadAll));
+  const LocalResult plain = RunWhole(Encoder(), absl::StrCat("invoke [", kA, ", ", kB, "]", kReadAll));
   ExpectClose(result["pooled"][1], result["bias"]);
   ExpectClose(result["pooled"][0], plain["pooled"][0]);
   ExpectClose(result["hidden"], plain["hidden"]);
@@ -123,7 +123,7 @@ TEST(EncoderTest, PooledRowsOfAllInvokesAreReadTogether) {
   %out = read .output
   save root = %out["pooler_output"]
 })");
-  const LocalResult result = Run(Encoder(), text);
+  const LocalResult result = RunWhole(Encoder(), text);
   ExpectClose(result["all"], at::cat({result["a"], result["b"]}));
   ExpectClose(result["root"], result["all"]);
 }
@@ -135,17 +135,17 @@ TEST(EncoderTest, ThePoolerCanBeSkippedByOneOrAll) {
   save pooled = %out["pooler_output"]
   save hidden = read result
 })";
-  const LocalResult all = Run(Encoder(), absl::StrCat("invoke ", kA, skip));
+  const LocalResult all = RunWhole(Encoder(), absl::StrCat("invoke ", kA, skip));
   ExpectClose(all["pooled"], all["hidden"].select(1, 0) * 2);
   const std::vector<LocalResult> both = Encoder().RunTogether(
       {absl::StrCat("invoke ", kA, skip), absl::StrCat("invoke ", kB, kReadAll)});
   ExpectClose(both[0]["pooled"], all["pooled"]);
-  ExpectClose(both[1]["pooled"], Run(Encoder(), absl::StrCat("invoke ", kB, kReadAll))["pooled"]);
+  ExpectClose(both[1]["pooled"], RunWhole(Encoder(), absl::StrCat("invoke ", kB, kReadAll))["pooled"]);
 }
 
 TEST(EncoderTest, ThePoolerCanBeSkippedForAllRowsAtOnce) {
   const LocalResult result =
-      Run(Encoder(), absl::StrCat("invoke ", kA, " { save a = read result }\ninvoke ", kB,
+      RunWhole(Encoder(), absl::StrCat("invoke ", kA, " { save a = read result }\ninvoke ", kB,
                                   " { save b = read result }\n", R"(invoke {
   skip pooler = aten::mul(read pooler.input, 2.0)[:, -1]
   %out = read .output
@@ -162,8 +162,8 @@ TEST(EncoderTest, WhatAddsAResidualCanBeSkippedByOneOfTwo) {
                                         ".input  save h = read result }");
   const std::string plain = absl::StrCat("invoke ", kB, " { save h = read result }");
   const std::vector<LocalResult> both = Encoder().RunTogether({skip, plain});
-  ExpectClose(both[0]["h"], Run(Encoder(), skip)["h"]);
-  ExpectClose(both[1]["h"], Run(Encoder(), plain)["h"]);
+  ExpectClose(both[0]["h"], RunWhole(Encoder(), skip)["h"]);
+  ExpectClose(both[1]["h"], RunWhole(Encoder(), plain)["h"]);
 }
 
 TEST(EncoderTest, WhatAddsAResidualIsNotCalledByItself) {
@@ -177,7 +177,7 @@ TEST(EncoderTest, WhatAddsAResidualIsNotCalledByItself) {
 }
 
 TEST(EncoderTest, ThePoolerAndWhatIsInsideAreCalledOutOfBand) {
-  const LocalResult result = Run(Encoder(), absl::StrCat("invoke [", kA, ", ", kB, R"(] {
+  const LocalResult result = RunWhole(Encoder(), absl::StrCat("invoke [", kA, ", ", kB, R"(] {
   %h = read encoder.layer.1.output
   save called = call pooler(%h)
   %first = %h[:, 0]
@@ -189,7 +189,7 @@ TEST(EncoderTest, ThePoolerAndWhatIsInsideAreCalledOutOfBand) {
 }
 
 TEST(EncoderTest, OperatorsOnPooledRowsAreSites) {
-  const LocalResult result = Run(Encoder(), absl::StrCat("invoke [", kA, ", ", kB, R"(] {
+  const LocalResult result = RunWhole(Encoder(), absl::StrCat("invoke [", kA, ", ", kB, R"(] {
   save linear = read pooler.dense.op(linear_0).output
   save dense = read pooler.dense.output
 })"));
@@ -197,7 +197,7 @@ TEST(EncoderTest, OperatorsOnPooledRowsAreSites) {
 }
 
 TEST(EncoderTest, GradientsComeThroughPooledRows) {
-  const LocalResult result = Run(Encoder(), absl::StrCat("invoke [", kA, ", ", kB, R"(] {
+  const LocalResult result = RunWhole(Encoder(), absl::StrCat("invoke [", kA, ", ", kB, R"(] {
   %h = read encoder.layer.1.output
   %p = read pooler.output
   %out = read .output
@@ -215,9 +215,9 @@ TEST(EncoderTest, GradientsComeThroughPooledRows) {
 TEST(EncoderTest, AnExperimentOnTheFirstLayerPaysForTheFirstLayer) {
   LocalModel model = MakeModel("bert-encoder");
   const uint64_t before = model.hosted().module_calls();
-  Run(model, absl::StrCat("invoke ", kA, " { save h = read encoder.layer.0.output }"));
+  RunWhole(model, absl::StrCat("invoke ", kA, " { save h = read encoder.layer.0.output }"));
   const uint64_t early = model.hosted().module_calls() - before;
-  Run(model, absl::StrCat("invoke ", kA, " { save h = read pooler.output }"));
+  RunWhole(model, absl::StrCat("invoke ", kA, " { save h = read pooler.output }"));
   EXPECT_LT(early + 10, model.hosted().module_calls() - before - early);
 }
 
@@ -228,11 +228,11 @@ TEST(EncoderTest, TheProgramOfTheDocsGivesSentenceEmbeddings) {
   ASSERT_NE(begin, std::string::npos);
   std::string program = page.substr(begin, page.find("```", begin) - begin);
   program.replace(0, program.find('{'), absl::StrCat("invoke [", kA, ", ", kB, "] "));
-  const LocalResult result = Run(Encoder(), program);
+  const LocalResult result = RunWhole(Encoder(), program);
   std::vector<at::Tensor> expected;
   for (const char* prompt : {kA, kB}) {
     const at::Tensor hidden =
-        Run(Encoder(), absl::StrCat("invoke ", prompt, " { save h = read result }"))["h"];
+        RunWhole(Encoder(), absl::StrCat("invoke ", prompt, " { save h = read result }"))["h"];
     const at::Tensor mean = hidden.mean(1);
     expected.push_back(mean / mean.norm());
   }
@@ -243,7 +243,7 @@ TEST(EncoderTest, PositionsOfRobertaPassOverPaddingInsideAPrompt) {
   // As transformers', which counts ids that are not the padding's.
   LocalModel model = MakeModel("roberta-encoder");
   const LocalResult result =
-      Run(model, "invoke [64, 1, 66] { save p = read embeddings.position_embeddings.input }");
+      RunWhole(model, "invoke [64, 1, 66] { save p = read embeddings.position_embeddings.input }");
   EXPECT_TRUE(at::equal(result["p"], at::tensor({2, 1, 3}, at::kLong).unsqueeze(0)));
 }
 
