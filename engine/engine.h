@@ -158,7 +158,7 @@ struct Failed {
 using Event = std::variant<Accepted, Queued, Running, LogLine, Result, Missing, Completed, Failed>;
 
 /// Receives a run's events, one at a time, from the engine's threads. Must not block for long and
-/// must not call back into the engine's Submit. Called until it has got Completed or Failed.
+/// must not call back into the engine's Submit. Held until it has got Completed or Failed.
 using EventSink = std::function<void(Event)>;
 
 /// What the caller is allowed to do, decided by whoever knows keys.

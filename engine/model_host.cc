@@ -110,10 +110,17 @@ void HostedJob::Tell(Event event) {
       next = std::move(untold_.front());
       untold_.pop_front();
     }
+    const bool last =
+        std::holds_alternative<Completed>(next) || std::holds_alternative<Failed>(next);
     try {
       sink_(std::move(next));
     } catch (...) {
       // The sink's trouble is not the run's.
+    }
+    if (last) {
+      // What it holds goes with it: this job, perhaps, whose caller holds it too.
+      sink_ = nullptr;
+      return;
     }
   }
 }

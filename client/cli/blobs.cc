@@ -21,12 +21,6 @@ std::shared_ptr<Backend> Open(const GlobalOptions& global) {
   return MakeRemoteBackend(global.target, ToRemoteOptions(global));
 }
 
-int Report(const absl::Status& status, bool as_json) {
-  if (as_json) std::cout << json{{"error", ToJson(status)}}.dump(2) << "\n";
-  std::cerr << "weft: " << std::string(status.message()) << "\n";
-  return CodeOf(status);
-}
-
 std::string TimeText(absl::Time time) {
   return absl::FormatTime("%Y-%m-%d %H:%M UTC", time, absl::UTCTimeZone());
 }
@@ -110,7 +104,7 @@ int DeleteBlobs(const GlobalOptions& global, const BlobsArguments& arguments) {
   const std::shared_ptr<Backend> backend = Open(global);
   for (const std::string& hash : arguments.hashes) {
     if (absl::Status status = backend->DeleteBlob(hash); !status.ok()) {
-      return Report(status, /*as_json=*/false);
+      return Report(status);
     }
   }
   return kOk;

@@ -33,19 +33,9 @@ using nlohmann::json;
 constexpr absl::Duration kQuietFor = absl::Seconds(1);
 constexpr absl::Duration kEvery = absl::Seconds(1);
 
-int Report(const absl::Status& status) {
-  std::cerr << "weft: " << std::string(status.message()) << "\n";
-  return CodeOf(status);
-}
-
 void PrintJson(const json& object) {
   // Text of a model need not be UTF-8.
   std::cout << object.dump(2, ' ', false, json::error_handler_t::replace) << "\n";
-}
-
-int ReportJson(const absl::Status& status) {
-  PrintJson({{"error", ToJson(status)}});
-  return Report(status);
 }
 
 /// Progress goes to standard error: at once on a terminal, otherwise only when it takes long.
@@ -98,7 +88,7 @@ struct Task {
 /// Nothing after an error, which was reported; `code` is then the exit code.
 std::optional<Task> Prepare(const GlobalOptions& global, const RunArguments& arguments, int* code) {
   const auto fail = [&](const absl::Status& status) {
-    *code = arguments.json ? ReportJson(status) : Report(status);
+    *code = Report(status, arguments.json);
     return std::nullopt;
   };
   Task task;
@@ -241,6 +231,12 @@ ExitCode CodeOf(const absl::Status& status) {
   }
 }
 
+int Report(const absl::Status& status, bool as_json) {
+  if (as_json) PrintJson({{"error", ToJson(status)}});
+  std::cerr << "weft: " << std::string(status.message()) << "\n";
+  return CodeOf(status);
+}
+
 absl::StatusOr<absl::Duration> ParseTime(const std::string& text) {
   absl::Duration duration;
   double number = 0;
@@ -333,7 +329,7 @@ int Validate(const GlobalOptions& global, const RunArguments& arguments) {
   absl::StatusOr<ValidationReport> report =
       task->backend->Validate(task->model, *task->program, task->settings);
   if (!report.ok()) {
-    return arguments.json ? ReportJson(report.status()) : Report(report.status());
+    return Report(report.status(), arguments.json);
   }
   if (arguments.json) {
     PrintJson(ToJson(*report));
@@ -408,7 +404,7 @@ int WhoAmI(const GlobalOptions& global, bool as_json) {
   absl::StatusOr<std::shared_ptr<Backend>> backend = OpenBackend(global, "");
   if (!backend.ok()) return Report(backend.status());
   absl::StatusOr<Identity> identity = (*backend)->WhoAmI();
-  if (!identity.ok()) return as_json ? ReportJson(identity.status()) : Report(identity.status());
+  if (!identity.ok()) return Report(identity.status(), as_json);
   keys::KeyLimits limits;
   limits.requests_per_minute = identity->limits.requests_per_minute;
   limits.tokens_per_minute = identity->limits.tokens_per_minute;

@@ -99,5 +99,8 @@ absl::StatusOr<std::string> ChooseModel(Backend* backend, const std::string& mod
 absl::StatusOr<std::string> ReadSource(const std::string& file);
 /// The exit code of an error before a run began.
 ExitCode CodeOf(const absl::Status& status);
+/// Say on standard error what went wrong, and as JSON on standard output if `as_json`. The exit
+/// code.
+int Report(const absl::Status& status, bool as_json = false);
 
 }  // namespace weft::cli

@@ -14,12 +14,6 @@ namespace {
 
 using nlohmann::json;
 
-int Report(const absl::Status& status, bool as_json) {
-  if (as_json) std::cout << json{{"error", ToJson(status)}}.dump(2) << "\n";
-  std::cerr << "weft: " << std::string(status.message()) << "\n";
-  return CodeOf(status);
-}
-
 json Describe(const EditVersion& edit) {
   return {{"model", edit.model},
           {"name", edit.name},
@@ -115,9 +109,9 @@ int StoreEdit(const GlobalOptions& global, const EditsArguments& arguments) {
 
 int DeleteEdit(const GlobalOptions& global, const EditsArguments& arguments) {
   absl::StatusOr<Place> place = Open(global, arguments);
-  if (!place.ok()) return Report(place.status(), /*as_json=*/false);
+  if (!place.ok()) return Report(place.status());
   absl::StatusOr<uint64_t> deleted = place->client.DeleteEdit(place->model, arguments.name);
-  return deleted.ok() ? kOk : Report(deleted.status(), /*as_json=*/false);
+  return deleted.ok() ? kOk : Report(deleted.status());
 }
 
 }  // namespace weft::cli

@@ -40,11 +40,6 @@ std::string Masked(const std::string& key) {
   return (secret == std::string::npos ? "" : key.substr(0, secret + 1)) + "****";
 }
 
-int Report(const absl::Status& status) {
-  std::cerr << "weft: " << std::string(status.message()) << "\n";
-  return CodeOf(status);
-}
-
 }  // namespace
 
 int Login(const std::map<std::string, std::string>& flags, const std::string& profile, bool check) {

@@ -39,12 +39,11 @@ void MeetOperator(const c10::OperatorHandle& op, c10::Stack* stack) {
 namespace {
 
 void InstallFallback() {
-  static auto* const kLibrary = [] {
-    auto* library = new torch::Library(torch::Library::IMPL, "_", OpTap::kKey, __FILE__, __LINE__);
-    library->fallback(torch::CppFunction::makeFromBoxedFunction<&MeetOperator>());
+  static const torch::Library kLibrary = [] {
+    torch::Library library(torch::Library::IMPL, "_", OpTap::kKey, __FILE__, __LINE__);
+    library.fallback(torch::CppFunction::makeFromBoxedFunction<&MeetOperator>());
     return library;
   }();
-  (void)kLibrary;
 }
 
 /// The kernel's result or argument that a leaf is.

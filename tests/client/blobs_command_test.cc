@@ -1,14 +1,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "client/cli/command_line.h"
 #include "client/cli/commands.h"
 #include "engine/graph/content_hash.h"
 #include "engine/weights/safetensors.h"
@@ -18,19 +16,16 @@
 #include "tests/support/fake_engine.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_folder.h"
+#include "tests/support/weft_command.h"
 
 namespace weft::cli {
 namespace {
 
 using nlohmann::json;
 using ::testing::AllOf;
+using testing::CommandOutput;
 using ::testing::HasSubstr;
 using testing::IsOk;
-
-struct Output {
-  int code = 0;
-  std::string out, err;
-};
 
 /// `weft blobs` through a running server.
 class BlobsCommandTest : public ::testing::Test {
@@ -48,18 +43,10 @@ class BlobsCommandTest : public ::testing::Test {
     EXPECT_THAT(weights::WriteSafetensors(file_, tensors), IsOk());
   }
 
-  Output Blobs(std::vector<std::string> arguments) {
-    arguments.insert(arguments.begin(), {"weft", "blobs"});
+  CommandOutput Blobs(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), "blobs");
     arguments.insert(arguments.end(), {"--target", server_->address(), "--api-key", secret_});
-    std::vector<char*> argv;
-    for (std::string& argument : arguments) argv.push_back(argument.data());
-    std::ostringstream out, err;
-    std::streambuf* const out_before = std::cout.rdbuf(out.rdbuf());
-    std::streambuf* const err_before = std::cerr.rdbuf(err.rdbuf());
-    const int code = Main(static_cast<int>(argv.size()), argv.data(), nullptr);
-    std::cout.rdbuf(out_before);
-    std::cerr.rdbuf(err_before);
-    return {code, out.str(), err.str()};
+    return testing::RunWeft(std::move(arguments));
   }
 
   static std::string HashOf(const std::string& bytes) {
@@ -76,19 +63,19 @@ class BlobsCommandTest : public ::testing::Test {
 };
 
 TEST_F(BlobsCommandTest, UploadPrintsWhatNamesEachTensorInAProgram) {
-  const Output uploaded = Blobs({"upload", file_});
+  const CommandOutput uploaded = Blobs({"upload", file_});
   EXPECT_EQ(uploaded.code, kOk) << uploaded.err;
   EXPECT_THAT(
       uploaded.out,
       AllOf(HasSubstr("layer.direction  blob(float32, [2], \"" + HashOf("12345678") + "\")"),
             HasSubstr("ids  blob(int64, [1, 1], \"" + HashOf("abcdefgh") + "\")")));
-  const Output listed = Blobs({"list"});
+  const CommandOutput listed = Blobs({"list"});
   EXPECT_THAT(listed.out, AllOf(HasSubstr(HashOf("12345678") + "  8 bytes  until 20"),
                                 HasSubstr("2 blobs, 16 bytes of 4 GiB")));
 }
 
 TEST_F(BlobsCommandTest, UploadsOnlyWhatIsNamed) {
-  const Output uploaded = Blobs({"upload", file_, "ids", "--json"});
+  const CommandOutput uploaded = Blobs({"upload", file_, "ids", "--json"});
   EXPECT_EQ(uploaded.code, kOk) << uploaded.err;
   const json tensors = json::parse(uploaded.out);
   EXPECT_EQ(tensors, json({{"ids",
@@ -100,7 +87,7 @@ TEST_F(BlobsCommandTest, UploadsOnlyWhatIsNamed) {
   ASSERT_EQ(list["blobs"].size(), 1);
   EXPECT_EQ(list["blobs"][0]["sha256"], HashOf("abcdefgh"));
   EXPECT_EQ(list["quota_bytes"], uint64_t{4} << 30);
-  const Output refused = Blobs({"upload", file_, "other"});
+  const CommandOutput refused = Blobs({"upload", file_, "other"});
   EXPECT_EQ(refused.code, kRefused);
   EXPECT_THAT(refused.err, HasSubstr("has no tensor other"));
 }
@@ -109,7 +96,7 @@ TEST_F(BlobsCommandTest, DeletesByHash) {
   Blobs({"upload", file_});
   EXPECT_EQ(Blobs({"delete", HashOf("12345678"), HashOf("abcdefgh")}).code, kOk);
   EXPECT_THAT(Blobs({"list"}).out, HasSubstr("0 blobs"));
-  const Output gone = Blobs({"delete", HashOf("12345678")});
+  const CommandOutput gone = Blobs({"delete", HashOf("12345678")});
   EXPECT_EQ(gone.code, kRefused);
   EXPECT_THAT(gone.err, HasSubstr("no blob " + HashOf("12345678")));
   EXPECT_THAT(Blobs({"delete", "abc"}).err, HasSubstr("64 hexadecimal digits"));
@@ -117,7 +104,7 @@ TEST_F(BlobsCommandTest, DeletesByHash) {
 
 TEST_F(BlobsCommandTest, AFullQuotaIsToldWithTheTensorsName) {
   secret_ = keys_->Create({.limits = {.blob_bytes = 100000}})->secret;
-  const Output refused = Blobs({"upload", file_});
+  const CommandOutput refused = Blobs({"upload", file_});
   EXPECT_EQ(refused.code, kRefused);
   EXPECT_THAT(refused.err, AllOf(HasSubstr(": a blob of 8 bytes"), HasSubstr("blob_bytes")));
 }

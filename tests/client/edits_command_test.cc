@@ -2,14 +2,12 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
-#include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "client/cli/command_line.h"
 #include "client/cli/commands.h"
 #include "engine/graph/text.h"
 #include "server/edits/edit_store.h"
@@ -18,23 +16,20 @@
 #include "tests/support/fake_engine.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_folder.h"
+#include "tests/support/weft_command.h"
 
 namespace weft::cli {
 namespace {
 
 using nlohmann::json;
 using ::testing::AllOf;
+using testing::CommandOutput;
 using testing::FakeEngine;
 using testing::FakeJob;
 using ::testing::HasSubstr;
 
 constexpr char kSteer[] = "invoke { write h.0.output[...] = 2.0 }";
 constexpr char kOther[] = "invoke { write h.0.output[...] = 3.0 }";
-
-struct Output {
-  int code = 0;
-  std::string out, err;
-};
 
 /// `weft edits` and `weft run --edit` through a running server.
 class EditsCommandTest : public ::testing::Test {
@@ -56,20 +51,11 @@ class EditsCommandTest : public ::testing::Test {
     std::ofstream(folder_.File(name)) << text << "\n";
   }
 
-  Output Weft(std::vector<std::string> arguments) {
-    arguments.insert(arguments.begin(), "weft");
+  CommandOutput Weft(std::vector<std::string> arguments) {
     arguments.insert(arguments.end(), {"--target", server_->address(), "--api-key", secret_});
-    std::vector<char*> argv;
-    for (std::string& argument : arguments) argv.push_back(argument.data());
-    std::ostringstream out, err;
-    std::streambuf* const out_before = std::cout.rdbuf(out.rdbuf());
-    std::streambuf* const err_before = std::cerr.rdbuf(err.rdbuf());
-    const int code = Main(static_cast<int>(argv.size()), argv.data(), nullptr);
-    std::cout.rdbuf(out_before);
-    std::cerr.rdbuf(err_before);
-    return {code, out.str(), err.str()};
+    return testing::RunWeft(std::move(arguments));
   }
-  Output Store(const std::string& name, const std::string& file) {
+  CommandOutput Store(const std::string& name, const std::string& file) {
     return Weft({"edits", "store", name, folder_.File(file)});
   }
 
@@ -82,7 +68,7 @@ class EditsCommandTest : public ::testing::Test {
 };
 
 TEST_F(EditsCommandTest, StoresListsShowsAndDeletes) {
-  const Output stored = Store("steer", "steer.weft");
+  const CommandOutput stored = Store("steer", "steer.weft");
   EXPECT_EQ(stored.code, kOk) << stored.err;
   EXPECT_EQ(stored.out, "steer@1\n");
   EXPECT_EQ(Store("steer", "other.weft").out, "steer@2\n");
@@ -96,7 +82,7 @@ TEST_F(EditsCommandTest, StoresListsShowsAndDeletes) {
   EXPECT_EQ(Weft({"edits", "delete", "steer@2"}).code, kOk);
   EXPECT_THAT(Weft({"edits", "show", "steer"}).out, HasSubstr("[2.0]"));
   EXPECT_EQ(Weft({"edits", "delete", "steer"}).code, kOk);
-  const Output gone = Weft({"edits", "show", "steer"});
+  const CommandOutput gone = Weft({"edits", "show", "steer"});
   EXPECT_EQ(gone.code, kRefused);
   EXPECT_THAT(gone.err, HasSubstr("no edit `steer` for the model 'atlas'"));
 }
@@ -134,19 +120,19 @@ TEST_F(EditsCommandTest, RunsNameTheEditsThatComeFirst) {
     job->Complete();
     return absl::OkStatus();
   };
-  const Output run =
+  const CommandOutput run =
       Weft({"run", folder_.File("program.weft"), "--edit", "steer@1", "--edit", "steer", "--json"});
   EXPECT_EQ(run.code, kOk) << run.err;
   EXPECT_EQ(json::parse(run.out)["edits"], json({"steer@1", "steer@2"}));
   EXPECT_THAT(submitted, AllOf(HasSubstr("[2.0]"), HasSubstr("[3.0]")));
   EXPECT_EQ(Weft({"validate", folder_.File("program.weft"), "--edit", "steer"}).code, kOk);
-  const Output refused = Weft({"run", folder_.File("program.weft"), "--edit", "quiet"});
+  const CommandOutput refused = Weft({"run", folder_.File("program.weft"), "--edit", "quiet"});
   EXPECT_EQ(refused.code, kRefused);
   EXPECT_THAT(refused.err, HasSubstr("for that model it has steer"));
 }
 
 TEST_F(EditsCommandTest, WhatCannotBeAnEditIsRefusedWithItsLine) {
-  const Output refused = Store("bad", "program.weft");
+  const CommandOutput refused = Store("bad", "program.weft");
   EXPECT_EQ(refused.code, kRefused);
   EXPECT_THAT(refused.err, AllOf(HasSubstr("edit `bad`"), HasSubstr("program.weft:1")));
   EXPECT_EQ(Weft({"edits", "store", "bad", folder_.File("nowhere.weft")}).code, kUsage);

@@ -1,14 +1,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "client/cli/command_line.h"
 #include "client/cli/commands.h"
 #include "client/cli/key_text.h"
 #include "server/audit/audit_log.h"
@@ -17,39 +15,24 @@
 #include "tests/support/fake_engine.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_folder.h"
+#include "tests/support/weft_command.h"
 
 namespace weft::cli {
 namespace {
 
 using nlohmann::json;
 using ::testing::AllOf;
+using testing::CommandOutput;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using testing::IsOk;
 using ::testing::MatchesRegex;
 using ::testing::Not;
+using testing::RunWeft;
 using ::testing::SizeIs;
 
-struct Output {
-  int code = 0;
-  std::string out, err;
-};
-
 /// Run the command line in this process.
-Output Weft(std::vector<std::string> arguments) {
-  arguments.insert(arguments.begin(), "weft");
-  std::vector<char*> argv;
-  for (std::string& argument : arguments) argv.push_back(argument.data());
-  std::ostringstream out, err;
-  std::streambuf* const out_before = std::cout.rdbuf(out.rdbuf());
-  std::streambuf* const err_before = std::cerr.rdbuf(err.rdbuf());
-  const int code = Main(static_cast<int>(argv.size()), argv.data(), nullptr);
-  std::cout.rdbuf(out_before);
-  std::cerr.rdbuf(err_before);
-  return {code, out.str(), err.str()};
-}
-
 /// `weft keys` on a data folder (false) and through a running server (true).
 class KeysCommandTest : public ::testing::TestWithParam<bool> {
  protected:
@@ -62,24 +45,24 @@ class KeysCommandTest : public ::testing::TestWithParam<bool> {
     server_ = *server::Server::Start(options, &engine_, keys_.get(), audit_.get());
   }
 
-  Output Keys(std::vector<std::string> arguments) {
+  CommandOutput Keys(std::vector<std::string> arguments) {
     arguments.insert(arguments.begin(), "keys");
     const std::vector<std::string> where =
         GetParam()
             ? std::vector<std::string>{"--target", server_->address(), "--api-key", admin_.secret}
             : std::vector<std::string>{"--data", folder_.path()};
     arguments.insert(arguments.end(), where.begin(), where.end());
-    return Weft(std::move(arguments));
+    return RunWeft(std::move(arguments));
   }
   json KeysJson(std::vector<std::string> arguments) {
     arguments.push_back("--json");
-    const Output output = Keys(std::move(arguments));
+    const CommandOutput output = Keys(std::move(arguments));
     EXPECT_EQ(output.code, kOk) << output.err;
     return json::parse(output.out);
   }
-  Output WhoAmI(const std::string& secret, std::vector<std::string> more = {}) {
+  CommandOutput WhoAmI(const std::string& secret, std::vector<std::string> more = {}) {
     more.insert(more.begin(), {"whoami", "--target", server_->address(), "--api-key", secret});
-    return Weft(std::move(more));
+    return RunWeft(std::move(more));
   }
 
   testing::TempFolder folder_;
@@ -91,19 +74,19 @@ class KeysCommandTest : public ::testing::TestWithParam<bool> {
 };
 
 TEST_P(KeysCommandTest, MakesAKeyWithEveryLimit) {
-  const Output made = Keys({"create",  "--label",
-                            "me",      "--scope",
-                            "trace",   "--scope",
-                            "weights", "--model",
-                            "a*",      "--requests-per-minute",
-                            "60",      "--tokens-per-minute",
-                            "100000",  "--concurrent-runs",
-                            "4",       "--result-bytes",
-                            "1GiB",    "--run-seconds",
-                            "2.5",     "--generated-tokens",
-                            "7",       "--blob-bytes",
-                            "64MiB",   "--expires",
-                            "30d"});
+  const CommandOutput made = Keys({"create",  "--label",
+                                   "me",      "--scope",
+                                   "trace",   "--scope",
+                                   "weights", "--model",
+                                   "a*",      "--requests-per-minute",
+                                   "60",      "--tokens-per-minute",
+                                   "100000",  "--concurrent-runs",
+                                   "4",       "--result-bytes",
+                                   "1GiB",    "--run-seconds",
+                                   "2.5",     "--generated-tokens",
+                                   "7",       "--blob-bytes",
+                                   "64MiB",   "--expires",
+                                   "30d"});
   ASSERT_EQ(made.code, kOk) << made.err;
   EXPECT_THAT(made.out, MatchesRegex("weft_[a-z2-7]+_[a-z2-7]+\n"));
   EXPECT_THAT(made.err, HasSubstr("trace, weights"));
@@ -121,14 +104,14 @@ TEST_P(KeysCommandTest, MakesAKeyWithEveryLimit) {
   EXPECT_THAT(key->scopes, ElementsAre("trace", "weights"));
   EXPECT_THAT(key->models, ElementsAre("a*"));
 
-  const Output shown = Keys({"show", key->id});
+  const CommandOutput shown = Keys({"show", key->id});
   EXPECT_EQ(shown.code, kOk) << shown.err;
   for (const char* text :
        {"me", "good until", "60 requests a minute", "100000 tokens a minute", "4 runs at once",
         "1 GiB of results a run", "2.5 s a run", "7 generated tokens a run", "64 MiB of blobs"}) {
     EXPECT_THAT(shown.out, HasSubstr(text));
   }
-  const Output me = WhoAmI(made.out.substr(0, made.out.size() - 1));
+  const CommandOutput me = WhoAmI(made.out.substr(0, made.out.size() - 1));
   EXPECT_THAT(me.out, AllOf(HasSubstr("60 requests a minute"), HasSubstr("64 MiB of blobs")));
 }
 
@@ -160,7 +143,7 @@ TEST_P(KeysCommandTest, RotatesRevokesAndLists) {
   EXPECT_FALSE(keys_->Authenticate(rotated["secret"]).ok());
 
   EXPECT_EQ(Keys({"revoke", id}).code, kOk);
-  const Output list = Keys({"list"});
+  const CommandOutput list = Keys({"list"});
   EXPECT_THAT(list.out, AllOf(HasSubstr("ID"), HasSubstr(id), HasSubstr("revoked"),
                               HasSubstr(admin_.key.id), HasSubstr("operator")));
   EXPECT_THAT(list.out, Not(HasSubstr(made["secret"].get<std::string>().substr(14))));
@@ -178,13 +161,13 @@ TEST_P(KeysCommandTest, ShowsWhoCalledWhat) {
   ASSERT_THAT(entries, SizeIs(1));
   EXPECT_EQ(entries[0]["method"], "weft.v1.Weft/WhoAmI");
   EXPECT_EQ(entries[0]["code"], "OK");
-  const Output text = Keys({"audit"});
+  const CommandOutput text = Keys({"audit"});
   EXPECT_THAT(text.out, AllOf(HasSubstr("METHOD"), HasSubstr("weft.v1.Weft/WhoAmI"),
                               HasSubstr(user.key.id), HasSubstr("127.0.0.1")));
 }
 
 TEST_P(KeysCommandTest, SaysWhatIsWrong) {
-  const Output unknown = Keys({"show", "abcdefgh"});
+  const CommandOutput unknown = Keys({"show", "abcdefgh"});
   EXPECT_EQ(unknown.code, GetParam() ? kRefused : kUsage);
   EXPECT_THAT(unknown.err, HasSubstr("abcdefgh"));
   EXPECT_THAT(unknown.out, IsEmpty());
@@ -202,7 +185,7 @@ class KeysOverTheNetworkTest : public KeysCommandTest {};
 TEST_P(KeysOverTheNetworkTest, NeedsTheScope) {
   const keys::NewKey user = *keys_->Create({});
   admin_ = user;
-  const Output refused = Keys({"list"});
+  const CommandOutput refused = Keys({"list"});
   EXPECT_EQ(refused.code, kPermission);
   EXPECT_THAT(refused.err, HasSubstr("'admin'"));
 }
@@ -217,7 +200,8 @@ TEST_P(KeysOverTheNetworkTest, WhoAmIAsJson) {
 
 TEST_P(KeysOverTheNetworkTest, OperatorsAreFoundWhateverTheirCase) {
   const auto operators = [&](const std::string& pattern) {
-    return Weft({"operators", pattern, "--target", server_->address(), "--api-key", admin_.secret});
+    return RunWeft(
+        {"operators", pattern, "--target", server_->address(), "--api-key", admin_.secret});
   };
   EXPECT_THAT(operators("MUL").out, HasSubstr("aten::mul.Tensor"));
   EXPECT_EQ(operators("nothing").code, kOther);

@@ -23,6 +23,7 @@
 #include "server/limits/peer_throttle.h"
 #include "server/server.h"
 #include "tests/support/fake_engine.h"
+#include "tests/support/grpc_calls.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_folder.h"
 #include "weft/v1/admin.grpc.pb.h"
@@ -32,21 +33,17 @@ namespace weft::server {
 namespace {
 
 using ::testing::AllOf;
+using testing::ContextWith;
 using ::testing::ElementsAre;
 using testing::FakeEngine;
 using testing::FakeJob;
+using testing::GrpcIs;
 using ::testing::HasSubstr;
 using testing::IsOk;
 using ::testing::Not;
 using ::testing::SizeIs;
 
 constexpr char kProgram[] = R"(invoke [1, 2] { %h = read h.0.output  save h = %h })";
-
-MATCHER_P2(GrpcIs, code, message, "") {
-  *result_listener << arg.error_code() << ": " << arg.error_message();
-  return arg.error_code() == code &&
-         ::testing::ExplainMatchResult(message, arg.error_message(), result_listener);
-}
 
 double RetryAfter(const grpc::Status& status) {
   v1::Error details;
@@ -77,13 +74,7 @@ class AdminServiceTest : public ::testing::Test {
     weft_ = v1::Weft::NewStub(channel_);
   }
 
-  static std::unique_ptr<grpc::ClientContext> Context(const std::string& secret) {
-    auto context = std::make_unique<grpc::ClientContext>();
-    if (!secret.empty()) context->AddMetadata("authorization", "Bearer " + secret);
-    context->set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(30)));
-    return context;
-  }
-  std::unique_ptr<grpc::ClientContext> Context() const { return Context(admin_.secret); }
+  std::unique_ptr<grpc::ClientContext> Context() const { return ContextWith(admin_.secret); }
 
   keys::NewKey Key(const keys::KeyLimits& limits,
                    const std::vector<std::string>& scopes = {"trace"}) {
@@ -97,7 +88,7 @@ class AdminServiceTest : public ::testing::Test {
     return request;
   }
   grpc::Status Run(const std::string& secret, const v1::RunRequest& request = Request()) {
-    const auto context = Context(secret);
+    const auto context = ContextWith(secret);
     const auto reader = weft_->Run(context.get(), request);
     v1::RunEvents message;
     while (reader->Read(&message)) {
@@ -105,7 +96,7 @@ class AdminServiceTest : public ::testing::Test {
     return reader->Finish();
   }
   grpc::Status WhoAmI(const std::string& secret, v1::WhoAmIResponse* answer) {
-    return weft_->WhoAmI(Context(secret).get(), {}, answer);
+    return weft_->WhoAmI(ContextWith(secret).get(), {}, answer);
   }
   grpc::Status WhoAmI(const std::string& secret) {
     v1::WhoAmIResponse answer;
@@ -115,7 +106,7 @@ class AdminServiceTest : public ::testing::Test {
   grpc::Status CallRaw(const std::string& method, const std::string& bytes,
                        const std::string& secret) {
     grpc::TemplatedGenericStub<grpc::ByteBuffer, grpc::ByteBuffer> stub(channel_);
-    const auto context = Context(secret);
+    const auto context = ContextWith(secret);
     const grpc::Slice slice(bytes);
     const grpc::ByteBuffer request(&slice, 1);
     grpc::ByteBuffer response;
@@ -274,10 +265,10 @@ TEST_F(AdminServiceTest, RefusesWhatMakesNoSense) {
 TEST_F(AdminServiceTest, WithoutKeysThereAreNoneToManage) {
   Start(nullptr, nullptr);
   v1::ListKeysResponse list;
-  EXPECT_THAT(stub_->ListKeys(Context("").get(), {}, &list),
+  EXPECT_THAT(stub_->ListKeys(ContextWith("").get(), {}, &list),
               GrpcIs(grpc::StatusCode::FAILED_PRECONDITION, HasSubstr("--no-keys")));
   v1::ListAuditResponse entries;
-  EXPECT_THAT(stub_->ListAudit(Context("").get(), {}, &entries),
+  EXPECT_THAT(stub_->ListAudit(ContextWith("").get(), {}, &entries),
               GrpcIs(grpc::StatusCode::FAILED_PRECONDITION, HasSubstr("audit")));
 }
 
@@ -285,11 +276,11 @@ TEST_F(AdminServiceTest, RevokingEndsTheRunsOfTheKeyAlone) {
   HoldRuns();
   const keys::NewKey revoked = Key({});
   const keys::NewKey other = Key({});
-  const auto other_context = Context(other.secret);
+  const auto other_context = ContextWith(other.secret);
   const auto other_reader = weft_->Run(other_context.get(), Request());
   v1::RunEvents message;
   ASSERT_TRUE(other_reader->Read(&message));
-  const auto context = Context(revoked.secret);
+  const auto context = ContextWith(revoked.secret);
   const auto reader = weft_->Run(context.get(), Request());
   ASSERT_TRUE(reader->Read(&message));
 
@@ -310,7 +301,7 @@ TEST_F(AdminServiceTest, RevokingEndsTheRunsOfTheKeyAlone) {
 TEST_F(AdminServiceTest, AKeyRevokedByAnotherProcessLosesItsRuns) {
   HoldRuns();
   const keys::NewKey key = Key({});
-  const auto context = Context(key.secret);
+  const auto context = ContextWith(key.secret);
   const auto reader = weft_->Run(context.get(), Request());
   v1::RunEvents message;
   ASSERT_TRUE(reader->Read(&message));
@@ -347,7 +338,7 @@ TEST_F(AdminServiceTest, TokensAMinuteAreThoseOfThePlan) {
 TEST_F(AdminServiceTest, RunsAtOnceAreBounded) {
   HoldRuns();
   const std::string secret = Key({.concurrent_runs = 1}).secret;
-  const auto context = Context(secret);
+  const auto context = ContextWith(secret);
   const auto reader = weft_->Run(context.get(), Request());
   v1::RunEvents message;
   ASSERT_TRUE(reader->Read(&message));
@@ -401,7 +392,7 @@ TEST_F(AdminServiceTest, GeneratedTokensAreBounded) {
   EXPECT_THAT(Run(secret, request), GrpcIs(grpc::StatusCode::RESOURCE_EXHAUSTED,
                                            AllOf(HasSubstr("generated_tokens"), HasSubstr("11"))));
   v1::ValidateResponse report;
-  EXPECT_THAT(weft_->Validate(Context(secret).get(), request, &report),
+  EXPECT_THAT(weft_->Validate(ContextWith(secret).get(), request, &report),
               GrpcIs(grpc::StatusCode::RESOURCE_EXHAUSTED, HasSubstr("generated_tokens")));
   trace->mutable_generate()->set_max_new_tokens(10);
   EXPECT_THAT(Run(secret, request),
@@ -418,7 +409,7 @@ TEST_F(AdminServiceTest, RunSecondsEndARunThatBegan) {
 TEST_F(AdminServiceTest, WaitingIsNotRunTime) {
   HoldRuns(/*running=*/false);
   const std::string secret = Key({.run_seconds = 0.05}).secret;
-  const auto context = Context(secret);
+  const auto context = ContextWith(secret);
   // Long after the limit the run is still there, and ends by its caller's deadline.
   context->set_deadline(absl::ToChronoTime(absl::Now() + absl::Milliseconds(700)));
   const auto reader = weft_->Run(context.get(), Request());
@@ -431,7 +422,7 @@ TEST_F(AdminServiceTest, WaitingIsNotRunTime) {
 
 TEST_F(AdminServiceTest, EveryCallIsAnEntryWithItsCode) {
   const keys::NewKey key = Key({});
-  const auto context = Context(key.secret);
+  const auto context = ContextWith(key.secret);
   context->AddMetadata("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
   engine_.on_submit = [](const std::shared_ptr<FakeJob>& job, const FakeEngine::Submission&) {
     job->Accept();
@@ -485,7 +476,7 @@ TEST_F(AdminServiceTest, MalformedTraceIdsAndLongModelNamesStayOutOfTheAudit) {
   const keys::NewKey key = Key({});
   for (const char* bad : {"", "00-", "00-4bf92f3577b34da6a3ce929d0e0e473X-00f067aa0ba902b7-01",
                           "00-00000000000000000000000000000000-00f067aa0ba902b7-01"}) {
-    const auto context = Context(key.secret);
+    const auto context = ContextWith(key.secret);
     context->AddMetadata("traceparent", bad);
     v1::WhoAmIResponse answer;
     EXPECT_TRUE(weft_->WhoAmI(context.get(), {}, &answer).ok());
@@ -515,7 +506,7 @@ TEST_F(AdminServiceTest, WhatAnAdminDoesIsWrittenDownWithWhomItWasAbout) {
   v1::ListAuditRequest request;
   request.set_key_id(admin_.key.id);
   v1::ListAuditResponse answer;
-  ASSERT_TRUE(stub_->ListAudit(Context(made.secret()).get(), request, &answer).ok());
+  ASSERT_TRUE(stub_->ListAudit(ContextWith(made.secret()).get(), request, &answer).ok());
   ASSERT_EQ(answer.entries_size(), 2);
   EXPECT_EQ(answer.entries(0).method(), "weft.v1.Admin/RevokeKey");
   EXPECT_EQ(answer.entries(0).subject(), admin_.key.id);

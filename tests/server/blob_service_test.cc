@@ -21,6 +21,7 @@
 #include "server/limits/limiter.h"
 #include "server/server.h"
 #include "tests/support/fake_engine.h"
+#include "tests/support/grpc_calls.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_folder.h"
 #include "weft/v1/weft.grpc.pb.h"
@@ -34,15 +35,11 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
+using weft::testing::ContextWith;
 using weft::testing::FakeEngine;
 using weft::testing::FakeJob;
+using weft::testing::GrpcIs;
 using weft::testing::IsOk;
-
-MATCHER_P2(GrpcIs, code, message, "") {
-  *result_listener << arg.error_code() << ": " << arg.error_message();
-  return arg.error_code() == code &&
-         ::testing::ExplainMatchResult(message, arg.error_message(), result_listener);
-}
 
 std::string HashOf(const std::string& bytes) {
   return graph::ContentHash::Of(bytes.data(), bytes.size()).value();
@@ -90,13 +87,6 @@ class BlobServiceTest : public ::testing::Test {
         grpc::CreateChannel(server_->address(), grpc::InsecureChannelCredentials()));
   }
 
-  std::unique_ptr<grpc::ClientContext> Context(const std::string& secret) const {
-    auto context = std::make_unique<grpc::ClientContext>();
-    context->AddMetadata("authorization", "Bearer " + secret);
-    context->set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(30)));
-    return context;
-  }
-
   /// An upload that the test makes message by message.
   struct Uploading {
     std::unique_ptr<grpc::ClientContext> context;
@@ -105,7 +95,7 @@ class BlobServiceTest : public ::testing::Test {
   };
   std::unique_ptr<Uploading> Begin(const std::string& secret) {
     auto uploading = std::make_unique<Uploading>();
-    uploading->context = Context(secret);
+    uploading->context = ContextWith(secret);
     uploading->writer = stub_->Upload(uploading->context.get(), &uploading->response);
     return uploading;
   }
@@ -140,7 +130,7 @@ class BlobServiceTest : public ::testing::Test {
 
   std::vector<std::string> List(const std::string& secret, uint64_t* quota = nullptr) {
     v1::ListBlobsResponse response;
-    const auto context = Context(secret);
+    const auto context = ContextWith(secret);
     const grpc::Status status = stub_->ListBlobs(context.get(), {}, &response);
     EXPECT_TRUE(status.ok()) << status.error_message();
     std::vector<std::string> hashes;
@@ -152,7 +142,7 @@ class BlobServiceTest : public ::testing::Test {
     v1::DeleteBlobRequest request;
     request.set_sha256(hash);
     v1::DeleteBlobResponse response;
-    const auto context = Context(secret);
+    const auto context = ContextWith(secret);
     return stub_->DeleteBlob(context.get(), request, &response);
   }
 
@@ -170,7 +160,7 @@ class BlobServiceTest : public ::testing::Test {
   }
   grpc::Status Run(const v1::RunRequest& request, const std::string& secret,
                    std::vector<v1::RunEvent>* events = nullptr) {
-    const auto context = Context(secret);
+    const auto context = ContextWith(secret);
     const auto reader = stub_->Run(context.get(), request);
     v1::RunEvents message;
     while (reader->Read(&message)) {
@@ -379,7 +369,7 @@ TEST_F(BlobServiceTest, AProgramGetsTheBytesOfItsBlob) {
               GrpcIs(grpc::StatusCode::INVALID_ARGUMENT, HasSubstr("takes 8 bytes, but 6")));
 
   v1::ValidateResponse validated;
-  const auto context = Context(secret_);
+  const auto context = ContextWith(secret_);
   EXPECT_TRUE(
       stub_->Validate(context.get(), ProgramWith(HashOf("abcdef"), "[6]"), &validated).ok());
   EXPECT_THAT(validated.text(), HasSubstr(graph::ContentHash::ToText(HashOf("abcdef"))));
@@ -408,7 +398,7 @@ TEST_F(BlobServiceTest, WhatARunUsesCannotBeDeleted) {
     submitted.Notify();
     return absl::OkStatus();
   };
-  const auto context = Context(secret_);
+  const auto context = ContextWith(secret_);
   const auto reader = stub_->Run(context.get(), ProgramWith(HashOf("abcdef"), "[6]"));
   submitted.WaitForNotification();
   EXPECT_THAT(Delete(HashOf("abcdef"), secret_),
@@ -517,7 +507,7 @@ TEST_F(BlobServiceTest, AServerWithoutAStoreSaysSo) {
   EXPECT_THAT(Run(ProgramWith(HashOf("x"), "[1]"), secret_),
               GrpcIs(grpc::StatusCode::UNIMPLEMENTED, HasSubstr("keeps no blobs")));
   v1::ServerInfo info;
-  const auto context = Context(secret_);
+  const auto context = ContextWith(secret_);
   ASSERT_TRUE(stub_->GetServerInfo(context.get(), {}, &info).ok());
   EXPECT_THAT(info.features(), Not(Contains("blobs")));
 }

@@ -19,6 +19,7 @@
 #include "server/keys/key_store.h"
 #include "server/server.h"
 #include "tests/support/fake_engine.h"
+#include "tests/support/grpc_calls.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_folder.h"
 #include "weft/v1/weft.grpc.pb.h"
@@ -32,15 +33,11 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
+using weft::testing::ContextWith;
 using weft::testing::FakeEngine;
 using weft::testing::FakeJob;
+using weft::testing::GrpcIs;
 using weft::testing::IsOk;
-
-MATCHER_P2(GrpcIs, code, message, "") {
-  *result_listener << arg.error_code() << ": " << arg.error_message();
-  return arg.error_code() == code &&
-         ::testing::ExplainMatchResult(message, arg.error_message(), result_listener);
-}
 
 constexpr char kSteer[] = "invoke { write h.0.output[...] = 2.0 }";
 constexpr char kOther[] = "invoke { write h.0.output[...] = 3.0 }";
@@ -68,13 +65,6 @@ class EditServiceTest : public ::testing::Test {
         grpc::CreateChannel(server_->address(), grpc::InsecureChannelCredentials()));
   }
 
-  std::unique_ptr<grpc::ClientContext> Context(const std::string& secret) const {
-    auto context = std::make_unique<grpc::ClientContext>();
-    context->AddMetadata("authorization", "Bearer " + secret);
-    context->set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(30)));
-    return context;
-  }
-
   static void Encode(const std::string& text, v1::Program* message) {
     absl::StatusOr<graph::Program> program = graph::ParseProgram(text, "mine.weft");
     ASSERT_THAT(program, IsOk());
@@ -92,7 +82,7 @@ class EditServiceTest : public ::testing::Test {
     request.set_name(name);
     Encode(text, request.mutable_program());
     Stored stored;
-    stored.status = stub_->StoreEdit(Context(secret).get(), request, &stored.response);
+    stored.status = stub_->StoreEdit(ContextWith(secret).get(), request, &stored.response);
     return stored;
   }
   Stored Store(const std::string& name, const std::string& text) {
@@ -102,7 +92,7 @@ class EditServiceTest : public ::testing::Test {
     v1::ListEditsRequest request;
     request.set_model(model);
     v1::ListEditsResponse response;
-    const grpc::Status status = stub_->ListEdits(Context(secret).get(), request, &response);
+    const grpc::Status status = stub_->ListEdits(ContextWith(secret).get(), request, &response);
     EXPECT_TRUE(status.ok()) << status.error_message();
     EXPECT_EQ(response.quota_edits(), options_.edits.key_edits);
     std::vector<std::string> names;
@@ -117,7 +107,7 @@ class EditServiceTest : public ::testing::Test {
     request.set_model("atlas");
     request.set_name(name);
     request.set_version(version);
-    return stub_->GetEdit(Context(secret).get(), request, response);
+    return stub_->GetEdit(ContextWith(secret).get(), request, response);
   }
   grpc::Status Delete(const std::string& name, uint64_t version, const std::string& secret) {
     v1::DeleteEditRequest request;
@@ -125,7 +115,7 @@ class EditServiceTest : public ::testing::Test {
     request.set_name(name);
     request.set_version(version);
     v1::DeleteEditResponse response;
-    return stub_->DeleteEdit(Context(secret).get(), request, &response);
+    return stub_->DeleteEdit(ContextWith(secret).get(), request, &response);
   }
 
   static v1::RunRequest Request(const std::vector<std::string>& edits,
@@ -138,7 +128,7 @@ class EditServiceTest : public ::testing::Test {
   }
   grpc::Status Run(const v1::RunRequest& request, const std::string& secret,
                    std::vector<v1::RunEvent>* events = nullptr) {
-    const auto context = Context(secret);
+    const auto context = ContextWith(secret);
     const auto reader = stub_->Run(context.get(), request);
     v1::RunEvents message;
     while (reader->Read(&message)) {
@@ -215,7 +205,7 @@ TEST_F(EditServiceTest, ARunHasThemFirstAndInOrder) {
   ASSERT_FALSE(events.empty());
   EXPECT_THAT(events[0].accepted().edits(), ElementsAre("steer@2", "steer@1"));
   v1::ValidateResponse validated;
-  ASSERT_TRUE(stub_->Validate(Context(secret_).get(), Request({"steer"}), &validated).ok());
+  ASSERT_TRUE(stub_->Validate(ContextWith(secret_).get(), Request({"steer"}), &validated).ok());
   EXPECT_THAT(validated.edits(), ElementsAre("steer@2"));
   EXPECT_THAT(validated.text(), HasSubstr("write h.0.output[...] = %"));
 }
@@ -233,7 +223,7 @@ TEST_F(EditServiceTest, ARunThatWaitsKeepsWhatItWasAcceptedWith) {
     submitted.Notify();
     return absl::OkStatus();
   };
-  const auto context = Context(secret_);
+  const auto context = ContextWith(secret_);
   const auto reader = stub_->Run(context.get(), Request({"steer"}));
   submitted.WaitForNotification();
   EXPECT_EQ(Store("steer", kOther).response.edit().version(), 2);
@@ -425,7 +415,7 @@ TEST_F(EditServiceTest, AServerWithoutAStoreSaysSo) {
   EXPECT_THAT(Run(Request({"steer"}), secret_),
               GrpcIs(grpc::StatusCode::UNIMPLEMENTED, HasSubstr("keeps no edits")));
   v1::ServerInfo info;
-  ASSERT_TRUE(stub_->GetServerInfo(Context(secret_).get(), {}, &info).ok());
+  ASSERT_TRUE(stub_->GetServerInfo(ContextWith(secret_).get(), {}, &info).ok());
   EXPECT_THAT(info.features(), Not(Contains("edits")));
 }
 

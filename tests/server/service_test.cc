@@ -22,6 +22,7 @@
 #include "server/keys/key_store.h"
 #include "server/server.h"
 #include "tests/support/fake_engine.h"
+#include "tests/support/grpc_calls.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_folder.h"
 #include "weft/v1/weft.grpc.pb.h"
@@ -30,9 +31,11 @@ namespace weft::server {
 namespace {
 
 using ::testing::AllOf;
+using testing::ContextWith;
 using ::testing::ElementsAre;
 using testing::FakeEngine;
 using testing::FakeJob;
+using testing::GrpcIs;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using testing::IsOk;
@@ -42,12 +45,6 @@ using testing::StatusIs;
 
 constexpr char kProgram[] = R"(invoke [1, 2] { %h = read h.0.output  save h = %h })";
 constexpr uint64_t kMiB = uint64_t{1} << 20;
-
-MATCHER_P2(GrpcIs, code, message, "") {
-  *result_listener << arg.error_code() << ": " << arg.error_message();
-  return arg.error_code() == code &&
-         ::testing::ExplainMatchResult(message, arg.error_message(), result_listener);
-}
 
 graph::HostTensor Bytes(size_t size, uint8_t seed = 1) {
   std::string data(size, '\0');
@@ -93,13 +90,7 @@ class ServiceTest : public ::testing::Test {
                                      arguments);
   }
 
-  std::unique_ptr<grpc::ClientContext> Context(const std::string& secret) const {
-    auto context = std::make_unique<grpc::ClientContext>();
-    if (!secret.empty()) context->AddMetadata("authorization", "Bearer " + secret);
-    context->set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(30)));
-    return context;
-  }
-  std::unique_ptr<grpc::ClientContext> Context() const { return Context(secret_); }
+  std::unique_ptr<grpc::ClientContext> Context() const { return ContextWith(secret_); }
 
   static v1::RunRequest Request(const std::string& text = kProgram,
                                 const std::string& model = "atlas") {
@@ -125,7 +116,7 @@ class ServiceTest : public ::testing::Test {
     return outcome;
   }
   Outcome Run(const v1::RunRequest& request, const std::string& secret) {
-    const auto context = Context(secret);
+    const auto context = ContextWith(secret);
     const auto reader = stub_->Run(context.get(), request);
     return Finish(reader.get());
   }
@@ -136,7 +127,7 @@ class ServiceTest : public ::testing::Test {
                        const std::string& secret, std::string* answer = nullptr,
                        grpc_compression_algorithm compression = GRPC_COMPRESS_NONE) {
     grpc::TemplatedGenericStub<grpc::ByteBuffer, grpc::ByteBuffer> stub(channel_);
-    const auto context = Context(secret);
+    const auto context = ContextWith(secret);
     context->set_compression_algorithm(compression);
     const grpc::ByteBuffer request = ToBuffer(bytes);
     grpc::ByteBuffer response;
@@ -362,7 +353,7 @@ TEST_F(ServiceTest, RefusesCallsWithoutAValidKey) {
   wrong.back() = wrong.back() == 'a' ? 'b' : 'a';
   EXPECT_THAT(status(wrong), GrpcIs(grpc::StatusCode::UNAUTHENTICATED, HasSubstr("unknown")));
 
-  auto context = Context("");
+  auto context = ContextWith("");
   context->AddMetadata("authorization", "Basic " + secret_);
   v1::WhoAmIResponse answer;
   EXPECT_THAT(stub_->WhoAmI(context.get(), {}, &answer),
@@ -435,7 +426,7 @@ TEST_F(ServiceTest, KeyReachesOnlyItsScopesAndModels) {
   ASSERT_TRUE(stub_->ListModels(Context().get(), {}, &models).ok());
   ASSERT_EQ(models.models_size(), 1);
   EXPECT_EQ(models.models(0).name(), "atlas");
-  ASSERT_TRUE(stub_->ListModels(Context(admin).get(), {}, &models).ok());
+  ASSERT_TRUE(stub_->ListModels(ContextWith(admin).get(), {}, &models).ok());
   EXPECT_EQ(models.models_size(), 2);
 }
 
@@ -992,7 +983,7 @@ TEST_F(ServiceTest, TellsAboutItselfItsModelsAndTheCaller) {
   v1::WhoAmIResponse me;
   const keys::NewKey key =
       Key({.label = "me", .models = {"a*"}, .expires = absl::FromUnixSeconds(4'000'000'000)});
-  ASSERT_TRUE(stub_->WhoAmI(Context(key.secret).get(), {}, &me).ok());
+  ASSERT_TRUE(stub_->WhoAmI(ContextWith(key.secret).get(), {}, &me).ok());
   EXPECT_EQ(me.key_id(), key.key.id);
   EXPECT_EQ(me.label(), "me");
   EXPECT_THAT(me.scopes(), ElementsAre("trace"));
