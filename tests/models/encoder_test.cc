@@ -54,7 +54,8 @@ LocalResult RunWhole(LocalModel& model, const std::string& text) {
 }
 
 TEST(EncoderTest, APoolerGivesARowForEachPrompt) {
-  const LocalResult result = RunWhole(Encoder(), absl::StrCat("invoke [", kA, ", ", kB, "]", kReadAll));
+  const LocalResult result =
+      RunWhole(Encoder(), absl::StrCat("invoke [", kA, ", ", kB, "]", kReadAll));
   EXPECT_THAT(result["hidden"].sizes().vec(), ElementsAre(2, 5, 32));
   EXPECT_THAT(result["pooled"].sizes().vec(), ElementsAre(2, 32));
   ExpectClose(result["dense"], result["hidden"].select(1, 0));
@@ -65,7 +66,8 @@ TEST(EncoderTest, APromptIsTheSameAloneInABatchAndBesideOthers) {
     for (const std::string family : {"bert-encoder", "roberta-encoder"}) {
       LocalModel model = MakeModel(family, pad_left);
       const LocalResult alone = RunWhole(model, absl::StrCat("invoke ", kB, kReadAll));
-      const LocalResult batch = RunWhole(model, absl::StrCat("invoke [", kA, ", ", kB, "]", kReadAll));
+      const LocalResult batch =
+          RunWhole(model, absl::StrCat("invoke [", kA, ", ", kB, "]", kReadAll));
       ExpectClose(batch["hidden"].narrow(0, 1, 1).narrow(1, pad_left ? 2 : 0, 3), alone["hidden"]);
       ExpectClose(batch["pooled"].narrow(0, 1, 1), alone["pooled"]);
       const std::vector<LocalResult> together = model.RunTogether(
@@ -87,7 +89,7 @@ TEST(EncoderTest, ATokenSeesThoseBehindIt) {
 TEST(EncoderTest, ProbabilitiesAtPadsAreZeroAndThoseOfRealTokensAddUp) {
   const LocalResult result =
       RunWhole(Encoder(), absl::StrCat("invoke [", kA, ", ", kB,
-                                  "] { save p = read encoder.layer.1.attention.self.probs }"));
+                                       "] { save p = read encoder.layer.1.attention.self.probs }"));
   const at::Tensor short_row = result["p"][1].narrow(1, 0, 3);
   ExpectClose(short_row.narrow(2, 3, 2), at::zeros({4, 3, 2}));
   ExpectClose(short_row.sum(-1), at::ones({4, 3}));
@@ -110,7 +112,8 @@ TEST(EncoderTest, AWriteToPooledRowsIsSeenByTheRootAlone) {
   save hidden = read result
   save bias = aten::tanh(param pooler.dense.bias)
 })"));
-  const LocalResult plain = RunWhole(Encoder(), absl::StrCat("invoke [", kA, ", ", kB, "]", kReadAll));
+  const LocalResult plain =
+      RunWhole(Encoder(), absl::StrCat("invoke [", kA, ", ", kB, "]", kReadAll));
   ExpectClose(result["pooled"][1], result["bias"]);
   ExpectClose(result["pooled"][0], plain["pooled"][0]);
   ExpectClose(result["hidden"], plain["hidden"]);
@@ -140,13 +143,14 @@ TEST(EncoderTest, ThePoolerCanBeSkippedByOneOrAll) {
   const std::vector<LocalResult> both = Encoder().RunTogether(
       {absl::StrCat("invoke ", kA, skip), absl::StrCat("invoke ", kB, kReadAll)});
   ExpectClose(both[0]["pooled"], all["pooled"]);
-  ExpectClose(both[1]["pooled"], RunWhole(Encoder(), absl::StrCat("invoke ", kB, kReadAll))["pooled"]);
+  ExpectClose(both[1]["pooled"],
+              RunWhole(Encoder(), absl::StrCat("invoke ", kB, kReadAll))["pooled"]);
 }
 
 TEST(EncoderTest, ThePoolerCanBeSkippedForAllRowsAtOnce) {
   const LocalResult result =
       RunWhole(Encoder(), absl::StrCat("invoke ", kA, " { save a = read result }\ninvoke ", kB,
-                                  " { save b = read result }\n", R"(invoke {
+                                       " { save b = read result }\n", R"(invoke {
   skip pooler = aten::mul(read pooler.input, 2.0)[:, -1]
   %out = read .output
   save pooled = %out["pooler_output"]
