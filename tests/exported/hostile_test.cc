@@ -80,7 +80,8 @@ TEST(HostileArchiveTest, ABombIsRefusedByItsDirectory) {
 
 TEST(HostileArchiveTest, EntriesLieInOneFolderOnce) {
   std::map<std::string, std::string> entries;
-  for (const auto& [name, bytes] : EditedArchive("mlp").entries()) {
+  const EditedArchive whole("mlp");
+  for (const auto& [name, bytes] : whole.entries()) {
     entries[absl::StrCat("m/", name)] = bytes;
   }
   entries["other/models/model.json"] = "{}";

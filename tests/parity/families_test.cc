@@ -306,7 +306,7 @@ std::string NameOf(const ::testing::TestParamInfo<const char*>& info) {
 INSTANTIATE_TEST_SUITE_P(All, FamilyTest,
                          ::testing::Values("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2",
                                            "gemma3_text", "phi3", "olmo2", "stablelm",
-                                           "stablelm-parallel", "cohere", "mixtral", "qwen3_moe"),
+                                           "stablelm-parallel", "cohere"),
                          NameOf);
 
 INSTANTIATE_TEST_SUITE_P(Gpt, FamilyTest,
