@@ -82,7 +82,7 @@ bool Checker::CheckEnds(const GenerateOptions& options) {
   if (options.stop_strings.size() > kMaxStopStrings) {
     return Fail(absl::StrCat("there are ", options.stop_strings.size(), " stop_strings; at most ",
                              kMaxStopStrings, " are allowed"),
-                "name tokens in eos_token_ids", absl::StatusCode::kResourceExhausted);
+                "name tokens in eos_token_ids");
   }
   for (const std::string& text : options.stop_strings) {
     if (text.empty()) {
@@ -92,7 +92,7 @@ bool Checker::CheckEnds(const GenerateOptions& options) {
     if (text.size() > kMaxStopStringBytes) {
       return Fail(absl::StrCat("a text of stop_strings has ", text.size(), " bytes; at most ",
                                kMaxStopStringBytes, " are allowed"),
-                  "shorten it", absl::StatusCode::kResourceExhausted);
+                  "shorten it");
     }
     if (!CheckText(text, "a stop string")) return false;
   }

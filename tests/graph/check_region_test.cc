@@ -465,7 +465,6 @@ TEST(CheckLimitsTest, CountsListsAndArguments) {
         std::string("invoke chat [\"a\": \"\", \"b\": \"\", \"c\": \"\"] { }"),
         std::string("invoke chat [[\"a\": \"\"], [\"b\": \"\"], [\"c\": \"\"]] { }"),
         std::string("generate max_new_tokens=1 eos_token_ids=[1, 2, 3] invoke [1] { }"),
-        std::string("generate max_new_tokens=1 stop_strings=[\"a\", \"b\", \"c\"] invoke [1] { }"),
         Generation("if %h { yield %h, %h, %h } else { yield %h, %h, %h }"),
         Generation("steps [:] carry %a = %h, %b = %h, %c = %h { yield %a, %a, %a }"),
         std::string("%c = 1 invoke (%c, %c, %c) { }")}) {

@@ -313,7 +313,7 @@ TEST_F(DrawnTokensTest, AStopStringOfSeveralTokensEndsItsRow) {
     return result["ids"].size(1) - 7;
   };
   EXPECT_EQ(length(absl::StrCat("stop_strings=[\"", stop, "\"]")), 3);
-  EXPECT_EQ(length(absl::StrCat("stop_strings=[\"no\", \"", stop, "\"] min_new_tokens=2")), 3);
+  EXPECT_EQ(length(absl::StrCat("stop_strings=[\"no\", \"", stop, "\"] ")), 3);
   // What came before it may end a row does not count.
   EXPECT_EQ(length(absl::StrCat("stop_strings=[\"", stop, "\"] min_new_tokens=5")), kNew);
 }

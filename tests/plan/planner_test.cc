@@ -79,18 +79,6 @@ int TimeOf(const std::string& module, graph::Point point = graph::Point::kOutput
 
 // --- sites and their order ----------------------------------------------------------------------
 
-TEST(PlannerTest, RefusesByNameWhatIsNotExecuted) {
-  const std::pair<const char*, const char*> programs[] = {
-      {"invoke [1] { %h = read ids call watched transformer.ln_f(%h) }", "call.watched"},
-  };
-  for (const auto& [text, name] : programs) {
-    EXPECT_THAT(LocalModel::Tiny().Check(text).status(),
-                StatusIs(absl::StatusCode::kUnimplemented,
-                         HasSubstr(absl::StrCat("`", name, "` is in the contract but not"))))
-        << text;
-  }
-}
-
 TEST(PlannerTest, RefusesABlobThatNobodyHasFound) {
   const std::string text = absl::StrCat("%c = blob(float32, [2], \"", std::string(64, 'a'),
                                         "\") invoke [1] { save c = %c }");

@@ -278,7 +278,7 @@ class Generator {
   Constant RandomBlob() {
     Constant constant;
     constant.tensor.dtype = static_cast<DType>(1 + Below(12));
-    for (int i = Below(4); i > 0; --i) constant.tensor.shape.push_back(Below(1 << 20));
+    for (int i = Below(4); i > 0; --i) constant.tensor.shape.push_back(Below(1 << 16));
     for (size_t i = 0; i < kBlobHashSize; ++i) constant.blob += static_cast<char>(Bits());
     return constant;
   }
