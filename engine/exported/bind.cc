@@ -63,6 +63,14 @@ c10::IValue Converted(const c10::Argument* schema, c10::IValue value) {
     return std::vector<std::decay_t<decltype(convert(value))>>(count, convert(value));
   };
   switch (type.kind()) {
+    case c10::TypeKind::TensorType: {
+      if (!value.isInt() && !value.isDouble() && !value.isBool()) return value;
+      // A number beside a tensor takes its type, as in Python.
+      at::Tensor number =
+          at::scalar_tensor(value.toScalar(), at::TensorOptions().dtype(value.toScalar().type()));
+      number.unsafeGetTensorImpl()->set_wrapped_number(true);
+      return number;
+    }
     case c10::TypeKind::FloatType:
       return AsDouble(value);
     case c10::TypeKind::IntType:

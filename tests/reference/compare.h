@@ -5,7 +5,6 @@
 
 #include "engine/graph/program.h"
 #include "engine/plan/plan.h"
-#include "tests/reference/plain_model.h"
 #include "tests/support/local_run.h"
 
 namespace weft::reference {
@@ -29,10 +28,7 @@ struct Verdict {
 using PlanBug = std::function<bool(plan::Plan&)>;
 
 /// Run a program in the text form both ways.
-Verdict Compare(const PlainModel& model, const std::string& text, const PlanBug& bug = nullptr);
-
-/// The model as the engine hosts it, once for a test program.
-testing::LocalModel& Hosted(const PlainModel& model);
+Verdict Compare(testing::LocalModel& model, const std::string& text, const PlanBug& bug = nullptr);
 
 /// The smallest program that can be had from this one by leaving statements out, and of which
 /// `fails` still holds.
