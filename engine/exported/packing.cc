@@ -35,8 +35,8 @@ class Site {
     int argument = 0;
     ValueId value = kNoValue;
     Rows rows;
-    const std::vector<int64_t>* sizes = nullptr;
-    int64_t rank() const { return static_cast<int64_t>(sizes->size()); }
+    std::vector<int64_t> sizes;
+    int64_t rank() const { return static_cast<int64_t>(sizes.size()); }
   };
 
   /// Tensors among the arguments, those of lists one by one, in order.
@@ -135,7 +135,11 @@ class Site {
   void AddTensors(int argument, const Argument& from) {
     if (const auto* use = std::get_if<Argument::Use>(&from.value)) {
       if (!graph_.program.values[use->value].tensor) return;
-      tensors_.push_back({argument, use->value, rows_[use->value], &a_.values[use->value].sizes});
+      // What the model was exported with is not among the samples.
+      const c10::IValue& given = graph_.given[use->value];
+      tensors_.push_back(
+          {argument, use->value, rows_[use->value],
+           given.isTensor() ? given.toTensor().sizes().vec() : a_.values[use->value].sizes});
     }
     if (const auto* list = std::get_if<Argument::List>(&from.value)) {
       for (const Argument& item : list->items) AddTensors(argument, item);
@@ -170,7 +174,7 @@ std::optional<Rows> Elementwise(Site& site) {
   // What has no rows is the same for all of them, and so has no size there.
   for (const Site::Tensor& tensor : site.tensors()) {
     const int64_t dim = rows->dim - (rank - tensor.rank());
-    if (!tensor.rows.any() && dim >= 0 && (*tensor.sizes)[dim] != 1) return std::nullopt;
+    if (!tensor.rows.any() && dim >= 0 && tensor.sizes[dim] != 1) return std::nullopt;
   }
   return rows;
 }
@@ -189,8 +193,8 @@ std::optional<Rows> Reshaped(Site& site) {
     return all;
   };
   const std::vector<int64_t>& to = site.SizesOf(results[0]);
-  const int64_t before = product(*self.sizes, 0, self.rows.dim) * self.rows.outer;
-  const int64_t after = product(*self.sizes, self.rows.dim + 1, self.rank()) * self.rows.inner;
+  const int64_t before = product(self.sizes, 0, self.rows.dim) * self.rows.outer;
+  const int64_t after = product(self.sizes, self.rows.dim + 1, self.rank()) * self.rows.inner;
   const int64_t new_before = product(to, 0, dim);
   const int64_t new_after = product(to, dim + 1, static_cast<int64_t>(to.size()));
   if (new_before == 0 || new_after == 0 || before % new_before != 0 || after % new_after != 0) {
@@ -302,7 +306,7 @@ std::optional<Rows> Squeezed(Site& site) {
   Rows rows = self.rows;
   for (const int64_t dim : *dims) {
     if (dim == self.rows.dim) return std::nullopt;
-    if ((*self.sizes)[dim] == 1 && dim < self.rows.dim) --rows.dim;
+    if (self.sizes[dim] == 1 && dim < self.rows.dim) --rows.dim;
   }
   return rows;
 }
@@ -425,7 +429,7 @@ std::optional<Rows> Multiplied(Site& site) {
     if (y.rank() <= 2) return x.rows;
     // Batches against batches: what has no rows has one for all.
     const int64_t at = x.rows.dim + y.rank() - x.rank();
-    if (!leading(x) || x.rank() < y.rank() || (at >= 0 && (*y.sizes)[at] != 1)) return std::nullopt;
+    if (!leading(x) || x.rank() < y.rank() || (at >= 0 && y.sizes[at] != 1)) return std::nullopt;
     return x.rows;
   }
   if (y.rank() < 3 || x.rank() < 3 || !leading(y)) return std::nullopt;
@@ -437,7 +441,7 @@ std::optional<Rows> Multiplied(Site& site) {
     return leading(x) && own == rows ? std::optional<Rows>(rows) : std::nullopt;
   }
   const int64_t at = rows.dim - (rank - x.rank());
-  if (at >= 0 && (*x.sizes)[at] != 1) return std::nullopt;
+  if (at >= 0 && x.sizes[at] != 1) return std::nullopt;
   return rows;
 }
 
@@ -450,7 +454,7 @@ std::optional<Rows> AddedProduct(Site& site) {
   if (rows.dim != 0) return std::nullopt;
   const Site::Tensor& bias = tensors[0];
   const bool fits = bias.rows.any() ? bias.rank() == 2 && bias.rows == rows
-                                    : bias.rank() < 2 || (*bias.sizes)[0] == 1;
+                                    : bias.rank() < 2 || bias.sizes[0] == 1;
   return fits ? std::optional<Rows>(rows) : std::nullopt;
 }
 
@@ -472,7 +476,7 @@ std::optional<Rows> Attended(Site& site) {
     if (own.any()) {
       own.dim += shift;
       if (!(own == query->rows)) return std::nullopt;
-    } else if (query->rows.dim >= shift && (*mask->sizes)[query->rows.dim - shift] != 1) {
+    } else if (query->rows.dim >= shift && mask->sizes[query->rows.dim - shift] != 1) {
       return std::nullopt;
     }
   }

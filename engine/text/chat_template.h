@@ -36,8 +36,8 @@ struct ChatOptions {
 /// behind a C ABI.
 ///
 /// What a rendering may take is bounded: instructions, characters that it makes, recursion, output.
-/// The one thing that is not counted is a list that a template itself adds to itself, over and over:
-/// no message can make it do so. Thread-safe.
+/// The one thing that is not counted is a list that a template itself adds to itself, over and
+/// over: no message can make it do so. Thread-safe.
 class ChatTemplate {
  public:
   /// `variables` are set in it: special tokens by their names. kInvalidArgument with the line.

@@ -230,12 +230,9 @@ v1::RunRequest LaterRequest(const std::string& client_version,
 }
 
 TEST_F(CompatibilityTest, ANewerClientIsToldBothVersions) {
-  v1::RunRequest later_kind = LaterRequest("99.0.0", "");
-  later_kind.clear_program();
-  graph::EncodeProgram(
-      *graph::ParseProgram("invoke [1] {\n  call watched transformer.ln_f(1.0)\n}\n"),
-      later_kind.mutable_program());
-  for (const v1::RunRequest& request : {LaterRequest("99.0.0"), later_kind}) {
+  v1::RunRequest later_option = LaterRequest("99.0.0", "");
+  later_option.mutable_options()->set_idempotency_key("mine");
+  for (const v1::RunRequest& request : {LaterRequest("99.0.0"), later_option}) {
     const auto both =
         AllOf(HasSubstr("99.0.0"), HasSubstr(kVersion), HasSubstr("upgrade the server"));
     json given;

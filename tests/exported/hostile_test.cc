@@ -56,7 +56,9 @@ TEST(HostileArchiveTest, APartOfAnArchiveIsNone) {
   const std::string whole = EditedArchive("mlp").Bytes();
   for (const double part : {0.0, 0.01, 0.3, 0.9, 0.999}) {
     const auto bytes = static_cast<size_t>(part * static_cast<double>(whole.size()));
-    EXPECT_THAT(Host(whole.substr(0, bytes)), Refused("zip archive")) << part;
+    EXPECT_THAT(Host(whole.substr(0, bytes)),
+                Refused(bytes == 0 ? "without entries" : "zip archive"))
+        << part;
   }
   EXPECT_THAT(Host("not a zip archive at all"), Refused("torch.export.save"));
 }
@@ -80,7 +82,7 @@ TEST(HostileArchiveTest, ABombIsRefusedByItsDirectory) {
 
 TEST(HostileArchiveTest, EntriesLieInOneFolderOnce) {
   std::map<std::string, std::string> entries;
-  const EditedArchive whole("mlp");
+  EditedArchive whole("mlp");
   for (const auto& [name, bytes] : whole.entries()) {
     entries[absl::StrCat("m/", name)] = bytes;
   }
@@ -167,7 +169,7 @@ std::vector<Mutation> Mutations() {
        "`nobody` is used"},
       {"NoOutputs", "mlp",
        InModel([](Json& m) { m["graph_module"]["signature"]["output_specs"] = Json::array(); }),
-       "returns"},
+       "results are put together"},
       {"HugeNumbersOfNodes", "mlp", InModel([](Json& m) {
          Json nodes = Json::array();
          for (int i = 0; i < 100'001; ++i) nodes.push_back(Json::object());

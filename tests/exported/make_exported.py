@@ -234,14 +234,14 @@ def halves(model, x):
         calls = []
 
         def halve(module, args, output, calls=calls):
-            calls.append(0)
-            return output * 0.5 if len(calls) == 1 and isinstance(output, torch.Tensor) else None
+            calls.append(isinstance(output, torch.Tensor))
+            return output * 0.5 if calls == [True] else None
 
         handle = module.register_forward_hook(halve)
         with torch.no_grad():
             result = first(model(x))
         handle.remove()
-        if calls and path:
+        if path and calls and calls[0]:
             changed[f"{path}@0.half"] = result
     return changed
 

@@ -107,7 +107,8 @@ TEST_P(DtypeParityTest, GradientsEqualTransformers) {
   EXPECT_EQ(result.saved.size(), 4u);
   for (const auto& [name, value] : result.saved) {
     EXPECT_EQ(value.scalar_type(), GetParam()) << name;
-    ExpectClose(value, Golden("gradient." + name), kTolerance, name);
+    // Sums of many rounded terms: twice what values may differ by.
+    ExpectClose(value, Golden("gradient." + name), 2 * kTolerance, name);
   }
 }
 
@@ -121,8 +122,9 @@ TEST_P(DtypeParityTest, AGreedyGenerationEqualsTransformersGenerate) {
   ASSERT_THAT(result.status, IsOk());
   EXPECT_TRUE(at::equal(result["ids"], Golden("generated"))) << result["ids"];
   for (int64_t step = 0; step < 6; ++step) {
-    ExpectClose(result[absl::StrCat("logits/", step)], Golden("step_logits").narrow(1, step, 1),
-                kTolerance, absl::StrCat("step ", step));
+    ExpectClose(result[absl::StrCat("logits/", step)].to(at::kFloat),
+                Golden("step_logits").narrow(1, step, 1).to(at::kFloat), kTolerance,
+                absl::StrCat("step ", step));
   }
 }
 

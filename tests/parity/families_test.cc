@@ -171,7 +171,10 @@ TEST_P(FamilyTest, EveryModulesOutputEqualsTransformers) {
   for (const auto& [name, value] : result.saved) {
     // `s5/logits` is the leaf `logits` of site 5.
     const size_t site = std::stoul(name.substr(1, name.find('/') - 1));
-    std::string path = absl::StrCat("single/", spec.sites()[site].site.module);
+    // Of a module that is called twice the golden file has the first call.
+    const graph::Site& read = spec.sites()[site].site;
+    if (read.visit > 0) continue;
+    std::string path = absl::StrCat("single/", read.module);
     if (absl::EndsWith(name, "/pooler_output")) path = "single/pooler";
     ASSERT_TRUE(golden_.contains(path)) << path << " is not called in transformers";
     at::Tensor expected = golden_.at(path);

@@ -36,6 +36,7 @@ class Generator : private GrowingByOperators {
   plan::RowCount RowsHere() const { return rows_; }
 
   static bool IsOffered(const plan::SiteSpec& site) {
+    if (graph::OfNextToken(site.site.point)) return false;
     if (site.site.op.empty()) return !graph::OfAttention(site.site.point);
     // What the plain forward shows of operations.
     const std::string& module = site.site.module;

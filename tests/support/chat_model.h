@@ -19,7 +19,7 @@ class ChatModel {
     }
     std::ifstream file(folder_.File("tokenizer.json"));
     std::string tokenizer{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-    const std::string none = "\"post_processor\":null";
+    const std::string none = "\"post_processor\": null";
     std::string bos =
         R"("post_processor":{"type":"TemplateProcessing","single":[
         {"SpecialToken":{"id":"<|endoftext|>","type_id":0}},{"Sequence":{"id":"A","type_id":0}}],
