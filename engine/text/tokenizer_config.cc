@@ -35,7 +35,7 @@ struct Class {
 };
 
 const std::vector<Class>& Classes() {
-  static const auto* const classes = new std::vector<Class>{
+  static const auto* const kClasses = new std::vector<Class>{
       {"LlamaTokenizer", {{"bos_token", "<s>"}, {"eos_token", "</s>"}, {"unk_token", "<unk>"}}},
       {"GemmaTokenizer",
        {{"bos_token", "<bos>"},
@@ -93,13 +93,13 @@ const std::vector<Class>& Classes() {
        {{"eos_token", "</s>"}, {"unk_token", "<unk>"}, {"pad_token", "<pad>"}},
        false},
   };
-  return *classes;
+  return *kClasses;
 }
 
 /// The class that transformers has for a family, where it matters; any other takes `tokenizer.json`
 /// as it is.
 std::string ClassOfFamily(const std::string& model_type) {
-  static const auto* const families = new std::map<std::string, std::string>{
+  static const auto* const kFamilies = new std::map<std::string, std::string>{
       {"bert", "BertTokenizer"},
       {"cohere", "CohereTokenizer"},
       {"cohere2", "CohereTokenizer"},
@@ -120,8 +120,8 @@ std::string ClassOfFamily(const std::string& model_type) {
       {"t5", "T5Tokenizer"},
       {"xlm-roberta", "XLMRobertaTokenizer"},
   };
-  const auto found = families->find(model_type);
-  return found == families->end() ? "" : found->second;
+  const auto found = kFamilies->find(model_type);
+  return found == kFamilies->end() ? "" : found->second;
 }
 
 /// Families whose folders name a class that transformers does not believe.

@@ -538,11 +538,11 @@ absl::string_view SafetensorsFile::Bytes(const TensorEntry& tensor) const {
 }
 
 void SafetensorsFile::Release(absl::string_view bytes) const {
-  static const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  static const auto kPage = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   // Whole pages alone: the ends may be another tensor's. The mapping begins with one.
   const auto begin = static_cast<size_t>(bytes.data() - map_);
-  const size_t first = (begin + page - 1) / page * page;
-  const size_t last = (begin + bytes.size()) / page * page;
+  const size_t first = (begin + kPage - 1) / kPage * kPage;
+  const size_t last = (begin + bytes.size()) / kPage * kPage;
   if (first < last) madvise(const_cast<char*>(map_) + first, last - first, MADV_DONTNEED);
 }
 
