@@ -279,7 +279,7 @@ std::unique_ptr<ModelHost> ModelHost::Make(const std::string& name,
                                            const std::string& config_json,
                                            const EngineOptions& options) {
   auto info = DescribeModel(name, *model, config_json, tokenizer != nullptr);
-  if (tokens.eos_ids.empty()) tokens.eos_ids = model->network().eos_ids;
+  tokens.eos_ids = model->network().eos_ids;
   if (tokenizer != nullptr) tokens.decode = DecoderOf(tokenizer);
   auto host = std::unique_ptr<ModelHost>(new ModelHost(std::move(model), std::move(tokenizer),
                                                        std::move(chat_template), std::move(tokens),

@@ -343,10 +343,17 @@ class LlamaForCausalLMImpl : public Module {
 }  // namespace
 
 weights::NameRules LlamaNameRules() {
-  // Old checkpoints hold the frequencies as buffers.
+  // Old checkpoints hold the frequencies as buffers. Experts are stored one by one.
   return {.base_prefix = "model.",
           .outside_base = {"lm_head."},
-          .ignored_suffixes = {".rotary_emb.inv_freq"}};
+          .ignored_suffixes = {".rotary_emb.inv_freq"},
+          .renames = {{".block_sparse_moe.", ".mlp."}},
+          .fused = {{{".experts.*.w1.weight", ".experts.*.w3.weight"}, ".experts.gate_up_proj", 1},
+                    {{".experts.*.w2.weight"}, ".experts.down_proj"},
+                    {{".experts.*.gate_proj.weight", ".experts.*.up_proj.weight"},
+                     ".experts.gate_up_proj",
+                     1},
+                    {{".experts.*.down_proj.weight"}, ".experts.down_proj"}}};
 }
 
 absl::StatusOr<Network> MakeLlama(const weights::ModelConfig& json, ParameterSource& source) {

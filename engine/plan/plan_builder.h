@@ -111,7 +111,6 @@ class PlanBuilder {
   /// Name the statement in an error that does not name one yet.
   absl::Status InStatement(const absl::Status& status) const;
   absl::Status Refuse(const std::string& message, const std::string& hint = "") const;
-  absl::Status NotExecuted(const std::string& name) const;
   /// Where the nodes of each region, invoke, sweep and trace end: they lie together.
   void FindEnds();
   /// Add the statements from `begin` to before `end`, but for those that their containers add.

@@ -40,12 +40,6 @@ absl::Status PlanBuilder::Refuse(const std::string& message, const std::string& 
   return graph::StatementError(absl::StatusCode::kInvalidArgument, program_, node_, message, hint);
 }
 
-absl::Status PlanBuilder::NotExecuted(const std::string& name) const {
-  return graph::StatementError(
-      absl::StatusCode::kUnimplemented, program_, node_,
-      absl::StrCat("`", name, "` is in the contract but not executed by this version"));
-}
-
 void PlanBuilder::FindEnds() {
   const auto count = static_cast<NodeId>(program_.nodes.size());
   ends_.assign(count + 1, 0);

@@ -357,12 +357,16 @@ def make_variant(name, of, changes):
     print(f"variants/{name}: logits differ by {change:.2g} of {of}'s scale")
 
 
-def main():
-    chosen = sys.argv[1:]
+def set_up():
     torch.set_grad_enabled(False)
     torch.set_num_threads(1)
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
+
+
+def main():
+    chosen = sys.argv[1:]
+    set_up()
     for seed, (name, given) in enumerate(CHECKPOINTS.items(), start=200):
         if not chosen or name in chosen:
             make_checkpoint(name, given, seed)
@@ -371,4 +375,5 @@ def main():
             make_variant(name, of, changes)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -13,7 +13,6 @@ import shutil
 import sys
 
 import torch
-import transformers
 from make_families import (
     BATCH,
     FAMILIES,
@@ -23,6 +22,7 @@ from make_families import (
     first_tensor,
     generate,
     padded,
+    set_up,
 )
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
@@ -327,10 +327,7 @@ def make_checkpoint(name, given, seed):
 
 def main():
     chosen = sys.argv[1:]
-    torch.set_grad_enabled(False)
-    torch.set_num_threads(1)
-    transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity_error()
+    set_up()
     for seed, (name, given) in enumerate(CHECKPOINTS.items(), start=300):
         if not chosen or name in chosen:
             make_checkpoint(name, given, seed)
