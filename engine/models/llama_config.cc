@@ -236,7 +236,8 @@ class LlamaReader {
     config_.qk_norm = QKNorm::kHeads;
     const bool slides = read_.Get<bool>("use_sliding_window", false);
     config_.windows.assign(config_.layers, slides ? read_.SizeOrNone("sliding_window", 4096) : 0);
-    ReadExperts("num_experts", 128, 8);
+    // transformers 5 writes the second name, and the Hub's checkpoints have the first.
+    ReadExperts(read_.Has("num_local_experts") ? "num_local_experts" : "num_experts", 128, 8);
     config_.expert_size = read_.Size("moe_intermediate_size", 768);
     config_.normed_probs = read_.Get<bool>("norm_topk_prob", false);
     config_.probs_in_float = false;
