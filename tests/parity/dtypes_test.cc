@@ -107,8 +107,9 @@ TEST_P(DtypeParityTest, GradientsEqualTransformers) {
   EXPECT_EQ(result.saved.size(), 4u);
   for (const auto& [name, value] : result.saved) {
     EXPECT_EQ(value.scalar_type(), GetParam()) << name;
-    // Sums of many rounded terms: twice what values may differ by.
-    ExpectClose(value, Golden("gradient." + name), 2 * kTolerance, name);
+    // In bfloat16 transformers' own two attentions differ by up to 6e-2 of scale here.
+    const double tolerance = GetParam() == at::kBFloat16 ? 2 * kTolerance : kTolerance;
+    ExpectClose(value, Golden("gradient." + name), tolerance, name);
   }
 }
 
@@ -122,9 +123,10 @@ TEST_P(DtypeParityTest, AGreedyGenerationEqualsTransformersGenerate) {
   ASSERT_THAT(result.status, IsOk());
   EXPECT_TRUE(at::equal(result["ids"], Golden("generated"))) << result["ids"];
   for (int64_t step = 0; step < 6; ++step) {
-    ExpectClose(result[absl::StrCat("logits/", step)].to(at::kFloat),
-                Golden("step_logits").narrow(1, step, 1).to(at::kFloat), kTolerance,
-                absl::StrCat("step ", step));
+    const at::Tensor logits = result[absl::StrCat("logits/", step)];
+    EXPECT_EQ(logits.scalar_type(), GetParam());
+    ExpectClose(logits.to(at::kFloat), Golden("step_logits").narrow(1, step, 1).to(at::kFloat),
+                kTolerance, absl::StrCat("step ", step));
   }
 }
 
