@@ -48,16 +48,20 @@ class ExportedModule final : public models::Module {
     return input ? call.input.why : call.output.why;
   }
 
-  bool callable() const override {
-    if (call_ < 0) return false;
-    const ModuleCall& call = shared_->graph.calls[call_];
-    return call.self_contained && call.output.structure.kind == Structure::Kind::kLeaf &&
-           call.output.why.empty() && call.input.why.empty();
+  std::string why_not_alone() const override {
+    if (call_ >= 0) {
+      const ModuleCall& call = shared_->graph.calls[call_];
+      if (call.self_contained && call.output.structure.kind == Structure::Kind::kLeaf &&
+          call.output.why.empty() && call.input.why.empty()) {
+        return "";
+      }
+    }
+    return "it needs more than its input";
   }
 
   /// By itself, out of band.
   at::Tensor forward(run::Pass& /*pass*/, at::Tensor x) override {
-    TORCH_CHECK(callable(), "this module cannot be called by itself");
+    TORCH_CHECK(why_not_alone().empty(), "this module cannot be called by itself");
     return Executor(shared_->graph, nullptr, shared_->options.memory_bytes)
         .RunCall(call_, std::move(x));
   }
@@ -70,7 +74,7 @@ class ExportedModule final : public models::Module {
     if (call_ == 0) {
       executor.Run({std::move(input)});
     } else {
-      TORCH_CHECK(callable(), "this module cannot be called by itself");
+      TORCH_CHECK(why_not_alone().empty(), "this module cannot be called by itself");
       executor.RunCall(call_, std::move(input));
     }
   }

@@ -146,7 +146,7 @@ class ResidualOutputImpl : public Module {
   }
   std::string type() const override { return type_; }
   bool rowwise() const override { return true; }
-  bool takes_two() const override { return true; }
+  std::string why_not_alone() const override { return "it takes a second tensor, the residual"; }
 
  private:
   const std::string type_;

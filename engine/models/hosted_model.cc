@@ -47,9 +47,8 @@ absl::Status HostedModel::RecordSites() {
     modules.push_back({.path = paths_[i],
                        .rowwise = modules_[i]->rowwise(),
                        .former_tuple = modules_[i]->former_tuple(),
-                       .takes_two = modules_[i]->takes_two(),
                        .packs = modules_[i]->packs(),
-                       .callable = modules_[i]->callable(),
+                       .not_alone = modules_[i]->why_not_alone(),
                        .no_input = modules_[i]->why_no_site(/*input=*/true),
                        .no_output = modules_[i]->why_no_site(/*input=*/false)});
     forms.push_back(modules_[i]->form());

@@ -34,8 +34,6 @@ class Module {
   virtual bool rowwise() const { return false; }
   /// It returns with rows pooled (run::Pass::Pool).
   virtual bool pools() const { return false; }
-  /// It takes a second tensor beside its input, so that it cannot be called by itself: CallWith.
-  virtual bool takes_two() const { return false; }
   /// It returned a tuple, whose first item is its tensor, in older versions of transformers.
   virtual bool former_tuple() const { return false; }
   /// Of a module whose input is integers: they lie in [0, input_range). 0 for others.
@@ -46,8 +44,8 @@ class Module {
   virtual bool packs() const { return true; }
   /// Of one that does not pack: run it as a pass's root.
   virtual void CallAsRoot(run::Pass& /*pass*/) {}
-  /// It can be called by itself, out of band or as the root of a trace.
-  virtual bool callable() const { return true; }
+  /// Why it cannot be called by itself, out of band or as the root of a trace; empty where it can.
+  virtual std::string why_not_alone() const { return ""; }
   /// Why its input or output is no site, where its forward runs all the same.
   virtual std::string why_no_site(bool /*input*/) const { return ""; }
 

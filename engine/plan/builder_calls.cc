@@ -27,7 +27,7 @@ absl::Status PlanBuilder::Add(const graph::Call& call) {
   if (call.module.empty() || input < 0 || output < 0) {
     return Refuse("the root, and modules that the model itself never calls, cannot be called");
   }
-  if (!model_.modules()[module].callable) return RefuseAlone(module);
+  if (!model_.modules()[module].not_alone.empty()) return RefuseAlone(module);
   if (call.watched && !model_.modules()[module].packs) {
     return Refuse("of an exported program no module's call is watched",
                   "call it without `watched`, or read its sites where the model calls it");

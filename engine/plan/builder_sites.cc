@@ -63,7 +63,7 @@ std::vector<graph::IndexTerm> PlanBuilder::ResultPath() {
 
 absl::Status PlanBuilder::RefuseAlone(int module) const {
   return Refuse(absl::StrCat("`", model_.modules()[module].path,
-                             "` cannot be called by itself: it needs more than its input"),
+                             "` cannot be called by itself: ", model_.modules()[module].not_alone),
                 "trace the whole model, and read or write there");
 }
 

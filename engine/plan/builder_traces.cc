@@ -57,16 +57,12 @@ absl::Status PlanBuilder::CheckRoot(const graph::Trace& trace) {
   if (model_.FindSite(module, Point::kInput, 0) < 0) {
     return model_.NoSuchSite(module, {trace.root});
   }
-  if (module != 0 && !model_.modules()[module].callable) return RefuseAlone(module);
+  if (module != 0 && !model_.modules()[module].not_alone.empty()) return RefuseAlone(module);
   if (trace.generate && (module != 0 || !model_.input().ids)) {
     return Refuse("a generation calls a model of token ids, and all of it");
   }
   if (trace.generate && !model_.input().no_generation.empty()) {
     return Refuse(model_.input().no_generation, "trace it without `generate`");
-  }
-  if (model_.modules()[module].takes_two) {
-    return Refuse(absl::StrCat("`", trace.root, "` takes a second tensor, the residual"),
-                  "call what is inside it");
   }
   return absl::OkStatus();
 }

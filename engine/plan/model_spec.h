@@ -22,12 +22,10 @@ struct ModuleSpec {
   bool rowwise = false;
   /// It returns a tensor where older versions of transformers returned a tuple that began with it.
   bool former_tuple = false;
-  /// It takes a second tensor that programs have no name for: it is called by the model alone.
-  bool takes_two = false;
   /// Its tensors are packed rows.
   bool packs = true;
-  /// It can be called by itself.
-  bool callable = true;
+  /// Why it cannot be called by itself; empty where it can.
+  std::string not_alone;
   /// Why its input or output is no site, though it is called; empty where it is.
   std::string no_input, no_output;
 };

@@ -20,11 +20,6 @@ absl::StatusOr<c10::IValue> ModuleResult(const ModelSpec& model, int module,
     return absl::InvalidArgumentError("a module is called with a tensor");
   }
   const at::Tensor& given = input.toTensor();
-  if (model.modules()[module].takes_two) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "`", in.site.module, "` takes a second tensor, which the model alone has: the residual; ",
-        "call what is inside it"));
-  }
   const c10::ScalarType dtype = ToScalarType(pattern->dtype);
   if (given.scalar_type() != dtype) {
     return absl::InvalidArgumentError(absl::StrCat(

@@ -34,6 +34,13 @@ struct Class {
   bool pad_left = true;
 };
 
+/// Of RoBERTa, and of what follows it.
+std::vector<std::pair<std::string, std::string>> RobertaTokens() {
+  return {{"bos_token", "<s>"},    {"eos_token", "</s>"},  {"unk_token", "<unk>"},
+          {"sep_token", "</s>"},   {"pad_token", "<pad>"}, {"cls_token", "<s>"},
+          {"mask_token", "<mask>"}};
+}
+
 const std::vector<Class>& Classes() {
   static const auto* const kClasses = new std::vector<Class>{
       {"LlamaTokenizer", {{"bos_token", "<s>"}, {"eos_token", "</s>"}, {"unk_token", "<unk>"}}},
@@ -71,24 +78,8 @@ const std::vector<Class>& Classes() {
         {"cls_token", "[CLS]"},
         {"mask_token", "[MASK]"}},
        false},
-      {"RobertaTokenizer",
-       {{"bos_token", "<s>"},
-        {"eos_token", "</s>"},
-        {"unk_token", "<unk>"},
-        {"sep_token", "</s>"},
-        {"pad_token", "<pad>"},
-        {"cls_token", "<s>"},
-        {"mask_token", "<mask>"}},
-       false},
-      {"XLMRobertaTokenizer",
-       {{"bos_token", "<s>"},
-        {"eos_token", "</s>"},
-        {"unk_token", "<unk>"},
-        {"sep_token", "</s>"},
-        {"pad_token", "<pad>"},
-        {"cls_token", "<s>"},
-        {"mask_token", "<mask>"}},
-       false},
+      {"RobertaTokenizer", RobertaTokens(), false},
+      {"XLMRobertaTokenizer", RobertaTokens(), false},
       {"T5Tokenizer",
        {{"eos_token", "</s>"}, {"unk_token", "<unk>"}, {"pad_token", "<pad>"}},
        false},
