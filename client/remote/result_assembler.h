@@ -39,6 +39,7 @@ class ResultAssembler {
   /// Of the result that was begun last: how many bytes it has, and how many of them came.
   uint64_t bytes() const { return bytes_; }
   uint64_t received() const { return received_; }
+  uint64_t outstanding() const { return bytes_ - received_; }
   /// The result. Needs ready().
   absl::StatusOr<event::Result> Take();
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -20,6 +21,9 @@ constexpr char kMethod[] = "/weft.v1.Weft/Run";
 // Only the addresses matter: they tell operations apart.
 constexpr char kWriteTag = 0, kReadTag = 0, kFinishTag = 0;
 void* Tag(const char& tag) { return const_cast<char*>(&tag); }
+
+/// What of a result must be outstanding for a second thread to pay.
+constexpr uint64_t kWorthAThread = uint64_t{4} << 20;
 
 // Tags of the wire format: field << 3 | type.
 constexpr uint64_t kEvent = v1::RunEvents::kEventsFieldNumber << 3 | 2;
@@ -139,6 +143,7 @@ RunCall::RunCall(const std::shared_ptr<grpc::Channel>& channel, grpc::ClientCont
 
 RunCall::~RunCall() {
   if (!finished_) context_->TryCancel();
+  ahead_ = nullptr;
   queue_.Shutdown();
   void* tag = nullptr;
   bool ok = false;
@@ -166,17 +171,16 @@ RunCall::End RunCall::Run(const v1::RunRequest& request) {
 
   absl::Status broken;
   stream_->Read(&incoming_, Tag(kReadTag));
-  while (WaitFor(Tag(kReadTag))) {
-    grpc::ByteBuffer message;
-    message.Swap(&incoming_);
-    // Before the message is looked at: the server goes on sending only to one who reads.
-    stream_->Read(&incoming_, Tag(kReadTag));
+  grpc::ByteBuffer message;
+  while (ahead_ == nullptr ? Read(&message) : ahead_->Next(&message)) {
     broken = Handle(&message);
     if (!broken.ok()) {
       context_->TryCancel();
       break;
     }
+    if (ahead_ == nullptr && assembler_.outstanding() >= kWorthAThread) StartReadingAhead();
   }
+  ahead_ = nullptr;
   stream_->Finish(&end.transport, Tag(kFinishTag));
   finished_ = WaitFor(Tag(kFinishTag));
   const bool refused = ended_ ? !end_.ok() : !end.transport.error_details().empty();
@@ -192,6 +196,24 @@ RunCall::End RunCall::Run(const v1::RunRequest& request) {
     end.status = absl::DataLossError("the server ended the stream before the run had ended");
   }
   return end;
+}
+
+bool RunCall::Read(grpc::ByteBuffer* message) {
+  if (!WaitFor(Tag(kReadTag))) return false;
+  message->Clear();
+  message->Swap(&incoming_);
+  // Before the message is looked at: the server goes on sending only to one who reads.
+  stream_->Read(&incoming_, Tag(kReadTag));
+  return true;
+}
+
+void RunCall::StartReadingAhead() {
+  try {
+    ahead_ =
+        std::make_unique<ReadAhead>([this](grpc::ByteBuffer* message) { return Read(message); });
+  } catch (const std::system_error&) {
+    // No thread to be had: it goes slower.
+  }
 }
 
 absl::Status RunCall::Handle(grpc::ByteBuffer* message) {

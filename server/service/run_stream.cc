@@ -423,7 +423,10 @@ void RunStream::Advance() {
 void RunStream::OnWriteDone(bool ok) {
   Leftovers leftovers;
   uint64_t charge;
-  in_flight_.Clear();
+  // Given up at the end: to unmap a large tensor takes long, and the client waits for the next
+  // event.
+  grpc::ByteBuffer written;
+  written.Swap(&in_flight_);
   {
     absl::MutexLock lock(&mutex_);
     writing_ = false;
