@@ -15,7 +15,10 @@ from transformers import AutoModelForCausalLM
 
 def prompts(batch, tokens, vocabulary):
     return torch.tensor(
-        [[(7919 * (tokens * row + i + 1)) % vocabulary for i in range(tokens)] for row in range(batch)]
+        [
+            [(7919 * (tokens * row + i + 1)) % vocabulary for i in range(tokens)]
+            for row in range(batch)
+        ]
     )
 
 

@@ -1,5 +1,6 @@
-// Tells ThreadSanitizer what Abseil's locks do: Debian's Abseil is compiled without it, so that what
-// happens before what would be lost. The linker puts these in place of the functions that they call
+// Tells ThreadSanitizer what Abseil's locks do: Debian's Abseil is compiled without it, so that
+// what happens before what would be lost. The linker puts these in place of the functions that they
+// call
 // (--wrap, cmake/WeftTargets.cmake).
 
 #include <sanitizer/tsan_interface.h>
@@ -93,9 +94,8 @@ bool RealAwaitFor(Mutex*, const Condition&, Duration)
 bool WrapAwaitFor(Mutex*, const Condition&, Duration)
     WEFT_WRAP(WEFT_MUTEX "16AwaitWithTimeoutERKNS0_9ConditionENS0_8DurationE");
 bool WrapAwaitFor(Mutex* mutex, const Condition& condition, Duration timeout) {
-  return Waiting(mutex, condition, [=](const Condition& looking) {
-    return RealAwaitFor(mutex, looking, timeout);
-  });
+  return Waiting(mutex, condition,
+                 [=](const Condition& looking) { return RealAwaitFor(mutex, looking, timeout); });
 }
 
 bool RealAwaitUntil(Mutex*, const Condition&, Time)
@@ -124,10 +124,10 @@ void WrapWait(const Notification* notification) {
   __tsan_acquire(const_cast<Notification*>(notification));
 }
 
-bool RealWaitFor(const Notification*, Duration) WEFT_REAL(
-    "_ZNK4absl7debian312Notification30WaitForNotificationWithTimeoutENS0_8DurationE");
-bool WrapWaitFor(const Notification*, Duration) WEFT_WRAP(
-    "_ZNK4absl7debian312Notification30WaitForNotificationWithTimeoutENS0_8DurationE");
+bool RealWaitFor(const Notification*, Duration)
+    WEFT_REAL("_ZNK4absl7debian312Notification30WaitForNotificationWithTimeoutENS0_8DurationE");
+bool WrapWaitFor(const Notification*, Duration)
+    WEFT_WRAP("_ZNK4absl7debian312Notification30WaitForNotificationWithTimeoutENS0_8DurationE");
 bool WrapWaitFor(const Notification* notification, Duration timeout) {
   const bool notified = RealWaitFor(notification, timeout);
   __tsan_acquire(const_cast<Notification*>(notification));

@@ -54,7 +54,7 @@ inline Vector KeepFrom(Vector x, Vector least, Vector v) {
 }  // namespace
 }  // namespace weft::kernels
 
-#include "engine/kernels/looks.inc.h"
+#include "engine/kernels/looks.inc"
 
 namespace weft::kernels {
 

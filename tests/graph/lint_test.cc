@@ -4,7 +4,6 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_cat.h"
 #include "engine/graph/text.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"

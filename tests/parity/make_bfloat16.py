@@ -19,9 +19,7 @@ from safetensors.torch import load_file, save_file
 def load(folder, attention):
     config = json.loads((folder / "config.json").read_text())
     kind = getattr(transformers, config["architectures"][0])
-    return kind.from_pretrained(
-        folder, dtype=torch.bfloat16, attn_implementation=attention
-    ).eval()
+    return kind.from_pretrained(folder, dtype=torch.bfloat16, attn_implementation=attention).eval()
 
 
 def make(folder):
