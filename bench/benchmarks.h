@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "bench/harness.h"
@@ -11,9 +12,14 @@ struct Options {
   /// A Hub folder of a small model, for what is measured through a server.
   std::string model_folder = "models/atlas";
   int samples = 200;  // of each of `experiments`
+  /// Of `models`, what is measured; empty: all.
+  std::vector<std::string> models;
   /// A Python with torch, transformers and nnsight, to measure them beside; empty: they are not.
   std::string python;
 };
+
+/// The names that Options::models may have.
+extern const std::vector<std::string> kModelNames;
 
 // One function for each benchmark; README.md says what each measures.
 absl::Status MeasureOverhead(const Options& options, Report& report);

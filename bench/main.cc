@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_join.h"
 #include "bench/benchmarks.h"
 #include "bench/harness.h"
 
@@ -53,6 +54,10 @@ int main(int argc, char** argv) {
   app.add_option("--samples", options.samples, "How often each of `experiments` is run")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
+  app.add_option(
+         "--models", options.models,
+         "Of `models`, measure these alone: " + absl::StrJoin(weft::bench::kModelNames, ", "))
+      ->check(CLI::IsMember(weft::bench::kModelNames));
   app.add_option("--python", options.python,
                  "A Python that has torch, transformers and nnsight: measure nnsight beside "
                  "`experiments` and transformers beside `models`, on the same weights");

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/synchronization/mutex.h"
@@ -31,6 +32,7 @@ constexpr char kModel[] = "model";
 
 /// A model in a dtype, and how far ahead of transformers it is to be; nothing: not promised.
 struct Setting {
+  const char* key;  // in kModelNames
   const char* name;
   Shape shape;
   at::ScalarType type;
@@ -38,10 +40,10 @@ struct Setting {
 };
 
 const Setting kSettings[] = {
-    {"GPT-2 124M, float32", Shape::kGpt2, at::kFloat, 1.8, 1.1, 1.8, 3.5},
-    {"GPT-2 124M, bfloat16", Shape::kGpt2, at::kBFloat16, 1, 1, 1, 1},
-    {"Llama 160M, float32", Shape::kLlama, at::kFloat, 1.8, 1.1, 1.8, 3.5},
-    {"Llama 160M, bfloat16", Shape::kLlama, at::kBFloat16, 1, 1, 1, 1},
+    {"gpt2", "GPT-2 124M, float32", Shape::kGpt2, at::kFloat, 1.8, 1.1, 1.8, 3.5},
+    {"gpt2-bf16", "GPT-2 124M, bfloat16", Shape::kGpt2, at::kBFloat16, 1, 1, 1, 1},
+    {"llama", "Llama 160M, float32", Shape::kLlama, at::kFloat, 1.8, 1.1, 1.8, 3.5},
+    {"llama-bf16", "Llama 160M, bfloat16", Shape::kLlama, at::kBFloat16, 1, 1, 1, 1},
 };
 
 const char* NameOf(at::ScalarType type) { return type == at::kFloat ? "float32" : "bfloat16"; }
@@ -336,17 +338,27 @@ absl::Status MeasureCompany(const RandomFolder& folder, Report& report) {
 
 }  // namespace
 
+const std::vector<std::string> kModelNames = {"gpt2", "gpt2-bf16", "llama",  "llama-bf16",
+                                              "tiny", "company",   "loading"};
+
 absl::Status MeasureModels(const Options& options, Report& report) {
+  const auto wanted = [&](const std::string& key) {
+    return options.models.empty() || absl::c_linear_search(options.models, key);
+  };
   for (const Setting& setting : kSettings) {
+    if (!wanted(setting.key)) continue;
     if (absl::Status status = MeasureSetting(setting, options, report); !status.ok()) return status;
   }
-  if (!options.python.empty()) {
+  if (wanted("tiny") && !options.python.empty()) {
     if (absl::Status status = MeasureTiny(options, report); !status.ok()) return status;
   }
+  if (!wanted("company") && !wanted("loading")) return absl::OkStatus();
   absl::StatusOr<RandomFolder> folder = RandomFolder::Make(Shape::kGpt2);
   if (!folder.ok()) return folder.status();
-  if (absl::Status status = MeasureCompany(*folder, report); !status.ok()) return status;
-  return MeasureLoading(*folder, report);
+  if (wanted("company")) {
+    if (absl::Status status = MeasureCompany(*folder, report); !status.ok()) return status;
+  }
+  return wanted("loading") ? MeasureLoading(*folder, report) : absl::OkStatus();
 }
 
 }  // namespace weft::bench
