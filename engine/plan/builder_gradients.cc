@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <functional>
+#include <map>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -81,17 +83,25 @@ absl::Status PlanBuilder::Add(const graph::Backward& backward) {
     region.when.Add(WhenOf(*gradient));
   }
   // Names of one item of a structure are names of one tensor, which has one gradient; and so are
-  // reads of one visit.
-  const auto is_same = [this](Slot a, Slot b) {
-    while ((a = FirstReadOf(a)) != (b = FirstReadOf(b))) {
-      const auto* one = std::get_if<TakeItem>(&instructions_[slots_[a].instruction].what);
-      const auto* other = std::get_if<TakeItem>(&instructions_[slots_[b].instruction].what);
-      if (one == nullptr || other == nullptr || !MetaAt(a).is(MetaAt(b))) return false;
-      a = one->from;
-      b = other->from;
-    }
-    return true;
+  // reads of one visit. Looked up once each: there may be as many as a program has statements.
+  std::map<Slot, Slot> reads;
+  const auto first_read = [&](Slot slot) {
+    const auto [found, added] = reads.try_emplace(slot, slot);
+    if (added) found->second = FirstReadOf(slot);
+    return found->second;
   };
+  std::map<std::pair<Slot, const void*>, Slot> items;
+  const std::function<Slot(Slot)> tensor_of = [&](Slot slot) {
+    slot = first_read(slot);
+    const int64_t made = slots_[slot].instruction;
+    const auto* item = made < 0 ? nullptr : std::get_if<TakeItem>(&instructions_[made].what);
+    if (item == nullptr) return slot;
+    const c10::IValue& meta = MetaAt(slot);
+    const void* same =
+        meta.isTensor() ? meta.toTensor().unsafeGetTensorImpl() : meta.internalToPointer();
+    return items.try_emplace({tensor_of(item->from), same}, slot).first->second;
+  };
+  std::map<Slot, int> points;  // by tensor_of
   std::vector<Slot> asked;
   const NodeId begin = node_;
   for (NodeId id = begin + 1; id <= program_.nodes.size() && program_.at(id).parent == begin;
@@ -103,23 +113,22 @@ absl::Status PlanBuilder::Add(const graph::Backward& backward) {
     absl::StatusOr<GradientOf> point = PointOf(read != nullptr ? read->value : write->value);
     if (!point.ok()) return InStatement(point.status());
     const Slot slot = names_[point->root].slot;
-    if (std::find(asked.begin(), asked.end(), slot) != asked.end()) continue;
     asked.push_back(slot);
-    const auto same = [&](Slot other) { return is_same(slot, other); };
-    if (std::none_of(run.points.begin(), run.points.end(), same)) run.points.push_back(slot);
+    if (points.try_emplace(tensor_of(slot), 0).second) run.points.push_back(slot);
   }
   node_ = begin;
   // Autograd goes through what was computed in the reverse order.
-  std::sort(run.points.begin(), run.points.end(), [this](Slot a, Slot b) {
-    a = FirstReadOf(a);
-    b = FirstReadOf(b);
+  std::sort(run.points.begin(), run.points.end(), [&](Slot a, Slot b) {
+    a = first_read(a);
+    b = first_read(b);
     if (WhenOf(a) < WhenOf(b) || WhenOf(b) < WhenOf(a)) return WhenOf(b) < WhenOf(a);
     return slots_[a].instruction > slots_[b].instruction;
   });
+  for (size_t i = 0; i < run.points.size(); ++i) {
+    points[tensor_of(run.points[i])] = static_cast<int>(i);
+  }
   for (const Slot slot : asked) {
-    const auto point = std::find_if(run.points.begin(), run.points.end(),
-                                    [&](Slot other) { return is_same(slot, other); });
-    region.points[slot] = static_cast<int>(point - run.points.begin());
+    region.points[slot] = points.at(tensor_of(slot));
     region.when.Add(WhenOf(slot));
     AskForGradient(slot);
   }
