@@ -5,19 +5,13 @@
 #include <memory>
 #include <utility>
 
+#include "bench/program_run.h"
 #include "engine/models/hosted_model.h"
-#include "engine/models/network.h"
-#include "engine/weights/hub_folder.h"
 
 namespace weft::bench {
 
 absl::StatusOr<Contender> MakeBarePass(const std::string& folder, const std::vector<int64_t>& ids) {
-  absl::StatusOr<weights::HubFolder> hub = weights::HubFolder::Open(folder);
-  if (!hub.ok()) return hub.status();
-  absl::StatusOr<models::Network> network = models::MakeNetwork(*hub);
-  if (!network.ok()) return network.status();
-  absl::StatusOr<std::unique_ptr<models::HostedModel>> hosted =
-      models::HostedModel::Host(*std::move(network), /*pad_left=*/true);
+  absl::StatusOr<std::unique_ptr<models::HostedModel>> hosted = HostFolder(folder);
   if (!hosted.ok()) return hosted.status();
   struct Pass {
     std::unique_ptr<models::HostedModel> model;

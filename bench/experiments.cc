@@ -16,7 +16,6 @@
 #include "bench/program_run.h"
 #include "bench/random_folder.h"
 #include "engine/models/hosted_model.h"
-#include "engine/weights/hub_folder.h"
 
 namespace weft::bench {
 namespace {
@@ -27,14 +26,8 @@ constexpr int kPositions = 10;  // of the grid
 constexpr int kPerRound = 10;
 constexpr double kMilli = 1e3;
 
-std::vector<int64_t> Prompt(int tokens) {
-  std::vector<int64_t> ids(tokens);
-  for (int i = 0; i < tokens; ++i) ids[i] = (7919L * (i + 1)) % 50257;
-  return ids;
-}
-
 std::string Invoke(const std::string& body) {
-  return absl::StrCat("invoke [", absl::StrJoin(Prompt(kTokens), ", "), "] {\n", body, "}\n");
+  return absl::StrCat("invoke [", absl::StrJoin(MakePrompt(kTokens), ", "), "] {\n", body, "}\n");
 }
 
 /// `line` for each layer, `$` being its number.
@@ -90,14 +83,6 @@ uint64_t BytesIn(const graph::HostValue& value) {
   return bytes;
 }
 
-absl::StatusOr<std::unique_ptr<models::HostedModel>> HostGpt2(const RandomFolder& folder) {
-  absl::StatusOr<weights::HubFolder> hub = weights::HubFolder::Open(folder.path().string());
-  if (!hub.ok()) return hub.status();
-  absl::StatusOr<models::Network> network = models::MakeNetwork(*hub);
-  if (!network.ok()) return network.status();
-  return models::HostedModel::Host(*std::move(network), /*pad_left=*/true);
-}
-
 /// One way of using the model, and how many bytes it brings back.
 struct Experiment {
   std::string name;
@@ -149,7 +134,7 @@ absl::Status MeasureNnsight(const Options& options, const RandomFolder& folder, 
 }
 
 absl::Status MeasureGrid(models::HostedModel& model, plan::PlanCache& plans, Report& report) {
-  const std::string tokens = absl::StrJoin(Prompt(kPositions), ", ");
+  const std::string tokens = absl::StrJoin(MakePrompt(kPositions), ", ");
   std::vector<std::string> layers, positions, singles;
   for (int layer = 0; layer < kLayers; ++layer) {
     for (int position = 0; position < kPositions; ++position) {
@@ -218,7 +203,7 @@ absl::Status MeasureGrid(models::HostedModel& model, plan::PlanCache& plans, Rep
 absl::Status MeasureExperiments(const Options& options, Report& report) {
   absl::StatusOr<RandomFolder> folder = RandomFolder::Make(RandomFolder::Shape::kGpt2);
   if (!folder.ok()) return folder.status();
-  absl::StatusOr<std::unique_ptr<models::HostedModel>> hosted = HostGpt2(*folder);
+  absl::StatusOr<std::unique_ptr<models::HostedModel>> hosted = HostFolder(folder->path().string());
   if (!hosted.ok()) return hosted.status();
   models::HostedModel& model = **hosted;
   plan::PlanCache plans(model.spec(), ServerLimits());
@@ -239,7 +224,7 @@ absl::Status MeasureExperiments(const Options& options, Report& report) {
     for (const graph::HostValue& value : *values) experiment.result_bytes += BytesIn(value);
   }
 
-  const auto input = run::InvokeInput::Make({Prompt(kTokens)}, /*pad=*/0, model.pad_left());
+  const auto input = run::InvokeInput::Make({MakePrompt(kTokens)}, /*pad=*/0, model.pad_left());
   const Contender bare = [&]() -> absl::StatusOr<double> {
     at::Tensor output;
     const double seconds = Time([&] { output = model.Forward(input); });

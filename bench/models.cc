@@ -13,12 +13,12 @@
 #include "absl/strings/str_join.h"
 #include "absl/synchronization/mutex.h"
 #include "bench/benchmarks.h"
+#include "bench/program_run.h"
 #include "bench/random_folder.h"
 #include "bench/transformers_peer.h"
 #include "engine/engine.h"
 #include "engine/graph/text.h"
 #include "engine/models/hosted_model.h"
-#include "engine/weights/hub_folder.h"
 
 namespace weft::bench {
 namespace {
@@ -48,24 +48,8 @@ const Setting kSettings[] = {
 
 const char* NameOf(at::ScalarType type) { return type == at::kFloat ? "float32" : "bfloat16"; }
 
-/// As transformers_beside.py makes them.
-std::vector<int64_t> Prompt(int64_t tokens, int64_t row, int64_t vocabulary) {
-  std::vector<int64_t> ids(tokens);
-  for (int64_t i = 0; i < tokens; ++i) ids[i] = (7919 * (tokens * row + i + 1)) % vocabulary;
-  return ids;
-}
-
 std::string PromptText(int64_t tokens, int64_t row, int64_t vocabulary) {
-  return absl::StrCat("[", absl::StrJoin(Prompt(tokens, row, vocabulary), ", "), "]");
-}
-
-absl::StatusOr<std::unique_ptr<models::HostedModel>> HostIn(const RandomFolder& folder,
-                                                            at::ScalarType type) {
-  absl::StatusOr<weights::HubFolder> hub = weights::HubFolder::Open(folder.path().string());
-  if (!hub.ok()) return hub.status();
-  absl::StatusOr<models::Network> network = models::MakeNetwork(*hub, {.dtype = type});
-  if (!network.ok()) return network.status();
-  return models::HostedModel::Host(*std::move(network), /*pad_left=*/true);
+  return absl::StrCat("[", absl::StrJoin(MakePrompt(tokens, row, vocabulary), ", "), "]");
 }
 
 /// Programs at work in an engine.
@@ -179,7 +163,8 @@ Contender BareProducts(Shape shape, at::ScalarType type) {
 absl::Status MeasureSetting(const Setting& setting, const Options& options, Report& report) {
   absl::StatusOr<RandomFolder> folder = RandomFolder::Make(setting.shape);
   if (!folder.ok()) return folder.status();
-  absl::StatusOr<std::unique_ptr<models::HostedModel>> model = HostIn(*folder, setting.type);
+  absl::StatusOr<std::unique_ptr<models::HostedModel>> model =
+      HostFolder(folder->path().string(), setting.type);
   if (!model.ok()) return model.status();
   absl::StatusOr<std::unique_ptr<Programs>> programs = Programs::Start(*folder, setting.type);
   if (!programs.ok()) return programs.status();
@@ -187,7 +172,7 @@ absl::Status MeasureSetting(const Setting& setting, const Options& options, Repo
 
   const auto forward = [&](int64_t batch, int64_t tokens) -> Contender {
     std::vector<std::vector<int64_t>> rows;
-    for (int64_t row = 0; row < batch; ++row) rows.push_back(Prompt(tokens, row, vocabulary));
+    for (int64_t row = 0; row < batch; ++row) rows.push_back(MakePrompt(tokens, row, vocabulary));
     const auto input = std::make_shared<const run::InvokeInput>(
         run::InvokeInput::Make(rows, /*pad=*/0, /*pad_left=*/true));
     return [&model, input]() -> absl::StatusOr<double> {
@@ -298,7 +283,8 @@ absl::Status MeasureLoading(const RandomFolder& folder, Report& report) {
   };
   const Contender loading = [&]() -> absl::StatusOr<double> {
     absl::Status status;
-    const double seconds = Time([&] { status = HostIn(folder, at::kFloat).status(); });
+    const double seconds =
+        Time([&] { status = HostFolder(folder.path().string(), at::kFloat).status(); });
     if (!status.ok()) return status;
     return seconds;
   };

@@ -6,10 +6,27 @@
 #include "engine/graph/lint.h"
 #include "engine/graph/message_arena.h"
 #include "engine/graph/text.h"
+#include "engine/models/network.h"
 #include "engine/run/run.h"
+#include "engine/weights/hub_folder.h"
 #include "weft/v1/program.pb.h"
 
 namespace weft::bench {
+
+absl::StatusOr<std::unique_ptr<models::HostedModel>> HostFolder(
+    const std::string& folder, std::optional<at::ScalarType> dtype) {
+  absl::StatusOr<weights::HubFolder> hub = weights::HubFolder::Open(folder);
+  if (!hub.ok()) return hub.status();
+  absl::StatusOr<models::Network> network = models::MakeNetwork(*hub, {.dtype = dtype});
+  if (!network.ok()) return network.status();
+  return models::HostedModel::Host(*std::move(network), /*pad_left=*/true);
+}
+
+std::vector<int64_t> MakePrompt(int64_t tokens, int64_t row, int64_t vocabulary) {
+  std::vector<int64_t> ids(tokens);
+  for (int64_t i = 0; i < tokens; ++i) ids[i] = (7919 * (tokens * row + i + 1)) % vocabulary;
+  return ids;
+}
 
 plan::PlanLimits ServerLimits() {
   return {.value_elements = uint64_t{1} << 30,

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <cstdint>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,6 +12,13 @@
 #include "engine/plan/plan_cache.h"
 
 namespace weft::bench {
+
+/// The model in a Hub folder, in `dtype`; nothing: the checkpoint's.
+absl::StatusOr<std::unique_ptr<models::HostedModel>> HostFolder(
+    const std::string& folder, std::optional<at::ScalarType> dtype = std::nullopt);
+
+/// Token ids; transformers_beside.py and nnsight_beside.py make the same.
+std::vector<int64_t> MakePrompt(int64_t tokens, int64_t row = 0, int64_t vocabulary = 50257);
 
 /// The limits that a server has.
 plan::PlanLimits ServerLimits();

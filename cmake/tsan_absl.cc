@@ -1,7 +1,6 @@
 // Tells ThreadSanitizer what Abseil's locks do: Debian's Abseil is compiled without it, so that
 // what happens before what would be lost. The linker puts these in place of the functions that they
-// call
-// (--wrap, cmake/WeftTargets.cmake).
+// call (--wrap, cmake/WeftTargets.cmake).
 
 #include <sanitizer/tsan_interface.h>
 

@@ -3,15 +3,10 @@
 #if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 #include <immintrin.h>
 
+#include "engine/kernels/numbers.inc"
+
 namespace weft::kernels {
 namespace {
-
-struct BFloat16 {
-  uint16_t bits;
-};
-struct Float16 {
-  uint16_t bits;
-};
 
 using Vector = __m256;
 constexpr int kWidth = 8;
@@ -26,11 +21,6 @@ inline Vector Load(const BFloat16* from) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(Load16(from)), 16));
 }
 inline Vector Load(const Float16* from) { return _mm256_cvtph_ps(Load16(from)); }
-inline float ToFloat(float value) { return value; }
-inline float ToFloat(BFloat16 value) {
-  return __builtin_bit_cast(float, static_cast<uint32_t>(value.bits) << 16);
-}
-inline float ToFloat(Float16 value) { return _cvtsh_ss(value.bits); }
 inline Vector MultiplyAdd(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }
 inline float Sum(Vector v) {
   __m128 sum = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
