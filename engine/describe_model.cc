@@ -75,6 +75,7 @@ std::shared_ptr<ModelInfo> DescribeModel(const std::string& name, const models::
       info->summary.parameter_bytes += tensor.nbytes();
     }
   }
+  info->adapters = model.adapters();
   info->summary.name = name;
   info->summary.family = hosted.family;
   info->summary.dtype = weights::HostingDtypeName(hosted.dtype);

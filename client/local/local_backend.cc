@@ -128,6 +128,7 @@ class LocalBackend final : public Backend {
     absl::StatusOr<uint64_t> passes = engine_->CountPasses(name);
     if (passes.ok()) model.passes = *passes;
     model.config_json = (*info)->config_json;
+    model.adapters = (*info)->adapters;
     return model;
   }
 
@@ -359,6 +360,9 @@ absl::StatusOr<std::shared_ptr<Backend>> MakeLocalBackend(const LocalOptions& op
   if (!engine.ok()) return engine.status();
   for (const auto& [name, folder] : options.models) {
     LoadOptions load{.dtype = options.dtype};
+    if (const auto found = options.adapters.find(name); found != options.adapters.end()) {
+      load.adapters = found->second;
+    }
     if (options.progress) {
       load.progress = [&options, &name = name](uint64_t bytes, uint64_t total_bytes) {
         options.progress(name, bytes, total_bytes);

@@ -124,6 +124,7 @@ ModelDescription FromMessage(const v1::Model& message) {
   }
   model.passes = message.passes();
   model.config_json = message.config_json();
+  model.adapters.assign(message.adapters().begin(), message.adapters().end());
   return model;
 }
 

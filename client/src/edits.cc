@@ -179,6 +179,12 @@ LanguageModel LanguageModel::WithEdits(const std::vector<std::string>& names) co
   return LanguageModel(std::move(state));
 }
 
+absl::StatusOr<LanguageModel> LanguageModel::WithAdapter(const std::string& name) const {
+  auto state = std::make_shared<ModelState>(*model_);
+  if (absl::Status status = state->UseAdapter(name); !status.ok()) return status;
+  return LanguageModel(std::move(state));
+}
+
 absl::Status LanguageModel::ExportEdits(const std::string& name, const std::string& directory,
                                         const std::string& variant) const {
   if (model_->edits.empty()) {

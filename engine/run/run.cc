@@ -518,7 +518,7 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::CallModule& what, Visiting*) {
     segment = &segments_[segment_of_invoke_[what.invoke]];
   }
   const Stopwatch stopwatch(&pass_operator_seconds_);
-  return host_.CallModule(what.module, value, segment);
+  return host_.CallModule(what.module, value, segment, adapter_);
 }
 
 absl::Status Run::CheckRange(const at::Tensor& values, int64_t range) const {

@@ -77,6 +77,33 @@ std::string CheckFolder(const std::string& folder_or_id) {
   return "";
 }
 
+bool IsName(const std::string& name) {
+  return !name.empty() && name.size() <= 128 && std::all_of(name.begin(), name.end(), [](char c) {
+    return absl::ascii_isalnum(static_cast<unsigned char>(c)) ||
+           std::string("./_-").find(c) != std::string::npos;
+  });
+}
+
+// Empty, or what is wrong with a model's adapters.
+std::string CheckAdapters(const Model& model) {
+  std::set<std::string> names;
+  for (const Adapter& adapter : model.adapter()) {
+    if (!IsName(adapter.name())) {
+      return absl::StrCat("the adapter's name '", adapter.name(),
+                          "' is not made of 1 to 128 letters, digits and ./_-");
+    }
+    if (!names.insert(adapter.name()).second) {
+      return absl::StrCat("the adapter '", adapter.name(), "' is given twice");
+    }
+    if (!std::ifstream(std::filesystem::path(adapter.folder()) / "adapter_config.json")) {
+      return absl::StrCat("the adapter '", adapter.name(), "': the folder '", adapter.folder(),
+                          "' has no adapter_config.json that can be read: give one that peft's "
+                          "save_pretrained has made");
+    }
+  }
+  return "";
+}
+
 void CheckModels(const Config& config, Problems* problems) {
   if (config.model().empty()) {
     problems->Add("model",
@@ -86,12 +113,7 @@ void CheckModels(const Config& config, Problems* problems) {
   std::set<std::string> names;
   for (int i = 0; i < config.model_size(); ++i) {
     const Model& model = config.model(i);
-    const auto bad = [](char c) {
-      return !absl::ascii_isalnum(static_cast<unsigned char>(c)) &&
-             std::string("./_-").find(c) == std::string::npos;
-    };
-    if (model.name().empty() || model.name().size() > 128 ||
-        std::any_of(model.name().begin(), model.name().end(), bad)) {
+    if (!IsName(model.name())) {
       problems->Add("model",
                     absl::StrCat("the name '", model.name(),
                                  "' is not made of 1 to 128 letters, digits and ./_-"),
@@ -103,6 +125,9 @@ void CheckModels(const Config& config, Problems* problems) {
                     i);
     }
     if (const std::string wrong = CheckFolder(model.folder()); !wrong.empty()) {
+      problems->Add("model", absl::StrCat("'", model.name(), "': ", wrong), i);
+    }
+    if (const std::string wrong = CheckAdapters(model); !wrong.empty()) {
       problems->Add("model", absl::StrCat("'", model.name(), "': ", wrong), i);
     }
     const auto& dtypes = weights::kHostingDtypes;

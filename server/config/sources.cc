@@ -5,12 +5,14 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 
 namespace weft::server {
@@ -64,14 +66,20 @@ absl::Status SetField(const FieldDescriptor& field, const std::string& text, Con
     Model* model = config->add_model();
     model->set_name(text.substr(0, equals));
     std::string folder = text.substr(equals + 1);
-    // Behind the last comma, as a folder's name may hold others.
-    constexpr absl::string_view kDtype = ",dtype=";
-    if (const size_t comma = folder.rfind(','); comma != std::string::npos) {
+    // From the last comma backwards, as a folder's name may hold others.
+    for (size_t comma = folder.rfind(','); comma != std::string::npos; comma = folder.rfind(',')) {
       absl::string_view option = absl::string_view(folder).substr(comma);
-      if (absl::ConsumePrefix(&option, kDtype)) {
+      if (absl::ConsumePrefix(&option, ",dtype=")) {
         model->set_dtype(std::string(option));
-        folder.resize(comma);
+      } else if (absl::ConsumePrefix(&option, ",adapter=")) {
+        const std::pair<std::string, std::string> adapter =
+            absl::StrSplit(option, absl::MaxSplits(':', 1));
+        model->add_adapter()->set_name(adapter.first);
+        model->mutable_adapter()->rbegin()->set_folder(adapter.second);
+      } else {
+        break;
       }
+      folder.resize(comma);
     }
     model->set_folder(folder);
     return absl::OkStatus();

@@ -251,6 +251,7 @@ void EncodeModel(const ModelInfo& info, uint64_t passes, v1::Model* message) {
   }
   message->set_passes(passes);
   message->set_config_json(info.config_json);
+  for (const std::string& adapter : info.adapters) message->add_adapters(adapter);
 }
 
 void EncodeOperators(const std::vector<OperatorInfo>& operators,

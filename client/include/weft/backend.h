@@ -65,6 +65,7 @@ struct ModelDescription {
   std::vector<ParameterDescription> parameters;
   uint64_t passes = 0;  // that the model has run since it was loaded
   std::string config_json;
+  std::vector<std::string> adapters;  // that traces can choose (ModelOptions::adapter)
 };
 
 /// An operator of the server's table.
