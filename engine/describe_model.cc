@@ -84,6 +84,7 @@ std::shared_ptr<ModelInfo> DescribeModel(const std::string& name, const models::
   info->summary.fingerprint = FingerprintOf(hosted, config_json);
   info->summary.has_tokenizer = has_tokenizer;
   info->summary.max_tokens = static_cast<uint64_t>(hosted.max_tokens);
+  info->summary.adapters = model.adapters();
   info->summary.vocabulary = static_cast<uint64_t>(hosted.vocabulary);
   return info;
 }

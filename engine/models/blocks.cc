@@ -5,10 +5,17 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "engine/run/adapter.h"
 
 namespace weft::models {
 
-at::Tensor LinearImpl::forward(run::Pass&, at::Tensor x) { return at::linear(x, weight_, bias_); }
+at::Tensor LinearImpl::forward(run::Pass& pass, at::Tensor x) {
+  at::Tensor y = at::linear(x, weight_, bias_);
+  if (pass.adapted()) [[unlikely]] {
+    return run::Adapt(pass, input_tap() / 2, x, std::move(y));
+  }
+  return y;
+}
 
 std::vector<std::pair<std::string, at::Tensor>> LinearImpl::parameters() const {
   // Of a Conv1D the checkpoint's own, `[in, out]`, is shown by whoever loaded it.
