@@ -90,7 +90,9 @@ invoke [1] { save l = read lm_head.output })");
                                                             HasSubstr("there is plain, rslora"),
                                                             HasSubstr("trace adapter=\"none\""))));
   }
+  const std::string fingerprint = Remote().ListModels().value()[0].fingerprint;
   ASSERT_THAT(engine_->ReplaceModel("tiny", TinyFolder()), IsOk());
+  EXPECT_NE(Remote().ListModels().value()[0].fingerprint, fingerprint);
   EXPECT_THAT(Remote().OpenLanguageModel("tiny", {.adapter = "plain"}),
               StatusIs(absl::StatusCode::kNotFound, HasSubstr("hosted without any")));
 }
