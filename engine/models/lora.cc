@@ -187,20 +187,23 @@ class Builder {
     }
     if (std::none_of(adapter_.changes.begin(), adapter_.changes.end(),
                      [](const run::LowRank& change) { return change.a.defined(); })) {
-      problems_.push_back("it changes no module");
+      Problem("it changes no module");
     }
     if (problems_.empty()) return std::move(adapter_);
-    constexpr size_t kShown = 20;
-    const size_t all = problems_.size();
-    problems_.resize(std::min(all, kShown));
+    const size_t more = all_problems_ - problems_.size();
     return absl::InvalidArgumentError(
         absl::StrCat(path, " does not fit the model: ", absl::StrJoin(problems_, "; "),
-                     all > kShown ? absl::StrCat("; and ", all - kShown, " more") : std::string()));
+                     more > 0 ? absl::StrCat("; and ", more, " more") : std::string()));
   }
 
  private:
+  void Problem(std::string what) {
+    constexpr size_t kShown = 20;
+    if (++all_problems_ <= kShown) problems_.push_back(std::move(what));
+  }
   void Wrong(const std::string& name, const std::string& what) {
-    problems_.push_back(absl::StrCat("`", absl::CHexEscape(name), "` ", what));
+    constexpr size_t kShown = 200;
+    Problem(absl::StrCat("`", absl::CHexEscape(name.substr(0, kShown)), "` ", what));
   }
 
   /// The module that peft calls `path`, or -1. As for a checkpoint, it may have a former name, and
@@ -229,6 +232,7 @@ class Builder {
     if ((adapter_.changes[module].*place).defined()) {
       return Wrong(name, "is of a module that has another such tensor");
     }
+    adapter_.changes[module].*place = tensor.to(at::kFloat);
     const bool down = place == &run::LowRank::a;
     const std::vector<int64_t> shape = down ? std::vector<int64_t>{config_.rank, linear->in}
                                             : std::vector<int64_t>{linear->out, config_.rank};
@@ -238,7 +242,6 @@ class Builder {
           name, absl::StrCat("has the shape [", absl::StrJoin(tensor.sizes(), ", "),
                              "]; by `r` and the model it is [", absl::StrJoin(shape, ", "), "]"));
     }
-    adapter_.changes[module].*place = tensor.to(at::kFloat);
   }
 
   const LoraConfig& config_;
@@ -246,8 +249,9 @@ class Builder {
   const plan::ModelSpec& spec_;
   const absl::Span<Module* const> modules_;
   run::Adapter adapter_;
-  std::set<std::string> unused_;  // of the targets
-  std::vector<std::string> problems_;
+  std::set<std::string> unused_;       // of the targets
+  std::vector<std::string> problems_;  // the first ones
+  size_t all_problems_ = 0;
 };
 
 }  // namespace
