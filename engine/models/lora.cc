@@ -197,9 +197,9 @@ class Builder {
   }
 
  private:
-  void Problem(std::string what) {
+  void Problem(const std::string& what) {
     constexpr size_t kShown = 20;
-    if (++all_problems_ <= kShown) problems_.push_back(std::move(what));
+    if (++all_problems_ <= kShown) problems_.push_back(what);
   }
   void Wrong(const std::string& name, const std::string& what) {
     constexpr size_t kShown = 200;
