@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "engine/kernels/linear.h"
 #include "engine/run/op_tap.h"
 #include "engine/run/pass.h"
 
@@ -10,8 +11,8 @@ namespace {
 
 /// As peft does: in the adapter's own dtype, which is wider than that of a half-precision model.
 at::Tensor Changed(const LowRank& change, const at::Tensor& x, const at::Tensor& y) {
-  const at::Tensor down = at::linear(x.to(change.a.scalar_type()), change.a);
-  const at::Tensor added = at::mul(at::linear(down, change.b), change.scale);
+  const at::Tensor down = kernels::Linear(x.to(change.a.scalar_type()), change.a, {});
+  const at::Tensor added = at::mul(kernels::Linear(down, change.b, {}), change.scale);
   return at::add(y, added).to(y.scalar_type());
 }
 
