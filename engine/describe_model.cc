@@ -16,20 +16,30 @@
 namespace weft {
 namespace {
 
-/// What identifies a model's numbers: SHA-256 over names, dtypes, shapes and bytes of
-/// its parameters.
-std::string FingerprintOf(const models::Network& network, const std::string& config) {
+/// What identifies a model's numbers: SHA-256 over names, dtypes, shapes and bytes of its
+/// parameters, and those of its adapters.
+std::string FingerprintOf(const models::HostedModel& model, const std::string& config) {
   std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(),
                                                                   EVP_MD_CTX_free);
   EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr);
   EVP_DigestUpdate(context.get(), config.data(), config.size());
-  for (const auto& [name, tensor] : network.parameters) {
+  const auto add = [&](const std::string& name, const at::Tensor& tensor) {
     const std::string header =
         absl::StrCat(name, c10::toString(tensor.scalar_type()), c10::str(tensor.sizes()), "\n");
     EVP_DigestUpdate(context.get(), header.data(), header.size());
     // As it lies in memory: a transposed view and its storage hold the same bytes.
     const auto bytes = static_cast<size_t>(tensor.numel() * tensor.element_size());
     EVP_DigestUpdate(context.get(), tensor.const_data_ptr(), bytes);
+  };
+  for (const auto& [name, tensor] : model.network().parameters) add(name, tensor);
+  for (const std::string& name : model.adapters()) {
+    const std::vector<run::LowRank>& changes = model.FindAdapter(name)->changes;
+    for (size_t module = 0; module < changes.size(); ++module) {
+      if (!changes[module].a.defined()) continue;
+      const std::string at = absl::StrCat(name, " ", module, " ", changes[module].scale, " ");
+      add(at + "a", changes[module].a);
+      add(at + "b", changes[module].b);
+    }
   }
   unsigned char digest[EVP_MAX_MD_SIZE];
   unsigned int size = 0;
@@ -81,9 +91,10 @@ std::shared_ptr<ModelInfo> DescribeModel(const std::string& name, const models::
   info->summary.family = hosted.family;
   info->summary.dtype = weights::HostingDtypeName(hosted.dtype);
   info->summary.device = "cpu";
-  info->summary.fingerprint = FingerprintOf(hosted, config_json);
+  info->summary.fingerprint = FingerprintOf(model, config_json);
   info->summary.has_tokenizer = has_tokenizer;
   info->summary.max_tokens = static_cast<uint64_t>(hosted.max_tokens);
+  info->summary.adapters = model.adapters();
   info->summary.vocabulary = static_cast<uint64_t>(hosted.vocabulary);
   return info;
 }

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -44,6 +45,7 @@ struct ModelSummary {
   bool has_tokenizer = false;
   uint64_t max_tokens = 0;
   uint64_t vocabulary = 0;
+  std::vector<std::string> adapters = {};  // that traces can choose, sorted
 };
 
 struct ModuleInfo {
@@ -242,6 +244,9 @@ struct LoadOptions {
   /// checkpoint says, as in transformers 5.x: `dtype` (before: `torch_dtype`) of config.json, else
   /// the dtype of the first floating-point tensor.
   std::string dtype = "auto";
+  /// LoRA adapters, folders as the peft library saves them, by the names that traces choose them
+  /// by (graph::Trace::adapter).
+  std::map<std::string, std::string> adapters = {};
   /// Called on the loading thread for every few megabytes of weights that were read, and for the
   /// last. Whoever shows it shows as much of it as is wanted.
   std::function<void(uint64_t bytes, uint64_t total_bytes)> progress = {};

@@ -9,7 +9,9 @@
 #include <thread>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "engine/describe_model.h"
 #include "engine/exported/exported_model.h"
 #include "engine/graph/lint.h"
@@ -214,6 +216,11 @@ absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Load(const std::string& na
           folder_or_id,
           " is hosted in the dtypes that it was exported with: `dtype` is for folders"));
     }
+    if (!load.adapters.empty()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          folder_or_id, " is hosted as it was exported: `adapter` is for folders; merge it into ",
+          "the module (peft: merge_and_unload) and export that"));
+    }
     absl::StatusOr<models::Network> network =
         exported::LoadNetwork(folder_or_id, {.memory_bytes = options.limits.peak_bytes});
     if (!network.ok()) return network.status();
@@ -243,6 +250,11 @@ absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Load(const std::string& na
   absl::StatusOr<std::unique_ptr<models::HostedModel>> model =
       models::HostedModel::Host(*std::move(network), pad_left);
   if (!model.ok()) return model.status();
+  for (const auto& [adapter, adapter_folder] : load.adapters) {
+    if (absl::Status added = (*model)->AddAdapter(adapter, adapter_folder); !added.ok()) {
+      return absl::Status(added.code(), absl::StrCat("adapter `", adapter, "`: ", added.message()));
+    }
+  }
 
   const int64_t vocabulary = (*model)->network().vocabulary;
   const std::vector<int64_t>& ends = (*model)->network().eos_ids;
@@ -402,6 +414,7 @@ absl::StatusOr<ModelHost::Prepared> ModelHost::Prepare(const graph::Program& pro
       !status.ok()) {
     return status;
   }
+  if (absl::Status status = CheckAdapters(program); !status.ok()) return status;
   absl::StatusOr<InvokeInputs> made = inputs_.Make(program, limits.pass_tokens);
   if (!made.ok()) return made.status();
   Prepared prepared;
@@ -418,6 +431,21 @@ absl::StatusOr<ModelHost::Prepared> ModelHost::Prepare(const graph::Program& pro
         "the program reads parameters (`param`), for which the key needs the scope `weights`");
   }
   return prepared;
+}
+
+absl::Status ModelHost::CheckAdapters(const graph::Program& program) const {
+  for (graph::NodeId id = 1; id <= program.nodes.size(); ++id) {
+    const auto* trace = std::get_if<graph::Trace>(&program.at(id).kind);
+    if (trace == nullptr || trace->adapter.empty()) continue;
+    if (model_->FindAdapter(trace->adapter) != nullptr) continue;
+    const std::vector<std::string>& names = info_->summary.adapters;
+    return graph::StatementError(
+        absl::StatusCode::kNotFound, program, id,
+        absl::StrCat("the model has no adapter \"", absl::CHexEscape(trace->adapter), "\"; ",
+                     names.empty() ? "it is hosted without any"
+                                   : absl::StrCat("there is ", absl::StrJoin(names, ", "))));
+  }
+  return absl::OkStatus();
 }
 
 Cost ModelHost::EstimateOf(const Prepared& prepared) {

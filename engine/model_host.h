@@ -135,6 +135,8 @@ class ModelHost : public batch::Worker {
                                                             uint64_t pass_tokens, bool one_invoke);
   absl::StatusOr<Prepared> Prepare(const graph::Program& program, const RunOptions& options,
                                    const Limits& limits);
+  /// kNotFound for an adapter that is not there.
+  absl::Status CheckAdapters(const graph::Program& program) const;
   Limits limits() ABSL_LOCKS_EXCLUDED(mutex_);
   static Cost EstimateOf(const Prepared& prepared);
   void UseThreads(int64_t rows);

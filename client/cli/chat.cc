@@ -54,15 +54,15 @@ class Answer {
   std::string printed_, held_;
 };
 
-absl::StatusOr<Program> MakeProgram(GenerateOptions options, uint32_t max_new_tokens,
-                                    const Messages& messages) {
+absl::StatusOr<Program> MakeProgram(GenerateOptions options, const std::string& adapter,
+                                    uint32_t max_new_tokens, const Messages& messages) {
   options.max_new_tokens = max_new_tokens;
   graph::Invoke invoke;
   graph::ChatInput chat;
   chat.chats = {messages};
   chat.add_generation_prompt = true;
   invoke.input = std::move(chat);
-  absl::StatusOr<graph::Program> program = MakeGeneration(options, std::move(invoke));
+  absl::StatusOr<graph::Program> program = MakeGeneration(options, adapter, std::move(invoke));
   if (!program.ok()) return program.status();
   return Program(*std::move(program));
 }
@@ -75,7 +75,7 @@ absl::StatusOr<uint32_t> NewTokens(Backend& backend, const ChatArguments& argume
   if (!description.ok()) return description.status();
   GenerateOptions options = arguments.options;
   options.min_new_tokens = 0;
-  absl::StatusOr<Program> program = MakeProgram(options, 1, messages);
+  absl::StatusOr<Program> program = MakeProgram(options, arguments.adapter, 1, messages);
   if (!program.ok()) return program.status();
   // Of one new token the cost is that of the prompt.
   absl::StatusOr<ValidationReport> report = backend.Validate(arguments.model, *program, settings);
@@ -109,7 +109,8 @@ absl::StatusOr<std::string> Say(Backend& backend, const ChatArguments& arguments
   settings.edits = arguments.edits;
   absl::StatusOr<uint32_t> length = NewTokens(backend, arguments, settings, messages);
   if (!length.ok()) return length.status();
-  absl::StatusOr<Program> program = MakeProgram(arguments.options, *length, messages);
+  absl::StatusOr<Program> program =
+      MakeProgram(arguments.options, arguments.adapter, *length, messages);
   if (!program.ok()) return program.status();
   settings.cancellation = cancellation;
   settings.stream_tokens = true;

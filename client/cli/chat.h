@@ -12,6 +12,7 @@ namespace weft::cli {
 
 struct ChatArguments {
   std::string model;
+  std::string adapter;             // of the model; empty for none
   std::string system;              // empty: none
   GenerateOptions options;         // max_new_tokens 0: kNewTokens, or as many as there is room for
   std::optional<uint64_t> seed;    // none: a new one for each answer

@@ -129,11 +129,17 @@ void AddGenerateOptions(CLI::App* command, GenerateOptions* to, std::optional<ui
       ->group(kPenalties);
 }
 
+void AddAdapterOption(CLI::App* command, std::string* adapter) {
+  command->add_option("--adapter", *adapter, "A LoRA adapter of the model, as `models` lists them")
+      ->type_name("NAME");
+}
+
 void AddGenerate(CLI::App* command, GenerateArguments* arguments) {
   command->footer(kGenerateFooter);
   command->add_option("MODEL", arguments->model, "The model's name")->required();
   command->add_option("PROMPT", arguments->prompt, "What it goes on with; - is standard input")
       ->required();
+  AddAdapterOption(command, &arguments->adapter);
   AddGenerateOptions(command, &arguments->options, &arguments->seed,
                      absl::StrCat("At most so many (", GenerateArguments::kNewTokens,
                                   ", or as many as there is room for)"));
@@ -168,6 +174,7 @@ void AddChat(CLI::App* command, ChatArguments* arguments) {
   command->footer(kChatFooter);
   command->add_option("MODEL", arguments->model, "The model's name")->required();
   command->add_option("--system", arguments->system, "What the model is told before all else");
+  AddAdapterOption(command, &arguments->adapter);
   AddGenerateOptions(command, &arguments->options, &arguments->seed,
                      absl::StrCat("At most so many in an answer (", ChatArguments::kNewTokens,
                                   ", or as many as there is room for)"));
@@ -350,6 +357,11 @@ int Main(int argc, char** argv, LocalBackendMaker make_local) {
                  "Load the model from this folder, or by its id from the Hub's cache, and run in "
                  "this process, without a server")
       ->type_name("FOLDER");
+  app.add_option(
+         "--local-adapter", global.local_adapters,
+         "A LoRA adapter beside the model of --local, a folder as peft saves it; repeatable")
+      ->type_name("NAME=FOLDER")
+      ->allow_extra_args(false);
 
   std::function<int()> action;
   RunArguments run;

@@ -248,7 +248,11 @@ int ListModels(const GlobalOptions& global) {
   for (const HostedModel& model : *models) {
     std::cout << model.name << "  " << model.family << "  " << model.parameters << " parameters  "
               << model.dtype << " on " << model.device << "  at most " << model.max_tokens
-              << " tokens  " << model.fingerprint << "\n";
+              << " tokens  " << model.fingerprint;
+    if (!model.adapters.empty()) {
+      std::cout << "  adapters " << absl::StrJoin(model.adapters, ", ");
+    }
+    std::cout << "\n";
   }
   return kOk;
 }

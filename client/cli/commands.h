@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,17 +25,19 @@ enum ExitCode : int {
   kRunFailed = 6,    // the run began and failed, was cancelled, or a save has no value
 };
 
-/// Host the model in `folder` as `name` in this process.
-using LocalBackendMaker = absl::StatusOr<std::shared_ptr<Backend>> (*)(const std::string& name,
-                                                                       const std::string& folder);
+/// Host the model in `folder` as `name` in this process, with the folders of its adapters by name.
+using LocalBackendMaker = absl::StatusOr<std::shared_ptr<Backend>> (*)(
+    const std::string& name, const std::string& folder,
+    const std::map<std::string, std::string>& adapters);
 
 struct GlobalOptions {
   std::string target;
   std::string api_key;
   bool tls = false;
   std::string ca_file, cert_file, key_file;
-  bool wait = false;         // where a limit refuses
-  std::string local_folder;  // run in this process, with make_local
+  bool wait = false;                        // where a limit refuses
+  std::string local_folder;                 // run in this process, with make_local
+  std::vector<std::string> local_adapters;  // beside it, NAME=FOLDER
   LocalBackendMaker make_local = nullptr;
 };
 

@@ -27,7 +27,8 @@ constexpr char kIds[] = "result";
 absl::StatusOr<Program> MakeProgram(const GenerateArguments& arguments, const std::string& prompt) {
   graph::Invoke invoke;
   invoke.input = graph::Invoke::Prompts{{prompt}, arguments.no_special_tokens};
-  absl::StatusOr<graph::Program> program = MakeGeneration(arguments.options, std::move(invoke));
+  absl::StatusOr<graph::Program> program =
+      MakeGeneration(arguments.options, arguments.adapter, std::move(invoke));
   if (!program.ok()) return program.status();
   if (arguments.program.empty()) return Program(*std::move(program));
   absl::StatusOr<std::string> text = ReadSource(arguments.program);
@@ -109,7 +110,7 @@ class Writer {
 }  // namespace
 
 absl::StatusOr<graph::Program> MakeGeneration(const GenerateOptions& options,
-                                              graph::Invoke invoke) {
+                                              const std::string& adapter, graph::Invoke invoke) {
   graph::Program program;
   const auto add = [&program](decltype(graph::Node::kind) kind, graph::NodeId parent) {
     graph::Node& node = program.nodes.emplace_back();
@@ -118,6 +119,7 @@ absl::StatusOr<graph::Program> MakeGeneration(const GenerateOptions& options,
     return static_cast<graph::NodeId>(program.nodes.size());
   };
   graph::Trace trace;
+  trace.adapter = adapter;
   trace.generate = std::make_shared<const graph::GenerateOptions>(internal::ToGraph(options));
   const graph::NodeId rows = add(std::move(invoke), add(std::move(trace), graph::kNoNode));
   const graph::NodeId ids = add(graph::Read{{.point = graph::Point::kResult}}, rows);

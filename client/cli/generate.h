@@ -14,10 +14,12 @@ namespace weft::cli {
 
 /// A generation of one invoke that saves its ids as `result`. What is wrong with it names the
 /// statement.
-absl::StatusOr<graph::Program> MakeGeneration(const GenerateOptions& options, graph::Invoke invoke);
+absl::StatusOr<graph::Program> MakeGeneration(const GenerateOptions& options,
+                                              const std::string& adapter, graph::Invoke invoke);
 
 struct GenerateArguments {
   std::string model;
+  std::string adapter;             // of the model; empty for none
   std::string prompt;              // `-` is standard input
   GenerateOptions options;         // max_new_tokens 0: kNewTokens, or as many as there is room for
   std::optional<uint64_t> seed;    // none: a new one each time

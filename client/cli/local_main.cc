@@ -1,3 +1,4 @@
+#include <map>
 #include <memory>
 #include <string>
 
@@ -6,9 +7,12 @@
 
 namespace {
 
-absl::StatusOr<std::shared_ptr<weft::Backend>> MakeLocal(const std::string& name,
-                                                         const std::string& folder) {
-  return weft::MakeLocalBackend({.models = {{name, folder}}, .progress = weft::TerminalProgress()});
+absl::StatusOr<std::shared_ptr<weft::Backend>> MakeLocal(
+    const std::string& name, const std::string& folder,
+    const std::map<std::string, std::string>& adapters) {
+  return weft::MakeLocalBackend({.models = {{name, folder}},
+                                 .adapters = {{name, adapters}},
+                                 .progress = weft::TerminalProgress()});
 }
 
 }  // namespace

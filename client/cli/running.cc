@@ -5,10 +5,12 @@
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
+#include <map>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 
 namespace weft::cli {
 namespace {
@@ -49,8 +51,18 @@ absl::StatusOr<std::shared_ptr<Backend>> OpenBackend(const GlobalOptions& global
     name = std::filesystem::absolute(global.local_folder).lexically_normal().filename().string();
     if (name.empty()) name = "model";
   }
+  std::map<std::string, std::string> adapters;
+  for (const std::string& given : global.local_adapters) {
+    const std::pair<std::string, std::string> adapter =
+        absl::StrSplit(given, absl::MaxSplits('=', 1));
+    if (adapter.first.empty() || adapter.second.empty()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--local-adapter '", given, "' is not NAME=FOLDER"));
+    }
+    adapters.insert(adapter);
+  }
   Progress().Say(absl::StrCat("loading ", global.local_folder));
-  return global.make_local(name, global.local_folder);
+  return global.make_local(name, global.local_folder, adapters);
 }
 
 void Progress::Say(const std::string& text) const {

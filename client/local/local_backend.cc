@@ -35,9 +35,9 @@ template <typename... Fs>
 Overloaded(Fs...) -> Overloaded<Fs...>;
 
 HostedModel Convert(const ModelSummary& summary) {
-  return {summary.name,          summary.family,      summary.dtype,
-          summary.device,        summary.fingerprint, summary.parameters,
-          summary.has_tokenizer, summary.max_tokens,  summary.vocabulary};
+  return {summary.name,        summary.family,     summary.dtype,         summary.device,
+          summary.fingerprint, summary.parameters, summary.has_tokenizer, summary.max_tokens,
+          summary.vocabulary,  summary.adapters};
 }
 
 RunCost Convert(const Cost& cost) {
@@ -364,8 +364,16 @@ LoadProgress TerminalProgress() {
 absl::StatusOr<std::shared_ptr<Backend>> MakeLocalBackend(const LocalOptions& options) {
   absl::StatusOr<std::unique_ptr<Engine>> engine = MakeEngine(options);
   if (!engine.ok()) return engine.status();
+  for (const auto& [name, adapters] : options.adapters) {
+    if (options.models.contains(name)) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("adapters are given for `", name, "`, which is none of the models"));
+  }
   for (const auto& [name, folder] : options.models) {
     LoadOptions load{.dtype = options.dtype};
+    if (const auto found = options.adapters.find(name); found != options.adapters.end()) {
+      load.adapters = found->second;
+    }
     if (options.progress) {
       load.progress = [&options, &name = name](uint64_t bytes, uint64_t total_bytes) {
         options.progress(name, bytes, total_bytes);

@@ -99,6 +99,7 @@ HostedModel FromMessage(const v1::ModelSummary& message) {
   model.has_tokenizer = message.has_tokenizer();
   model.max_tokens = message.max_tokens();
   model.vocabulary = message.vocabulary();
+  model.adapters.assign(message.adapters().begin(), message.adapters().end());
   return model;
 }
 

@@ -43,7 +43,10 @@ absl::StatusOr<Program> RecordEdit(const std::shared_ptr<const ModelState>& mode
                      "RunResult::saves"));
   }
   graph::Program program = recorded->program.graph();
-  std::get<graph::Trace>(program.nodes[0].kind).generate.reset();
+  auto& trace = std::get<graph::Trace>(program.nodes[0].kind);
+  trace.generate.reset();
+  // It goes with whichever adapter the traces choose that it is applied to.
+  trace.adapter.clear();
   return Program(std::move(program));
 }
 
@@ -176,6 +179,12 @@ absl::StatusOr<EditVersion> LanguageModel::StoreEdit(const std::string& name,
 LanguageModel LanguageModel::WithEdits(const std::vector<std::string>& names) const {
   auto state = std::make_shared<ModelState>(*model_);
   state->stored_edits.insert(state->stored_edits.end(), names.begin(), names.end());
+  return LanguageModel(std::move(state));
+}
+
+absl::StatusOr<LanguageModel> LanguageModel::WithAdapter(const std::string& name) const {
+  auto state = std::make_shared<ModelState>(*model_);
+  if (absl::Status status = state->UseAdapter(name); !status.ok()) return status;
   return LanguageModel(std::move(state));
 }
 

@@ -139,7 +139,20 @@ absl::StatusOr<std::shared_ptr<const ModelState>> ModelState::Make(std::shared_p
   if (!aliases.ok()) return aliases.status();
   state->aliases_ = std::make_shared<const Aliases>(*std::move(aliases));
   state->tuple_outputs = options.tuple_outputs;
+  if (absl::Status status = state->UseAdapter(options.adapter); !status.ok()) return status;
   return state;
+}
+
+absl::Status ModelState::UseAdapter(const std::string& name) {
+  const std::vector<std::string>& there = description.summary.adapters;
+  if (!name.empty() && std::find(there.begin(), there.end(), name) == there.end()) {
+    return absl::NotFoundError(
+        absl::StrCat("the model `", description.summary.name, "` has no adapter `", name, "`; ",
+                     there.empty() ? "it is hosted without any"
+                                   : absl::StrCat("there is ", absl::StrJoin(there, ", "))));
+  }
+  adapter = name;
+  return absl::OkStatus();
 }
 
 bool ModelState::takes_ids() const {

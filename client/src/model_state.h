@@ -75,6 +75,9 @@ struct ModelState {
   std::vector<std::string> stored_edits;  // of the key, by name
   std::vector<HandleEdit> edits;
   bool tuple_outputs = false;
+  std::string adapter;
+  /// Choose an adapter; kNotFound.
+  absl::Status UseAdapter(const std::string& name);
   WrapperKeys wrappers;
 
  private:

@@ -82,6 +82,7 @@ void Recording::BeginTrace(graph::Trace trace, Location where) {
                 "write the traces of a session one after the other");
   }
   trace.tuple_outputs = model_->tuple_outputs;
+  trace.adapter = model_->adapter;
   if (!trace.root.empty()) {
     if (absl::Status status = model_->CheckSite(trace.root, "output"); !status.ok()) {
       return Fail("trace of " + trace.root, std::string(status.message()), where);

@@ -81,7 +81,10 @@ bool Checker::CheckCount(size_t count, const char* what) {
 }
 
 bool Checker::CheckTrace(const Trace& trace) {
-  if (!CheckText(trace.label, "the trace's label")) return false;
+  if (!CheckText(trace.label, "the trace's label") ||
+      !CheckText(trace.adapter, "the trace's adapter")) {
+    return false;
+  }
   if (!trace.root.empty() && !CheckModule(trace.root)) return false;
   return !trace.generate || CheckGenerate(*trace.generate);
 }

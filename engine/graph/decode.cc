@@ -185,6 +185,7 @@ bool Decoder::DecodeTrace(const v1::Trace& message, Trace* trace) {
   trace->label = message.label();
   trace->root = message.root();
   trace->tuple_outputs = message.tuple_outputs();
+  trace->adapter = message.adapter();
   switch (message.mode()) {
     case v1::Trace::MODE_FORWARD:
       if (message.has_generate()) return Invalid("`generate` goes with MODE_GENERATE alone");

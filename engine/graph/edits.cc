@@ -70,6 +70,12 @@ absl::Status CheckShape(const std::string& name, const Program& program) {
                          "an edit is no generation: it acts in those that it is applied to",
                          "leave out the header, and say in which steps it acts with `steps`");
       }
+      if (!trace->adapter.empty()) {
+        return EditError(name, program, id,
+                         "an edit chooses no adapter: it goes with that of the traces that it is "
+                         "applied to",
+                         "leave `adapter` out of the header");
+      }
     } else if (Is<Sweep>(node)) {
       return EditError(name, program, id, "an edit holds no sweep");
     } else if (Is<Stop>(node)) {

@@ -81,6 +81,7 @@ struct KindEncoder {
     out->set_root(trace.root);
     out->set_label(trace.label);
     out->set_tuple_outputs(trace.tuple_outputs);
+    out->set_adapter(trace.adapter);
     if (!trace.generate) return;
     const GenerateOptions& from = *trace.generate;
     v1::GenerateOptions* to = out->mutable_generate();

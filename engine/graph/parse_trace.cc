@@ -98,6 +98,7 @@ bool Parser::ParseHeader() {
 bool Parser::ParseTraceOption(absl::string_view name, Trace* trace) {
   if (name == "root") return Expect('=') && ParsePath(&trace->root, "a module's path");
   if (name == "tuple_outputs") return Expect('=') && ParseBool(&trace->tuple_outputs);
+  if (name == "adapter") return Expect('=') && ParseString(&trace->adapter);
   return false;
 }
 

@@ -132,6 +132,7 @@ struct Trace {
   std::shared_ptr<const GenerateOptions> generate;
   std::string root;  // the module that is called; empty for the model itself
   bool tuple_outputs = false;
+  std::string adapter;  // that its rows pass through; empty for none
 };
 /// Run the invokes inside once for each point.
 struct SweepParameter {

@@ -322,6 +322,10 @@ void Printer::TraceText(const Trace& trace) {
     Path(trace.root);
   }
   if (trace.tuple_outputs) Append(" tuple_outputs=true");
+  if (!trace.adapter.empty()) {
+    Append(" adapter=");
+    Quoted(trace.adapter);
+  }
   if (!trace.generate) return;
   const GenerateOptions& options = *trace.generate;
   const auto count = [this](const char* name, uint32_t value) {
@@ -666,8 +670,8 @@ void Printer::PrintAll() {
     const Node& node = program_.at(id);
     while (!open_.empty() && open_.back().id != node.parent) Leave();
     if (const auto* trace = std::get_if<Trace>(&node.kind)) {
-      const bool plain =
-          trace->label.empty() && trace->root.empty() && !trace->generate && !trace->tuple_outputs;
+      const bool plain = trace->label.empty() && trace->root.empty() && !trace->generate &&
+                         !trace->tuple_outputs && trace->adapter.empty();
       if (id == 1 && plain) continue;
       Body(id, 0);
       Append("\n");

@@ -6,11 +6,16 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/kernels/linear.h"
+#include "engine/run/adapter.h"
 
 namespace weft::models {
 
-at::Tensor LinearImpl::forward(run::Pass&, at::Tensor x) {
-  return kernels::Linear(x, weight_, bias_);
+at::Tensor LinearImpl::forward(run::Pass& pass, at::Tensor x) {
+  at::Tensor y = kernels::Linear(x, weight_, bias_);
+  if (pass.adapted()) [[unlikely]] {
+    return run::Adapt(pass, input_tap() / 2, x, std::move(y));
+  }
+  return y;
 }
 
 std::vector<std::pair<std::string, at::Tensor>> LinearImpl::parameters() const {

@@ -24,6 +24,9 @@ class LinearImpl : public Module {
   std::string detail() const override;
   bool rowwise() const override { return true; }
   std::vector<std::pair<std::string, at::Tensor>> parameters() const override;
+  std::optional<LinearShape> linear_shape() const override {
+    return LinearShape{weight_.size(1), weight_.size(0)};
+  }
 
  private:
   const at::Tensor weight_, bias_;

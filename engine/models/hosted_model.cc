@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/models/lora.h"
 #include "engine/models/record_sites.h"
 #include "engine/plan/operators.h"
 #include "engine/plan/planner.h"
@@ -129,9 +130,31 @@ absl::StatusOr<at::Tensor> HostedModel::Parameter(const std::string& path) const
   return it->second;
 }
 
+absl::Status HostedModel::AddAdapter(const std::string& name, const std::string& folder) {
+  absl::StatusOr<run::Adapter> adapter = absl::InternalError("not loaded");
+  absl::Status status = plan::CatchTorch([&] {
+    adapter = LoadAdapter(folder, network_.names, *spec_, modules_);
+    return adapter.status();
+  });
+  if (status.ok()) adapters_[name] = *std::move(adapter);
+  return status;
+}
+
+const run::Adapter* HostedModel::FindAdapter(const std::string& name) const {
+  const auto found = adapters_.find(name);
+  return found == adapters_.end() ? nullptr : &found->second;
+}
+
+std::vector<std::string> HostedModel::adapters() const {
+  std::vector<std::string> names;
+  for (const auto& [name, adapter] : adapters_) names.push_back(name);
+  return names;
+}
+
 absl::StatusOr<c10::IValue> HostedModel::CallModule(int module, const at::Tensor& input,
                                                     const run::Segment* segment,
-                                                    run::Watcher* watcher) const {
+                                                    run::Watcher* watcher,
+                                                    const run::Adapter* adapter) const {
   Module& called = *modules_[module];
   run::Segment own;
   std::vector<run::Segment*> segments;
@@ -142,6 +165,7 @@ absl::StatusOr<c10::IValue> HostedModel::CallModule(int module, const at::Tensor
   }
   run::Pass pass(*taps_, std::move(segments), nullptr);
   if (!called.packs()) return c10::IValue(called.forward(pass, input));
+  pass.UseAdapter(adapter);
   const int first = spec_->FindSite(module, graph::Point::kInput, 0);
   const plan::SiteSpec& site = spec_->sites()[first];
   const auto& pattern = std::get<graph::Pattern::Tensor>(site.pattern.value);

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "absl/types/span.h"
 #include "engine/models/network.h"
 #include "engine/plan/model_spec.h"
+#include "engine/run/adapter.h"
 #include "engine/run/pass.h"
 #include "engine/run/run.h"
 
@@ -43,8 +45,14 @@ class HostedModel : public run::Host {
 
   absl::StatusOr<at::Tensor> Parameter(const std::string& path) const override;
   absl::StatusOr<c10::IValue> CallModule(int module, const at::Tensor& input,
-                                         const run::Segment* segment,
-                                         run::Watcher* watcher) const override;
+                                         const run::Segment* segment, run::Watcher* watcher,
+                                         const run::Adapter* adapter) const override;
+  const run::Adapter* FindAdapter(const std::string& name) const override;
+
+  /// Load an adapter (LoadAdapter) for traces to choose by `name`. Before the first run.
+  absl::Status AddAdapter(const std::string& name, const std::string& folder);
+  /// Their names, sorted.
+  std::vector<std::string> adapters() const;
 
  private:
   HostedModel(Network network, bool pad_left) : network_(std::move(network)), pad_left_(pad_left) {}
@@ -56,6 +64,7 @@ class HostedModel : public run::Host {
   std::vector<std::string> paths_;
   std::unique_ptr<plan::ModelSpec> spec_;
   std::unique_ptr<run::TapTable> taps_;
+  std::map<std::string, run::Adapter> adapters_;
   std::atomic<uint64_t> passes_{0};
   std::atomic<uint64_t> module_calls_{0};
 };

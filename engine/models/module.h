@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,6 +13,11 @@
 #include "engine/run/pass.h"
 
 namespace weft::models {
+
+/// The sizes of a linear module, `y = x W^T`.
+struct LinearShape {
+  int64_t in = 0, out = 0;
+};
 
 /// A module of a hosted network, named as in transformers' tree. It computes one tensor from one
 /// tensor of packed rows, `[1, rows, ...]`; what else transformers returns beside it (such as the
@@ -38,6 +44,9 @@ class Module {
   virtual bool former_tuple() const { return false; }
   /// Of a module whose input is integers: they lie in [0, input_range). 0 for others.
   virtual int64_t input_range() const { return 0; }
+
+  /// Of a linear module, whose output adapters may change (run::Adapt).
+  virtual std::optional<LinearShape> linear_shape() const { return std::nullopt; }
 
   /// Whether it computes packed rows in `forward`. One that does not is met through CallAsRoot, and
   /// offers its sites, and those of its children, itself.

@@ -173,6 +173,7 @@ absl::StatusOr<Network> MakeNetwork(const weights::HubFolder& folder,
     if (!complete.ok()) return complete;
     network->parameters = source.TakeShown();
     network->family = *type;
+    network->names = names;
     network->dtype = *dtype;
     if (folder.generation_config()) {
       // It says when to stop, as in transformers; the model's own configuration where it does not.

@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "engine/models/module.h"
 #include "engine/weights/hub_folder.h"
+#include "engine/weights/name_rules.h"
 #include "engine/weights/weight_loader.h"
 
 namespace weft::models {
@@ -95,6 +96,8 @@ struct Network {
   /// Why it cannot generate, where it takes token ids and gives no next ones.
   std::string no_generation;
   std::string config_json;  // shown to clients
+  /// How names in files become those of its modules.
+  weights::NameRules names;
   /// Finds the sites of a root that does not pack rows, once, with taps set. Empty for others.
   std::function<absl::StatusOr<RecordedSites>()> record_sites;
 };

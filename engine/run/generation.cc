@@ -28,6 +28,11 @@ void Run::PreparePass() {
   stage_ = &planned.StageOf(step_);
   // The last step that somebody needs may end early.
   const bool whole = planned.generates && (step_ < planned.last_step || planned.whole);
+  const std::string& adapter = std::get<graph::Trace>(program_.at(planned.node).kind).adapter;
+  adapter_ = adapter.empty() ? nullptr : host_.FindAdapter(adapter);
+  if (!adapter.empty() && adapter_ == nullptr) {
+    Fail(absl::NotFoundError(absl::StrCat("there is no adapter `", adapter, "`")));
+  }
   segments_.clear();
   together_of_ = -1;
   std::fill(segment_of_invoke_.begin(), segment_of_invoke_.end(), -1);
@@ -47,6 +52,7 @@ void Run::PreparePass() {
     segment.input = step_ == 0 ? &first : &generated.next;
     segment.tokens = segment.input->tokens();
     segment.cache = generated.cache.get();
+    segment.adapter = adapter_;
     segment.end = generated.ended ? plan::kStart : whole ? kWholePass : stage_->ends[invoke];
     if (generated.ended) {
       segment_of_invoke_[invoke] = -1;

@@ -336,6 +336,7 @@ Pass::Pass(const TapTable& taps, absl::Span<Run* const> runs, bool pad_left)
       // Rows that no site is needed for (a program of constants alone) never enter.
       segment.present = segment.end > plan::kStart;
       if (segment.present) (segment.trunk == nullptr ? present_ : sharing_).push_back(&segment);
+      adapted_ |= segment.adapter != nullptr;
     }
     for (int time : run->times()) listeners_.emplace_back(time, run);
     for (int tap : run->taps()) listens_[tap] = 1;

@@ -17,6 +17,7 @@
 
 namespace weft::run {
 
+struct Adapter;
 class KVCache;
 class Run;
 
@@ -60,6 +61,8 @@ struct Segment {
   int until = 0;  // see plan::Sharing
   /// Of a generation.
   KVCache* cache = nullptr;
+  /// That its rows pass through; nullptr for none.
+  const Adapter* adapter = nullptr;
 
   int64_t rows() const { return input->batch() * tokens; }
   /// How many dimensions its rows have in front: batch and tokens, or batch alone.
@@ -335,6 +338,15 @@ class Pass {
   /// its input. Rows may have left in between, so it must be kept by segment.
   std::shared_ptr<void>& LeftFor(const void* key) { return left_for_[key]; }
 
+  /// Whether rows pass through an adapter: what a linear module makes then goes through Adapt.
+  bool adapted() const { return adapted_; }
+  /// The adapter of whatever goes through the modules, where no segments say whose rows they are.
+  const Adapter* adapter_of_all() const { return adapter_of_all_; }
+  void UseAdapter(const Adapter* adapter) {
+    adapter_of_all_ = adapter;
+    adapted_ = adapter != nullptr;
+  }
+
   void CountCall() { ++module_calls_; }
   uint64_t module_calls() const { return module_calls_; }
 
@@ -388,6 +400,8 @@ class Pass {
   bool shared_ = false;
   bool gradients_ = false;
   bool done_ = false;
+  bool adapted_ = false;
+  const Adapter* adapter_of_all_ = nullptr;
   bool pooled_ = false;
   at::Tensor beside_;
 

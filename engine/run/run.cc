@@ -523,7 +523,8 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::CallModule& what, Visiting*) {
   const absl::StatusOr<at::Tensor> value = ArgumentOf(what.module, what.input);
   if (!value.ok()) return value.status();
   const Stopwatch stopwatch(&pass_operator_seconds_);
-  return host_.CallModule(what.module, *value, SegmentFor(what.module, what.invoke), nullptr);
+  return host_.CallModule(what.module, *value, SegmentFor(what.module, what.invoke), nullptr,
+                          adapter_);
 }
 
 absl::Status Run::CheckRange(const at::Tensor& values, int64_t range) const {

@@ -33,10 +33,12 @@ class Host {
   virtual absl::StatusOr<at::Tensor> Parameter(const std::string& path) const = 0;
   /// Call a module out of band: nothing listens. `segment` tells whose rows `input` is where the
   /// module looks at whole prompts; nullptr where every row stands for itself. `watcher`, where
-  /// there is one, listens all the same.
+  /// there is one, listens all the same. Rows pass through `adapter`, where there is one.
   virtual absl::StatusOr<c10::IValue> CallModule(int module, const at::Tensor& input,
-                                                 const Segment* segment,
-                                                 Watcher* watcher) const = 0;
+                                                 const Segment* segment, Watcher* watcher,
+                                                 const Adapter* adapter) const = 0;
+  /// The adapter that traces choose by `name`; nullptr if there is none.
+  virtual const Adapter* FindAdapter(const std::string& name) const = 0;
 };
 
 /// Bounds of one run; 0 means none.
@@ -242,6 +244,7 @@ class Run {
   const graph::Program& program_;
   const plan::ModelSpec& spec_;
   const Host& host_;
+  const Adapter* adapter_ = nullptr;  // of the current trace
   const std::vector<InvokeInput> inputs_;
   const RunLimits limits_;
   const absl::Time deadline_;

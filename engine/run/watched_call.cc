@@ -59,7 +59,8 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::CallWatched& what, Visiting*) {
   WatcherOf watcher(visited);
   absl::StatusOr<c10::IValue> result = absl::InternalError("not called");
   const absl::Status ran = plan::CatchTorch([&] {
-    result = host_.CallModule(what.module, *value, SegmentFor(what.module, what.invoke), &watcher);
+    result = host_.CallModule(what.module, *value, SegmentFor(what.module, what.invoke), &watcher,
+                              adapter_);
     return result.status();
   });
   watching_ = Watching();

@@ -1,9 +1,6 @@
 #include "engine/weights/hub_folder.h"
 
-#include <cerrno>
-#include <cstddef>
 #include <filesystem>
-#include <fstream>
 #include <set>
 #include <system_error>
 #include <utility>
@@ -17,41 +14,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t kMaxJsonBytes = 64u << 20;
-
 bool IsFile(const std::string& path) {
   std::error_code error;
   return fs::is_regular_file(path, error);
 }
 
-absl::StatusOr<std::string> ReadSmallFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return absl::ErrnoToStatus(errno, absl::StrCat("cannot open ", path));
-  std::string content;
-  constexpr size_t kStep = 1u << 16;
-  while (file && content.size() <= kMaxJsonBytes) {
-    size_t before = content.size();
-    content.resize(before + kStep);
-    file.read(content.data() + before, kStep);
-    content.resize(before + static_cast<size_t>(file.gcount()));
-  }
-  if (file.bad()) return absl::DataLossError(absl::StrCat("cannot read ", path));
-  if (content.size() > kMaxJsonBytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path, " is larger than ", kMaxJsonBytes, " bytes"));
-  }
-  return content;
-}
-
-absl::StatusOr<ModelConfig> ReadJson(const std::string& path) {
-  absl::StatusOr<std::string> content = ReadSmallFile(path);
-  if (!content.ok()) return content.status();
-  return ModelConfig::Parse(path, *content);
-}
-
 /// Return the files that an index lists, without their folder.
 absl::StatusOr<std::set<std::string>> ReadIndex(const std::string& path) {
-  absl::StatusOr<ModelConfig> index = ReadJson(path);
+  absl::StatusOr<ModelConfig> index = ModelConfig::Read(path);
   if (!index.ok()) return index.status();
   auto weight_map = index->json().find("weight_map");
   if (weight_map == index->json().end() || !weight_map->is_object() || weight_map->empty()) {
@@ -90,11 +60,11 @@ absl::StatusOr<HubFolder> HubFolder::Open(const std::string& path) {
   if (!IsFile(config)) {
     return absl::NotFoundError(absl::StrCat(config, " is missing"));
   }
-  absl::StatusOr<ModelConfig> parsed = ReadJson(config);
+  absl::StatusOr<ModelConfig> parsed = ModelConfig::Read(config);
   if (!parsed.ok()) return parsed.status();
   folder.config_ = *std::move(parsed);
   if (const std::string generation = inside("generation_config.json"); IsFile(generation)) {
-    absl::StatusOr<ModelConfig> read = ReadJson(generation);
+    absl::StatusOr<ModelConfig> read = ModelConfig::Read(generation);
     if (!read.ok()) return read.status();
     folder.generation_config_ = *std::move(read);
   }

@@ -1,6 +1,9 @@
 #include "engine/weights/model_config.h"
 
+#include <cerrno>
+#include <cstddef>
 #include <cstdint>
+#include <fstream>
 #include <limits>
 #include <type_traits>
 #include <utility>
@@ -14,6 +17,8 @@ namespace {
 // Far more than any configuration needs, far less than what would exhaust the stack of code that
 // walks the tree recursively.
 constexpr int kMaxDepth = 64;
+
+constexpr size_t kMaxJsonBytes = 64u << 20;
 
 template <typename T>
 constexpr const char* TypeText() {
@@ -34,7 +39,32 @@ bool Holds(const nlohmann::json& value) {
   }
 }
 
+absl::StatusOr<std::string> ReadSmallFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return absl::ErrnoToStatus(errno, absl::StrCat("cannot open ", path));
+  std::string content;
+  constexpr size_t kStep = 1u << 16;
+  while (file && content.size() <= kMaxJsonBytes) {
+    size_t before = content.size();
+    content.resize(before + kStep);
+    file.read(content.data() + before, kStep);
+    content.resize(before + static_cast<size_t>(file.gcount()));
+  }
+  if (file.bad()) return absl::DataLossError(absl::StrCat("cannot read ", path));
+  if (content.size() > kMaxJsonBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, " is larger than ", kMaxJsonBytes, " bytes"));
+  }
+  return content;
+}
+
 }  // namespace
+
+absl::StatusOr<ModelConfig> ModelConfig::Read(const std::string& path) {
+  absl::StatusOr<std::string> content = ReadSmallFile(path);
+  if (!content.ok()) return content.status();
+  return Parse(path, *content);
+}
 
 absl::StatusOr<ModelConfig> ModelConfig::Parse(const std::string& path, const std::string& json) {
   bool too_deep = false;

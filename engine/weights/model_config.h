@@ -17,6 +17,9 @@ class ModelConfig {
   /// Parse `json`, the content of the file `path`. Its top must be an object.
   static absl::StatusOr<ModelConfig> Parse(const std::string& path, const std::string& json);
 
+  /// Parse the file `path`, of at most 64 MiB. kNotFound if there is none.
+  static absl::StatusOr<ModelConfig> Read(const std::string& path);
+
   /// Return the field `name`. An error if it is absent, null or of another type.
   template <typename T>
   absl::StatusOr<T> Get(const std::string& name) const;

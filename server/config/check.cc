@@ -86,6 +86,41 @@ std::string CheckFolder(const std::string& folder_or_id) {
   return "";
 }
 
+bool IsName(const std::string& name) {
+  return !name.empty() && name.size() <= 128 && std::all_of(name.begin(), name.end(), [](char c) {
+    return absl::ascii_isalnum(static_cast<unsigned char>(c)) ||
+           std::string("./_-").find(c) != std::string::npos;
+  });
+}
+
+// Empty, or what is wrong with a model's adapters.
+std::string CheckAdapters(const Model& model) {
+  if (model.adapter_size() > 0 && absl::EndsWith(model.folder(), ".pt2")) {
+    return "an exported program is hosted without adapters: merge one into the module and export "
+           "that";
+  }
+  std::set<std::string> names;
+  for (const Adapter& adapter : model.adapter()) {
+    if (!IsName(adapter.name())) {
+      return absl::StrCat("the adapter's name '", adapter.name(),
+                          "' is not made of 1 to 128 letters, digits and ./_-");
+    }
+    if (!names.insert(adapter.name()).second) {
+      return absl::StrCat("the adapter '", adapter.name(), "' is given twice");
+    }
+    const absl::StatusOr<std::string> folder = weights::FindModelFolder(adapter.folder());
+    if (!folder.ok()) {
+      return absl::StrCat("the adapter '", adapter.name(), "': ", folder.status().message());
+    }
+    if (!std::ifstream(std::filesystem::path(*folder) / "adapter_config.json")) {
+      return absl::StrCat("the adapter '", adapter.name(), "': the folder '", *folder,
+                          "' has no adapter_config.json that can be read: give one that peft's "
+                          "save_pretrained has made");
+    }
+  }
+  return "";
+}
+
 void CheckModels(const Config& config, Problems* problems) {
   if (config.model().empty()) {
     problems->Add("model",
@@ -95,12 +130,7 @@ void CheckModels(const Config& config, Problems* problems) {
   std::set<std::string> names;
   for (int i = 0; i < config.model_size(); ++i) {
     const Model& model = config.model(i);
-    const auto bad = [](char c) {
-      return !absl::ascii_isalnum(static_cast<unsigned char>(c)) &&
-             std::string("./_-").find(c) == std::string::npos;
-    };
-    if (model.name().empty() || model.name().size() > 128 ||
-        std::any_of(model.name().begin(), model.name().end(), bad)) {
+    if (!IsName(model.name())) {
       problems->Add("model",
                     absl::StrCat("the name '", model.name(),
                                  "' is not made of 1 to 128 letters, digits and ./_-"),
@@ -112,6 +142,9 @@ void CheckModels(const Config& config, Problems* problems) {
                     i);
     }
     if (const std::string wrong = CheckFolder(model.folder()); !wrong.empty()) {
+      problems->Add("model", absl::StrCat("'", model.name(), "': ", wrong), i);
+    }
+    if (const std::string wrong = CheckAdapters(model); !wrong.empty()) {
       problems->Add("model", absl::StrCat("'", model.name(), "': ", wrong), i);
     }
     const auto& dtypes = weights::kHostingDtypes;

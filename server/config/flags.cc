@@ -164,7 +164,13 @@ ParsedConfig ParseConfig(int argc, const char* const* argv) {
   } else {
     // Written out, so that a new snapshot of an id is another folder at the next reload.
     for (Model& model : *config.mutable_model()) {
-      model.set_folder(weights::FindModelFolder(model.folder()).value_or(model.folder()));
+      const auto resolve = [](const std::string& folder) {
+        return weights::FindModelFolder(folder).value_or(folder);
+      };
+      model.set_folder(resolve(model.folder()));
+      for (Adapter& adapter : *model.mutable_adapter()) {
+        adapter.set_folder(resolve(adapter.folder()));
+      }
     }
     parsed.config = std::move(config);
   }

@@ -30,6 +30,16 @@ std::string ValueOf(const Config& config, const FieldDescriptor& field) {
   return all;
 }
 
+// Whether both are hosted alike.
+bool SameModel(const Model& a, const Model& b) {
+  const auto adapters = [](const Model& model) {
+    std::map<std::string, std::string> folders;
+    for (const Adapter& adapter : model.adapter()) folders[adapter.name()] = adapter.folder();
+    return folders;
+  };
+  return a.folder() == b.folder() && a.dtype() == b.dtype() && adapters(a) == adapters(b);
+}
+
 // Load by `load`, logging how far it is, and what there is then.
 absl::Status LoadAndTell(const Model& model, Engine* engine,
                          const std::function<absl::Status(const LoadOptions&)>& load) {
@@ -38,6 +48,8 @@ absl::Status LoadAndTell(const Model& model, Engine* engine,
   absl::Time told = start;
   LoadOptions options;
   options.dtype = model.dtype();
+  for (const Adapter& adapter : model.adapter())
+    options.adapters[adapter.name()] = adapter.folder();
   options.progress = [&](uint64_t bytes, uint64_t total_bytes) {
     const absl::Time now = absl::Now();
     if (now - told < absl::Seconds(1)) return;
@@ -68,8 +80,7 @@ Changes Compare(const Config& running, const Config& wanted) {
     const auto found = hosted.extract(model.name());
     if (found.empty()) {
       changes.load.push_back(model);
-    } else if (found.mapped().folder() != model.folder() ||
-               found.mapped().dtype() != model.dtype()) {
+    } else if (!SameModel(found.mapped(), model)) {
       changes.replace.push_back(model);
     }
   }

@@ -12,7 +12,7 @@ namespace weft::server {
 /// What a running server has to do for a new configuration. Fields are named as in the schema.
 struct Changes {
   std::vector<Model> load;     // new names
-  std::vector<Model> replace;  // names whose folder or dtype changed
+  std::vector<Model> replace;  // names whose folder, dtype or adapters changed
   std::vector<std::string> unload;
   std::vector<std::string> now;      // fields that take effect at once, but for `model`
   std::vector<std::string> restart;  // fields that need a restart

@@ -5,13 +5,15 @@
 
 #include <algorithm>
 #include <limits>
+#include <string_view>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
-#include "absl/strings/strip.h"
+#include "absl/strings/str_split.h"
 
 namespace weft::server {
 namespace {
@@ -64,14 +66,25 @@ absl::Status SetField(const FieldDescriptor& field, const std::string& text, Con
     Model* model = config->add_model();
     model->set_name(text.substr(0, equals));
     std::string folder = text.substr(equals + 1);
-    // Behind the last comma, as a folder's name may hold others.
-    constexpr absl::string_view kDtype = ",dtype=";
-    if (const size_t comma = folder.rfind(','); comma != std::string::npos) {
-      absl::string_view option = absl::string_view(folder).substr(comma);
-      if (absl::ConsumePrefix(&option, kDtype)) {
-        model->set_dtype(std::string(option));
-        folder.resize(comma);
+    // From the last option backwards, as a folder's name may hold commas.
+    constexpr std::string_view kDtype = ",dtype=", kAdapter = ",adapter=";
+    for (;;) {
+      const size_t dtype = folder.rfind(kDtype), adapter = folder.rfind(kAdapter);
+      if (dtype == std::string::npos && adapter == std::string::npos) break;
+      const bool is_adapter =
+          adapter != std::string::npos && (dtype == std::string::npos || adapter > dtype);
+      const size_t at = is_adapter ? adapter : dtype;
+      const std::string value = folder.substr(at + (is_adapter ? kAdapter : kDtype).size());
+      if (is_adapter) {
+        const std::pair<std::string, std::string> parts =
+            absl::StrSplit(value, absl::MaxSplits(':', 1));
+        Adapter* added = model->add_adapter();
+        added->set_name(parts.first);
+        added->set_folder(parts.second);
+      } else {
+        model->set_dtype(value);
       }
+      folder.resize(at);
     }
     model->set_folder(folder);
     return absl::OkStatus();

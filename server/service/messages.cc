@@ -229,6 +229,7 @@ void EncodeSummary(const ModelSummary& summary, v1::ModelSummary* message) {
   message->set_has_tokenizer(summary.has_tokenizer);
   message->set_max_tokens(summary.max_tokens);
   message->set_vocabulary(summary.vocabulary);
+  for (const std::string& adapter : summary.adapters) message->add_adapters(adapter);
 }
 
 void EncodeModel(const ModelInfo& info, uint64_t passes, v1::Model* message) {

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -28,10 +29,13 @@ using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
 constexpr char kTiny[] = WEFT_SOURCE_DIR "/tests/parity/gpt2-tiny";
+constexpr char kAdapter[] = WEFT_SOURCE_DIR "/tests/parity/lora/gpt2/plain";
 
-absl::StatusOr<std::shared_ptr<Backend>> HostLocally(const std::string& name,
-                                                     const std::string& folder) {
-  return MakeLocalBackend({.models = {{name, folder}}, .threads = 1});
+absl::StatusOr<std::shared_ptr<Backend>> HostLocally(
+    const std::string& name, const std::string& folder,
+    const std::map<std::string, std::string>& adapters) {
+  return MakeLocalBackend(
+      {.models = {{name, folder}}, .adapters = {{name, adapters}}, .threads = 1});
 }
 
 /// `weft generate` through a running server with a real engine, and in process.
@@ -39,7 +43,7 @@ class GenerateCommandTest : public ::testing::Test {
  protected:
   GenerateCommandTest() {
     engine_ = *Engine::Create({.threads = 1});
-    EXPECT_TRUE(engine_->LoadModel("tiny", kTiny).ok());
+    EXPECT_TRUE(engine_->LoadModel("tiny", kTiny, {.adapters = {{"plain", kAdapter}}}).ok());
     keys_ = *keys::KeyStore::Open(folder_.path());
     secret_ = keys_->Create({.label = "me"})->secret;
     server::ServerOptions options;
@@ -77,6 +81,25 @@ TEST_F(GenerateCommandTest, PrintsTheTextThatTheModelGoesOnWith) {
   const CommandOutput local =
       Weft({"--local", kTiny, "generate", "gpt2-tiny", "a b c", "--max-new-tokens", "5"});
   EXPECT_EQ(local.out, text + "\n") << local.err;
+}
+
+TEST_F(GenerateCommandTest, AnAdapterOfTheModelIsChosenByItsName) {
+  const std::string without = Generate({"tiny", "a b c", "--max-new-tokens", "8"}).out;
+  const CommandOutput with =
+      Generate({"tiny", "a b c", "--max-new-tokens", "8", "--adapter", "plain"});
+  EXPECT_EQ(with.code, kOk) << with.err;
+  EXPECT_NE(with.out, without);
+  const std::string adapter = absl::StrCat("mine=", kAdapter);
+  const CommandOutput local =
+      Weft({"--local", kTiny, "--local-adapter", adapter, "generate", "gpt2-tiny", "a b c",
+            "--max-new-tokens", "8", "--adapter", "mine"});
+  EXPECT_EQ(local.out, with.out) << local.err;
+  const CommandOutput none =
+      Generate({"tiny", "a b c", "--max-new-tokens", "8", "--adapter", "other"});
+  EXPECT_EQ(none.code, kRefused) << none.err;
+  EXPECT_THAT(none.err, AllOf(HasSubstr("no adapter \"other\""), HasSubstr("there is plain")));
+  EXPECT_THAT(Weft({"models", "--target", server_->address(), "--api-key", secret_}).out,
+              HasSubstr("  adapters plain\n"));
 }
 
 TEST_F(GenerateCommandTest, ASeedDrawsTheSameTextAgain) {

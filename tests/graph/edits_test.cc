@@ -243,6 +243,7 @@ TEST(EditsTest, WhatIsNoEditIsRefused) {
   EXPECT_THAT(CheckText("invoke { %h = read h.0.output  call watched h.1(%h) }"),
               refused("a watched call in an edit"));
   EXPECT_THAT(CheckText("generate max_new_tokens=2 invoke { }"), refused("no generation"));
+  EXPECT_THAT(CheckText("trace adapter=\"a\" invoke { }"), refused("chooses no adapter"));
   EXPECT_THAT(CheckText("sweep %l in [0:2] { invoke { } }"), refused("no sweep"));
   EXPECT_THAT(CheckText("invoke { save x = read h.0.output  save x = read h.1.output }"),
               refused("`x` is already saved"));

@@ -250,7 +250,7 @@ std::string TextOf(const Refusal& refusal) {
 }
 
 TEST(TextTest, PrintsEveryKindOfTraceAndInvoke) {
-  const std::string text = R"(trace "a" root=transformer tuple_outputs=true
+  const std::string text = R"(trace "a" root=transformer tuple_outputs=true adapter="a \"b\""
 %c = blob(float32, [2, 3], "00ff010203040506070809000102030405060708090001020304050607080900")
 invoke (%c, mask=%c) { }
 invoke chat ["user": "Hi", "assistant": "Hello"] generation_prompt { }

@@ -65,7 +65,7 @@ at::Tensor LogitsAfterBlock1(const at::Tensor& h1) {
   auto call = [&](const char* path, const at::Tensor& x) {
     const c10::InferenceMode guard;
     return model.hosted()
-        .CallModule(model.spec().FindModule(path), x, &segment, nullptr)
+        .CallModule(model.spec().FindModule(path), x, &segment, nullptr, nullptr)
         .value()
         .toTensor();
   };

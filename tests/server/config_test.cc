@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -219,6 +220,44 @@ TEST_F(ConfigTest, AModelHasADtype) {
   const ParsedConfig wrong = Parse({"--data", "d", "--model", a_ + ",dtype=int4"});
   EXPECT_EQ(wrong.exit_code, 2);
   EXPECT_THAT(wrong.text, HasSubstr("'int4' is none of auto, float32, bfloat16, float16"));
+}
+
+TEST_F(ConfigTest, AModelHasAdapters) {
+  for (const char* name : {"one", "two,with:marks"}) {
+    std::filesystem::create_directories(folder_.File(name));
+    folder_.Write(absl::StrCat(name, "/adapter_config.json"), "{}");
+  }
+  const std::string one = folder_.File("one"), two = folder_.File("two,with:marks");
+  const auto adapters = [](const ParsedConfig& parsed, int model) {
+    std::map<std::string, std::string> folders;
+    for (const Adapter& adapter : parsed.config->model(model).adapter()) {
+      folders[adapter.name()] = adapter.folder();
+    }
+    return folders;
+  };
+  const std::map<std::string, std::string> both = {{"a", one}, {"b", two}};
+  const ParsedConfig flags =
+      Parse({"--data", "d", "--model",
+             absl::StrCat(a_, ",adapter=a:", one, ",dtype=bfloat16,adapter=b:", two)});
+  ASSERT_TRUE(flags.config.has_value()) << flags.text;
+  EXPECT_EQ(adapters(flags, 0), both);
+  EXPECT_EQ(flags.config->model(0).folder(), folder_.File("a"));
+  EXPECT_EQ(flags.config->model(0).dtype(), "bfloat16");
+  const ParsedConfig parsed =
+      Parse({"--config", File(absl::StrCat("model { name: 'b' folder: '", folder_.File("b"),
+                                           "' adapter { name: 'a' folder: '", one,
+                                           "' } adapter { name: 'b' folder: '", two, "' } }"))});
+  ASSERT_TRUE(parsed.config.has_value()) << parsed.text;
+  EXPECT_EQ(adapters(parsed, 1), both);
+  const auto wrong = [&](const std::string& options) {
+    const ParsedConfig refused = Parse({"--data", "d", "--model", a_ + options});
+    EXPECT_EQ(refused.exit_code, 2);
+    return refused.text;
+  };
+  EXPECT_THAT(wrong(",adapter=a:" + one + ",adapter=a:" + two), HasSubstr("'a' is given twice"));
+  EXPECT_THAT(wrong(",adapter=a b:" + one), HasSubstr("'a b' is not made of"));
+  EXPECT_THAT(wrong(",adapter=a:" + folder_.File("b")), HasSubstr("has no adapter_config.json"));
+  EXPECT_THAT(wrong(",adapter=a:" + folder_.File("none")), HasSubstr("there is no folder"));
 }
 
 TEST_F(ConfigTest, AModelOfTheHubsCacheIsGivenByItsId) {

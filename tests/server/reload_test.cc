@@ -38,6 +38,9 @@ class ReloadTest : public ::testing::Test {
       if (folder == "/models/broken") return absl::InternalError("broken");
       loaded_.push_back(name + " from " + folder +
                         (options.dtype == "auto" ? "" : " in " + options.dtype));
+      for (const auto& [adapter, adapter_folder] : options.adapters) {
+        loaded_.back() += " with " + adapter + " from " + adapter_folder;
+      }
       return absl::OkStatus();
     };
   }
@@ -100,6 +103,21 @@ TEST_F(ReloadTest, AnotherDtypeReplacesAModel) {
   ReloadTo(half);
   ReloadTo(half);
   EXPECT_THAT(loaded_, ElementsAre("atlas from /models/atlas in bfloat16"));
+}
+
+TEST_F(ReloadTest, OtherAdaptersReplaceAModel) {
+  Config adapted = WithModels({"atlas"});
+  Adapter* adapter = adapted.mutable_model(0)->add_adapter();
+  adapter->set_name("a");
+  adapter->set_folder("/adapters/a");
+  ReloadTo(adapted);
+  ReloadTo(adapted);
+  adapter->set_folder("/adapters/b");
+  ReloadTo(adapted);
+  ReloadTo(WithModels({"atlas"}));
+  EXPECT_THAT(loaded_, ElementsAre("atlas from /models/atlas with a from /adapters/a",
+                                   "atlas from /models/atlas with a from /adapters/b",
+                                   "atlas from /models/atlas"));
 }
 
 TEST_F(ReloadTest, AModelThatCannotBeLoadedIsTriedAgainNextTime) {

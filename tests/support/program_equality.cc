@@ -92,7 +92,7 @@ bool Same(const GenerateOptions& a, const GenerateOptions& b) {
 }
 bool SameKind(const Trace& a, const Trace& b) {
   return a.label == b.label && a.root == b.root && a.tuple_outputs == b.tuple_outputs &&
-         (a.generate == nullptr) == (b.generate == nullptr) &&
+         a.adapter == b.adapter && (a.generate == nullptr) == (b.generate == nullptr) &&
          (!a.generate || Same(*a.generate, *b.generate));
 }
 bool SameKind(const Sweep& a, const Sweep& b) {

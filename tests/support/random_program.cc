@@ -263,6 +263,7 @@ class Generator {
     if (Chance(3)) trace.label = Text();
     if (Chance(4)) trace.root = Path();
     trace.tuple_outputs = Chance(4);
+    if (Chance(5)) trace.adapter = Text();
     generates_ = Chance(2);
     if (generates_) trace.generate = std::make_shared<const GenerateOptions>(RandomOptions());
     trace_ = Add(std::move(trace), kNoNode);

@@ -30,6 +30,8 @@ struct HostedModel {
   bool has_tokenizer = false;
   uint64_t max_tokens = 0;
   uint64_t vocabulary = 0;
+  /// LoRA adapters that traces can choose: ModelOptions::adapter.
+  std::vector<std::string> adapters = {};
 };
 
 /// A module of a model's tree.

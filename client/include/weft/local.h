@@ -31,6 +31,9 @@ struct LocalOptions {
   /// What their weights and activations are: `float32`, `bfloat16`, `float16`, or `auto`, what each
   /// checkpoint says.
   std::string dtype = "auto";
+  /// LoRA adapters, folders as the peft library saves them: by model, by the names that
+  /// ModelOptions::adapter chooses them by.
+  std::map<std::string, std::map<std::string, std::string>> adapters = {};
   /// Called on the loading thread for every few megabytes of weights that were read.
   LoadProgress progress = {};
   /// Of one pass's kernels; 0: as many as there are cores.

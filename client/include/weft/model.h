@@ -192,6 +192,10 @@ class LanguageModel : public Module {
   /// which they had.
   LanguageModel WithEdits(const std::vector<std::string>& names) const;
 
+  /// This model with traces that pass through a LoRA adapter that is hosted beside it, one of
+  /// description().summary.adapters; through none if `name` is empty. kNotFound.
+  absl::StatusOr<LanguageModel> WithAdapter(const std::string& name) const;
+
   /// Write the edits to `directory/name/variant.weft`, in the text form. kFailedPrecondition if
   /// there are none.
   absl::Status ExportEdits(const std::string& name, const std::string& directory,

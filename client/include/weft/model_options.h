@@ -38,6 +38,9 @@ struct ModelOptions {
   /// Show what decoder blocks return as a tuple of one tensor, `output()[0]`, as older versions of
   /// transformers did.
   bool tuple_outputs = false;
+  /// The LoRA adapter that traces of this handle pass through, one of HostedModel::adapters;
+  /// none if empty.
+  std::string adapter = {};
 };
 
 }  // namespace weft
