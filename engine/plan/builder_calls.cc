@@ -1,6 +1,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <memory>
 #include <string>
 #include <utility>
 #include <variant>
@@ -44,10 +45,23 @@ absl::Status PlanBuilder::Add(const graph::Call& call) {
       ModuleResult(model_, module, MetaAt(*slot), invoke < 0 ? RowCount{} : RowsNow(invoke),
                    invoke >= 0 && plan_.invokes[invoke].all_rows);
   if (!meta.ok()) return meta.status();
+  std::shared_ptr<const OtherSizes> other;
+  if (call.watched || !model_.modules()[module].rowwise) {
+    absl::Status known = NeedsSize(*slot, "this call");
+    if (!known.ok()) return known;
+  } else if (SizeByData(*slot)) {
+    auto found = OtherSizesOf(*meta, {*slot}, [&](Selected selected) {
+      return ModuleResult(model_, module, MetaAt(*slot, selected), {}, /*all_rows=*/false);
+    });
+    if (!found.ok()) return found.status();
+    other = *std::move(found);
+  }
   if (call.watched) return AddWatched(module, invoke, *slot, *std::move(meta));
   When when = Start();
   when.Add(WhenOf(*slot));
-  SetFresh(node_, Emit(CallModule{module, invoke, *slot}, *std::move(meta), when));
+  const Slot result = Emit(CallModule{module, invoke, *slot}, *std::move(meta), when);
+  slots_[result].other = std::move(other);
+  SetFresh(node_, result);
   return absl::OkStatus();
 }
 
@@ -146,6 +160,7 @@ absl::StatusOr<int> PlanBuilder::ReadInsideInto(int name, int site, int invoke) 
 
 absl::Status PlanBuilder::EmitWriteInside(int site, int invoke, std::vector<ViewStep> steps,
                                           Slot value) {
+  if (absl::Status known = NeedsSize(value, "this write"); !known.ok()) return known;
   int64_t range = 0;
   if (const auto* tensor = std::get_if<graph::Pattern::Tensor>(&SpecOf(site).pattern.value)) {
     range = tensor->range;

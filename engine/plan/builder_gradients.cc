@@ -78,6 +78,8 @@ absl::Status PlanBuilder::Add(const graph::Backward& backward) {
     if (!gradient.ok()) return gradient.status();
     run.gradient = *gradient;
     region.when.Add(WhenOf(*gradient));
+  } else if (Varies(*loss)) {
+    if (absl::Status known = NeedsSize(*loss, "this backward"); !known.ok()) return known;
   }
   const NodeId begin = node_;
   for (NodeId id = begin + 1; id <= program_.nodes.size() && program_.at(id).parent == begin;
@@ -136,6 +138,7 @@ absl::Status PlanBuilder::Add(const graph::GradRead& read) {
   const int index = gradient_region_.points.at(slot);
   const Slot gradient = Emit(ReadGradient{gradient_region_.backward, index, gradient_region_.begun},
                              MetaAt(slot), WhenPoint(index));
+  slots_[gradient].other = slots_[slot].other;
   if (point->steps.empty()) {
     SetFresh(node_, gradient);
     return absl::OkStatus();

@@ -282,6 +282,9 @@ absl::Status PlanBuilder::EmitWrite(int site, int invoke, std::vector<ViewStep> 
   if (const auto* tensor = std::get_if<graph::Pattern::Tensor>(&spec.pattern.value)) {
     range = tensor->range;
   }
+  if (Varies(value)) {
+    if (absl::Status known = NeedsSize(value, "this write"); !known.ok()) return known;
+  }
   skips_.AddTouch({node_, site, invoke, stage_});
   writers_[{stage_, site}].push_back(invoke);
   When needs = Start();
@@ -489,6 +492,7 @@ absl::Status PlanBuilder::Add(const graph::Skip& skip) {
   When when = Start();
   when.Add(WhenOf(*value));
   if (absl::Status status = CheckReady(*input, when, "this skip"); !status.ok()) return status;
+  if (absl::Status known = NeedsSize(*value, "this skip"); !known.ok()) return known;
   const int invoke = InvokeIndex();
   skips_.AddSkip({node_, *input, *output, invoke, stage_});
   EmitEffect(SkipModule{module, skip.visit, invoke, *value}, Settle(*input, when));

@@ -403,7 +403,7 @@ TEST_F(ExperimentsTest, SavesNumbersStructuresAndHalves) {
     ASSERT_TRUE(size.has_value()) << size.status();
     EXPECT_EQ(size->ToString(), "3");
     EXPECT_EQ(shape->ToString(), "[1, 3, 32]");
-    EXPECT_EQ((*both)[1].tensor().item<int64_t>(), 7);
+    EXPECT_EQ(*(*both)[1].FindAs<int64_t>(), 7);
   });
 }
 
