@@ -47,11 +47,11 @@ graph::Invoke AtPoint(const graph::Program& program, const graph::SweptPrompt& s
 /// Whether an invoke begins with values of an earlier trace.
 bool IsComputed(const graph::Program& program, const graph::Invoke& invoke) {
   const auto* tensors = std::get_if<graph::Invoke::Tensors>(&invoke.input);
-  return tensors != nullptr && std::any_of(tensors->inputs.begin(), tensors->inputs.end(),
-                                           [&](const graph::NamedInput& input) {
-                                             return !std::holds_alternative<graph::Constant>(
-                                                 program.at(input.node).kind);
-                                           });
+  return tensors != nullptr &&
+         std::any_of(tensors->inputs.begin(), tensors->inputs.end(),
+                     [&](const graph::NamedInput& input) {
+                       return !std::holds_alternative<graph::Constant>(program.at(input.node).kind);
+                     });
 }
 
 std::string TypeOf(const at::Tensor& tensor) {
@@ -96,7 +96,8 @@ absl::StatusOr<InvokeInputs> InputMaker::Make(const graph::Program& program,
     }
     const auto* swept = std::get_if<graph::SweptPrompt>(&invoke->input);
     for (size_t point = 0; point < points; ++point) {
-      const graph::Invoke filled = swept == nullptr ? graph::Invoke() : AtPoint(program, *swept, point);
+      const graph::Invoke filled =
+          swept == nullptr ? graph::Invoke() : AtPoint(program, *swept, point);
       absl::StatusOr<run::InvokeInput> input =
           MakeOne(program, id, swept == nullptr ? *invoke : filled, *trace, pass_tokens);
       if (!input.ok()) return input.status();

@@ -46,7 +46,8 @@ class InputMaker {
  private:
   using Rows = std::vector<std::vector<int64_t>>;
 
-  /// The input `invoke`, which is that of node `id` or, where a sweep fills it in, one of its points.
+  /// The input `invoke`, which is that of node `id` or, where a sweep fills it in, one of its
+  /// points.
   absl::StatusOr<run::InvokeInput> MakeOne(const graph::Program& program, graph::NodeId id,
                                            const graph::Invoke& invoke, const graph::Trace& trace,
                                            uint64_t pass_tokens) const;

@@ -67,8 +67,8 @@ void Log(const Arg& value, const std::string& label, Location where) {
   Recording* recording = Recording::Current();
   if (recording == nullptr) return;
   const auto* list = std::get_if<Arg::List>(&value.value());
-  recording->Log(list != nullptr ? make_list(*list, where) : recording->ArgValue(value, where), label,
-                 where);
+  recording->Log(list != nullptr ? make_list(*list, where) : recording->ArgValue(value, where),
+                 label, where);
 }
 
 void Stop(Location where) {

@@ -144,8 +144,9 @@ void Recording::BeginInvoke(const Input* input, Location where) {
       const auto& values = param->state()->parameter.values;
       if (!std::holds_alternative<std::vector<std::string>>(values) &&
           !std::holds_alternative<std::vector<std::vector<int64_t>>>(values)) {
-        return Fail(statement, "the parameter of this sweep is no prompt", where,
-                    "sweep over texts, or over rows of token ids: Values(Input::Rows{{1, 2}, {3}})");
+        return Fail(
+            statement, "the parameter of this sweep is no prompt", where,
+            "sweep over texts, or over rows of token ids: Values(Input::Rows{{1, 2}, {3}})");
       }
       invoke.input = graph::SweptPrompt{*use, !input->special_tokens()};
     } else if (const auto* texts = std::get_if<Input::Texts>(&input->value())) {

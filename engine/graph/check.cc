@@ -273,8 +273,9 @@ bool Checker::CheckUse(const SweepUse& use, UseOf as) {
         absl::StrCat("%", name, " is an index or a bound here: its values must be integers"));
   }
   if (as == UseOf::kPrompt && !may.texts && !may.rows) {
-    return Fail(absl::StrCat("%", name, " is a prompt here: its values must be texts, or rows of "
-                                        "token ids"));
+    return Fail(absl::StrCat("%", name,
+                             " is a prompt here: its values must be texts, or rows of "
+                             "token ids"));
   }
   if (as == UseOf::kArgument && may.rows) {
     return Fail(absl::StrCat("%", name, " is a row of token ids, which can be a prompt alone"),

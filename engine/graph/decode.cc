@@ -217,8 +217,7 @@ bool Decoder::DecodeSweep(const v1::Sweep& message, Sweep* sweep) {
   sweep->parameters.reserve(message.parameters_size());
   for (const v1::SweepParameter& from : message.parameters()) {
     const int kinds = (from.ints_size() > 0) + (from.floats_size() > 0) +
-                      (from.strings_size() > 0) + (from.nodes_size() > 0) +
-                      (from.rows_size() > 0);
+                      (from.strings_size() > 0) + (from.nodes_size() > 0) + (from.rows_size() > 0);
     if (kinds != 1) {
       return Invalid(
           "a sweep's parameter needs values, all of them ints, floats, strings, nodes or rows");
@@ -287,8 +286,8 @@ bool Decoder::DecodeInvoke(const v1::Invoke& message, Invoke* invoke) {
       return true;
     }
     case v1::Invoke::kSwept:
-      invoke->input = SweptPrompt{DecodeUse(message.swept().use()),
-                                  message.swept().no_special_tokens()};
+      invoke->input =
+          SweptPrompt{DecodeUse(message.swept().use()), message.swept().no_special_tokens()};
       return true;
     case v1::Invoke::INPUT_NOT_SET:
       break;

@@ -85,9 +85,10 @@ bool Parser::ParsePrimary(NodeId* out, bool* indexable) {
   if (!word.empty() && At('(')) {
     return FailAt(start, absl::StrCat("operators are written with their namespace, aten::", word));
   }
-  return FailAt(start,
-                "expected a value: %x, a number, a string, read SITE, param PATH, call MODULE(...), "
-                "aten::name(...), tensor(...), blob(...), or [...], (...), {...}");
+  return FailAt(
+      start,
+      "expected a value: %x, a number, a string, read SITE, param PATH, call MODULE(...), "
+      "aten::name(...), tensor(...), blob(...), or [...], (...), {...}");
 }
 
 bool Parser::ParseCall(NodeId* out) {

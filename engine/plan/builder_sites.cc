@@ -480,9 +480,6 @@ absl::Status PlanBuilder::Add(const graph::Skip& skip) {
   if (!input.ok()) return input.status();
   absl::StatusOr<int> output = FindSite({skip.module, Point::kOutput, skip.visit});
   if (!output.ok()) return output.status();
-  if (InsideOf(*input) != nullptr) {
-    return Refuse("what a watched call does is not skipped", "write its output instead");
-  }
   if (CountTensors(model_.sites()[*output].pattern) > 1) {
     return Refuse(absl::StrCat("`", skip.module, "` returns several tensors, and a skip gives one"),
                   "write its output instead");
@@ -493,6 +490,7 @@ absl::Status PlanBuilder::Add(const graph::Skip& skip) {
   when.Add(WhenOf(*value));
   if (absl::Status status = CheckReady(*input, when, "this skip"); !status.ok()) return status;
   if (absl::Status known = NeedsSize(*value, "this skip"); !known.ok()) return known;
+  if (InsideOf(*input) != nullptr) return SkipInsideCall(*input, *output, *value);
   const int invoke = InvokeIndex();
   skips_.AddSkip({node_, *input, *output, invoke, stage_});
   EmitEffect(SkipModule{module, skip.visit, invoke, *value}, Settle(*input, when));

@@ -93,9 +93,10 @@ absl::StatusOr<std::shared_ptr<const OtherSizes>> PlanBuilder::OtherSizesOf(
   if (meta.tagKind() != other.one_more.tagKind() || meta.tagKind() != other.none.tagKind() ||
       (!meta.isTensor() && (ItemsOf(meta).size() != ItemsOf(other.one_more).size() ||
                             ItemsOf(meta).size() != ItemsOf(other.none).size()))) {
-    return Refuse("how many tensors this gives depends on how many elements a mask selects, and so "
-                  "on data",
-                  "use aten::where or aten::masked_fill, which keep the shape");
+    return Refuse(
+        "how many tensors this gives depends on how many elements a mask selects, and so "
+        "on data",
+        "use aten::where or aten::masked_fill, which keep the shape");
   }
   if (!other.doubtful && SameSizes(meta, other.one_more) && SameSizes(meta, other.none)) {
     return nullptr;
@@ -111,8 +112,9 @@ bool PlanBuilder::Varies(Slot slot) const {
 
 absl::Status PlanBuilder::NeedsSize(Slot slot, const std::string& what) const {
   if (!SizeByData(slot)) return absl::OkStatus();
-  return Refuse(absl::StrCat(what, " needs a value whose size is known before the run, and that of "
-                                   "this one depends on how many elements a mask selects"),
+  return Refuse(absl::StrCat(what,
+                             " needs a value whose size is known before the run, and that of "
+                             "this one depends on how many elements a mask selects"),
                 "reduce it first, as with aten::sum, or use aten::where, which keeps the shape");
 }
 

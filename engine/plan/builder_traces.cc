@@ -123,9 +123,10 @@ absl::StatusOr<BringInput> PlanBuilder::FindBrought(const graph::Invoke& invoke)
     if (absl::Status known = NeedsSize(*slot, "an invoke"); !known.ok()) return known;
     if (WhenOf(*slot).stage >= FirstKey(trace_) &&
         !std::holds_alternative<graph::Constant>(program_.at(input.node).kind)) {
-      return Refuse(absl::StrCat(Shown(static_cast<int>(input.node)),
-                                 " is there only while this trace runs, and is what it begins with"),
-                    "compute it in a trace before this one");
+      return Refuse(
+          absl::StrCat(Shown(static_cast<int>(input.node)),
+                       " is there only while this trace runs, and is what it begins with"),
+          "compute it in a trace before this one");
     }
     place = *slot;
   }

@@ -14,9 +14,7 @@
 
 namespace weft::plan {
 
-Slot PlanBuilder::AddPlain(c10::IValue value) {
-  return Emit(LoadPlain{value}, value, Start());
-}
+Slot PlanBuilder::AddPlain(c10::IValue value) { return Emit(LoadPlain{value}, value, Start()); }
 
 absl::Status PlanBuilder::Add(const graph::Constant& constant) {
   if (constant.is_plain()) {

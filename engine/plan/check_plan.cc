@@ -137,12 +137,11 @@ class Checker {
       rows += static_cast<uint64_t>(rows_[invoke].batch * rows_[invoke].tokens);
       if (!plan_.invokes[invoke].brought || limits_.pass_tokens == 0) continue;
       if (rows <= limits_.pass_tokens) continue;
-      return graph::StatementError(absl::StatusCode::kResourceExhausted, program_,
-                                   plan_.invokes[invoke].node,
-                                   absl::StrCat("up to here the trace has ", rows,
-                                                " rows, pads included; a pass holds at most ",
-                                                limits_.pass_tokens),
-                                   "split the trace");
+      return graph::StatementError(
+          absl::StatusCode::kResourceExhausted, program_, plan_.invokes[invoke].node,
+          absl::StrCat("up to here the trace has ", rows,
+                       " rows, pads included; a pass holds at most ", limits_.pass_tokens),
+          "split the trace");
     }
     for (const int all : trace_->invokes) {
       if (!plan_.invokes[all].all_rows) continue;
@@ -460,6 +459,9 @@ class Checker {
     absl::StatusOr<c10::IValue> part = Follow(whole, what.steps);
     if (!part.ok()) return part.status();
     return Checked(FitsPart(*part, At(what.value)));
+  }
+  absl::StatusOr<c10::IValue> Visit(const SkipInside& what) {
+    return Checked(FitsWhole(ValueInside(model_, what.output, leading_), At(what.value), true));
   }
   absl::StatusOr<c10::IValue> Visit(const TakeCalled&) { return called_; }
   absl::StatusOr<c10::IValue> Visit(const WriteSite& what) {

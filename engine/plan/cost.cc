@@ -123,8 +123,8 @@ CallCost CostOf(const OperatorRow& row, const c10::Stack& arguments, const c10::
       if (!item.isTensor() || !item.toTensor().defined()) continue;
       const at::Tensor& mask = item.toTensor();
       if (mask.scalar_type() != at::kBool) continue;
-      cost.workspace_bytes +=
-          2.0 * sizeof(int64_t) * static_cast<double>(mask.numel() * std::max<int64_t>(1, mask.dim()));
+      cost.workspace_bytes += 2.0 * sizeof(int64_t) *
+                              static_cast<double>(mask.numel() * std::max<int64_t>(1, mask.dim()));
     }
   }
   switch (row.work) {

@@ -144,8 +144,11 @@ std::vector<bool> FindLive(Plan& plan, std::vector<Instruction>& instructions, i
       if (live[i] || std::holds_alternative<ReadSite>(instruction.what)) continue;
       const auto* gradient = std::get_if<WriteGradient>(&instruction.what);
       const auto* inside = std::get_if<WriteInside>(&instruction.what);
-      if (gradient != nullptr || inside != nullptr) {
-        const Slot begun = gradient != nullptr ? gradient->begun : inside->begun;
+      const auto* skip = std::get_if<SkipInside>(&instruction.what);
+      if (gradient != nullptr || inside != nullptr || skip != nullptr) {
+        const Slot begun = gradient != nullptr ? gradient->begun
+                           : inside != nullptr ? inside->begun
+                                               : skip->begun;
         if (!live[makers[begun].front()]) continue;
         keep(i);
         changed = true;

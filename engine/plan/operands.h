@@ -76,6 +76,10 @@ void ForOperands(Instruction& instruction, const Visit& visit) {
       visit(what.value);
       for (ViewStep& step : what.steps) ForSlots(step.call, visit);
     }
+    void operator()(SkipInside& what) const {
+      visit(what.begun);
+      visit(what.value);
+    }
     void operator()(TakeCalled& what) const { visit(what.begun); }
     void operator()(WriteGradient& what) const {
       visit(what.begun);

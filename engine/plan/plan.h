@@ -121,6 +121,13 @@ struct WriteInside {
   Slot begun;
   int64_t range = 0;  // as WriteSite's
 };
+/// Of a watched call, a module inside is not run: its output is `value`.
+struct SkipInside {
+  int call;
+  int input, output;  // the module's sites
+  Slot value;
+  Slot begun;
+};
 /// What a watched call has returned.
 struct TakeCalled {
   int call;
@@ -220,7 +227,7 @@ struct Instruction {
                MakeStructure, ReplacePart, CallModule, WriteSite, SkipModule, SaveValue, SaveSite,
                LogValue, SetCarry, TakeCarry, ChooseValue, ReadResult, StopRun, RunBackward,
                ReadGradient, WriteGradient, CallWatched, ReadInside, WriteInside, TakeCalled,
-               BringInput>
+               BringInput, SkipInside>
       what;
   /// Slots that nobody needs after this instruction.
   std::vector<Slot> release;
@@ -236,7 +243,7 @@ struct PlannedInvoke {
   /// point.
   int group = 0;
   bool all_rows = false;
-  bool brought = false;  // its input is a value of an earlier trace: BringInput
+  bool brought = false;           // its input is a value of an earlier trace: BringInput
   std::optional<uint32_t> point;  // of a sweep
 };
 

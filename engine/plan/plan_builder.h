@@ -284,6 +284,13 @@ class PlanBuilder {
     When when;  // of the call; site k inside has the step behind it by 1 + k
     Slot begun;
     std::vector<int64_t> leading;
+    /// The model's sites that are read or written inside, and modules that are skipped there.
+    struct Skipped {
+      int input, output;
+      NodeId node;
+    };
+    std::vector<std::pair<int, NodeId>> touched;
+    std::vector<Skipped> skipped;
   };
   absl::Status Add(const graph::Call& call);
   absl::Status AddWatched(int module, int invoke, Slot input, c10::IValue result);
@@ -299,6 +306,9 @@ class PlanBuilder {
   absl::Status CheckReadyInside(int site, const When& needs, const std::string& what) const;
   absl::StatusOr<int> ReadInsideInto(int name, int site, int invoke);
   absl::Status EmitWriteInside(int site, int invoke, std::vector<ViewStep> steps, Slot value);
+  /// Notes that a site is read or written inside; refuses that of a module that is skipped.
+  absl::Status TouchInside(int site);
+  absl::Status SkipInsideCall(int input, int output, Slot value);
 
   // --- builder_values.cc: constants, operators, indices ---
 

@@ -131,8 +131,8 @@ absl::StatusOr<Slot> PlanBuilder::EmitCall(BoundCall call) {
   if (selects || !from.empty()) {
     // Of what a mask selects the kernel itself checks that all fits.
     call.check_sizes = !selects;
-    auto found = OtherSizesOf(
-        *meta, from, [&](Selected selected) { return MetaResult(call, selected); });
+    auto found =
+        OtherSizesOf(*meta, from, [&](Selected selected) { return MetaResult(call, selected); });
     if (!found.ok()) return found.status();
     other = *std::move(found);
   }

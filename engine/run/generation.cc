@@ -197,9 +197,8 @@ absl::StatusOr<InvokeInput> Run::Prompts(const at::Tensor& ids, const at::Tensor
   // The last new token is chosen, and not looked at any more.
   const int64_t positions = longest + trace.steps - 1;
   if (tokens_.max_tokens > 0 && positions > tokens_.max_tokens) {
-    return absl::InvalidArgumentError(absl::StrCat("this prompt needs ", positions,
-                                                   " positions; the model has ",
-                                                   tokens_.max_tokens));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "this prompt needs ", positions, " positions; the model has ", tokens_.max_tokens));
   }
   return InvokeInput::Make(rows, tokens_.pad_id, tokens_.pad_left);
 }

@@ -447,7 +447,7 @@ void Pass::VisitTap(int tap, at::Tensor& value) {
   const int time = times[visit];
   const OutputForm& form = tap % 2 == 1 ? taps_.forms[tap / 2] : TensorForm();
   if (watcher_ != nullptr) {
-    watcher_->Visit(time, form, value);
+    watcher_->Visit(*this, time, form, value);
     return;
   }
   if (tap == kRootOutput && beside_.defined()) {

@@ -241,7 +241,9 @@ class Watcher {
  public:
   virtual ~Watcher() = default;
   /// At a site of the model; `packed` is `[1, rows, ...]`, which its module returns in `form`.
-  virtual void Visit(int site, const OutputForm& form, at::Tensor& packed) = 0;
+  /// At a module's input it may ask the pass to skip that for all rows (a SkipRequest without a
+  /// segment, its value packed).
+  virtual void Visit(Pass& pass, int site, const OutputForm& form, at::Tensor& packed) = 0;
 };
 
 /// One forward of the model over the segments of any number of runs, packed as
@@ -420,6 +422,11 @@ at::Tensor Within(const at::Tensor& all, int64_t row, const Segment& segment, bo
 template <typename Module>
 at::Tensor Pass::CallPartly(int output_tap, at::Tensor input, bool pools, const Module& module) {
   const std::vector<SkipRequest> skips = TakeSkips();
+  if (watcher_ != nullptr) {
+    GoOnAt(taps_.times[output_tap][visits_[output_tap - 1] - 1]);
+    if (pools) SetPooled(true);
+    return skips.front().value;
+  }
   std::vector<Segment*> before;
   at::Tensor rest = WithoutSkipped(input, skips, &before);
   at::Tensor output;

@@ -55,7 +55,7 @@ struct TokenOptions {
   // Of ids that a program computes; 0: no bound.
   int64_t vocabulary = 0;
   int64_t max_tokens = 0;  // also of activations
-  Decode decode;                 // empty: there is no tokenizer
+  Decode decode;           // empty: there is no tokenizer
 };
 
 /// What one row of a generation has come to.
@@ -209,6 +209,7 @@ class Run {
   absl::StatusOr<c10::IValue> Do(const plan::CallWatched& what, Visiting* site);
   absl::StatusOr<c10::IValue> Do(const plan::ReadInside& what, Visiting* site);
   absl::StatusOr<c10::IValue> Do(const plan::WriteInside& what, Visiting* site);
+  absl::StatusOr<c10::IValue> Do(const plan::SkipInside& what, Visiting* site);
   absl::StatusOr<c10::IValue> Do(const plan::TakeCalled& what, Visiting* site);
 
   /// Write `value` into the part of `whole` that `steps` lead to, as copy_ does.
@@ -297,6 +298,8 @@ class Run {
   int at_ = 0;                         // the instruction that is being executed
   /// A watched call while it is made.
   struct Watching {
+    Pass* pass = nullptr;              // of the call
+    size_t leading = 0;                // dimensions of its argument that are rows
     const OutputForm* form = nullptr;  // at the site that is being visited
     at::Tensor rows;                   // there, in the shape of the call's argument
     bool changed = false;

@@ -25,7 +25,8 @@ using testing::LocalResult;
 using testing::StatusIs;
 
 std::string In(const std::string& body) {
-  return absl::StrCat("invoke [64, 65, 66, 67] {\n%h = read transformer.h.1.output\n", body, "\n}\n");
+  return absl::StrCat("invoke [64, 65, 66, 67] {\n%h = read transformer.h.1.output\n", body,
+                      "\n}\n");
 }
 
 LocalResult RunBody(const std::string& body) {
@@ -130,7 +131,8 @@ TEST(SelectionTest, ASizeThatMustBeKnownIsRefusedBeforeTheRun) {
               IsRefused("how many elements a mask selects depends on data", "aten::where"));
   EXPECT_THAT(Refusal(x + "save y = aten::add(%x, aten::ones([128]))"),
               IsRefused("how many elements a mask selects depends on data"));
-  EXPECT_THAT(Refusal(x + "save y = aten::split(%x, 64)"), IsRefused("how many tensors this gives"));
+  EXPECT_THAT(Refusal(x + "save y = aten::split(%x, 64)"),
+              IsRefused("how many tensors this gives"));
   EXPECT_THAT(Refusal(x + "write transformer.h.2.output[0, 0] = %x"), IsRefused("known before"));
   EXPECT_THAT(Refusal(x + "if aten::gt(%x, 0.0) { stop }"), IsRefused("is"));
   EXPECT_THAT(Refusal(x + "skip transformer.h.2 = aten::add(%h, %x[0])"),

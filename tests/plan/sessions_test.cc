@@ -136,7 +136,8 @@ TEST(SweptPromptsTest, EachPointHasItsOwnPrompt) {
   for (int point = 0; point < 3; ++point) {
     const LocalResult solo = RunText(absl::StrCat("invoke [", prompts[point], R"(] {
       %h = read transformer.h.1.output
-      write transformer.h.1.output = aten::mul(%h, )", point + 1, R"(.0)
+      write transformer.h.1.output = aten::mul(%h, )",
+                                                  point + 1, R"(.0)
       save ids = read ids
       save logits = read result
     })"));

@@ -145,8 +145,8 @@ bool SameKind(const Invoke& a, const Invoke& b) {
   return true;
 }
 bool SameKind(const Constant& a, const Constant& b) {
-  return a.plain == b.plain && a.blob == b.blob && a.tensor.dtype == b.tensor.dtype && a.tensor.shape == b.tensor.shape &&
-         a.tensor.bytes == b.tensor.bytes &&
+  return a.plain == b.plain && a.blob == b.blob && a.tensor.dtype == b.tensor.dtype &&
+         a.tensor.shape == b.tensor.shape && a.tensor.bytes == b.tensor.bytes &&
          (a.tensor.bytes == 0 || std::memcmp(a.tensor.data, b.tensor.data, a.tensor.bytes) == 0);
 }
 bool SameKind(const Read& a, const Read& b) { return a.site == b.site; }

@@ -17,8 +17,8 @@
 
 namespace weft {
 
-/// What a parameter of a sweep is at each point: whole numbers, numbers, names or prompts, prompts as
-/// rows of token ids, tensors, or values from before the sweep. `Values({0.5, 1.0, 2.0})`,
+/// What a parameter of a sweep is at each point: whole numbers, numbers, names or prompts, prompts
+/// as rows of token ids, tensors, or values from before the sweep. `Values({0.5, 1.0, 2.0})`,
 /// `Values(Input::Rows{{5, 11}, {7}})`.
 class Values {
  public:
