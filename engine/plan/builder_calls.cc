@@ -115,6 +115,12 @@ absl::StatusOr<int> PlanBuilder::FindInside(int module, const graph::Site& site)
                                    "`: of a watched call the inputs and outputs of modules are "
                                    "visited, and not what is inside their forwards"));
       }
+      if (CountTensors(model_.sites()[own].pattern) > 1) {
+        return Refuse(absl::StrCat("`", graph::ToString(site),
+                                   "` holds several tensors, which of a watched call are not "
+                                   "visited"),
+                      "read what the call returns, or what its module's children return");
+      }
       return own + (static_cast<int>(index) + 1) * Sites();
     }
   }

@@ -17,20 +17,6 @@
 namespace weft::plan {
 namespace {
 
-int CountTensors(const graph::Pattern& pattern) {
-  int count = std::holds_alternative<graph::Pattern::Tensor>(pattern.value) ? 1 : 0;
-  if (const auto* tuple = std::get_if<graph::Pattern::Tuple>(&pattern.value)) {
-    for (const graph::Pattern& item : tuple->items) count += CountTensors(item);
-  }
-  if (const auto* list = std::get_if<graph::Pattern::List>(&pattern.value)) {
-    for (const graph::Pattern& item : list->items) count += CountTensors(item);
-  }
-  if (const auto* dict = std::get_if<graph::Pattern::Dict>(&pattern.value)) {
-    for (const auto& [key, value] : dict->entries) count += CountTensors(value);
-  }
-  return count;
-}
-
 /// Where the first tensor of a structure lies in it.
 std::vector<graph::IndexTerm> FirstLeaf(const graph::Pattern& pattern) {
   std::vector<graph::IndexTerm> path;

@@ -146,7 +146,10 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::BringInput& what, Visiting*) {
   const plan::PlannedTrace& next = plan_.traces[plan_.invokes[what.invoke].trace];
   // A pass takes no inference tensors, and keeps no graph of the trace before.
   const c10::InferenceMode off(false);
-  const auto own = [this](Slot slot) { return frame_[slot].toTensor().detach().clone(); };
+  const auto own = [this](plan::Slot slot) {
+    const at::Tensor& value = frame_[slot].toTensor();
+    return value.requires_grad() ? value.detach().clone() : value.clone();
+  };
   if (next.root == 0 && spec_.input().ids) {
     const at::Tensor mask = what.mask == plan::kNoSlot ? at::Tensor() : own(what.mask);
     absl::StatusOr<InvokeInput> prompts = Prompts(own(what.value), mask, next);
