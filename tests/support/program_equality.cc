@@ -145,7 +145,11 @@ bool SameKind(const Invoke& a, const Invoke& b) {
   return true;
 }
 bool SameKind(const Constant& a, const Constant& b) {
-  return a.plain == b.plain && a.blob == b.blob && a.tensor.dtype == b.tensor.dtype &&
+  const auto* number = std::get_if<double>(&a.plain);
+  const bool same = number != nullptr && std::holds_alternative<double>(b.plain)
+                        ? Same(*number, std::get<double>(b.plain))
+                        : a.plain == b.plain;
+  return same && a.blob == b.blob && a.tensor.dtype == b.tensor.dtype &&
          a.tensor.shape == b.tensor.shape && a.tensor.bytes == b.tensor.bytes &&
          (a.tensor.bytes == 0 || std::memcmp(a.tensor.data, b.tensor.data, a.tensor.bytes) == 0);
 }
