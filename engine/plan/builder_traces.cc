@@ -112,8 +112,8 @@ absl::StatusOr<BringInput> PlanBuilder::FindBrought(const graph::Invoke& invoke)
   for (const graph::NamedInput& input : std::get<graph::Invoke::Tensors>(invoke.input).inputs) {
     const bool mask = CallsWithIds() && input.name == "attention_mask";
     Slot& place = mask ? bring.mask : bring.value;
-    const bool known = input.name.empty() || mask || (CallsWithIds() && input.name == "input_ids");
-    if (!known || place != kNoSlot) {
+    const bool taken = input.name.empty() || mask || (CallsWithIds() && input.name == "input_ids");
+    if (!taken || place != kNoSlot) {
       return Refuse(absl::StrCat(RootName(), " takes no `", input.name, "` here"),
                     CallsWithIds() ? "give `input_ids` and, where there are pads, `attention_mask`"
                                    : "it takes one tensor, by position");
@@ -192,7 +192,19 @@ absl::Status PlanBuilder::Add(const graph::Invoke& invoke) {
     if (!bring.ok()) return bring.status();
     bring->invoke = index;
     plan_.invokes[index].brought = true;
-    EmitEffect(*bring, When{.stage = AfterKey(trace_ - 1)});
+    When when{.stage = AfterKey(trace_ - 1)};
+    for (Slot* const slot : {&bring->value, &bring->mask}) {
+      if (*slot == kNoSlot) continue;
+      if (WhenOf(*slot).stage > when.stage) {
+        // A constant of this trace, which is there before it as well.
+        const NodeId constant = instructions_[slots_[*slot].instruction].node;
+        const NodeId here = std::exchange(node_, constant);
+        *slot = Emit(LoadConstant{}, MetaAt(*slot), When{.stage = when.stage});
+        node_ = here;
+      }
+      when.Add(WhenOf(*slot));
+    }
+    EmitEffect(*bring, when);
   }
   if (planned.all_rows) {
     // All of this place: of the trace, or of the sweep's point.
