@@ -333,8 +333,8 @@ invoke [1] {
 }
 )";
   EXPECT_EQ(Reprint(text), text);
-  EXPECT_EQ(Reprint("invoke [1] { aten::f(bool(false), dtype=bool, int(1)) save x = \"t\" }"),
-            Reprint("invoke [1] { %1 = bool(false) %2 = int(1) aten::f(%1, dtype=bool, %2) "
+  EXPECT_EQ(Reprint("invoke [1] { aten::f(bool(false), int(1), dtype=bool) save x = \"t\" }"),
+            Reprint("invoke [1] { %1 = bool(false) %2 = int(1) aten::f(%1, %2, dtype=bool) "
                     "%3 = \"t\" save x = %3 }"));
 }
 
