@@ -18,6 +18,8 @@ namespace {
 /// Bytes of the longest token that there may be: a prompt beyond that many for each token is
 /// refused before it is tokenised.
 constexpr size_t kLongestToken = 256;
+/// Inputs of one program: a prompt of a sweep is one at each point.
+constexpr size_t kMostInputs = 1 << 14;
 
 /// The constant of an invoke's input, sharing its bytes; undefined where it is something else.
 at::Tensor ConstantOf(const graph::Program& program, graph::NodeId id) {
@@ -28,6 +30,28 @@ at::Tensor ConstantOf(const graph::Program& program, graph::NodeId id) {
   return at::from_blob(
       const_cast<char*>(tensor.data), tensor.shape, [owner = tensor.owner](void*) {},
       at::TensorOptions().dtype(plan::ToScalarType(tensor.dtype)));
+}
+
+/// An invoke with the prompt that it has at this point of its sweep.
+graph::Invoke AtPoint(const graph::Program& program, const graph::SweptPrompt& swept,
+                      size_t point) {
+  const auto& sweep = std::get<graph::Sweep>(program.at(swept.use.sweep).kind);
+  const auto& values = sweep.parameters[swept.use.parameter].values;
+  if (const auto* texts = std::get_if<std::vector<std::string>>(&values)) {
+    return {graph::Invoke::Prompts{{(*texts)[point]}, swept.no_special_tokens}};
+  }
+  const auto& rows = std::get<std::vector<std::vector<int64_t>>>(values);
+  return {graph::Invoke::Tokens{{rows[point]}}};
+}
+
+/// Whether an invoke begins with values of an earlier trace.
+bool IsComputed(const graph::Program& program, const graph::Invoke& invoke) {
+  const auto* tensors = std::get_if<graph::Invoke::Tensors>(&invoke.input);
+  return tensors != nullptr &&
+         std::any_of(tensors->inputs.begin(), tensors->inputs.end(),
+                     [&](const graph::NamedInput& input) {
+                       return !std::holds_alternative<graph::Constant>(program.at(input.node).kind);
+                     });
 }
 
 std::string TypeOf(const at::Tensor& tensor) {
@@ -64,22 +88,41 @@ absl::StatusOr<InvokeInputs> InputMaker::Make(const graph::Program& program,
       made.counts.push_back({});
       continue;
     }
-    absl::StatusOr<run::InvokeInput> input = MakeOne(program, id, *trace, pass_tokens);
-    if (!input.ok()) return input.status();
-    plan::RowCount count;
-    if (input->mask.defined()) count = {input->batch(), input->tokens()};
-    const auto rows = static_cast<uint64_t>(count.batch * count.tokens);
-    if (rows > pass_tokens) return TooManyRows(program, id, rows, pass_tokens);
-    made.inputs.push_back(*std::move(input));
-    made.counts.push_back(count);
+    const size_t points = program.InputsOf(id);
+    if (made.inputs.size() + points > kMostInputs) {
+      return Refuse(program, id,
+                    absl::StrCat("up to here the program has more than ", kMostInputs, " inputs"),
+                    "split it", absl::StatusCode::kResourceExhausted);
+    }
+    const auto* swept = std::get_if<graph::SweptPrompt>(&invoke->input);
+    for (size_t point = 0; point < points; ++point) {
+      const graph::Invoke filled =
+          swept == nullptr ? graph::Invoke() : AtPoint(program, *swept, point);
+      absl::StatusOr<run::InvokeInput> input =
+          MakeOne(program, id, swept == nullptr ? *invoke : filled, *trace, pass_tokens);
+      if (!input.ok()) return input.status();
+      plan::RowCount count;
+      if (input->mask.defined()) count = {input->batch(), input->tokens()};
+      const auto rows = static_cast<uint64_t>(count.batch * count.tokens);
+      if (rows > pass_tokens) return TooManyRows(program, id, rows, pass_tokens);
+      made.inputs.push_back(*std::move(input));
+      made.counts.push_back(count);
+    }
   }
   return made;
 }
 
 absl::StatusOr<run::InvokeInput> InputMaker::MakeOne(const graph::Program& program,
-                                                     graph::NodeId id, const graph::Trace& trace,
+                                                     graph::NodeId id, const graph::Invoke& invoke,
+                                                     const graph::Trace& trace,
                                                      uint64_t pass_tokens) const {
-  const auto& invoke = std::get<graph::Invoke>(program.at(id).kind);
+  if (IsComputed(program, invoke)) {
+    if (trace.generate && trace.generate->Sequences() > 1) {
+      return Refuse(program, id, "several sequences of a prompt that the program computes",
+                    "repeat its rows, as with aten::repeat_interleave");
+    }
+    return run::InvokeInput();  // the planner knows its rows, the run its values
+  }
   if (!trace.root.empty() || !spec_.input().ids) return Activations(program, id, trace);
 
   absl::StatusOr<Rows> rows = Rows();
@@ -212,8 +255,7 @@ absl::StatusOr<InputMaker::Rows> InputMaker::Unpadded(const graph::Program& prog
     if (place.defined()) return Refuse(program, id, "the token ids are given twice");
     place = ConstantOf(program, input.node);
     if (!place.defined()) {
-      return Refuse(program, id, absl::StrCat("`", input.name, "` is no constant"),
-                    "token ids that a program computes cannot be a prompt of the same program");
+      return Refuse(program, id, absl::StrCat("the bytes of `", input.name, "` are not here"));
     }
     const bool integers = place.scalar_type() == at::kLong || place.scalar_type() == at::kInt ||
                           (!is_ids && place.scalar_type() == at::kBool);
@@ -310,13 +352,6 @@ absl::StatusOr<run::InvokeInput> InputMaker::Activations(const graph::Program& p
   const int module = spec_.FindModule(trace.root);
   const int site = module < 0 ? -1 : spec_.FindSite(module, graph::Point::kInput, 0);
   if (tensors == nullptr || site < 0) return run::InvokeInput();
-  for (const graph::NamedInput& input : tensors->inputs) {
-    if (!std::holds_alternative<graph::Constant>(program.at(input.node).kind)) {
-      return Refuse(program, id, "a tensor of an invoke is a constant in this version",
-                    "save the value, and give it to a trace of its own",
-                    absl::StatusCode::kUnimplemented);
-    }
-  }
   const at::Tensor values = ConstantOf(program, tensors->inputs[0].node);
   const auto& pattern = std::get<graph::Pattern::Tensor>(spec_.sites()[site].pattern.value);
   if (!values.defined()) return run::InvokeInput();  // a blob that nobody has found

@@ -15,7 +15,8 @@
 
 namespace weft {
 
-/// What the invokes of a program bring into passes, in written order. Of `invoke { }`, and of what
+/// What the invokes of a program bring into passes, in written order; of one whose prompts a sweep
+/// fills in, that of each point. Of `invoke { }`, of values that the program computes, and of what
 /// only the planner can refuse, an empty one.
 struct InvokeInputs {
   std::vector<run::InvokeInput> inputs;
@@ -45,8 +46,11 @@ class InputMaker {
  private:
   using Rows = std::vector<std::vector<int64_t>>;
 
+  /// The input `invoke`, which is that of node `id` or, where a sweep fills it in, one of its
+  /// points.
   absl::StatusOr<run::InvokeInput> MakeOne(const graph::Program& program, graph::NodeId id,
-                                           const graph::Trace& trace, uint64_t pass_tokens) const;
+                                           const graph::Invoke& invoke, const graph::Trace& trace,
+                                           uint64_t pass_tokens) const;
   /// What a generation asks of its prompts: room for new tokens, a row for each sequence.
   absl::Status Expand(const graph::Program& program, graph::NodeId id,
                       const graph::GenerateOptions& generate, uint64_t pass_tokens,

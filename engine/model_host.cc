@@ -54,7 +54,7 @@ bool CallsPart(const plan::Plan& plan) {
 }
 
 plan::PlanLimits PlanLimitsOf(const Limits& limits) {
-  return {limits.value_elements, limits.result_bytes, limits.peak_bytes};
+  return {limits.value_elements, limits.result_bytes, limits.peak_bytes, limits.pass_tokens};
 }
 
 }  // namespace
@@ -165,7 +165,7 @@ void HostedJob::TellSaved() {
   }
   for (run::NewTokens& tokens : run_.TakeNewTokens()) {
     const plan::PlannedInvoke& invoke = planned_.plan->invokes[tokens.invoke];
-    NewTokens told{static_cast<uint32_t>(invoke.input), std::nullopt,
+    NewTokens told{static_cast<uint32_t>(invoke.place), std::nullopt,
                    static_cast<uint32_t>(tokens.step), std::move(tokens.ids),
                    std::move(tokens.texts)};
     if (invoke.point) told.point = *invoke.point;
@@ -292,6 +292,8 @@ std::unique_ptr<ModelHost> ModelHost::Make(const std::string& name,
                                            const EngineOptions& options) {
   auto info = DescribeModel(name, *model, config_json, tokenizer != nullptr);
   tokens.eos_ids = model->network().eos_ids;
+  tokens.vocabulary = model->network().vocabulary;
+  tokens.max_tokens = model->network().max_tokens;
   if (tokenizer != nullptr) tokens.decode = DecoderOf(tokenizer);
   auto host = std::unique_ptr<ModelHost>(new ModelHost(std::move(model), std::move(tokenizer),
                                                        std::move(chat_template), std::move(tokens),
@@ -371,8 +373,12 @@ absl::StatusOr<std::vector<int64_t>> ModelHost::PointsPerPass(
     const graph::Node& node = program.at(id);
     if (std::holds_alternative<graph::Sweep>(node.kind)) sweeps.push_back({id, node.parent});
     if (!std::holds_alternative<graph::Invoke>(node.kind)) continue;
-    const plan::RowCount& count = counts[input++];
-    const auto rows = static_cast<uint64_t>(count.batch * count.tokens);
+    // Of prompts that a sweep fills in the longest, so that any points fit together.
+    uint64_t rows = 0;
+    for (size_t i = program.InputsOf(id); i > 0; --i) {
+      const plan::RowCount& count = counts[input++];
+      rows = std::max(rows, static_cast<uint64_t>(count.batch * count.tokens));
+    }
     if (!sweeps.empty() && sweeps.back().node == node.parent) {
       sweeps.back().rows += rows;
     } else {

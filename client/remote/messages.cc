@@ -1,6 +1,8 @@
 #include "client/remote/messages.h"
 
+#include <algorithm>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -22,9 +24,17 @@ std::string TypeOf(const v1::Value& value) {
                          [](std::string* out, const v1::Value& item) { *out += TypeOf(item); });
   };
   switch (value.value_case()) {
-    case v1::Value::kTensor:
+    case v1::Value::kTensor: {
+      const auto& most = value.tensor().at_most();
+      std::vector<std::string> sizes;
+      for (int i = 0; i < value.tensor().shape_size(); ++i) {
+        const bool at_most =
+            std::find(most.begin(), most.end(), static_cast<uint32_t>(i)) != most.end();
+        sizes.push_back(absl::StrCat(at_most ? "at most " : "", value.tensor().shape(i)));
+      }
       return absl::StrCat(ToString(static_cast<DType>(value.tensor().dtype())), "[",
-                          absl::StrJoin(value.tensor().shape(), ", "), "]");
+                          absl::StrJoin(sizes, ", "), "]");
+    }
     case v1::Value::kBoolean:
       return "bool";
     case v1::Value::kInteger:

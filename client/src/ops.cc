@@ -63,6 +63,14 @@ void Log(const Var& value, const std::string& label, Location where) {
   if (Recording* recording = Recording::Current()) recording->Log(value, label, where);
 }
 
+void Log(const Arg& value, const std::string& label, Location where) {
+  Recording* recording = Recording::Current();
+  if (recording == nullptr) return;
+  const auto* list = std::get_if<Arg::List>(&value.value());
+  recording->Log(list != nullptr ? make_list(*list, where) : recording->ArgValue(value, where),
+                 label, where);
+}
+
 void Stop(Location where) {
   if (Recording* recording = Recording::Current()) recording->Stop(where);
 }

@@ -245,9 +245,10 @@ NodeId Recording::UseAsValue(const Param& parameter, const std::string& statemen
   const std::optional<graph::SweepUse> use = UseParam(parameter, statement, where);
   if (!use) return kNoNode;
   const auto& values = parameter.state()->parameter.values;
-  if (std::holds_alternative<std::vector<std::string>>(values)) {
-    Fail(statement, "a sweep over names has no values to compute with", where,
-         "use its parameter as a module's name");
+  if (std::holds_alternative<std::vector<std::string>>(values) ||
+      std::holds_alternative<std::vector<std::vector<int64_t>>>(values)) {
+    Fail(statement, "a sweep over names or prompts has no values to compute with", where,
+         "use its parameter as a module's name, or as the prompt of an invoke");
     return kNoNode;
   }
   graph::Operator op;

@@ -139,7 +139,18 @@ void Recording::BeginInvoke(const Input* input, Location where) {
                                " takes no prompt"),
                   where, "give it a tensor");
     }
-    if (const auto* texts = std::get_if<Input::Texts>(&input->value())) {
+    if (const auto* param = std::get_if<Param>(&input->value())) {
+      const std::optional<graph::SweepUse> use = UseParam(*param, statement, where);
+      if (!use) return;
+      const auto& values = param->state()->parameter.values;
+      if (!std::holds_alternative<std::vector<std::string>>(values) &&
+          !std::holds_alternative<std::vector<std::vector<int64_t>>>(values)) {
+        return Fail(
+            statement, "the parameter of this sweep is no prompt", where,
+            "sweep over texts, or over rows of token ids: Values(Input::Rows{{1, 2}, {3}})");
+      }
+      invoke.input = graph::SweptPrompt{*use, !input->special_tokens()};
+    } else if (const auto* texts = std::get_if<Input::Texts>(&input->value())) {
       padded = texts->size() > 1;
       invoke.input = graph::Invoke::Prompts{*texts, !input->special_tokens()};
     } else if (rows) {
@@ -216,6 +227,8 @@ std::vector<Param> Recording::BeginSweep(absl::Span<const Values> columns) {
       parameter.values = *numbers;
     } else if (const auto* names = std::get_if<std::vector<std::string>>(&column.value())) {
       parameter.values = *names;
+    } else if (const auto* rows = std::get_if<Input::Rows>(&column.value())) {
+      parameter.values = *rows;
     } else {
       std::vector<graph::NodeRef> nodes;
       for (const Arg& arg : std::get<std::vector<Arg>>(column.value())) {

@@ -124,11 +124,17 @@ Var Recording::ArgValue(const Arg& value, Location where) {
     return Constant(Operand(*parameter, where));
   }
   if (!Open("constant", where)) return Poison();
+  graph::Constant plain;
+  if (const auto* flag = std::get_if<bool>(&variant)) plain.plain = *flag;
+  if (const auto* number = std::get_if<int64_t>(&variant)) plain.plain = *number;
+  if (const auto* number = std::get_if<double>(&variant)) plain.plain = *number;
+  if (const auto* text = std::get_if<std::string>(&variant)) plain.plain = *text;
+  if (plain.is_plain()) return AddValue(std::move(plain), where);
   if (const std::optional<Tensor> tensor = TensorOf(value)) {
     return Constant(Operand(*tensor, where));
   }
   Fail("constant", "what is saved here is no value of the program", where,
-       "values, numbers, tensors and lists of them can be saved");
+       "values, numbers, texts, bools, tensors and lists of them can be saved");
   return Poison();
 }
 
@@ -150,15 +156,8 @@ Var Recording::Item(const Var& tuple, int64_t item, Location where) {
 Var Recording::Structure(graph::Structure::Kind kind, const std::vector<Arg>& values,
                          const NamedArgs& entries, Location where) {
   graph::Structure structure{kind, {}};
+  // Numbers, texts and bools among them stay as they are.
   if (!ToArguments(values, entries, "structure", where, &structure.items)) return Poison();
-  for (graph::Argument& item : structure.items) {
-    // Items are values: numbers become some.
-    std::optional<Tensor> number;
-    if (const auto* boolean = std::get_if<bool>(&item.value)) number = tensor(*boolean);
-    if (const auto* integer = std::get_if<int64_t>(&item.value)) number = tensor(*integer);
-    if (const auto* floating = std::get_if<double>(&item.value)) number = tensor(*floating);
-    if (number) item.value = graph::NodeRef{AddConstant(*number, where)};
-  }
   return AddValue(std::move(structure), where);
 }
 

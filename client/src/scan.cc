@@ -2,9 +2,11 @@
 #include <cstdlib>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "engine/graph/value.h"
 #include "weft/model.h"
 
@@ -20,8 +22,10 @@ void ParseTensorType(const std::string& type, ScanResult::Save* save) {
   Shape shape;
   const std::string sizes = type.substr(open + 1, type.size() - open - 2);
   int64_t elements = 1;
-  for (const auto size : absl::StrSplit(sizes, ',', absl::SkipWhitespace())) {
+  for (absl::string_view size : absl::StrSplit(sizes, ',', absl::SkipWhitespace())) {
     int64_t value = 0;
+    size = absl::StripLeadingAsciiWhitespace(size);
+    absl::ConsumePrefix(&size, "at most ");
     if (!absl::SimpleAtoi(size, &value) || value < 0) return;
     shape.push_back(value);
     elements *= value;

@@ -112,7 +112,14 @@ bool Checker::CheckSweep(const Sweep& sweep) {
       may.ints = true;
       may.component = std::all_of(ints->begin(), ints->end(), [](int64_t i) { return i >= 0; });
     }
+    if (const auto* rows = std::get_if<std::vector<std::vector<int64_t>>>(&parameter.values)) {
+      may.rows = true;
+      for (const std::vector<int64_t>& row : *rows) {
+        if (row.empty()) return Fail("a row of tokens is empty");
+      }
+    }
     if (const auto* texts = std::get_if<std::vector<std::string>>(&parameter.values)) {
+      may.texts = true;
       for (const std::string& text : *texts) {
         if (!CheckText(text, "a value of a sweep")) return false;
       }
@@ -153,6 +160,9 @@ bool Checker::CheckInvoke(const Invoke& invoke) {
     return true;
   }
   if (const auto* chats = std::get_if<Invoke::Chats>(&invoke.input)) return CheckChats(*chats);
+  if (const auto* swept = std::get_if<SweptPrompt>(&invoke.input)) {
+    return CheckUse(swept->use, UseOf::kPrompt);
+  }
   const auto& rows = std::get<Invoke::Tokens>(invoke.input).rows;
   if (rows.empty()) return Fail("an invoke needs at least one row of tokens");
   for (const std::vector<int64_t>& row : rows) {
@@ -182,6 +192,10 @@ bool Checker::CheckChats(const ChatInput& chats) {
 }
 
 bool Checker::CheckConstant(const Constant& constant) {
+  if (const auto* text = std::get_if<std::string>(&constant.plain)) {
+    return CheckText(*text, "a text");
+  }
+  if (constant.is_plain()) return true;
   const HostTensor& tensor = constant.tensor;
   // Of a blob the bytes are elsewhere, and are counted there.
   const bool elsewhere = !constant.blob.empty() && tensor.data == nullptr;
@@ -260,6 +274,15 @@ bool Checker::CheckUse(const SweepUse& use, UseOf as) {
   if (as == UseOf::kIndex && !may.ints) {
     return Fail(
         absl::StrCat("%", name, " is an index or a bound here: its values must be integers"));
+  }
+  if (as == UseOf::kPrompt && !may.texts && !may.rows) {
+    return Fail(absl::StrCat("%", name,
+                             " is a prompt here: its values must be texts, or rows of "
+                             "token ids"));
+  }
+  if (as == UseOf::kArgument && may.rows) {
+    return Fail(absl::StrCat("%", name, " is a row of token ids, which can be a prompt alone"),
+                "read `ids` in the invoke");
   }
   if (as == UseOf::kPath && !may.component) {
     return Fail(absl::StrCat("$", name,

@@ -94,7 +94,7 @@ class Checker {
   bool CheckSite(const Site& site);
   bool CheckSitePath(const Site& site);
   bool CheckModule(const std::string& module);
-  enum class UseOf { kArgument, kIndex, kPath };
+  enum class UseOf { kArgument, kIndex, kPath, kPrompt };
   bool CheckUse(const SweepUse& use, UseOf as);
   bool CheckSlice(const Slice& slice);
   bool CheckTerms(const std::vector<IndexTerm>& terms);
@@ -133,6 +133,8 @@ class Checker {
   struct Swept {
     bool ints = false;
     bool component = false;  // of a path
+    bool texts = false;
+    bool rows = false;  // of token ids
   };
   std::vector<Swept> parameters_;
   absl::flat_hash_set<absl::string_view> parameter_names_;

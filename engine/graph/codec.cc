@@ -63,6 +63,7 @@ void EncodePattern(const Pattern& pattern, v1::Pattern* message) {
         size->set_batch(dimension.batch);
         size->set_tokens(dimension.tokens);
         size->set_past(dimension.past);
+        size->set_at_most(dimension.at_most);
       }
       out->set_range(tensor.range);
     }
@@ -93,7 +94,8 @@ Pattern DecodePattern(const v1::Pattern& message) {
       auto& tensor = pattern.value.emplace<Pattern::Tensor>();
       tensor.dtype = static_cast<DType>(message.tensor().dtype());
       for (const v1::Dimension& size : message.tensor().shape()) {
-        tensor.shape.push_back({size.constant(), size.batch(), size.tokens(), size.past()});
+        tensor.shape.push_back(
+            {size.constant(), size.batch(), size.tokens(), size.past(), size.at_most()});
       }
       tensor.range = message.tensor().range();
       break;

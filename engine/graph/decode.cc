@@ -218,10 +218,10 @@ bool Decoder::DecodeSweep(const v1::Sweep& message, Sweep* sweep) {
   sweep->parameters.reserve(message.parameters_size());
   for (const v1::SweepParameter& from : message.parameters()) {
     const int kinds = (from.ints_size() > 0) + (from.floats_size() > 0) +
-                      (from.strings_size() > 0) + (from.nodes_size() > 0);
+                      (from.strings_size() > 0) + (from.nodes_size() > 0) + (from.rows_size() > 0);
     if (kinds != 1) {
       return Invalid(
-          "a sweep's parameter needs values, all of them ints, floats, strings or nodes");
+          "a sweep's parameter needs values, all of them ints, floats, strings, nodes or rows");
     }
     SweepParameter& to = sweep->parameters.emplace_back();
     to.name = from.name();
@@ -231,9 +231,15 @@ bool Decoder::DecodeSweep(const v1::Sweep& message, Sweep* sweep) {
       to.values.emplace<std::vector<double>>(from.floats().begin(), from.floats().end());
     } else if (from.strings_size() > 0) {
       to.values.emplace<std::vector<std::string>>(from.strings().begin(), from.strings().end());
-    } else {
+    } else if (from.nodes_size() > 0) {
       auto& nodes = to.values.emplace<std::vector<NodeRef>>();
       for (NodeId node : from.nodes()) nodes.push_back({node});
+    } else {
+      auto& rows = to.values.emplace<std::vector<std::vector<int64_t>>>();
+      rows.reserve(from.rows_size());
+      for (const v1::TokenRow& row : from.rows()) {
+        rows.emplace_back(row.ids().begin(), row.ids().end());
+      }
     }
   }
   return true;
@@ -280,10 +286,14 @@ bool Decoder::DecodeInvoke(const v1::Invoke& message, Invoke* invoke) {
       chats.continue_final_message = message.chats().continue_final_message();
       return true;
     }
+    case v1::Invoke::kSwept:
+      invoke->input =
+          SweptPrompt{DecodeUse(message.swept().use()), message.swept().no_special_tokens()};
+      return true;
     case v1::Invoke::INPUT_NOT_SET:
       break;
   }
-  return Invalid("an invoke needs an input: prompts, tokens, all, tensors or chats");
+  return Invalid("an invoke needs an input: prompts, tokens, all, tensors, chats or swept");
 }
 
 bool Decoder::DecodeConstant(const v1::Constant& message, Constant* constant) {
@@ -297,7 +307,25 @@ bool Decoder::DecodeConstant(const v1::Constant& message, Constant* constant) {
     constant->tensor.shape.assign(blob.shape().begin(), blob.shape().end());
     return DecodeDType(blob.dtype(), "a blob", &constant->tensor.dtype);
   }
-  if (!message.has_tensor()) return Invalid("a constant needs a tensor or a blob");
+  switch (message.value_case()) {
+    case v1::Constant::kText:
+      constant->plain = message.text();
+      return true;
+    case v1::Constant::kInteger:
+      constant->plain = message.integer();
+      return true;
+    case v1::Constant::kFloating:
+      constant->plain = message.floating();
+      return true;
+    case v1::Constant::kBoolean:
+      constant->plain = message.boolean();
+      return true;
+    default:
+      break;
+  }
+  if (!message.has_tensor()) {
+    return Invalid("a constant needs a tensor, a blob, a text, a number or a bool");
+  }
   absl::StatusOr<HostTensor> tensor = DecodeTensor(message.tensor());
   if (!tensor.ok()) return Invalid(std::string(tensor.status().message()));
   constant->tensor = *std::move(tensor);

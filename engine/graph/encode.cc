@@ -109,8 +109,12 @@ struct KindEncoder {
         to->mutable_floats()->Add(floats->begin(), floats->end());
       } else if (const auto* strings = std::get_if<std::vector<std::string>>(&from.values)) {
         for (const std::string& text : *strings) to->add_strings(text);
+      } else if (const auto* nodes = std::get_if<std::vector<NodeRef>>(&from.values)) {
+        for (NodeRef ref : *nodes) to->add_nodes(ref.id);
       } else {
-        for (NodeRef ref : std::get<std::vector<NodeRef>>(from.values)) to->add_nodes(ref.id);
+        for (const auto& row : std::get<std::vector<std::vector<int64_t>>>(from.values)) {
+          to->add_rows()->mutable_ids()->Add(row.begin(), row.end());
+        }
       }
     }
     message->mutable_sweep();
@@ -149,10 +153,22 @@ struct KindEncoder {
         out->mutable_chats()->set_add_generation_prompt(chats.add_generation_prompt);
         out->mutable_chats()->set_continue_final_message(chats.continue_final_message);
       }
+      void operator()(const SweptPrompt& swept) const {
+        EncodeUse(swept.use, out->mutable_swept()->mutable_use());
+        out->mutable_swept()->set_no_special_tokens(swept.no_special_tokens);
+      }
     };
     std::visit(Encoder{message->mutable_invoke()}, invoke.input);
   }
   void operator()(const Constant& constant) const {
+    if (constant.is_plain()) {
+      v1::Constant* out = message->mutable_constant();
+      if (const auto* text = std::get_if<std::string>(&constant.plain)) out->set_text(*text);
+      if (const auto* number = std::get_if<int64_t>(&constant.plain)) out->set_integer(*number);
+      if (const auto* number = std::get_if<double>(&constant.plain)) out->set_floating(*number);
+      if (const auto* flag = std::get_if<bool>(&constant.plain)) out->set_boolean(*flag);
+      return;
+    }
     if (constant.blob.empty()) {
       EncodeTensor(constant.tensor, message->mutable_constant()->mutable_tensor());
       return;

@@ -54,6 +54,10 @@ void MarkSite(const Site& site, UsedParameters* used) {
 }
 
 void MarkParameters(const Node& node, UsedParameters* used) {
+  if (const auto* invoke = std::get_if<Invoke>(&node.kind)) {
+    const auto* swept = std::get_if<SweptPrompt>(&invoke->input);
+    if (swept != nullptr) used->insert({swept->use.sweep, swept->use.parameter});
+  }
   if (const auto* op = std::get_if<Operator>(&node.kind)) MarkArguments(op->arguments, used);
   if (const auto* call = std::get_if<Call>(&node.kind)) MarkArguments(call->arguments, used);
   if (const auto* made = std::get_if<Structure>(&node.kind)) MarkArguments(made->items, used);

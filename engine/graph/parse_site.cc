@@ -43,9 +43,9 @@ bool Parser::ParseReference(NodeId* out) {
   }
   if (sweep_names_.contains(name)) {
     return FailAt(start, absl::StrCat("%", name,
-                                      " is a parameter of the sweep: an argument, an index, a "
-                                      "slice's bound or a part of a site's path. Make it a value "
-                                      "with an operator"));
+                                      " is a parameter of the sweep: a prompt, an argument, an "
+                                      "index, a slice's bound or a part of a site's path. Make it "
+                                      "a value with an operator"));
   }
   return FailAt(start, absl::StrCat("%", name, " is not defined"));
 }

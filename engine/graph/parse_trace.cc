@@ -181,6 +181,14 @@ bool Parser::ParseSweepValues(SweepParameter* parameter) {
     }
     return true;
   }
+  if (At('[')) {
+    auto& rows = parameter->values.emplace<std::vector<std::vector<int64_t>>>();
+    while (!Take(']')) {
+      if (!ParseIntegers(&rows.emplace_back())) return false;
+      if (!Take(',') && !At(']')) return Expected("`,` or `]`");
+    }
+    return true;
+  }
   std::vector<int64_t> ints;
   std::vector<double> floats;
   bool all_ints = true;
@@ -254,6 +262,13 @@ bool Parser::ParseInvokeInput(Invoke* invoke) {
     auto& prompts = invoke->input.emplace<Invoke::Prompts>();
     if (!ParseString(&prompts.texts.emplace_back())) return false;
     prompts.no_special_tokens = TakeWord("no_special_tokens");
+    return true;
+  }
+  if (At('%')) {
+    SweptPrompt swept;
+    if (!TakeUse(&swept.use)) return Expected("a parameter of the sweep around this invoke");
+    swept.no_special_tokens = TakeWord("no_special_tokens");
+    invoke->input = swept;
     return true;
   }
   if (At('(')) return ParseTensorInputs(&invoke->input.emplace<Invoke::Tensors>().inputs);

@@ -38,6 +38,13 @@ bool Parser::ParsePrimary(NodeId* out, bool* indexable) {
   if (p_ == end_) return Expected("a value");
   if (*p_ == '%') return ParseReference(out);
   if (*p_ == '[' || *p_ == '(' || *p_ == '{') return ParseStructure(out);
+  if (*p_ == '"') {
+    *indexable = false;
+    Constant constant;
+    if (!ParseString(&constant.plain.emplace<std::string>())) return false;
+    *out = Add(std::move(constant), line);
+    return true;
+  }
   if (AtOperator()) return ParseOperator(out);
   const absl::string_view word = PeekWord();
   if (AtNumber() || word == "true" || word == "false") {
@@ -66,6 +73,10 @@ bool Parser::ParsePrimary(NodeId* out, bool* indexable) {
     *out = Add(std::move(read), line);
     return true;
   }
+  if (word == "int" || word == "float" || word == "bool") {
+    *indexable = false;
+    return ParsePlain(word, out);
+  }
   if (TakeWord("call")) return ParseCall(out);
   if (TakeWord("tensor")) return ParseTensor(out);
   if (TakeWord("blob")) return ParseBlob(out);
@@ -74,9 +85,10 @@ bool Parser::ParsePrimary(NodeId* out, bool* indexable) {
   if (!word.empty() && At('(')) {
     return FailAt(start, absl::StrCat("operators are written with their namespace, aten::", word));
   }
-  return FailAt(start,
-                "expected a value: %x, a number, read SITE, param PATH, call MODULE(...), "
-                "aten::name(...), tensor(...), blob(...), or [...], (...), {...}");
+  return FailAt(
+      start,
+      "expected a value: %x, a number, a string, read SITE, param PATH, call MODULE(...), "
+      "aten::name(...), tensor(...), blob(...), or [...], (...), {...}");
 }
 
 bool Parser::ParseCall(NodeId* out) {
@@ -128,6 +140,23 @@ bool Parser::ParseLiteralConstant(NodeId* out) {
   absl::StatusOr<HostTensor> tensor = HostTensor::Make(dtype, {}, std::move(bytes));
   if (!tensor.ok()) return Fail(std::string(tensor.status().message()));
   *out = Add(Constant{*std::move(tensor)}, line);
+  return true;
+}
+
+bool Parser::ParsePlain(absl::string_view type, NodeId* out) {
+  const uint32_t line = line_;
+  Constant constant;
+  p_ += type.size();
+  if (!Expect('(')) return false;
+  if (type == "int") {
+    if (!ParseInteger(&constant.plain.emplace<int64_t>())) return false;
+  } else if (type == "float") {
+    if (!ParseFloat(&constant.plain.emplace<double>())) return false;
+  } else if (!ParseBool(&constant.plain.emplace<bool>())) {
+    return false;
+  }
+  if (!Expect(')')) return false;
+  *out = Add(std::move(constant), line);
   return true;
 }
 
@@ -343,10 +372,17 @@ bool Parser::ParseArgumentValue(Context context, int list_depth, Argument* out) 
     return true;
   }
   if (TakeWord("none")) return true;
+  // `bool` is a dtype, and bool(true) a value.
   if (absl::StatusOr<DType> dtype = ParseDType(std::string(word)); dtype.ok()) {
-    out->value = *dtype;
+    const char* const start = p_;
+    const uint32_t line = line_;
     p_ += word.size();
-    return true;
+    if (!At('(')) {
+      out->value = *dtype;
+      return true;
+    }
+    p_ = start;
+    line_ = line;
   }
   return ParseExpression(&out->value.emplace<NodeRef>().id);
 }

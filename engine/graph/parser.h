@@ -118,6 +118,7 @@ class Parser {
   bool ParseCall(NodeId* out);
   bool ParseOperator(NodeId* out);
   bool ParseLiteralConstant(NodeId* out);
+  bool ParsePlain(absl::string_view type, NodeId* out);
   bool ParseTensor(NodeId* out);
   bool ParseBlob(NodeId* out);
   bool ParseElement(DType dtype, std::string* bytes);

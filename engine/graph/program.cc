@@ -69,6 +69,12 @@ size_t SweepParameter::size() const {
   return std::visit([](const auto& list) { return list.size(); }, values);
 }
 
+size_t Program::InputsOf(NodeId invoke) const {
+  const auto* swept = std::get_if<SweptPrompt>(&std::get<Invoke>(at(invoke).kind).input);
+  if (swept == nullptr) return 1;
+  return std::get<Sweep>(at(swept->use.sweep).kind).parameters[swept->use.parameter].size();
+}
+
 NodeId Program::InvokeOf(NodeId id) const { return Innermost<Invoke>(*this, id); }
 
 NodeId Program::BackwardOf(NodeId id) const {

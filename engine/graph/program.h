@@ -139,7 +139,7 @@ struct SweepParameter {
   std::string name;
   /// One value a point. NodeRefs name values from before the sweep.
   std::variant<std::vector<int64_t>, std::vector<double>, std::vector<std::string>,
-               std::vector<NodeRef>>
+               std::vector<NodeRef>, std::vector<std::vector<int64_t>>>
       values;
   size_t size() const;
 };
@@ -164,6 +164,10 @@ struct NamedInput {
   std::string name;  // empty for a positional one
   NodeId node = kNoNode;
 };
+struct SweptPrompt {
+  SweepUse use;  // of texts, or of rows of token ids
+  bool no_special_tokens = false;
+};
 struct Invoke {
   using Prompts = PromptInput;
   struct Tokens {
@@ -175,13 +179,17 @@ struct Invoke {
     std::vector<NamedInput> inputs;
   };
   using Chats = ChatInput;
-  std::variant<Prompts, Tokens, AllRows, Tensors, Chats> input;
+  std::variant<Prompts, Tokens, AllRows, Tensors, Chats, SweptPrompt> input;
 };
 struct Constant {
   HostTensor tensor;
   /// The SHA-256 (kBlobHashSize bytes) of a blob whose bytes these are; empty where they are here.
   /// Until the blob is found, `tensor` has dtype and shape alone.
   std::string blob;
+  /// A value that is no tensor; monostate where it is one.
+  std::variant<std::monostate, bool, int64_t, double, std::string> plain;
+
+  bool is_plain() const { return plain.index() != 0; }
 };
 struct Read {
   Site site;
@@ -315,6 +323,8 @@ struct Program {
   NodeId StepsOf(NodeId id) const;
   /// The id of the sweep around node `id` (or of itself); kNoNode if there is none.
   NodeId SweepOf(NodeId id) const;
+  /// How many inputs an invoke has: one for each point of its sweep where those are its prompts.
+  size_t InputsOf(NodeId invoke) const;
 };
 
 /// True if a node of this kind yields a value.

@@ -48,6 +48,8 @@ void ForEachSweepUse(Node* node, const Visit& visit) {
     ForEachSweepUse(&assign->index, visit);
   } else if (auto* steps = std::get_if<Steps>(&node->kind)) {
     ForEachSweepUse(&steps->range, visit);
+  } else if (auto* invoke = std::get_if<Invoke>(&node->kind)) {
+    if (auto* swept = std::get_if<SweptPrompt>(&invoke->input)) visit(&swept->use);
   }
 }
 

@@ -75,6 +75,7 @@ class Printer {
   void StructureText(const Structure& structure, int inlined);
   void TensorText(const HostTensor& tensor);
   void BlobText(const Constant& constant);
+  void PlainText(const Constant& constant);
   /// `0.5` for what the parser makes a constant of by itself; false for other tensors.
   bool LiteralText(const HostTensor& tensor);
   void TraceText(const Trace& trace);
@@ -302,6 +303,20 @@ void Printer::BlobText(const Constant& constant) {
                   "\")");
 }
 
+void Printer::PlainText(const Constant& constant) {
+  if (const auto* text = std::get_if<std::string>(&constant.plain)) {
+    Quoted(*text);
+  } else if (const auto* flag = std::get_if<bool>(&constant.plain)) {
+    Append(*flag ? "bool(true)" : "bool(false)");
+  } else if (const auto* integer = std::get_if<int64_t>(&constant.plain)) {
+    absl::StrAppend(&out_, "int(", *integer, ")");
+  } else {
+    Append("float(");
+    AppendDouble(std::get<double>(constant.plain), &out_);
+    Append(")");
+  }
+}
+
 bool Printer::LiteralText(const HostTensor& tensor) {
   const bool literal =
       tensor.shape.empty() &&
@@ -381,6 +396,9 @@ void Printer::SweepText(const Sweep& sweep) {
         printer->Reference(ref.id, printer->options_.max_inline);
       });
     }
+    void operator()(const std::vector<std::vector<int64_t>>& rows) const {
+      printer->List(rows, "[", "]", [this](const std::vector<int64_t>& row) { printer->Row(row); });
+    }
   };
   Append("sweep ");
   List(sweep.parameters, "", "", [this](const SweepParameter& parameter) {
@@ -413,6 +431,10 @@ void Printer::InvokeText(const Invoke& invoke) {
                     [this](const std::vector<int64_t>& row) { printer->Row(row); });
     }
     void operator()(Invoke::AllRows) const {}
+    void operator()(const SweptPrompt& swept) const {
+      absl::StrAppend(&printer->out_, " %", printer->UseName(swept.use));
+      if (swept.no_special_tokens) printer->Append(" no_special_tokens");
+    }
     void operator()(const Invoke::Tensors& tensors) const {
       printer->List(tensors.inputs, " (", ")", [this](const NamedInput& input) {
         if (!input.name.empty()) {
@@ -491,6 +513,7 @@ void Printer::Body(NodeId id, int inlined) {
     void operator()(const Sweep& sweep) const { printer->SweepText(sweep); }
     void operator()(const Invoke& invoke) const { printer->InvokeText(invoke); }
     void operator()(const Constant& constant) const {
+      if (constant.is_plain()) return printer->PlainText(constant);
       if (!constant.blob.empty()) return printer->BlobText(constant);
       if (inlined > 0 && printer->LiteralText(constant.tensor)) return;
       printer->TensorText(constant.tensor);

@@ -58,7 +58,8 @@ std::string DimensionText(const Dimension& dimension) {
   add(dimension.tokens, "T");
   add(dimension.past, "P");
   add(dimension.constant, "");
-  return text.empty() ? "0" : text;
+  if (text.empty()) text = "0";
+  return dimension.at_most ? absl::StrCat("at most ", text) : text;
 }
 
 }  // namespace

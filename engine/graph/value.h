@@ -92,6 +92,8 @@ struct Dimension {
   int64_t batch = 0;
   int64_t tokens = 0;
   int64_t past = 0;
+  /// How large it is depends on data; this is the most that it can be.
+  bool at_most = false;
   int64_t At(int64_t batch_size, int64_t token_count, int64_t past_count = 0) const {
     return constant + batch * batch_size + tokens * token_count + past * past_count;
   }

@@ -179,8 +179,14 @@ absl::StatusOr<c10::IValue> HostedModel::CallModule(int module, const at::Tensor
                                          : called.forward(pass, input.reshape(packed));
   std::vector<int64_t> shape(leading.begin(), leading.end());
   if (pass.pooled()) shape.resize(1);
-  shape.insert(shape.end(), output.sizes().begin() + 2, output.sizes().end());
-  return run::InForm(called.form(), output.reshape(shape));
+  const auto shaped = [&](const at::Tensor& rows) {
+    std::vector<int64_t> sizes = shape;
+    sizes.insert(sizes.end(), rows.sizes().begin() + 2, rows.sizes().end());
+    return rows.reshape(sizes);
+  };
+  std::vector<at::Tensor> further = pass.TakeFurther();
+  for (at::Tensor& tensor : further) tensor = shaped(tensor);
+  return run::InForm(called.form(), shaped(output), further);
 }
 
 }  // namespace weft::models

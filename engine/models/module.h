@@ -21,7 +21,8 @@ struct LinearShape {
 
 /// A module of a hosted network, named as in transformers' tree. It computes one tensor from one
 /// tensor of packed rows, `[1, rows, ...]`; what else transformers returns beside it (such as the
-/// `None` in attention's tuple) is told by `form`.
+/// `None` in attention's tuple) is told by `form`. One of several tensors says so there, ends with
+/// `return pass.Return(first, {others...})`, and is called by CallSeveral.
 ///
 /// Nothing in a forward may write into a tensor that was offered at a site (its input, its output,
 /// a child's input or output), and children are called through Call alone. A block that adds its
@@ -93,9 +94,8 @@ at::Tensor Forward(run::Pass& pass, Child& child, Tensors&&... tensors) {
   return child.forward(pass, std::forward<Tensors>(tensors)...);
 }
 
-/// Call a child: where its input and output can be read, replaced, or the call be skipped. Costs a
-/// bit test at each side where nobody listens.
-inline at::Tensor Call(run::Pass& pass, Module& child, at::Tensor x) {
+/// As Call, but that what the child returned behind its first tensor is left in the pass.
+inline at::Tensor CallOnly(run::Pass& pass, Module& child, at::Tensor x) {
   pass.Tap(child.input_tap(), x);
   if (pass.HasSkips()) [[unlikely]] {
     x = pass.CallPartly(child.output_tap(), std::move(x), child.pools(),
@@ -107,6 +107,24 @@ inline at::Tensor Call(run::Pass& pass, Module& child, at::Tensor x) {
     pass.Tap(child.output_tap(), x);
   }
   return x;
+}
+
+/// Call a child: where its input and output can be read, replaced, or the call be skipped. Costs a
+/// bit test at each side where nobody listens.
+inline at::Tensor Call(run::Pass& pass, Module& child, at::Tensor x) {
+  x = CallOnly(pass, child, std::move(x));
+  if (pass.HasFurther()) [[unlikely]] {
+    pass.TakeFurther();
+  }
+  return x;
+}
+
+/// Call a child that returns several tensors: all of them, as they are after whoever changed them.
+inline std::vector<at::Tensor> CallSeveral(run::Pass& pass, Module& child, at::Tensor x) {
+  pass.TakeFurther();
+  std::vector<at::Tensor> all = {CallOnly(pass, child, std::move(x))};
+  for (at::Tensor& tensor : pass.TakeFurther()) all.push_back(std::move(tensor));
+  return all;
 }
 
 /// Call a child that takes two tensors: `x`, its input, and what else it adds to that.

@@ -61,28 +61,30 @@ std::optional<graph::Dimension> FitDimension(absl::Span<const int64_t> sizes,
   return dimension;
 }
 
-/// `beside`: what Pass::Beside was given, if anything.
-graph::Pattern InForm(const run::OutputForm& form, graph::Pattern::Tensor leaf,
-                      std::optional<graph::Pattern::Tensor> beside) {
+/// The first tensor, and what Pass::Beside was given, if anything, or what the module returned
+/// behind it.
+graph::Pattern InForm(const run::OutputForm& form, std::vector<graph::Pattern::Tensor> leaves) {
   graph::Pattern tensor, out;
-  tensor.value = std::move(leaf);
+  tensor.value = std::move(leaves[0]);
   switch (form.kind) {
     case run::OutputForm::Kind::kTensor:
       return tensor;
     case run::OutputForm::Kind::kTuple: {
       graph::Pattern::Tuple tuple;
-      tuple.items.resize(1 + form.nones);
+      tuple.items.resize(leaves.size() + form.nones);
       tuple.items[0] = std::move(tensor);
+      for (size_t i = 1; i < leaves.size(); ++i) tuple.items[i].value = std::move(leaves[i]);
       out.value = std::move(tuple);
       return out;
     }
     case run::OutputForm::Kind::kDict: {
       graph::Pattern::Dict dict;
       dict.entries.emplace_back(form.field, std::move(tensor));
-      if (beside) {
-        graph::Pattern pooled;
-        pooled.value = *std::move(beside);
-        dict.entries.emplace_back(form.beside, std::move(pooled));
+      for (size_t i = 1; i < leaves.size(); ++i) {
+        graph::Pattern other;
+        other.value = std::move(leaves[i]);
+        dict.entries.emplace_back(form.more_fields.empty() ? form.beside : form.more_fields[i - 1],
+                                  std::move(other));
       }
       out.value = std::move(dict);
       return out;
@@ -207,11 +209,15 @@ class SiteFinder {
         leaf.shape.push_back(*fit);
       }
     }
-    std::optional<graph::Pattern::Tensor> beside;
-    if (leaves.size() > 1) beside = std::move(leaves[1]);
+    const run::OutputForm form = seen.point == Point::kOutput ? module.form() : run::OutputForm();
+    const size_t expected = 1 + form.further() + (form.beside.empty() ? 0 : 1);
+    if (leaves.size() > 1 ? leaves.size() != expected : form.further() > 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("`", paths_[seen.module], "` returns ", leaves.size(),
+                       " tensors of packed rows, and its form says ", 1 + form.further()));
+    }
     SiteSpec site = SiteOf(seen);
-    site.pattern = InForm(seen.point == Point::kOutput ? module.form() : run::OutputForm(),
-                          std::move(leaves[0]), std::move(beside));
+    site.pattern = InForm(form, std::move(leaves));
     found_.sites.push_back(std::move(site));
     return absl::OkStatus();
   }

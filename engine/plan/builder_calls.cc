@@ -1,6 +1,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <memory>
 #include <string>
 #include <utility>
 #include <variant>
@@ -44,10 +45,23 @@ absl::Status PlanBuilder::Add(const graph::Call& call) {
       ModuleResult(model_, module, MetaAt(*slot), invoke < 0 ? RowCount{} : RowsNow(invoke),
                    invoke >= 0 && plan_.invokes[invoke].all_rows);
   if (!meta.ok()) return meta.status();
+  std::shared_ptr<const OtherSizes> other;
+  if (call.watched || !model_.modules()[module].rowwise) {
+    absl::Status known = NeedsSize(*slot, "this call");
+    if (!known.ok()) return known;
+  } else if (SizeByData(*slot)) {
+    auto found = OtherSizesOf(*meta, {*slot}, [&](Selected selected) {
+      return ModuleResult(model_, module, MetaAt(*slot, selected), {}, /*all_rows=*/false);
+    });
+    if (!found.ok()) return found.status();
+    other = *std::move(found);
+  }
   if (call.watched) return AddWatched(module, invoke, *slot, *std::move(meta));
   When when = Start();
   when.Add(WhenOf(*slot));
-  SetFresh(node_, Emit(CallModule{module, invoke, *slot}, *std::move(meta), when));
+  const Slot result = Emit(CallModule{module, invoke, *slot}, *std::move(meta), when);
+  slots_[result].other = std::move(other);
+  SetFresh(node_, result);
   return absl::OkStatus();
 }
 
@@ -101,6 +115,12 @@ absl::StatusOr<int> PlanBuilder::FindInside(int module, const graph::Site& site)
                                    "`: of a watched call the inputs and outputs of modules are "
                                    "visited, and not what is inside their forwards"));
       }
+      if (CountTensors(model_.sites()[own].pattern) > 1) {
+        return Refuse(absl::StrCat("`", graph::ToString(site),
+                                   "` holds several tensors, which of a watched call are not "
+                                   "visited"),
+                      "read what the call returns, or what its module's children return");
+      }
       return own + (static_cast<int>(index) + 1) * Sites();
     }
   }
@@ -130,7 +150,49 @@ absl::Status PlanBuilder::CheckReadyInside(int site, const When& needs,
                 "make the call's argument from that value, too");
 }
 
+absl::Status PlanBuilder::TouchInside(int site) {
+  WatchedCall& call = watched_[site / Sites() - 1];
+  const int own = site % Sites();
+  for (const WatchedCall::Skipped& skip : call.skipped) {
+    if (own <= skip.input || own >= skip.output) continue;
+    return Refuse(absl::StrCat("`", graph::ToString(model_.sites()[own].site),
+                               "` lies inside a module that this call skips, by\n  ",
+                               graph::PrintStatement(program_, skip.node)),
+                  "skip what lies behind it, or write the module's output instead");
+  }
+  call.touched.emplace_back(own, node_);
+  return absl::OkStatus();
+}
+
+absl::Status PlanBuilder::SkipInsideCall(int input, int output, Slot value) {
+  if (absl::Status touched = TouchInside(input); !touched.ok()) return touched;
+  WatchedCall& call = watched_[input / Sites() - 1];
+  const WatchedCall::Skipped skip{input % Sites(), output % Sites(), node_};
+  const auto refuse = [&](NodeId other) {
+    return Refuse(
+        absl::StrCat("this skip overlaps with what lies inside the module, or with another "
+                     "skip of it:\n  ",
+                     graph::PrintStatement(program_, other)),
+        "a module that is skipped has no inside");
+  };
+  for (const auto& [site, node] : call.touched) {
+    if (site > skip.input && site < skip.output) return refuse(node);
+  }
+  for (const WatchedCall::Skipped& other : call.skipped) {
+    if (other.input == skip.input) return refuse(other.node);
+  }
+  if (model_.sites()[skip.output].pooled) {
+    return Refuse("of a watched call, what pools prompts is not skipped",
+                  "write its output instead");
+  }
+  call.skipped.push_back(skip);
+  EmitEffect(SkipInside{input / Sites() - 1, skip.input, skip.output, value, call.begun},
+             WhenInside(input));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<int> PlanBuilder::ReadInsideInto(int name, int site, int invoke) {
+  if (absl::Status touched = TouchInside(site); !touched.ok()) return touched;
   const WatchedCall& call = *InsideOf(site);
   const int own = site % Sites();
   c10::IValue meta = ValueInside(model_, own, call.leading);
@@ -146,6 +208,8 @@ absl::StatusOr<int> PlanBuilder::ReadInsideInto(int name, int site, int invoke) 
 
 absl::Status PlanBuilder::EmitWriteInside(int site, int invoke, std::vector<ViewStep> steps,
                                           Slot value) {
+  if (absl::Status known = NeedsSize(value, "this write"); !known.ok()) return known;
+  if (absl::Status touched = TouchInside(site); !touched.ok()) return touched;
   int64_t range = 0;
   if (const auto* tensor = std::get_if<graph::Pattern::Tensor>(&SpecOf(site).pattern.value)) {
     range = tensor->range;

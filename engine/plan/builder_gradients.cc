@@ -81,6 +81,8 @@ absl::Status PlanBuilder::Add(const graph::Backward& backward) {
     if (!gradient.ok()) return gradient.status();
     run.gradient = *gradient;
     region.when.Add(WhenOf(*gradient));
+  } else if (Varies(*loss)) {
+    if (absl::Status known = NeedsSize(*loss, "this backward"); !known.ok()) return known;
   }
   // Names of one item of a structure are names of one tensor, which has one gradient; and so are
   // reads of one visit. Looked up once each: there may be as many as a program has statements.
@@ -179,6 +181,7 @@ absl::Status PlanBuilder::Add(const graph::GradRead& read) {
   const int index = gradient_region_.points.at(slot);
   const Slot gradient = Emit(ReadGradient{gradient_region_.backward, index, gradient_region_.begun},
                              MetaAt(slot), WhenPoint(index));
+  slots_[gradient].other = slots_[slot].other;
   if (point->steps.empty()) {
     SetFresh(node_, gradient);
     return absl::OkStatus();

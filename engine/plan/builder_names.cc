@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <memory>
 #include <string>
 #include <utility>
 #include <variant>
@@ -68,9 +69,19 @@ absl::StatusOr<Slot> PlanBuilder::ApplyStep(const ViewStep& step, Slot base) {
     }
     absl::StatusOr<c10::IValue> meta = TakeItemOf(MetaAt(base), item);
     if (!meta.ok()) return meta.status();
+    std::shared_ptr<const OtherSizes> other;
+    if (SizeByData(base)) {
+      auto found = OtherSizesOf(*meta, {base}, [&](Selected selected) {
+        return TakeItemOf(MetaAt(base, selected), item);
+      });
+      if (!found.ok()) return found.status();
+      other = *std::move(found);
+    }
     When when = Start();
     when.Add(WhenOf(base));
-    return Emit(TakeItem{base, item}, *std::move(meta), when);
+    const Slot slot = Emit(TakeItem{base, item}, *std::move(meta), when);
+    slots_[slot].other = std::move(other);
+    return slot;
   }
   BoundCall call = step.call;
   call.fills.push_back({0, base});
@@ -119,10 +130,25 @@ void PlanBuilder::EmitStructure(int name, std::vector<Slot> slots) {
   When when = Start();
   for (Slot slot : slots) when.Add(WhenOf(slot));
   MakeStructure make{names_[name].kind, slots, names_[name].keys};
-  c10::IValue meta = MakeStructureOf(make, [this](Slot slot) { return MetaAt(slot); });
+  const auto made = [&](Selected selected) {
+    return MakeStructureOf(make, [&](Slot slot) { return MetaAt(slot, selected); });
+  };
+  std::shared_ptr<OtherSizes> other;
+  for (const Slot slot : slots) {
+    if (!SizeByData(slot)) continue;
+    if (other == nullptr) other = std::make_shared<OtherSizes>();
+    other->doubtful |= slots_[slot].other->doubtful;
+  }
+  if (other != nullptr) {
+    other->one_more = made(Selected::kOneMore);
+    other->none = made(Selected::kNone);
+  }
+  c10::IValue meta = made(Selected::kAll);
   names_[name].item_slots = std::move(slots);
   names_[name].seen_changes = changes_;
-  SetFresh(name, Emit(std::move(make), std::move(meta), when));
+  const Slot slot = Emit(std::move(make), std::move(meta), when);
+  slots_[slot].other = std::move(other);
+  SetFresh(name, slot);
 }
 
 absl::StatusOr<int> PlanBuilder::AddView(int base, ViewStep step) {
@@ -220,8 +246,12 @@ absl::Status PlanBuilder::Replace(int name, Slot value, const std::string& in_pl
   } else {
     const Slot base = names_[root].slot;
     when.Add(WhenOf(base));
+    if (!SizeByData(base) && Varies(value)) {
+      if (absl::Status known = NeedsSize(value, in_place); !known.ok()) return known;
+    }
     c10::IValue meta = MetaAt(base);
     names_[root].slot = Emit(ReplacePart{base, std::move(steps), value}, std::move(meta), when);
+    slots_[names_[root].slot].other = slots_[base].other;
     if (site >= 0 && whole) {
       absl::Status status = EmitWrite(site, names_[root].invoke, {}, names_[root].slot);
       if (!status.ok()) return status;
@@ -246,16 +276,27 @@ absl::Status PlanBuilder::AddStructure(int name, graph::Structure::Kind kind,
   std::vector<std::string> keys;
   int nesting = 1;
   size_t leaves = 0;
-  for (const graph::Argument& argument : arguments) {
+  for (const graph::Argument& written : arguments) {
     int item = -1;
+    graph::Argument argument = written;
+    if (const auto* use = std::get_if<graph::SweepUse>(&written.value)) {
+      argument.value = ValueOf(*use);
+    }
     if (const auto* ref = std::get_if<graph::NodeRef>(&argument.value)) {
       item = static_cast<int>(ref->id);
     } else if (const auto* list = std::get_if<graph::Argument::List>(&argument.value)) {
       item = NewName();
       absl::Status status = AddStructure(item, graph::Structure::Kind::kList, *list);
       if (!status.ok()) return status;
+    } else if (std::holds_alternative<graph::DType>(argument.value)) {
+      return Refuse("a dtype is no value", "give its name as a text");
     } else {
-      return Refuse("a structure is made of values", "make numbers into values with aten::full");
+      // A number, a text, a bool or none, as it is.
+      std::vector<Slot> unused_list;
+      Slot unused = kNoSlot;
+      absl::StatusOr<c10::IValue> plain = ArgumentMeta(argument, &unused_list, &unused);
+      if (!plain.ok()) return plain.status();
+      item = SetFresh(NewName(), AddPlain(*std::move(plain)));
     }
     absl::StatusOr<Slot> slot = Current(item);
     if (!slot.ok()) return slot.status();

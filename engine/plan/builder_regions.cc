@@ -51,6 +51,7 @@ absl::Status PlanBuilder::Add(const graph::Steps& steps) {
     if (WhenOf(*slot).stage > stage_) {
       return Refuse("a carry begins with a value that is there only after the last step");
     }
+    if (absl::Status known = NeedsSize(*slot, "a carry"); !known.ok()) return known;
     initial.push_back(*slot);
   }
   int region = -1;
@@ -99,6 +100,7 @@ absl::Status PlanBuilder::SetCarries(const std::vector<Slot>& carries,
                                      const std::vector<Slot>& initial) {
   for (size_t i = 0; i < carries.size(); ++i) {
     if (yielded_[i] == carries[i]) continue;
+    if (absl::Status known = NeedsSize(yielded_[i], "a carry"); !known.ok()) return known;
     const std::string before = graph::ToString(PatternOf(MetaAt(initial[i])));
     const std::string after = graph::ToString(PatternOf(MetaAt(yielded_[i])));
     if (before != after) {
@@ -138,6 +140,9 @@ absl::Status PlanBuilder::Add(const graph::If& branches) {
     return Refuse(
         absl::StrCat("the condition is ", graph::ToString(PatternOf(meta)), ", not one number"),
         "reduce it, as with aten::any or aten::all");
+  }
+  if (Varies(*condition)) {
+    if (absl::Status known = NeedsSize(*condition, "a condition"); !known.ok()) return known;
   }
   const std::vector<Slot> carried = carried_, yielded = yielded_;
   const NodeId node = node_;
@@ -186,6 +191,9 @@ absl::Status PlanBuilder::Add(const graph::RegionResult& result) {
     return Refuse("the branches yield fewer values");
   }
   const Slot a = then[result.index], b = otherwise[result.index];
+  for (const Slot slot : {a, b}) {
+    if (absl::Status known = NeedsSize(slot, "a value of both branches"); !known.ok()) return known;
+  }
   const std::string yes = graph::ToString(PatternOf(MetaAt(a)));
   const std::string no = graph::ToString(PatternOf(MetaAt(b)));
   if (yes != no) {

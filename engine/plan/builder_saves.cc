@@ -50,7 +50,7 @@ absl::Status PlanBuilder::Add(const graph::Save& save) {
   When when = Start();
   when.Add(WhenOf(*value));
   if (absl::Status status = CheckNotAfter(when); !status.ok()) return status;
-  EmitSave(SaveValue{index, *value, save.dtype}, when);
+  EmitSave(SaveValue{index, *value, save.dtype, DimensionsByData(*value)}, when);
   return absl::OkStatus();
 }
 

@@ -17,20 +17,6 @@
 namespace weft::plan {
 namespace {
 
-int CountTensors(const graph::Pattern& pattern) {
-  int count = std::holds_alternative<graph::Pattern::Tensor>(pattern.value) ? 1 : 0;
-  if (const auto* tuple = std::get_if<graph::Pattern::Tuple>(&pattern.value)) {
-    for (const graph::Pattern& item : tuple->items) count += CountTensors(item);
-  }
-  if (const auto* list = std::get_if<graph::Pattern::List>(&pattern.value)) {
-    for (const graph::Pattern& item : list->items) count += CountTensors(item);
-  }
-  if (const auto* dict = std::get_if<graph::Pattern::Dict>(&pattern.value)) {
-    for (const auto& [key, value] : dict->entries) count += CountTensors(value);
-  }
-  return count;
-}
-
 /// Where the first tensor of a structure lies in it.
 std::vector<graph::IndexTerm> FirstLeaf(const graph::Pattern& pattern) {
   std::vector<graph::IndexTerm> path;
@@ -282,6 +268,9 @@ absl::Status PlanBuilder::EmitWrite(int site, int invoke, std::vector<ViewStep> 
   if (const auto* tensor = std::get_if<graph::Pattern::Tensor>(&spec.pattern.value)) {
     range = tensor->range;
   }
+  if (Varies(value)) {
+    if (absl::Status known = NeedsSize(value, "this write"); !known.ok()) return known;
+  }
   skips_.AddTouch({node_, site, invoke, stage_});
   writers_[{stage_, site}].push_back(invoke);
   When needs = Start();
@@ -477,9 +466,6 @@ absl::Status PlanBuilder::Add(const graph::Skip& skip) {
   if (!input.ok()) return input.status();
   absl::StatusOr<int> output = FindSite({skip.module, Point::kOutput, skip.visit});
   if (!output.ok()) return output.status();
-  if (InsideOf(*input) != nullptr) {
-    return Refuse("what a watched call does is not skipped", "write its output instead");
-  }
   if (CountTensors(model_.sites()[*output].pattern) > 1) {
     return Refuse(absl::StrCat("`", skip.module, "` returns several tensors, and a skip gives one"),
                   "write its output instead");
@@ -489,6 +475,8 @@ absl::Status PlanBuilder::Add(const graph::Skip& skip) {
   When when = Start();
   when.Add(WhenOf(*value));
   if (absl::Status status = CheckReady(*input, when, "this skip"); !status.ok()) return status;
+  if (absl::Status known = NeedsSize(*value, "this skip"); !known.ok()) return known;
+  if (InsideOf(*input) != nullptr) return SkipInsideCall(*input, *output, *value);
   const int invoke = InvokeIndex();
   skips_.AddSkip({node_, *input, *output, invoke, stage_});
   EmitEffect(SkipModule{module, skip.visit, invoke, *value}, Settle(*input, when));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -85,28 +86,97 @@ absl::Status PlanBuilder::CheckActivations(const graph::Invoke& invoke, RowCount
   if (tensors->inputs.size() != 1 || !tensors->inputs[0].name.empty()) {
     return Refuse(absl::StrCat(RootName(), " takes one tensor, by position"));
   }
-  const auto& given = std::get<graph::Constant>(program_.at(tensors->inputs[0].node).kind).tensor;
+  absl::StatusOr<Slot> slot = Current(static_cast<int>(tensors->inputs[0].node));
+  if (!slot.ok()) return slot.status();
+  const c10::IValue given = MetaAt(*slot);
   const at::Tensor expected = MetaOf(pattern, rows).toTensor();
-  if (expected.sizes() != at::IntArrayRef(given.shape) ||
-      expected.scalar_type() != ToScalarType(given.dtype)) {
+  if (!given.isTensor() || expected.sizes() != given.toTensor().sizes() ||
+      expected.scalar_type() != given.toTensor().scalar_type()) {
     return Refuse(absl::StrCat(RootName(), " takes ", graph::ToString(pattern), ", and is given ",
-                               graph::ToString(given.dtype), "[", absl::StrJoin(given.shape, ", "),
-                               "]"));
+                               graph::ToString(PatternOf(given))));
   }
   return absl::OkStatus();
 }
 
+bool PlanBuilder::IsBrought(const graph::Invoke& invoke) const {
+  const auto* tensors = std::get_if<graph::Invoke::Tensors>(&invoke.input);
+  return tensors != nullptr && std::any_of(tensors->inputs.begin(), tensors->inputs.end(),
+                                           [this](const graph::NamedInput& input) {
+                                             return !std::holds_alternative<graph::Constant>(
+                                                 program_.at(input.node).kind);
+                                           });
+}
+
+absl::StatusOr<BringInput> PlanBuilder::FindBrought(const graph::Invoke& invoke) {
+  BringInput bring{-1, kNoSlot, kNoSlot};
+  for (const graph::NamedInput& input : std::get<graph::Invoke::Tensors>(invoke.input).inputs) {
+    const bool mask = CallsWithIds() && input.name == "attention_mask";
+    Slot& place = mask ? bring.mask : bring.value;
+    const bool taken = input.name.empty() || mask || (CallsWithIds() && input.name == "input_ids");
+    if (!taken || place != kNoSlot) {
+      return Refuse(absl::StrCat(RootName(), " takes no `", input.name, "` here"),
+                    CallsWithIds() ? "give `input_ids` and, where there are pads, `attention_mask`"
+                                   : "it takes one tensor, by position");
+    }
+    absl::StatusOr<Slot> slot = Current(static_cast<int>(input.node));
+    if (!slot.ok()) return slot.status();
+    if (absl::Status known = NeedsSize(*slot, "an invoke"); !known.ok()) return known;
+    if (WhenOf(*slot).stage >= FirstKey(trace_) &&
+        !std::holds_alternative<graph::Constant>(program_.at(input.node).kind)) {
+      return Refuse(
+          absl::StrCat(Shown(static_cast<int>(input.node)),
+                       " is there only while this trace runs, and is what it begins with"),
+          "compute it in a trace before this one");
+    }
+    place = *slot;
+  }
+  if (bring.value == kNoSlot) return Refuse("there is a mask, and there are no token ids");
+  for (const Slot slot : {bring.value, bring.mask}) {
+    if (slot == kNoSlot || !CallsWithIds()) continue;
+    const c10::IValue meta = MetaAt(slot);
+    const bool fits =
+        meta.isTensor() &&
+        (c10::isIntegralType(meta.toTensor().scalar_type(), /*includeBool=*/slot == bring.mask)) &&
+        (meta.toTensor().dim() == 1 || meta.toTensor().dim() == 2) && meta.toTensor().numel() > 0;
+    if (!fits) {
+      return Refuse(absl::StrCat("`", slot == bring.value ? "input_ids" : "attention_mask", "` is ",
+                                 graph::ToString(PatternOf(meta))),
+                    "it is int64[tokens] or int64[batch, tokens]");
+    }
+  }
+  return bring;
+}
+
+int PlanBuilder::InputOf(NodeId invoke) const {
+  const bool swept = std::holds_alternative<graph::SweptPrompt>(
+      std::get<graph::Invoke>(program_.at(invoke).kind).input);
+  return inputs_[invoke] + (swept ? static_cast<int>(*point_) : 0);
+}
+
+absl::StatusOr<RowCount> PlanBuilder::RowsOf(NodeId id) {
+  const auto& invoke = std::get<graph::Invoke>(program_.at(id).kind);
+  if (!IsBrought(invoke)) return given_rows_[InputOf(id)];
+  absl::StatusOr<BringInput> bring = FindBrought(invoke);
+  if (!bring.ok()) return bring.status();
+  const c10::IValue meta = MetaAt(bring->value);
+  if (!meta.isTensor()) return Refuse("an invoke begins with a tensor");
+  return BroughtRows(model_, Trace().first_site, CallsWithIds(), meta.toTensor().sizes());
+}
+
 absl::Status PlanBuilder::Add(const graph::Invoke& invoke) {
-  if (inputs_[node_] >= static_cast<int>(given_rows_.size())) {
+  if (InputOf(node_) >= static_cast<int>(given_rows_.size())) {
     return absl::InternalError("fewer row counts than invokes");
   }
+  absl::StatusOr<RowCount> rows = RowsOf(node_);
+  if (!rows.ok()) return rows.status();
   if (!CallsWithIds() && !std::holds_alternative<graph::Invoke::AllRows>(invoke.input)) {
-    absl::Status status = CheckActivations(invoke, given_rows_[inputs_[node_]]);
+    absl::Status status = CheckActivations(invoke, *rows);
     if (!status.ok()) return status;
   }
   PlannedInvoke planned;
   planned.node = node_;
-  planned.input = inputs_[node_];
+  planned.place = places_[node_];
+  planned.input = InputOf(node_);
   planned.trace = trace_;
   planned.group = group_;
   planned.point = point_;
@@ -115,7 +185,27 @@ absl::Status PlanBuilder::Add(const graph::Invoke& invoke) {
   invoke_index_[node_] = index;
   plan_.invokes.push_back(planned);
   Trace().invokes.push_back(index);
-  rows_.push_back(given_rows_[planned.input]);
+  rows_.push_back(*rows);
+  if (IsBrought(invoke)) {
+    if (trace_ == 0) return Refuse("there is no trace before this one");
+    absl::StatusOr<BringInput> bring = FindBrought(invoke);
+    if (!bring.ok()) return bring.status();
+    bring->invoke = index;
+    plan_.invokes[index].brought = true;
+    When when{.stage = AfterKey(trace_ - 1)};
+    for (Slot* const slot : {&bring->value, &bring->mask}) {
+      if (*slot == kNoSlot) continue;
+      if (WhenOf(*slot).stage > when.stage) {
+        // A constant of this trace, which is there before it as well.
+        const NodeId constant = instructions_[slots_[*slot].instruction].node;
+        const NodeId here = std::exchange(node_, constant);
+        *slot = Emit(LoadConstant{}, MetaAt(*slot), When{.stage = when.stage});
+        node_ = here;
+      }
+      when.Add(WhenOf(*slot));
+    }
+    EmitEffect(*bring, when);
+  }
   if (planned.all_rows) {
     // All of this place: of the trace, or of the sweep's point.
     RowCount all;
@@ -123,8 +213,10 @@ absl::Status PlanBuilder::Add(const graph::Invoke& invoke) {
       const auto* other = std::get_if<graph::Invoke>(&program_.at(id).kind);
       if (other == nullptr || program_.at(id).parent != At().parent) continue;
       if (std::holds_alternative<graph::Invoke::AllRows>(other->input)) continue;
-      all.batch += given_rows_[inputs_[id]].batch;
-      all.tokens = std::max(all.tokens, given_rows_[inputs_[id]].tokens);
+      absl::StatusOr<RowCount> own = RowsOf(id);
+      if (!own.ok()) return own.status();
+      all.batch += own->batch;
+      all.tokens = std::max(all.tokens, own->tokens);
     }
     rows_.back() = all;
   }
@@ -190,7 +282,13 @@ absl::StatusOr<int64_t> PlanBuilder::IntegerOf(const graph::SweepUse& use) const
 
 decltype(graph::Argument::value) PlanBuilder::ValueOf(const graph::SweepUse& use) const {
   return std::visit(
-      [this](const auto& values) -> decltype(graph::Argument::value) { return values[*point_]; },
+      [this](const auto& values) -> decltype(graph::Argument::value) {
+        if constexpr (std::is_same_v<decltype(values[0]), const std::vector<int64_t>&>) {
+          return {};  // rows of token ids are no arguments
+        } else {
+          return values[*point_];
+        }
+      },
       ParameterOf(use).values);
 }
 

@@ -14,7 +14,18 @@
 
 namespace weft::plan {
 
+Slot PlanBuilder::AddPlain(c10::IValue value) { return Emit(LoadPlain{value}, value, Start()); }
+
 absl::Status PlanBuilder::Add(const graph::Constant& constant) {
+  if (constant.is_plain()) {
+    c10::IValue value;
+    if (const auto* flag = std::get_if<bool>(&constant.plain)) value = *flag;
+    if (const auto* number = std::get_if<int64_t>(&constant.plain)) value = *number;
+    if (const auto* number = std::get_if<double>(&constant.plain)) value = *number;
+    if (const auto* text = std::get_if<std::string>(&constant.plain)) value = *text;
+    SetFresh(node_, AddPlain(std::move(value)));
+    return absl::OkStatus();
+  }
   if (constant.tensor.data == nullptr && !constant.blob.empty()) {
     return graph::StatementError(absl::StatusCode::kNotFound, program_, node_,
                                  "the bytes of this blob are not here",
@@ -329,11 +340,6 @@ absl::Status PlanBuilder::Add(const graph::Index& index) {
   if (!tensor.ok()) return tensor;
   absl::StatusOr<Indexed> found = FollowIndex(static_cast<int>(index.target), index.terms);
   if (!found.ok()) return found.status();
-  if (found->mask) {
-    return Refuse("how many elements a mask selects depends on data",
-                  "use aten::where or aten::masked_fill, take a given number of places with "
-                  "aten::nonzero_static, or assign: `%x[%mask] = %v`");
-  }
   if (found->indices.empty()) {
     MakeAlias(node_, found->name);
     return Current(node_).status();
@@ -366,7 +372,7 @@ absl::Status PlanBuilder::AssignTo(int target, const std::vector<graph::IndexTer
   };
 
   absl::StatusOr<BoundCall> call;
-  if (found->mask) {
+  if (found->mask && !Varies(*source)) {
     absl::StatusOr<Slot> converted = EmitConvert(*source, before.scalar_type());
     if (!converted.ok()) return converted.status();
     Slot mask = found->indices.back();

@@ -72,16 +72,6 @@ class Checker {
         frame_(plan.slots),
         memory_(plan.slots) {
     for (const PlannedInvoke& invoke : plan.invokes) rows_.push_back(rows[invoke.input]);
-    for (size_t i = 0; i < plan.invokes.size(); ++i) {
-      const PlannedInvoke& invoke = plan.invokes[i];
-      if (!invoke.all_rows) continue;
-      rows_[i] = {};
-      for (const int other : plan.traces[invoke.trace].invokes) {
-        if (plan.invokes[other].all_rows || plan.invokes[other].group != invoke.group) continue;
-        rows_[i].batch += rows_[other].batch;
-        rows_[i].tokens = std::max(rows_[i].tokens, rows_[other].tokens);
-      }
-    }
     check_.saves.resize(plan.saves.size());
     points_.resize(plan.backwards.size());
   }
@@ -90,6 +80,7 @@ class Checker {
     for (const PlannedTrace& trace : plan_.traces) {
       trace_ = &trace;
       cache_bytes_ = 0;
+      if (absl::Status status = CountRows(); !status.ok()) return status;
       for (const int invoke : trace.invokes) {
         if (plan_.invokes[invoke].all_rows) continue;
         const auto batch = static_cast<uint64_t>(rows_[invoke].batch);
@@ -132,6 +123,37 @@ class Checker {
       for (const Slot slot : instruction.release) Release(slot);
     }
     check_.operations = std::max(check_.operations, operations_);
+    return absl::OkStatus();
+  }
+
+  /// What this trace's invokes bring is known by now.
+  absl::Status CountRows() {
+    uint64_t rows = 0;
+    for (const int invoke : trace_->invokes) {
+      if (plan_.invokes[invoke].all_rows) {
+        rows_[invoke] = {};
+        continue;
+      }
+      rows += static_cast<uint64_t>(rows_[invoke].batch * rows_[invoke].tokens);
+      if (!plan_.invokes[invoke].brought || limits_.pass_tokens == 0) continue;
+      if (rows <= limits_.pass_tokens) continue;
+      return graph::StatementError(
+          absl::StatusCode::kResourceExhausted, program_, plan_.invokes[invoke].node,
+          absl::StrCat("up to here the trace has ", rows,
+                       " rows, pads included; a pass holds at most ", limits_.pass_tokens),
+          "split the trace");
+    }
+    for (const int all : trace_->invokes) {
+      if (!plan_.invokes[all].all_rows) continue;
+      for (const int other : trace_->invokes) {
+        if (plan_.invokes[other].all_rows ||
+            plan_.invokes[other].group != plan_.invokes[all].group) {
+          continue;
+        }
+        rows_[all].batch += rows_[other].batch;
+        rows_[all].tokens = std::max(rows_[all].tokens, rows_[other].tokens);
+      }
+    }
     return absl::OkStatus();
   }
 
@@ -390,6 +412,7 @@ class Checker {
     return c10::IValue(
         at::empty(tensor.shape, at::device(at::kMeta).dtype(ToScalarType(tensor.dtype))));
   }
+  absl::StatusOr<c10::IValue> Visit(const LoadPlain& plain) { return plain.value; }
   absl::StatusOr<c10::IValue> Visit(const LoadParameter& parameter) {
     const ParameterSpec& spec = model_.parameters().at(parameter.path);
     return c10::IValue(
@@ -437,6 +460,9 @@ class Checker {
     if (!part.ok()) return part.status();
     return Checked(FitsPart(*part, At(what.value)));
   }
+  absl::StatusOr<c10::IValue> Visit(const SkipInside& what) {
+    return Checked(FitsWhole(ValueInside(model_, what.output, leading_), At(what.value), true));
+  }
   absl::StatusOr<c10::IValue> Visit(const TakeCalled&) { return called_; }
   absl::StatusOr<c10::IValue> Visit(const WriteSite& what) {
     if (absl::Status status = CountStepwise(what.invoke); !status.ok()) return status;
@@ -457,13 +483,14 @@ class Checker {
     return Checked(FitsWhole(SiteMeta(output, what.invoke), At(what.value), true));
   }
   absl::StatusOr<c10::IValue> Visit(const SaveValue& what) {
-    return Save(what.save, At(what.value), what.dtype);
+    return Save(what.save, At(what.value), what.dtype, what.by_data);
   }
   absl::StatusOr<c10::IValue> Visit(const SaveSite& what) {
-    return Save(what.save, SiteMeta(instruction_->time, what.invoke), what.dtype);
+    return Save(what.save, SiteMeta(instruction_->time, what.invoke), what.dtype, {});
   }
   absl::StatusOr<c10::IValue> Save(int save, const c10::IValue& value,
-                                   std::optional<graph::DType> dtype) {
+                                   std::optional<graph::DType> dtype,
+                                   const std::vector<std::vector<bool>>& by_data) {
     const c10::IValue saved = ConvertFloats(value, dtype);
     uint64_t largest = 0, bytes = 0;
     Measure(saved, largest, bytes);
@@ -475,6 +502,8 @@ class Checker {
                     "save slices, or reduce on the server");
     }
     check_.saves[save] = PatternOf(saved);
+    size_t tensor = 0;
+    if (!by_data.empty()) MarkAtMost(by_data, tensor, check_.saves[save]);
     return Checked(CountPeak(0));
   }
   absl::StatusOr<c10::IValue> Visit(const SetCarry& what) {
@@ -493,6 +522,40 @@ class Checker {
                                  at::device(at::kMeta).dtype(at::kLong)));
   }
   absl::StatusOr<c10::IValue> Visit(const StopRun&) { return c10::IValue(); }
+  absl::StatusOr<c10::IValue> Visit(const BringInput& what) {
+    const PlannedTrace& next = plan_.traces[plan_.invokes[what.invoke].trace];
+    const at::Tensor& value = At(what.value).toTensor();
+    const bool ids = next.root == 0 && model_.input().ids;
+    if (what.mask != kNoSlot && At(what.mask).toTensor().sizes() != value.sizes()) {
+      return Misfit(absl::StrCat("`input_ids` has the shape ", c10::str(value.sizes()),
+                                 " and `attention_mask` ",
+                                 c10::str(At(what.mask).toTensor().sizes())));
+    }
+    const RowCount rows = BroughtRows(model_, next.first_site, ids, value.sizes());
+    rows_[what.invoke] = rows;
+    if (!ids) {
+      const graph::Pattern& pattern = model_.sites()[next.first_site].pattern;
+      const at::Tensor expected = MetaOf(pattern, rows).toTensor();
+      if (expected.sizes() != value.sizes() || value.numel() == 0) {
+        return Misfit(absl::StrCat("the module takes ", graph::ToString(pattern),
+                                   " of at least one row, and is given ",
+                                   graph::ToString(PatternOf(At(what.value)))));
+      }
+    }
+    const SizeRange &batches = model_.input().batches, &lengths = model_.input().lengths;
+    const auto outside = [](int64_t size, const SizeRange& range) {
+      return size < range.least || size > range.most;
+    };
+    if (next.root == 0 && (outside(rows.batch, batches) ||
+                           (model_.input().tokens && outside(rows.tokens, lengths)))) {
+      return Misfit(absl::StrCat("the model was not made for ", rows.batch, " rows of ",
+                                 rows.tokens, " tokens"));
+    }
+    // It is kept until that trace is over.
+    uint64_t largest = 0, bytes = 0;
+    Measure(At(what.value), largest, bytes);
+    return Checked(CountPeak(2 * bytes));
+  }
   absl::StatusOr<c10::IValue> Visit(const LogValue&) { return c10::IValue(); }
   absl::StatusOr<c10::IValue> Visit(const RunBackward& what) {
     const at::Tensor& loss = At(what.loss).toTensor();
@@ -524,6 +587,23 @@ class Checker {
     absl::StatusOr<c10::IValue> part = Follow(whole, what.steps);
     if (!part.ok()) return part.status();
     return Checked(FitsPart(*part, At(what.value)));
+  }
+
+  /// `by_data`: of each tensor, from `tensor` on, which dimensions depend on data.
+  static void MarkAtMost(const std::vector<std::vector<bool>>& by_data, size_t& tensor,
+                         graph::Pattern& pattern) {
+    if (auto* found = std::get_if<graph::Pattern::Tensor>(&pattern.value)) {
+      const std::vector<bool>& marks = by_data[tensor++];
+      for (size_t i = 0; i < found->shape.size() && i < marks.size(); ++i) {
+        found->shape[i].at_most = marks[i];
+      }
+    } else if (auto* list = std::get_if<graph::Pattern::List>(&pattern.value)) {
+      for (graph::Pattern& item : list->items) MarkAtMost(by_data, tensor, item);
+    } else if (auto* tuple = std::get_if<graph::Pattern::Tuple>(&pattern.value)) {
+      for (graph::Pattern& item : tuple->items) MarkAtMost(by_data, tensor, item);
+    } else if (auto* dict = std::get_if<graph::Pattern::Dict>(&pattern.value)) {
+      for (auto& entry : dict->entries) MarkAtMost(by_data, tensor, entry.value);
+    }
   }
 
   static absl::StatusOr<c10::IValue> Checked(const absl::Status& status) {

@@ -116,6 +116,17 @@ CallCost CostOf(const OperatorRow& row, const c10::Stack& arguments, const c10::
   CallCost cost;
   cost.workspace_bytes = row.workspace * size.bytes;
   cost.operations = row.cost_per_element * size.elements;
+  // What a mask selects is written down as places first, and then broadcast.
+  for (const c10::IValue& argument : arguments) {
+    if (!argument.isList()) continue;
+    for (const c10::IValue& item : argument.toListRef()) {
+      if (!item.isTensor() || !item.toTensor().defined()) continue;
+      const at::Tensor& mask = item.toTensor();
+      if (mask.scalar_type() != at::kBool) continue;
+      cost.workspace_bytes += 2.0 * sizeof(int64_t) *
+                              static_cast<double>(mask.numel() * std::max<int64_t>(1, mask.dim()));
+    }
+  }
   switch (row.work) {
     case Work::kElements:
       if (row.makes == Makes::kView || row.makes == Makes::kOverlappingView) cost.operations = 0;

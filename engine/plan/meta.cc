@@ -171,6 +171,13 @@ graph::Pattern PatternOf(const c10::IValue& value) {
   return pattern;
 }
 
+RowCount BroughtRows(const ModelSpec& model, int first_site, bool ids, at::IntArrayRef shape) {
+  if (ids) return shape.size() == 1 ? RowCount{1, shape[0]} : RowCount{shape[0], shape[1]};
+  const int64_t leading = model.LeadingOf(model.sites()[first_site]);
+  if (static_cast<int64_t>(shape.size()) < leading) return {};
+  return {shape[0], leading == 1 ? 1 : shape[1]};
+}
+
 absl::Status MaskFits(at::IntArrayRef mask, at::IntArrayRef tensor) {
   if (mask.size() <= tensor.size() && mask == tensor.slice(0, mask.size())) {
     return absl::OkStatus();

@@ -6,11 +6,22 @@
 #include <tuple>
 
 #include "engine/plan/meta_registrar.h"
+#include "engine/plan/selected.h"
 
 namespace weft::plan {
 namespace {
 
 using at::Tensor;
+
+thread_local Selected selected_now = Selected::kAll;
+
+/// Where the true elements of a mask are: how many there will be is what AsIfSelected says.
+Tensor Nonzero(const Tensor& self) {
+  int64_t count = self.numel();
+  if (selected_now == Selected::kOneMore) ++count;
+  if (selected_now == Selected::kNone) count = 0;
+  return at::empty({count, self.dim()}, self.options().dtype(at::kLong));
+}
 
 Tensor Histc(const Tensor& self, int64_t bins, const at::Scalar& /*min*/,
              const at::Scalar& /*max*/) {
@@ -145,6 +156,9 @@ Tensor& RandpermOut(int64_t n, std::optional<at::Generator> /*generator*/, Tenso
 
 }  // namespace
 
+AsIfSelected::AsIfSelected(Selected selected) : before_(selected_now) { selected_now = selected; }
+AsIfSelected::~AsIfSelected() { selected_now = before_; }
+
 void RegisterCountingKernels(Registrar& registrar) {
   registrar.Add("histc", "", &Histc);
   registrar.Add("searchsorted", "Tensor", &SearchSorted);
@@ -154,6 +168,7 @@ void RegisterCountingKernels(Registrar& registrar) {
   registrar.Add("equal", "", &Equal);
   registrar.Add("tril_indices", "", &TrilIndices);
   registrar.Add("triu_indices", "", &TriuIndices);
+  registrar.Add("nonzero", "", &Nonzero);
   registrar.Add("nonzero_static", "", &NonzeroStatic);
   registrar.Add("binary_cross_entropy", "", &BinaryCrossEntropy);
   registrar.Add("frexp", "Tensor_out", &FrexpOut);

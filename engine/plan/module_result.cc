@@ -44,16 +44,17 @@ absl::StatusOr<c10::IValue> ModuleResult(const ModelSpec& model, int module,
   for (size_t i = 0; fits && i < own; ++i) {
     fits = sizes[sizes.size() - own + i] == pattern->shape[leading + i].At(1, 1);
   }
-  const auto* result = std::get_if<graph::Pattern::Tensor>(&out.pattern.value);
-  if (!fits || result == nullptr) {
+  if (!fits) {
     return absl::InvalidArgumentError(absl::StrCat("`", in.site.module, "` takes ",
                                                    graph::ToString(in.pattern),
                                                    ", and is given the shape ", c10::str(sizes)));
   }
-  std::vector<int64_t> shape(sizes.begin(), sizes.end() - static_cast<int64_t>(own));
-  for (size_t i = leading; i < result->shape.size(); ++i)
-    shape.push_back(result->shape[i].At(1, 1));
-  return c10::IValue(at::empty(shape, at::device(at::kMeta).dtype(ToScalarType(result->dtype))));
+  return MapTensors(MetaOf(out.pattern, {1, 1}), [&](const at::Tensor& tensor) {
+    std::vector<int64_t> shape(sizes.begin(), sizes.end() - static_cast<int64_t>(own));
+    const at::IntArrayRef behind = tensor.sizes().slice(leading);
+    shape.insert(shape.end(), behind.begin(), behind.end());
+    return at::empty(shape, tensor.options());
+  });
 }
 
 std::vector<int64_t> LeadingOf(const ModelSpec& model, int module, at::IntArrayRef input) {
@@ -86,6 +87,20 @@ CallCost CostOfModule(const ModelSpec& model, int module, const at::Tensor& inpu
   // A module's input and output at its widest are there at once.
   cost.workspace_bytes = 2 * count * work.activations;
   return cost;
+}
+
+int CountTensors(const graph::Pattern& pattern) {
+  int count = std::holds_alternative<graph::Pattern::Tensor>(pattern.value) ? 1 : 0;
+  if (const auto* tuple = std::get_if<graph::Pattern::Tuple>(&pattern.value)) {
+    for (const graph::Pattern& item : tuple->items) count += CountTensors(item);
+  }
+  if (const auto* list = std::get_if<graph::Pattern::List>(&pattern.value)) {
+    for (const graph::Pattern& item : list->items) count += CountTensors(item);
+  }
+  if (const auto* dict = std::get_if<graph::Pattern::Dict>(&pattern.value)) {
+    for (const auto& [key, value] : dict->entries) count += CountTensors(value);
+  }
+  return count;
 }
 
 }  // namespace weft::plan

@@ -26,4 +26,7 @@ std::vector<int64_t> LeadingOf(const ModelSpec& model, int module, at::IntArrayR
 /// What such a call takes.
 CallCost CostOfModule(const ModelSpec& model, int module, const at::Tensor& input, RowCount rows);
 
+/// How many tensors there are in a value of this pattern.
+int CountTensors(const graph::Pattern& pattern);
+
 }  // namespace weft::plan

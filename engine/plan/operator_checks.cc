@@ -107,10 +107,13 @@ absl::Status CheckIndexKinds(const c10::Stack& stack) {
     if (item.isNone() || !item.toTensor().defined()) continue;
     ++indices;
     const at::ScalarType dtype = item.toTensor().scalar_type();
-    if (dtype == at::kBool || dtype == at::kByte) {
+    if (dtype == at::kByte) {
       return absl::InvalidArgumentError(
-          "a mask as an index gives a result whose size depends on data; use aten::where or "
-          "aten::masked_fill");
+          "uint8 is neither an index nor a mask; convert it with aten::to(..., dtype=bool)");
+    }
+    if (dtype == at::kBool && item.toTensor().dim() == 0) {
+      return absl::InvalidArgumentError(
+          "a mask has a dimension; aten::where chooses by a single condition");
     }
   }
   if (indices == 0) return absl::InvalidArgumentError("`indices` must hold a tensor");

@@ -311,6 +311,40 @@ absl::StatusOr<c10::IValue> RunMeta(const OperatorRow& row, c10::Stack stack) {
   return TakeResult(std::move(stack));
 }
 
+namespace {
+
+/// What RunMeta takes for a real value.
+c10::IValue OnMeta(const c10::IValue& value) {
+  const auto meta = [](const at::Tensor& tensor) {
+    return tensor.defined()
+               ? at::empty(tensor.sizes(), at::device(at::kMeta).dtype(tensor.scalar_type()))
+               : tensor;
+  };
+  if (value.isTensor()) return meta(value.toTensor());
+  if (value.isTensorList()) {
+    c10::List<at::Tensor> list;
+    for (const at::Tensor& tensor : value.toTensorVector()) list.push_back(meta(tensor));
+    return list;
+  }
+  if (value.isOptionalTensorList()) {
+    c10::List<std::optional<at::Tensor>> list;
+    for (const c10::IValue& item : value.toListRef()) {
+      list.push_back(item.isNone() ? std::optional<at::Tensor>() : meta(item.toTensor()));
+    }
+    return list;
+  }
+  return value;
+}
+
+}  // namespace
+
+absl::Status CheckSizes(const OperatorRow& row, const c10::Stack& stack) {
+  c10::Stack metas;
+  metas.reserve(stack.size());
+  for (const c10::IValue& value : stack) metas.push_back(OnMeta(value));
+  return RunMeta(row, std::move(metas)).status();
+}
+
 bool MakeViewable(const OperatorRow& row, c10::Stack& stack) {
   if (!row.reshapes) return false;
   const at::Tensor self = stack[0].toTensor();

@@ -108,6 +108,11 @@ struct OperatorRow {
   c10::OperatorHandle handle;
   const c10::FunctionSchema& schema() const { return handle.schema(); }
   bool in_place() const { return fresh != nullptr; }
+  /// Whether an argument is a list of indices, in which booleans are a mask.
+  bool TakesIndices(int argument) const {
+    return schema().arguments()[argument].type()->kind() == c10::TypeKind::ListType &&
+           schema().arguments()[argument].name() == "indices";
+  }
   /// `aten::mul.Tensor`
   std::string qualified() const;
 };
@@ -178,6 +183,9 @@ absl::StatusOr<c10::IValue> RunMeta(const OperatorRow& row, c10::Stack stack);
 /// kInvalidArgument (kResourceExhausted where memory ran out) without its backtrace.
 /// The result is one IValue: a tensor, list, scalar, or a tuple of several results.
 absl::StatusOr<c10::IValue> RunReal(const OperatorRow& row, c10::Stack stack);
+
+/// Check of real arguments what RunMeta checks, where their sizes were not known when it did.
+absl::Status CheckSizes(const OperatorRow& row, const c10::Stack& stack);
 
 /// Put a generator on the stack of a random row, on the device where it draws (the CPU's is
 /// std::mt19937's engine, a GPU's is torch's own for that device). Equal seeds give equal numbers

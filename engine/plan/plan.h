@@ -44,6 +44,8 @@ struct BoundCall {
   /// Of an assignment by a mask (argument 0): how many dimensions it has, its first ones, which
   /// must be of the size of those of argument `shape_of` that they meet.
   int64_t mask_dims = 0;
+  /// Sizes of its arguments depend on data, so what must hold of them is checked when it runs.
+  bool check_sizes = false;
 };
 
 /// One step from a value to a part of it that shares its memory.
@@ -66,6 +68,10 @@ struct ReadInvoke {
   graph::Point point;
 };
 struct LoadConstant {};
+/// A number, a text or a bool, as in Python.
+struct LoadPlain {
+  c10::IValue value;
+};
 struct LoadParameter {
   std::string path;
 };
@@ -115,6 +121,13 @@ struct WriteInside {
   Slot begun;
   int64_t range = 0;  // as WriteSite's
 };
+/// Of a watched call, a module inside is not run: its output is `value`.
+struct SkipInside {
+  int call;
+  int input, output;  // the module's sites
+  Slot value;
+  Slot begun;
+};
 /// What a watched call has returned.
 struct TakeCalled {
   int call;
@@ -137,6 +150,8 @@ struct SaveValue {
   int save;
   Slot value;
   std::optional<graph::DType> dtype;  // convert floating-point tensors to it
+  /// Of each of its tensors, which dimensions depend on data; empty where none does.
+  std::vector<std::vector<bool>> by_data;
 };
 /// Save what the model goes on with at a site: an entry of a cache.
 struct SaveSite {
@@ -164,6 +179,12 @@ struct ChooseValue {
 /// What a generation has come to: ids `[B, T]`, prompt included.
 struct ReadResult {
   int invoke;
+};
+/// What an invoke of the next trace begins with: a value of this one, or of one before it.
+struct BringInput {
+  int invoke;
+  Slot value;
+  Slot mask = kNoSlot;  // of token ids
 };
 /// End the run: of what follows in written order nothing is done.
 struct StopRun {};
@@ -202,10 +223,11 @@ struct Instruction {
   /// A gradient of its result is asked for.
   bool gradient = false;
   Slot result = kNoSlot;
-  std::variant<ReadSite, ReadInvoke, LoadConstant, LoadParameter, CallOperator, TakeItem,
+  std::variant<ReadSite, ReadInvoke, LoadConstant, LoadPlain, LoadParameter, CallOperator, TakeItem,
                MakeStructure, ReplacePart, CallModule, WriteSite, SkipModule, SaveValue, SaveSite,
                LogValue, SetCarry, TakeCarry, ChooseValue, ReadResult, StopRun, RunBackward,
-               ReadGradient, WriteGradient, CallWatched, ReadInside, WriteInside, TakeCalled>
+               ReadGradient, WriteGradient, CallWatched, ReadInside, WriteInside, TakeCalled,
+               BringInput, SkipInside>
       what;
   /// Slots that nobody needs after this instruction.
   std::vector<Slot> release;
@@ -213,13 +235,15 @@ struct Instruction {
 
 struct PlannedInvoke {
   graph::NodeId node = graph::kNoNode;
-  /// Its place among the program's invokes in written order: whose input it has.
+  int place = 0;  // among the program's invokes in written order
+  /// Which input it has: each of those has one, or one for each point of its sweep.
   int input = 0;
   int trace = 0;  // an index into Plan::traces
   /// `invoke { }` has the rows of the invokes of its trace with the same group: 0, or a sweep's
   /// point.
   int group = 0;
   bool all_rows = false;
+  bool brought = false;           // its input is a value of an earlier trace: BringInput
   std::optional<uint32_t> point;  // of a sweep
 };
 

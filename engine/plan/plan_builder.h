@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <tuple>
@@ -15,12 +16,15 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "engine/graph/program.h"
 #include "engine/plan/model_spec.h"
+#include "engine/plan/operands.h"
 #include "engine/plan/plan.h"
+#include "engine/plan/selected.h"
 #include "engine/plan/skip_check.h"
 
 // What MakePlan works with; not for other parts.
@@ -78,10 +82,20 @@ struct When {
   }
 };
 
+/// What a value whose size depends on data would be with other numbers of selected elements.
+struct OtherSizes {
+  c10::IValue one_more;  // than there can be
+  c10::IValue none;
+  /// What it would be with none is not known: something on the way takes nothing that is empty.
+  bool doubtful = false;
+};
+
 struct SlotInfo {
+  /// Where sizes depend on data, with the most that there can be.
   c10::IValue meta;
   When when;
   int64_t instruction = -1;  // that makes it; -1 for a carry, which several do
+  std::shared_ptr<const OtherSizes> other = nullptr;  // where its size depends on data
 };
 
 inline bool IsStructure(const c10::IValue& value) {
@@ -138,7 +152,8 @@ class PlanBuilder {
   /// Add to `when` that the call's arguments are there.
   void AddFills(const BoundCall& call, When& when) const;
   c10::IValue MetaAt(Slot slot) const { return slots_[slot].meta; }
-  absl::StatusOr<c10::IValue> MetaResult(const BoundCall& call) const;
+  c10::IValue MetaAt(Slot slot, Selected selected) const;
+  absl::StatusOr<c10::IValue> MetaResult(const BoundCall& call, Selected selected) const;
   absl::StatusOr<Slot> EmitCall(BoundCall call);
   /// A call of one overload that the planner itself needs.
   absl::StatusOr<BoundCall> Internal(const char* qualified, c10::Stack stack,
@@ -184,6 +199,21 @@ class PlanBuilder {
   size_t LeavesOf(int name, Slot slot) const;
   /// The item of a structure: a view of it, or the very value that the structure was made from.
   absl::StatusOr<int> ItemOf(int structure, ViewStep step);
+
+  // --- builder_sizes.cc: values whose size depends on data ---
+
+  /// What a slot holds where masks select what `make` is asked for; nullptr if that is the same
+  /// (`meta`) whatever they do. Refuses what cannot be for any number.
+  absl::StatusOr<std::shared_ptr<const OtherSizes>> OtherSizesOf(
+      const c10::IValue& meta, absl::Span<const Slot> from,
+      absl::FunctionRef<absl::StatusOr<c10::IValue>(Selected)> make) const;
+  bool SizeByData(Slot slot) const { return slots_[slot].other != nullptr; }
+  /// Its shape is not that of `meta` whenever masks select less.
+  bool Varies(Slot slot) const;
+  /// Refuse `what` of a value whose size depends on data.
+  absl::Status NeedsSize(Slot slot, const std::string& what) const;
+  /// Of each tensor in a slot, which dimensions depend on data; empty where none does.
+  std::vector<std::vector<bool>> DimensionsByData(Slot slot) const;
 
   // --- builder_sites.cc: reads and writes of sites, calls, skips ---
 
@@ -254,6 +284,13 @@ class PlanBuilder {
     When when;  // of the call; site k inside has the step behind it by 1 + k
     Slot begun;
     std::vector<int64_t> leading;
+    /// The model's sites that are read or written inside, and modules that are skipped there.
+    struct Skipped {
+      int input, output;
+      NodeId node;
+    };
+    std::vector<std::pair<int, NodeId>> touched;
+    std::vector<Skipped> skipped;
   };
   absl::Status Add(const graph::Call& call);
   absl::Status AddWatched(int module, int invoke, Slot input, c10::IValue result);
@@ -269,10 +306,15 @@ class PlanBuilder {
   absl::Status CheckReadyInside(int site, const When& needs, const std::string& what) const;
   absl::StatusOr<int> ReadInsideInto(int name, int site, int invoke);
   absl::Status EmitWriteInside(int site, int invoke, std::vector<ViewStep> steps, Slot value);
+  /// Notes that a site is read or written inside; refuses that of a module that is skipped.
+  absl::Status TouchInside(int site);
+  absl::Status SkipInsideCall(int input, int output, Slot value);
 
   // --- builder_values.cc: constants, operators, indices ---
 
   absl::Status Add(const graph::Constant& constant);
+  /// A value that is no tensor, for an argument or a constant that is none.
+  Slot AddPlain(c10::IValue value);
   absl::Status Add(const graph::Parameter& parameter);
   absl::StatusOr<c10::IValue> ArgumentMeta(const graph::Argument& argument,
                                            std::vector<Slot>* list_slots, Slot* slot);
@@ -355,6 +397,14 @@ class PlanBuilder {
   bool CallsWithIds() { return Trace().root == 0 && model_.input().ids; }
   /// Activations for the trace's root: one tensor, as the root's input is.
   absl::Status CheckActivations(const graph::Invoke& invoke, RowCount rows);
+  /// Which input an invoke has here.
+  int InputOf(NodeId invoke) const;
+  /// The rows of an invoke: given, or those of the value of an earlier trace that it begins with.
+  absl::StatusOr<RowCount> RowsOf(NodeId invoke);
+  /// Whether an input of an invoke is a value that the program computes.
+  bool IsBrought(const graph::Invoke& invoke) const;
+  /// What an invoke begins with: activations, or token ids and perhaps their mask.
+  absl::StatusOr<BringInput> FindBrought(const graph::Invoke& invoke);
   absl::Status Add(const graph::Invoke& invoke);
   /// The rows that an invoke has in the pass that statements are being added to.
   RowCount RowsNow(int invoke) const;
@@ -387,10 +437,11 @@ class PlanBuilder {
 
   const graph::Program& program_;
   const ModelSpec& model_;
-  const absl::Span<const RowCount> given_rows_;      // by invoke node, in written order
+  const absl::Span<const RowCount> given_rows_;      // by input, in written order
   const absl::Span<const int64_t> points_per_pass_;  // by sweep
   std::vector<NodeId> ends_;                         // by node, behind the last one inside it
-  std::vector<int> inputs_;                          // by node, an invoke's place among them
+  std::vector<int> places_;                          // by node, an invoke's place among them
+  std::vector<int> inputs_;                          // by node, an invoke's first input
   std::vector<RowCount> rows_;                       // by planned invoke
   std::vector<Instruction> instructions_;
   absl::flat_hash_map<NodeId, int> invoke_index_;
@@ -439,7 +490,7 @@ Slot PlanBuilder::Emit(What what, c10::IValue meta, const When& when) {
   const auto instruction = static_cast<int64_t>(instructions_.size());
   // What only looks is done whether or not its branch is taken, when it can be seen.
   constexpr bool kLooks = std::is_same_v<What, ReadSite> || std::is_same_v<What, ReadInvoke> ||
-                          std::is_same_v<What, LoadConstant> ||
+                          std::is_same_v<What, LoadConstant> || std::is_same_v<What, LoadPlain> ||
                           std::is_same_v<What, LoadParameter> || std::is_same_v<What, ReadResult> ||
                           std::is_same_v<What, TakeCarry>;
   const When made = kLooks ? when : Guarded(when);

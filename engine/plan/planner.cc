@@ -43,15 +43,19 @@ absl::Status PlanBuilder::Refuse(const std::string& message, const std::string& 
 void PlanBuilder::FindEnds() {
   const auto count = static_cast<NodeId>(program_.nodes.size());
   ends_.assign(count + 1, 0);
+  places_.assign(count + 1, -1);
   inputs_.assign(count + 1, -1);
   for (NodeId id = count; id >= 1; --id) {
     ends_[id] = std::max(ends_[id], id + 1);
     const NodeId parent = program_.at(id).parent;
     ends_[parent] = std::max(ends_[parent], ends_[id]);
   }
-  int next = 0;
+  int place = 0, input = 0;
   for (NodeId id = 1; id <= count; ++id) {
-    if (std::holds_alternative<graph::Invoke>(program_.at(id).kind)) inputs_[id] = next++;
+    if (!std::holds_alternative<graph::Invoke>(program_.at(id).kind)) continue;
+    places_[id] = place++;
+    inputs_[id] = input;
+    input += static_cast<int>(program_.InputsOf(id));
   }
 }
 
@@ -100,16 +104,43 @@ void PlanBuilder::AddFills(const BoundCall& call, When& when) const {
   }
 }
 
-absl::StatusOr<c10::IValue> PlanBuilder::MetaResult(const BoundCall& call) const {
-  return RunMeta(*call.row, BindCall(call, program_, [this](Slot slot) { return MetaAt(slot); }));
+absl::StatusOr<c10::IValue> PlanBuilder::MetaResult(const BoundCall& call,
+                                                    Selected selected) const {
+  const AsIfSelected as(selected);
+  return RunMeta(*call.row, BindCall(call, program_, [this, selected](Slot slot) {
+    return MetaAt(slot, selected);
+  }));
 }
 
 absl::StatusOr<Slot> PlanBuilder::EmitCall(BoundCall call) {
-  absl::StatusOr<c10::IValue> meta = MetaResult(call);
+  absl::StatusOr<c10::IValue> meta = MetaResult(call, Selected::kAll);
   if (!meta.ok()) return meta.status();
+  std::vector<Slot> from;
+  bool selects = false;
+  ForSlots(call, [&](Slot slot) {
+    if (SizeByData(slot)) from.push_back(slot);
+  });
+  for (const BoundCall::Fill& fill : call.fills) {
+    const auto* indices = std::get_if<std::vector<Slot>>(&fill.from);
+    if (indices == nullptr || !call.row->TakesIndices(fill.argument)) continue;
+    for (const Slot index : *indices) {
+      selects |= index != kNoSlot && MetaAt(index).toTensor().scalar_type() == at::kBool;
+    }
+  }
+  std::shared_ptr<const OtherSizes> other;
+  if (selects || !from.empty()) {
+    // Of what a mask selects the kernel itself checks that all fits.
+    call.check_sizes = !selects;
+    auto found =
+        OtherSizesOf(*meta, from, [&](Selected selected) { return MetaResult(call, selected); });
+    if (!found.ok()) return found.status();
+    other = *std::move(found);
+  }
   When when = Start();
   AddFills(call, when);
-  return Emit(CallOperator{std::move(call)}, *std::move(meta), when);
+  const Slot slot = Emit(CallOperator{std::move(call)}, *std::move(meta), when);
+  slots_[slot].other = std::move(other);
+  return slot;
 }
 
 absl::StatusOr<BoundCall> PlanBuilder::Internal(const char* qualified, c10::Stack stack,

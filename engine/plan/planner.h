@@ -31,6 +31,8 @@ struct PlanLimits {
   uint64_t value_elements = 0;
   uint64_t result_bytes = 0;
   uint64_t peak_bytes = 0;
+  /// Of what programs bring from one trace to the next, which nobody knows before they are planned.
+  uint64_t pass_tokens = 0;
 };
 
 /// What a plan means for given token counts.
@@ -72,6 +74,10 @@ c10::IValue ConvertFloats(const c10::IValue& value, std::optional<graph::DType> 
 /// Apply `change` to every tensor of a value.
 c10::IValue MapTensors(const c10::IValue& value,
                        absl::FunctionRef<at::Tensor(const at::Tensor&)> change);
+
+/// The rows of an invoke that begins with a value of this shape: token ids, or activations for the
+/// root whose input is `first_site`.
+RowCount BroughtRows(const ModelSpec& model, int first_site, bool ids, at::IntArrayRef shape);
 
 /// Whether a mask of this shape selects elements of a tensor: its dimensions are the tensor's
 /// first.

@@ -139,6 +139,8 @@ class Appender {
     for (double value : values) Float(value);
   }
   void Swept(const std::vector<std::string>& values) { Texts(values); }
+  /// Prompts alone, which are not part of a plan.
+  void Swept(const std::vector<std::vector<int64_t>>& rows) { Number(rows.size()); }
   void Swept(const std::vector<graph::NodeRef>& values) {
     Number(values.size());
     for (graph::NodeRef value : values) Number(value.id);
@@ -155,9 +157,21 @@ class Appender {
       }
       return;
     }
+    if (const auto* swept = std::get_if<graph::SweptPrompt>(&invoke.input)) {
+      Byte(3);
+      Use(swept->use);
+      return;
+    }
     Byte(std::holds_alternative<graph::Invoke::AllRows>(invoke.input) ? 1 : 0);
   }
   void Kind(const graph::Constant& constant) {
+    Byte(static_cast<uint8_t>(constant.plain.index()));
+    if (const auto* flag = std::get_if<bool>(&constant.plain)) Byte(*flag ? 1 : 0);
+    if (const auto* number = std::get_if<int64_t>(&constant.plain)) {
+      Number(static_cast<uint64_t>(*number));
+    }
+    if (const auto* number = std::get_if<double>(&constant.plain)) Float(*number);
+    if (const auto* text = std::get_if<std::string>(&constant.plain)) Text(*text);
     Byte(static_cast<uint8_t>(constant.tensor.dtype));
     Integers(constant.tensor.shape);
     Byte(constant.blob.empty() ? 0 : 1);

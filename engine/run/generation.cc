@@ -1,4 +1,5 @@
 #include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
 
 #include <algorithm>
 #include <limits>
@@ -39,7 +40,7 @@ void Run::PreparePass() {
   for (const int invoke : planned.invokes) {
     if (plan_.invokes[invoke].all_rows) continue;
     Generated& generated = generated_[invoke];
-    const InvokeInput& first = inputs_[plan_.invokes[invoke].input];
+    const InvokeInput& first = InputOf(invoke);
     if (planned.generates && generated.cache == nullptr) {
       BeginGeneration(generated, first);
       generated.cache =
@@ -118,6 +119,7 @@ absl::Status Run::Advance(Pass& pass, const at::Tensor& result) {
     frame_.clear();
     kept_.clear();
     generated_.clear();
+    brought_.clear();
     chooser_.reset();
     return absl::OkStatus();
   }
@@ -138,11 +140,76 @@ absl::Status Run::EndTrace() {
   operator_seconds_ += std::exchange(pass_operator_seconds_, 0);
   for (const plan::Slot slot : planned.release) frame_[slot] = c10::IValue();
   for (Generated& generated : generated_) generated = Generated();
+  for (const int invoke : planned.invokes) brought_[invoke] = InvokeInput();
   chooser_.reset();
   step_ = 0;
   finished_ = stopped_ != graph::kNoNode || trace_ + 1 == static_cast<int>(plan_.traces.size());
   if (!finished_) ++trace_;
   return absl::OkStatus();
+}
+
+absl::StatusOr<c10::IValue> Run::Do(const plan::BringInput& what, Visiting*) {
+  const plan::PlannedTrace& next = plan_.traces[plan_.invokes[what.invoke].trace];
+  // A pass takes no inference tensors, and keeps no graph of the trace before.
+  const c10::InferenceMode off(false);
+  const auto own = [this](plan::Slot slot) {
+    const at::Tensor& value = frame_[slot].toTensor();
+    return value.requires_grad() ? value.detach().clone() : value.clone();
+  };
+  if (next.root == 0 && spec_.input().ids) {
+    const at::Tensor mask = what.mask == plan::kNoSlot ? at::Tensor() : own(what.mask);
+    absl::StatusOr<InvokeInput> prompts = Prompts(own(what.value), mask, next);
+    if (!prompts.ok()) return prompts.status();
+    brought_[what.invoke] = *std::move(prompts);
+    return c10::IValue();
+  }
+  const plan::SiteSpec& site = spec_.sites()[next.first_site];
+  const at::Tensor values = own(what.value).contiguous();
+  const bool flat = spec_.LeadingOf(site) == 1;
+  if (!flat && tokens_.max_tokens > 0 && values.size(1) > tokens_.max_tokens) {
+    return absl::InvalidArgumentError(absl::StrCat("the tensor has ", values.size(1),
+                                                   " tokens; the model takes at most ",
+                                                   tokens_.max_tokens));
+  }
+  const auto& pattern = std::get<graph::Pattern::Tensor>(site.pattern.value);
+  if (absl::Status status = CheckRange(values, pattern.range); !status.ok()) return status;
+  brought_[what.invoke] = InvokeInput::MakeValues(values, flat);
+  return c10::IValue();
+}
+
+absl::StatusOr<InvokeInput> Run::Prompts(const at::Tensor& ids, const at::Tensor& mask,
+                                         const plan::PlannedTrace& trace) const {
+  const auto rows_of = [](const at::Tensor& tensor) {
+    return (tensor.dim() == 1 ? tensor.unsqueeze(0) : tensor).to(at::kLong).cpu().contiguous();
+  };
+  const at::Tensor given = rows_of(ids);
+  if (mask.defined() && rows_of(mask).sizes() != given.sizes()) {
+    return absl::InvalidArgumentError(absl::StrCat("`input_ids` has the shape ",
+                                                   c10::str(ids.sizes()), " and `attention_mask` ",
+                                                   c10::str(mask.sizes())));
+  }
+  if (absl::Status status = CheckRange(given, tokens_.vocabulary); !status.ok()) return status;
+  const at::Tensor real = mask.defined() ? rows_of(mask) : at::ones_like(given);
+  std::vector<std::vector<int64_t>> rows(given.size(0));
+  int64_t longest = 0;
+  for (int64_t r = 0; r < given.size(0); ++r) {
+    const int64_t* const row = given.const_data_ptr<int64_t>() + r * given.size(1);
+    const int64_t* const keep = real.const_data_ptr<int64_t>() + r * given.size(1);
+    for (int64_t i = 0; i < given.size(1); ++i) {
+      if (keep[i] != 0) rows[r].push_back(row[i]);
+    }
+    if (rows[r].empty()) {
+      return absl::InvalidArgumentError("a prompt has no tokens: its mask leaves none");
+    }
+    longest = std::max(longest, static_cast<int64_t>(rows[r].size()));
+  }
+  // The last new token is chosen, and not looked at any more.
+  const int64_t positions = longest + trace.steps - 1;
+  if (tokens_.max_tokens > 0 && positions > tokens_.max_tokens) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "this prompt needs ", positions, " positions; the model has ", tokens_.max_tokens));
+  }
+  return InvokeInput::Make(rows, tokens_.pad_id, tokens_.pad_left);
 }
 
 std::vector<SavedItem> Run::TakeSaved() {

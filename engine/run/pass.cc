@@ -150,18 +150,21 @@ at::Tensor Within(const at::Tensor& all, int64_t row, const Segment& segment, bo
 
 // --- Visiting -----------------------------------------------------------------------------------
 
-c10::IValue InForm(const OutputForm& form, at::Tensor tensor) {
+c10::IValue InForm(const OutputForm& form, at::Tensor tensor,
+                   absl::Span<const at::Tensor> further) {
   switch (form.kind) {
     case OutputForm::Kind::kTensor:
       break;
     case OutputForm::Kind::kTuple: {
-      std::vector<c10::IValue> items(1 + form.nones);
+      std::vector<c10::IValue> items(1 + further.size() + form.nones);
       items[0] = std::move(tensor);
+      std::copy(further.begin(), further.end(), items.begin() + 1);
       return c10::ivalue::Tuple::create(std::move(items));
     }
     case OutputForm::Kind::kDict: {
       c10::impl::GenericDict dict(c10::StringType::get(), c10::AnyType::get());
       dict.insert(form.field, std::move(tensor));
+      for (size_t i = 0; i < further.size(); ++i) dict.insert(form.more_fields[i], further[i]);
       return dict;
     }
   }
@@ -440,6 +443,9 @@ void Pass::VisitTap(int tap, at::Tensor& value) {
       const WhilePooled pooled(*this);
       recorder_->RecordBeside(beside_);
     }
+    if (tap % 2 == 1) {
+      for (const at::Tensor& tensor : further_) recorder_->RecordBeside(tensor);
+    }
     return;
   }
   const auto& times = taps_.times[tap];
@@ -448,13 +454,25 @@ void Pass::VisitTap(int tap, at::Tensor& value) {
   const int time = times[visit];
   const OutputForm& form = tap % 2 == 1 ? taps_.forms[tap / 2] : TensorForm();
   if (watcher_ != nullptr) {
-    watcher_->Visit(time, form, value);
+    watcher_->Visit(*this, time, form, value);
     return;
   }
   if (tap == kRootOutput && beside_.defined()) {
     std::vector<std::unique_ptr<Visiting>> leaves;
     leaves.push_back(std::make_unique<PackedVisiting>(*this, time, TensorForm(), value));
     leaves.push_back(std::make_unique<PooledVisiting>(*this, time, beside_));
+    StructureVisiting visiting(*this, time, taps_.spec.sites()[time].pattern, std::move(leaves));
+    VisitTime(time, visiting);
+    return;
+  }
+  if (form.further() > 0) {
+    TORCH_CHECK(further_.size() == form.further(), "a module returned ", 1 + further_.size(),
+                " tensors, and its form says ", 1 + form.further());
+    std::vector<std::unique_ptr<Visiting>> leaves;
+    leaves.push_back(std::make_unique<PackedVisiting>(*this, time, TensorForm(), value));
+    for (at::Tensor& tensor : further_) {
+      leaves.push_back(std::make_unique<PackedVisiting>(*this, time, TensorForm(), tensor));
+    }
     StructureVisiting visiting(*this, time, taps_.spec.sites()[time].pattern, std::move(leaves));
     VisitTime(time, visiting);
     return;

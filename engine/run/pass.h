@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -80,13 +81,21 @@ struct RowLayout {
 struct OutputForm {
   enum class Kind : uint8_t { kTensor, kTuple, kDict };
   Kind kind = Kind::kTensor;
-  int nones = 0;       // kTuple: that many `none` after the tensor
-  std::string field;   // kDict: its field
+  int nones = 0;      // kTuple: that many `none` after the tensor
+  int more = 0;       // kTuple: that many tensors before those, see Pass::Return
+  std::string field;  // kDict: its field
+  std::vector<std::string> more_fields = {};  // kDict: of further tensors
   std::string beside;  // kDict: a second field, with what Pass::Beside was given
+
+  /// How many tensors there are behind the first.
+  size_t further() const {
+    return kind == Kind::kTuple ? static_cast<size_t>(more) : more_fields.size();
+  }
 };
 
 /// A tensor in the structure that its module returns.
-c10::IValue InForm(const OutputForm& form, at::Tensor tensor);
+c10::IValue InForm(const OutputForm& form, at::Tensor tensor,
+                   absl::Span<const at::Tensor> further = {});
 
 /// Where the boundaries of a model's modules are met: a tap is `2 * module` for the input and
 /// `2 * module + 1` for the output. Const once made.
@@ -244,7 +253,9 @@ class Watcher {
  public:
   virtual ~Watcher() = default;
   /// At a site of the model; `packed` is `[1, rows, ...]`, which its module returns in `form`.
-  virtual void Visit(int site, const OutputForm& form, at::Tensor& packed) = 0;
+  /// At a module's input it may ask the pass to skip that for all rows (a SkipRequest without a
+  /// segment, its value packed).
+  virtual void Visit(Pass& pass, int site, const OutputForm& form, at::Tensor& packed) = 0;
 };
 
 /// One forward of the model over the segments of any number of runs, packed as
@@ -309,6 +320,15 @@ class Pass {
   at::Tensor Pool(const at::Tensor& hidden);
   void Unpool() { SetPooled(false); }
   bool pooled() const { return pooled_; }
+  /// For the forward of a module of several tensors (`OutputForm::more`, `more_fields`): returns
+  /// the first, and keeps the others, packed rows too, for whoever listens and for its caller.
+  at::Tensor Return(at::Tensor first, std::vector<at::Tensor> further) {
+    further_ = std::move(further);
+    return first;
+  }
+  bool HasFurther() const { return !further_.empty(); }
+  /// What the module that was called last returned behind its first tensor.
+  std::vector<at::Tensor> TakeFurther() { return std::exchange(further_, {}); }
   /// What the root returns beside its tensor, pooled.
   void Beside(at::Tensor value) { beside_ = std::move(value); }
 
@@ -404,6 +424,7 @@ class Pass {
   const Adapter* adapter_of_all_ = nullptr;
   bool pooled_ = false;
   at::Tensor beside_;
+  std::vector<at::Tensor> further_;
 
   friend class WhilePooled;
 };
@@ -434,6 +455,11 @@ at::Tensor Within(const at::Tensor& all, int64_t row, const Segment& segment, bo
 template <typename Module>
 at::Tensor Pass::CallPartly(int output_tap, at::Tensor input, bool pools, const Module& module) {
   const std::vector<SkipRequest> skips = TakeSkips();
+  if (watcher_ != nullptr) {
+    GoOnAt(taps_.times[output_tap][visits_[output_tap - 1] - 1]);
+    if (pools) SetPooled(true);
+    return skips.front().value;
+  }
   std::vector<Segment*> before;
   at::Tensor rest = WithoutSkipped(input, skips, &before);
   at::Tensor output;

@@ -35,10 +35,12 @@ at::Tensor Compact(const at::Tensor& tensor) {
 /// Copy the tensors of `from` into those of `to`, whose structure it has; a lone tensor goes into
 /// the first.
 void CopyInto(const c10::IValue& to, const c10::IValue& from) {
-  if (from.isTensor()) {
-    Visiting::LeafOf(to).copy_(from.toTensor());
-  } else if (to.isTensor()) {
-    to.toTensor().copy_(Visiting::LeafOf(from));
+  if (from.isTensor() || to.isTensor()) {
+    const at::Tensor &place = Visiting::LeafOf(to), &value = Visiting::LeafOf(from);
+    // Of what depends on data the plan does not know the size.
+    TORCH_CHECK(place.sizes() == value.sizes(), "a value of shape ", value.sizes(),
+                " replaces one of shape ", place.sizes());
+    place.copy_(value);
   } else if (to.isTuple()) {
     const auto& items = to.toTupleRef().elements();
     for (size_t i = 0; i < items.size(); ++i) {
@@ -129,6 +131,7 @@ Run::Run(const plan::Plan& plan, const graph::Program& program, const plan::Mode
       tokens_(tokens),
       memory_(limits.memory_bytes),
       generated_(plan.invokes.size()),
+      brought_(plan.invokes.size()),
       segment_of_invoke_(plan.invokes.size(), -1),
       saved_counts_(plan.saves.size(), 0) {
   PreparePass();
@@ -376,6 +379,8 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::LoadConstant&, Visiting*) {
       at::TensorOptions().dtype(plan::ToScalarType(tensor.dtype))));
 }
 
+absl::StatusOr<c10::IValue> Run::Do(const plan::LoadPlain& what, Visiting*) { return what.value; }
+
 absl::StatusOr<c10::IValue> Run::Do(const plan::LoadParameter& what, Visiting*) {
   absl::StatusOr<at::Tensor> tensor = host_.Parameter(what.path);
   if (!tensor.ok()) return tensor.status();
@@ -386,6 +391,9 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::CallOperator& what, Visiting*) {
   const Stopwatch stopwatch(&pass_operator_seconds_);
   c10::Stack stack = plan::BindCall(
       what.call, program_, [this](Slot slot) -> const c10::IValue& { return frame_[slot]; });
+  if (what.call.check_sizes) {
+    if (absl::Status fits = plan::CheckSizes(*what.call.row, stack); !fits.ok()) return fits;
+  }
   if (what.call.row->random) {
     plan::GiveGenerator(*what.call.row, stack, Mix(seed_, {static_cast<uint64_t>(step_), node_}));
   }

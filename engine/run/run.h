@@ -54,7 +54,10 @@ struct TokenOptions {
   bool pad_left = true;  // on which side rows of different lengths are padded
   int64_t pad_id = 0;
   std::vector<int64_t> eos_ids;  // that end a generation, unless the program names others
-  Decode decode;                 // empty: there is no tokenizer
+  // Of ids that a program computes; 0: no bound.
+  int64_t vocabulary = 0;
+  int64_t max_tokens = 0;  // also of activations
+  Decode decode;           // empty: there is no tokenizer
 };
 
 /// What one row of a generation has come to.
@@ -106,8 +109,8 @@ struct LogEntry {
 /// Everything but Cancel, rows and memory is called from the pass's thread.
 class Run {
  public:
-  /// `plan`, `program`, `spec` and `host` must outlive the run. `inputs`: one for each invoke node
-  /// in written order (those of `invoke { }` are not looked at).
+  /// `plan`, `program`, `spec` and `host` must outlive the run. `inputs`: those of each invoke node
+  /// in written order (see graph::Program::InputsOf; that of `invoke { }` is not looked at).
   Run(const plan::Plan& plan, const graph::Program& program, const plan::ModelSpec& spec,
       const Host& host, std::vector<InvokeInput> inputs, const RunLimits& limits,
       absl::Time deadline, const TokenOptions& tokens);
@@ -183,6 +186,7 @@ class Run {
   absl::StatusOr<c10::IValue> Do(const plan::ReadSite& what, Visiting* site);
   absl::StatusOr<c10::IValue> Do(const plan::ReadInvoke& what, Visiting* site);
   absl::StatusOr<c10::IValue> Do(const plan::LoadConstant& what, Visiting* site);
+  absl::StatusOr<c10::IValue> Do(const plan::LoadPlain& what, Visiting* site);
   absl::StatusOr<c10::IValue> Do(const plan::LoadParameter& what, Visiting* site);
   absl::StatusOr<c10::IValue> Do(const plan::CallOperator& what, Visiting* site);
   absl::StatusOr<c10::IValue> Do(const plan::TakeItem& what, Visiting* site);
@@ -199,6 +203,7 @@ class Run {
   absl::StatusOr<c10::IValue> Do(const plan::ReadResult& what, Visiting* site);
   absl::StatusOr<c10::IValue> Do(const plan::StopRun& what, Visiting* site);
   absl::StatusOr<c10::IValue> Do(const plan::LogValue& what, Visiting* site);
+  absl::StatusOr<c10::IValue> Do(const plan::BringInput& what, Visiting* site);
   absl::StatusOr<c10::IValue> Do(const plan::RunBackward& what, Visiting* site);
   absl::StatusOr<c10::IValue> Do(const plan::ReadGradient& what, Visiting* site);
   absl::StatusOr<c10::IValue> Do(const plan::WriteGradient& what, Visiting* site);
@@ -206,6 +211,7 @@ class Run {
   absl::StatusOr<c10::IValue> Do(const plan::CallWatched& what, Visiting* site);
   absl::StatusOr<c10::IValue> Do(const plan::ReadInside& what, Visiting* site);
   absl::StatusOr<c10::IValue> Do(const plan::WriteInside& what, Visiting* site);
+  absl::StatusOr<c10::IValue> Do(const plan::SkipInside& what, Visiting* site);
   absl::StatusOr<c10::IValue> Do(const plan::TakeCalled& what, Visiting* site);
 
   /// Write `value` into the part of `whole` that `steps` lead to, as copy_ does.
@@ -239,6 +245,14 @@ class Run {
   void VisitNext(Pass& pass, int time, std::vector<at::Tensor>& parts);
   absl::Status EndTrace();
   void CountRows();
+  /// What an invoke of this trace begins with.
+  const InvokeInput& InputOf(int invoke) const {
+    const plan::PlannedInvoke& planned = plan_.invokes[invoke];
+    return planned.brought ? brought_[invoke] : inputs_[planned.input];
+  }
+  /// Token ids that the program computed, as prompts.
+  absl::StatusOr<InvokeInput> Prompts(const at::Tensor& ids, const at::Tensor& mask,
+                                      const plan::PlannedTrace& trace) const;
 
   const plan::Plan& plan_;
   const graph::Program& program_;
@@ -260,6 +274,7 @@ class Run {
   std::vector<c10::IValue> kept_;  // the frame before this pass
   size_t kept_saves_ = 0, kept_logs_ = 0;
   std::vector<Generated> generated_;     // by Plan::invokes; of this trace's generations
+  std::vector<InvokeInput> brought_;     // by Plan::invokes; of this trace and the next
   std::optional<TokenChooser> chooser_;  // of this trace
   std::vector<NewTokens> new_tokens_;    // that were not taken yet
   std::atomic<int64_t> rows_{0};
@@ -286,6 +301,8 @@ class Run {
   int at_ = 0;                         // the instruction that is being executed
   /// A watched call while it is made.
   struct Watching {
+    Pass* pass = nullptr;              // of the call
+    size_t leading = 0;                // dimensions of its argument that are rows
     const OutputForm* form = nullptr;  // at the site that is being visited
     at::Tensor rows;                   // there, in the shape of the call's argument
     bool changed = false;

@@ -18,8 +18,8 @@ template <typename Visited>
 class WatcherOf final : public Watcher {
  public:
   explicit WatcherOf(const Visited& visited) : visited_(visited) {}
-  void Visit(int site, const OutputForm& form, at::Tensor& packed) override {
-    visited_(site, form, packed);
+  void Visit(Pass& pass, int site, const OutputForm& form, at::Tensor& packed) override {
+    visited_(pass, site, form, packed);
   }
 
  private:
@@ -43,9 +43,11 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::CallWatched& what, Visiting*) {
   while (belongs(end, last)) ++end;
   const std::vector<int64_t> leading = plan::LeadingOf(spec_, what.module, value->sizes());
   absl::Status status;
-  const auto visited = [&](int site, const OutputForm& form, at::Tensor& packed) {
+  const auto visited = [&](Pass& pass, int site, const OutputForm& form, at::Tensor& packed) {
     std::vector<int64_t> shape = leading;
     shape.insert(shape.end(), packed.sizes().begin() + 2, packed.sizes().end());
+    watching_.pass = &pass;
+    watching_.leading = leading.size();
     watching_.form = &form;
     watching_.rows = packed.reshape(shape);
     watching_.changed = false;
@@ -93,6 +95,17 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::WriteInside& what, Visiting*) {
   watching_.rows = watching_.rows.clone();
   absl::Status status = WritePart(InForm(*watching_.form, watching_.rows), what.steps, value);
   if (!status.ok()) return status;
+  return c10::IValue();
+}
+
+absl::StatusOr<c10::IValue> Run::Do(const plan::SkipInside& what, Visiting*) {
+  const plan::SiteSpec& output = spec_.sites()[what.output];
+  const at::Tensor meta = Visiting::LeafOf(plan::MetaOf(output.pattern, {1, 1}));
+  const at::Tensor value = Visiting::LeafOf(frame_[what.value]).to(meta.scalar_type());
+  const auto leading = value.sizes().slice(0, watching_.leading);
+  std::vector<int64_t> packed = {1, c10::multiply_integers(leading)};
+  packed.insert(packed.end(), value.sizes().begin() + watching_.leading, value.sizes().end());
+  watching_.pass->RequestSkip(nullptr, value.reshape(packed));
   return c10::IValue();
 }
 

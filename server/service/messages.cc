@@ -134,6 +134,9 @@ absl::Status EncodeShapeAt(const graph::Pattern& pattern, int depth, v1::Value* 
                           ref->set_dtype(static_cast<v1::DType>(tensor.dtype));
                           uint64_t bytes = static_cast<uint64_t>(graph::SizeOf(tensor.dtype));
                           for (const graph::Dimension& dimension : tensor.shape) {
+                            if (dimension.at_most) {
+                              ref->add_at_most(static_cast<uint32_t>(ref->shape_size()));
+                            }
                             ref->add_shape(dimension.constant);
                             bytes *= static_cast<uint64_t>(dimension.constant);
                           }

@@ -370,19 +370,118 @@ TEST_F(ExperimentsTest, InputsOfEveryKindAreTheSameRows) {
   });
 }
 
-TEST_F(ExperimentsTest, WhatEarlierTracesComputeIsRefusedByName) {
+TEST_F(ExperimentsTest, WhatEarlierTracesComputeIsWhatLaterOnesBeginWith) {
   Both([](const LanguageModel& model) {
-    Saved<Tensor> out;
-    EXPECT_THAT(model
-                    .Session([&](Session& session) {
-                      Var hidden;
-                      session.Trace({5, 11}, [&] { hidden = model["transformer.h"][0].output(); });
-                      session.Trace(model["transformer.h"][1], Inputs{{"", hidden}},
-                                    [&] { out = model.result().save(); });
-                    })
-                    .status(),
-                StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("is a constant")));
-    EXPECT_FALSE(out.has_value());
+    const Module block = model["transformer.h"][1];
+    Saved<Tensor> expected, out, ids, logits, again;
+    ASSERT_THAT(model.Session([&](Session& session) {
+      Var hidden, generated;
+      session.Trace({5, 11}, [&] {
+        hidden = model["transformer.h"][0].output();
+        expected = block.output().save();
+      });
+      session.Trace(block, Inputs{{"", hidden}}, [&] { out = model.result().save(); });
+      session.Generate({5, 11}, {.max_new_tokens = 3}, [&] {
+        generated = model.result();
+        ids = generated.save();
+      });
+      session.Trace(Inputs{{"input_ids", generated}}, [&] {
+        again = model.ids().save();
+        logits = model["lm_head"].output().save();
+      });
+    }),
+                IsOk());
+    EXPECT_LT(RelativeDifference(*out, *expected), kTolerance);
+    EXPECT_EQ(again->ToVector<int64_t>(), ids->ToVector<int64_t>());
+    EXPECT_LT(RelativeDifference(*logits, Alone(model, ids->ToVector<int64_t>(), "lm_head")),
+              kTolerance);
+  });
+}
+
+TEST_F(ExperimentsTest, PromptsAreSweptOver) {
+  Both([](const LanguageModel& model) {
+    SavedList<Tensor> logits;
+    const Input::Rows prompts = {{5, 11, 17}, {23}, {7, 8}};
+    ASSERT_THAT(model.Trace([&](Tracer& trace) {
+      trace.sweep(Values(prompts), Values({1.0, 1.0, 0.0}), [&](Param prompt, Param scale) {
+        trace.Invoke(prompt, [&] {
+          model["transformer.h"][0].output() = model["transformer.h"][0].output() * scale;
+          logits = model["lm_head"].output().save();
+        });
+      });
+    }),
+                IsOk());
+    ASSERT_EQ(logits.size(), 3u);
+    for (const size_t point : {0u, 1u}) {
+      EXPECT_LT(RelativeDifference(logits[point], Alone(model, prompts[point], "lm_head")),
+                kTolerance);
+    }
+    EXPECT_EQ(logits[2].size(1), 2);
+    SavedList<Tensor> ids;
+    ASSERT_THAT(model.Trace([&](Tracer& trace) {
+      trace.sweep(Values({"ab", "c"}),
+                  [&](Param prompt) { trace.Invoke(prompt, [&] { ids = model.ids().save(); }); });
+    }),
+                IsOk());
+    EXPECT_EQ(ids[0].ToVector<int64_t>(), *model.Encode("ab"));
+  });
+}
+
+TEST_F(ExperimentsTest, AMaskSelectsWhatIsSavedAndWritten) {
+  Both([](const LanguageModel& model) {
+    Saved<Tensor> whole, some, after;
+    ASSERT_THAT(model.Trace({5, 11, 17},
+                            [&] {
+                              Var h = model["transformer.h"][0].output();
+                              whole = h.save();
+                              some = h[h > 0.0].save();
+                              h[h > 0.0] = h[h > 0.0] * 2.0;
+                              after = model["transformer.h"][1].input().save();
+                            }),
+                IsOk());
+    std::vector<float> positive, changed;
+    for (const float value : whole->ToVector<float>()) {
+      if (value > 0) positive.push_back(value);
+      changed.push_back(value > 0 ? 2 * value : value);
+    }
+    EXPECT_EQ(some->ToVector<float>(), positive);
+    EXPECT_LT(RelativeDifference(*after, Tensor::From(changed, whole->shape())), kTolerance);
+    const auto scan = model.Scan({5, 11, 17}, [&] {
+      Var h = model["transformer.h"][0].output();
+      h[h > 0.0].save("some");
+    });
+    ASSERT_THAT(scan, IsOk());
+    EXPECT_EQ(scan->Get("some")->type, "float32[at most 96]");
+    EXPECT_EQ(scan->Get("some")->bytes, 96u * 4);
+  });
+}
+
+TEST_F(ExperimentsTest, NumbersAndTextsAreSavedAndLoggedAsTheyAre) {
+  Both([](const LanguageModel& model) {
+    Saved<Value> dict, list;
+    Saved<std::string> text;
+    Saved<int64_t> number;
+    const auto run = model.Trace({5, 11, 17}, [&] {
+      Var h = model["transformer.h"][0].output();
+      dict =
+          make_dict({{"layer", 0}, {"name", "block"}, {"norm", h.norm()}, {"last", false}}).save();
+      list = save({1, 0.5, "two"});
+      text = save("a text");
+      number = save(7);
+      Log("before the edit");
+      Log({1, "two"}, "both");
+    });
+    ASSERT_THAT(run, IsOk());
+    EXPECT_EQ(*(*dict)["layer"].FindAs<int64_t>(), 0);
+    EXPECT_EQ(*(*dict)["name"].FindAs<std::string>(), "block");
+    EXPECT_EQ((*dict)["norm"].tensor().dim(), 0);
+    EXPECT_EQ(*(*dict)["last"].FindAs<bool>(), false);
+    EXPECT_EQ(*(*list)[1].FindAs<double>(), 0.5);
+    EXPECT_EQ(*text, "a text");
+    EXPECT_EQ(*number, 7);
+    ASSERT_EQ(run->log.size(), 2u);
+    EXPECT_EQ(run->log[0].text, "before the edit");
+    EXPECT_EQ(run->log[1].label, "both");
   });
 }
 
@@ -403,7 +502,7 @@ TEST_F(ExperimentsTest, SavesNumbersStructuresAndHalves) {
     ASSERT_TRUE(size.has_value()) << size.status();
     EXPECT_EQ(size->ToString(), "3");
     EXPECT_EQ(shape->ToString(), "[1, 3, 32]");
-    EXPECT_EQ((*both)[1].tensor().item<int64_t>(), 7);
+    EXPECT_EQ(*(*both)[1].FindAs<int64_t>(), 7);
   });
 }
 

@@ -390,6 +390,115 @@ TEST_F(OwnNetworkTest, AModuleMayBeCalledOutput) {
   EXPECT_TRUE(at::equal(ToTorch(*root), at::full({1, 2}, -4.0F)));
 }
 
+/// A module of a tuple and one of a dict, as in transformers' trees.
+class SeveralTest : public ::testing::Test {
+ protected:
+  class Split : public models::Module {
+   public:
+    explicit Split(bool dict) : dict_(dict) {}
+    std::string type() const override { return "Split"; }
+    bool rowwise() const override { return true; }
+    run::OutputForm form() const override {
+      using Kind = run::OutputForm::Kind;
+      if (dict_) return {.kind = Kind::kDict, .field = "low", .more_fields = {"high"}};
+      return {.kind = Kind::kTuple, .nones = 1, .more = 1};
+    }
+    at::Tensor forward(run::Pass& pass, at::Tensor x) override {
+      return pass.Return(at::mul(x, 2.0), {at::narrow(x, -1, 0, 3)});
+    }
+
+   private:
+    const bool dict_;
+  };
+  class Net : public models::Module {
+   public:
+    Net() {
+      pair_ = Own("pair", std::make_unique<Split>(false));
+      parts_ = Own("parts", std::make_unique<Split>(true));
+    }
+    std::string type() const override { return "Net"; }
+    at::Tensor forward(run::Pass& pass, at::Tensor x) override {
+      const std::vector<at::Tensor> pair = models::CallSeveral(pass, *pair_, std::move(x));
+      const std::vector<at::Tensor> parts = models::CallSeveral(pass, *parts_, pair[0]);
+      return at::cat({parts[0], pair[1], parts[1]}, -1);
+    }
+
+   private:
+    Split* pair_;
+    Split* parts_;
+  };
+  static models::Network Make() {
+    models::Network network;
+    network.root = std::make_unique<Net>();
+    network.input = models::RowInput{.shape = {5}};
+    network.family = "several";
+    network.max_tokens = 1;
+    return network;
+  }
+  static void Expect(const Tensor& given, const at::Tensor& expected) {
+    ASSERT_EQ(ToTorch(given).sizes(), expected.sizes());
+    EXPECT_TRUE(at::allclose(ToTorch(given), expected, 1e-5, 1e-6));
+  }
+  const LanguageModel model_ =
+      MakeLocalClient("net", Make()).value().OpenLanguageModel("net").value();
+  const at::Tensor x_ = at::linspace(-1, 1, 15).view({3, 5});
+};
+
+TEST_F(SeveralTest, EachOfAModulesTensorsIsRead) {
+  Saved<Value> pair, parts, called;
+  Saved<Tensor> high, result;
+  ASSERT_THAT(model_.Trace(Torch(x_),
+                           [&] {
+                             pair = model_["pair"].output().save("pair");
+                             parts = model_["parts"].output().save("parts");
+                             high = model_["parts"].output()["high"].save("high");
+                             called = model_["pair"](model_["pair"].input()).save("called");
+                             result = model_.result().save("r");
+                           }),
+              IsOk());
+  Expect((*pair)[0].tensor(), 2 * x_);
+  Expect((*pair)[1].tensor(), x_.narrow(1, 0, 3));
+  EXPECT_TRUE((*pair)[2].is_none());
+  Expect((*parts)["low"].tensor(), 4 * x_);
+  Expect(*high, 2 * x_.narrow(1, 0, 3));
+  Expect((*called)[1].tensor(), x_.narrow(1, 0, 3));
+  Expect(*result, at::cat({4 * x_, x_.narrow(1, 0, 3), 2 * x_.narrow(1, 0, 3)}, -1));
+}
+
+TEST_F(SeveralTest, EachIsWrittenAndHasAGradient) {
+  Saved<Tensor> written, all, gradient;
+  ASSERT_THAT(model_.Trace(Torch(x_),
+                           [&] {
+                             model_["pair"].output()[1][{Slice(), 0}] = 7.0;
+                             model_["parts"].output()["high"] *= 0.5;
+                             written = model_.result().save("r");
+                           }),
+              IsOk());
+  at::Tensor first = x_.narrow(1, 0, 3).clone();
+  first.select(1, 0).fill_(7);
+  Expect(*written, at::cat({4 * x_, first, x_.narrow(1, 0, 3)}, -1));
+  ASSERT_THAT(model_.Trace([&](Tracer& trace) {
+    trace.Invoke(Torch(x_), [&] {
+      model_["pair"].output() =
+          make_tuple({model_["pair"].output()[0] * 0.0, model_["pair"].output()[1], None});
+    });
+    trace.Invoke(Torch(x_ + 1), [&] {
+      Var high = model_["parts"].output()["high"];
+      all = model_.result().save("r");
+      model_.result().sum().backward([&] { gradient = high.grad().save("g"); });
+    });
+  }),
+              IsOk());
+  const at::Tensor y = x_ + 1;
+  Expect(*all, at::cat({4 * y, y.narrow(1, 0, 3), 2 * y.narrow(1, 0, 3)}, -1));
+  Expect(*gradient, at::ones({3, 3}));
+}
+
+TEST_F(SeveralTest, ASkipGivesOneTensorAndIsRefused) {
+  EXPECT_THAT(model_.Trace(Torch(x_), [&] { model_["pair"].skip(model_["pair"].input()); }),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("returns several tensors")));
+}
+
 TEST_F(OwnNetworkTest, APlainCallIsTheModel) {
   const auto plain = model_(Torch(x_));
   ASSERT_THAT(plain, IsOk());

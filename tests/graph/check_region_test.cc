@@ -361,6 +361,18 @@ INSTANTIATE_TEST_SUITE_P(
 /// The sweep is node 3 and its invoke 4; node 6 indexes, node 7 reads a filled-in path.
 Program Sweeping() { return Parse(Swept("%x = %h[%l] %y = read h.$l.b.output save z = %y")); }
 
+TEST(CheckSweepTest, PromptsAreTextsOrRowsOfIds) {
+  EXPECT_THAT(CheckText("sweep %p in [[1, 2], [3]], %s in [\"a\", \"b\"] { "
+                        "invoke %p { save x = read ids } invoke %s { save y = read ids } }"),
+              IsOk());
+  EXPECT_THAT(CheckText("sweep %l in [1, 2] { invoke %l { save x = read ids } }"),
+              StatusIs(kInvalid, HasSubstr("its values must be texts, or rows of token ids")));
+  EXPECT_THAT(CheckText("sweep %p in [[1], [2]] { invoke %p { aten::f(%p) } }"),
+              StatusIs(kInvalid, HasSubstr("a row of token ids, which can be a prompt alone")));
+  EXPECT_THAT(CheckText("sweep %p in [[1], []] { invoke %p { } }"),
+              StatusIs(kInvalid, HasSubstr("a row of tokens is empty")));
+}
+
 TEST(CheckSweepTest, RefusesUsesOfOtherSweeps) {
   for (NodeId sweep : {NodeId{0}, NodeId{1}, NodeId{4}, NodeId{99}}) {
     Program program = Sweeping();

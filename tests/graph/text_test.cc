@@ -314,6 +314,30 @@ sweep %l in [9223372036854775806, 9223372036854775807] {
               HasSubstr("sweep %l in [10, 6, 2], %m in [0:3], %n in [1.0, 2.5, 3.0] {"));
 }
 
+TEST(TextTest, PrintsPromptsOfASweepAndPlainValues) {
+  const std::string text = R"(sweep %p in [[1, 2], [3]], %s in ["a \"b\"", "c"] {
+  invoke %p {
+    %h = read transformer.h.0.output
+    save h = %h
+  }
+  invoke %s no_special_tokens { }
+}
+invoke [1] {
+  %text = "two\nlines"
+  %number = int(-3)
+  %real = float(0.5)
+  %flag = bool(true)
+  %all = {"text": %text, "number": 3, "none": none, "list": [1.5, true, "x"]}
+  save all = %all
+  log "label" %text
+}
+)";
+  EXPECT_EQ(Reprint(text), text);
+  EXPECT_EQ(Reprint("invoke [1] { aten::f(bool(false), int(1), dtype=bool) save x = \"t\" }"),
+            Reprint("invoke [1] { %1 = bool(false) %2 = int(1) aten::f(%1, %2, dtype=bool) "
+                    "%3 = \"t\" save x = %3 }"));
+}
+
 TEST(TextTest, PrintsEveryKindOfRegion) {
   const std::string text = R"(generate max_new_tokens=9
 invoke [1] {

@@ -218,8 +218,53 @@ TEST(WatchedCallTest, RefusesWhatItDoesNotVisit) {
               StatusIs(absl::StatusCode::kNotFound, HasSubstr("transformer.ln_f")));
   EXPECT_THAT(Refusal(call + "save x = read transformer.ln_f@1.op(layer_norm_0).output"),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("inputs and outputs")));
-  EXPECT_THAT(Refusal(call + "skip transformer.ln_f@1 = %h"),
-              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("not skipped")));
+}
+
+TEST(WatchedCallTest, AModuleInsideIsSkipped) {
+  const LocalResult run = RunBody(R"(
+    %h = read transformer.h.0.output
+    %y = call watched transformer.h.1.mlp(%h)
+    %fc = read transformer.h.1.mlp.c_fc@1.output
+    skip transformer.h.1.mlp.act@1 = %fc
+    save act = read transformer.h.1.mlp.act@1.output
+    save fc = %fc
+    save y = %y
+    save expected = call transformer.h.1.mlp.c_proj(%fc)
+    save own = read transformer.h.1.mlp.output)");
+  ASSERT_THAT(run.status, IsOk());
+  ExpectClose(run["act"], run["fc"]);
+  ExpectClose(run["y"], run["expected"]);
+  ExpectClose(run["own"], RunBody("save own = read transformer.h.1.mlp.output")["own"]);
+}
+
+TEST(WatchedCallTest, ASkippedBlockHasNoInsideAndWhatFollowsIsCountedOn) {
+  const LocalResult run = RunBody(R"(
+    %x = read transformer.h.1.output
+    %y = call watched transformer.h.2(%x)
+    %normed = read transformer.h.2.ln_1@1.output
+    skip transformer.h.2.attn@1 = aten::mul(%normed, 0.0)
+    save ln = read transformer.h.2.ln_2@1.input
+    save mlp = read transformer.h.2.mlp@1.output
+    save x = %x
+    save y = %y)");
+  ASSERT_THAT(run.status, IsOk());
+  ExpectClose(run["ln"], run["x"]);
+  ExpectClose(run["y"], run["x"] + run["mlp"]);
+}
+
+TEST(WatchedCallTest, RefusesSkipsThatOverlap) {
+  const std::string call =
+      "%h = read transformer.h.0.output\n%y = call watched transformer.h.1(%h)\n";
+  const std::string skip = "skip transformer.h.1.mlp@1 = %h\n";
+  const std::string read = "save x = read transformer.h.1.mlp.act@1.output\n";
+  EXPECT_THAT(Refusal(call + skip + read),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("lies inside a module")));
+  EXPECT_THAT(Refusal(call + read + skip),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("this skip overlaps")));
+  EXPECT_THAT(Refusal(call + skip + skip),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("this skip overlaps")));
+  EXPECT_THAT(Refusal(call + "skip transformer.h.1.mlp@1 = read transformer.h.2.output"),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("too late")));
 }
 
 TEST(WatchedCallTest, RefusesAWriteThatNeedsALaterValue) {

@@ -199,8 +199,8 @@ TEST(ResolveTest, RefusesSizesThatWouldDependOnData) {
   const at::Tensor t = Meta({2, 3});
   EXPECT_THAT(
       Outcome("aten::index",
-              {{"", t}, {"", c10::List<std::optional<at::Tensor>>({Meta({2}, at::kBool)})}}),
-      HasSubstr("use aten::where or aten::masked_fill"));
+              {{"", t}, {"", c10::List<std::optional<at::Tensor>>({Meta({2}, at::kByte)})}}),
+      HasSubstr("uint8 is neither an index nor a mask"));
   EXPECT_THAT(Outcome("aten::one_hot", {{"", Meta({2}, at::kLong)}}),
               HasSubstr("`num_classes` must be given"));
   EXPECT_THAT(Outcome("aten::arange", {{"", 3.5}}), HasSubstr("must follow from integers"));

@@ -68,7 +68,13 @@ class Reading {
     const auto& parameter =
         std::get<graph::Sweep>(program_.at(use.sweep).kind).parameters[use.parameter];
     return std::visit(
-        [this](const auto& values) -> decltype(graph::Argument::value) { return values[point_]; },
+        [this](const auto& values) -> decltype(graph::Argument::value) {
+          if constexpr (std::is_same_v<decltype(values[0]), const std::vector<int64_t>&>) {
+            return {};  // rows of token ids are prompts alone
+          } else {
+            return values[point_];
+          }
+        },
         parameter.values);
   }
 

@@ -55,19 +55,42 @@ uint32_t SequencesOf(const graph::Trace& trace) {
   return trace.generate ? trace.generate->Sequences() : 1;
 }
 
-std::vector<run::InvokeInput> InputsOf(const graph::Program& program, bool pad_left) {
-  std::vector<run::InvokeInput> inputs;
+using Rows = std::vector<std::vector<int64_t>>;
+
+/// The rows of each input in written order; none where they are not token ids.
+std::vector<Rows> RowsOf(const graph::Program& program) {
+  std::vector<Rows> inputs;
   uint32_t sequences = 1;
   for (const graph::Node& node : program.nodes) {
     if (const auto* trace = std::get_if<graph::Trace>(&node.kind)) sequences = SequencesOf(*trace);
     const auto* invoke = std::get_if<graph::Invoke>(&node.kind);
     if (invoke == nullptr) continue;
-    inputs.emplace_back();
+    const auto add = [&](const Rows& given) {
+      Rows& rows = inputs.emplace_back();
+      for (const auto& row : given) rows.insert(rows.end(), sequences, row);
+    };
     if (const auto* tokens = std::get_if<graph::Invoke::Tokens>(&invoke->input)) {
-      std::vector<std::vector<int64_t>> rows;
-      for (const auto& row : tokens->rows) rows.insert(rows.end(), sequences, row);
-      inputs.back() = run::InvokeInput::Make(rows, kPad, pad_left);
+      add(tokens->rows);
+    } else if (const auto* swept = std::get_if<graph::SweptPrompt>(&invoke->input)) {
+      const auto& sweep = std::get<graph::Sweep>(program.at(swept->use.sweep).kind);
+      for (const auto& row : std::get<Rows>(sweep.parameters[swept->use.parameter].values)) {
+        add({row});
+      }
+    } else {
+      inputs.emplace_back();
+      if (std::holds_alternative<graph::Invoke::Prompts>(invoke->input)) {
+        ADD_FAILURE() << "a LocalModel has no tokenizer; give token ids";
+      }
     }
+  }
+  return inputs;
+}
+
+std::vector<run::InvokeInput> InputsOf(const graph::Program& program, bool pad_left) {
+  std::vector<run::InvokeInput> inputs;
+  for (const Rows& rows : RowsOf(program)) {
+    inputs.emplace_back();
+    if (!rows.empty()) inputs.back() = run::InvokeInput::Make(rows, kPad, pad_left);
   }
   return inputs;
 }
@@ -113,19 +136,11 @@ absl::StatusOr<graph::Program> ParseAndCheck(const std::string& text) {
 
 std::vector<plan::RowCount> CountRows(const graph::Program& program) {
   std::vector<plan::RowCount> counts;
-  uint32_t sequences = 1;
-  for (const graph::Node& node : program.nodes) {
-    if (const auto* trace = std::get_if<graph::Trace>(&node.kind)) sequences = SequencesOf(*trace);
-    const auto* invoke = std::get_if<graph::Invoke>(&node.kind);
-    if (invoke == nullptr) continue;
+  for (const Rows& rows : RowsOf(program)) {
     plan::RowCount& count = counts.emplace_back();
-    if (const auto* tokens = std::get_if<graph::Invoke::Tokens>(&invoke->input)) {
-      count.batch = static_cast<int64_t>(tokens->rows.size()) * sequences;
-      for (const auto& row : tokens->rows) {
-        count.tokens = std::max(count.tokens, static_cast<int64_t>(row.size()));
-      }
-    } else if (std::holds_alternative<graph::Invoke::Prompts>(invoke->input)) {
-      ADD_FAILURE() << "a LocalModel has no tokenizer; give token ids";
+    count.batch = static_cast<int64_t>(rows.size());
+    for (const auto& row : rows) {
+      count.tokens = std::max(count.tokens, static_cast<int64_t>(row.size()));
     }
   }
   return counts;
@@ -178,6 +193,8 @@ run::TokenOptions LocalModel::Tokens() const {
   return {.pad_left = hosted_->pad_left(),
           .pad_id = kPad,
           .eos_ids = hosted_->network().eos_ids,
+          .vocabulary = hosted_->network().vocabulary,
+          .max_tokens = hosted_->network().max_tokens,
           .decode = TextOf};
 }
 

@@ -87,7 +87,7 @@ class LocalModel {
 /// Parse the text form and check what concerns the program alone.
 absl::StatusOr<graph::Program> ParseAndCheck(const std::string& text);
 
-/// The counts of a program's invokes, which must be of token ids.
+/// The counts of a program's inputs, which must be of token ids, or values that it computes.
 std::vector<plan::RowCount> CountRows(const graph::Program& program);
 
 }  // namespace weft::testing

@@ -124,6 +124,10 @@ bool SameKind(const Invoke& a, const Invoke& b) {
                         return x.name == y.name && x.node == y.node;
                       });
   }
+  if (const auto* swept = std::get_if<SweptPrompt>(&a.input)) {
+    const auto& other = std::get<SweptPrompt>(b.input);
+    return swept->use == other.use && swept->no_special_tokens == other.no_special_tokens;
+  }
   if (const auto* chats = std::get_if<Invoke::Chats>(&a.input)) {
     const auto& other = std::get<Invoke::Chats>(b.input);
     const auto same_chat = [](const std::vector<ChatMessage>& x,
@@ -141,8 +145,12 @@ bool SameKind(const Invoke& a, const Invoke& b) {
   return true;
 }
 bool SameKind(const Constant& a, const Constant& b) {
-  return a.blob == b.blob && a.tensor.dtype == b.tensor.dtype && a.tensor.shape == b.tensor.shape &&
-         a.tensor.bytes == b.tensor.bytes &&
+  const auto* number = std::get_if<double>(&a.plain);
+  const bool same = number != nullptr && std::holds_alternative<double>(b.plain)
+                        ? Same(*number, std::get<double>(b.plain))
+                        : a.plain == b.plain;
+  return same && a.blob == b.blob && a.tensor.dtype == b.tensor.dtype &&
+         a.tensor.shape == b.tensor.shape && a.tensor.bytes == b.tensor.bytes &&
          (a.tensor.bytes == 0 || std::memcmp(a.tensor.data, b.tensor.data, a.tensor.bytes) == 0);
 }
 bool SameKind(const Read& a, const Read& b) { return a.site == b.site; }

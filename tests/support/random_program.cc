@@ -197,7 +197,26 @@ class Generator {
     return structure;
   }
 
+  Constant Plain() {
+    Constant constant;
+    switch (Below(4)) {
+      case 0:
+        constant.plain = Text();
+        break;
+      case 1:
+        constant.plain = Integer();
+        break;
+      case 2:
+        constant.plain = Double();
+        break;
+      default:
+        constant.plain = Chance(2);
+    }
+    return constant;
+  }
+
   Invoke RowsInput() {
+    if (InSweep(4)) return {SweptPrompt{{sweep_, 1}, Chance(3)}};
     if (Chance(5)) {
       Invoke::Chats chats;
       for (int i = Below(3); i >= 0; --i) {
@@ -433,7 +452,7 @@ class Generator {
       case 0:
         return AddValue(Read{RandomSite()}, parent_);
       case 1:
-        return AddValue(Constant{Tensor()}, parent_);
+        return AddValue(Chance(4) ? Plain() : Constant{Tensor()}, parent_);
       case 2:
         return AddValue(Parameter{Path()}, parent_);
       case 3:

@@ -8,6 +8,7 @@
 #include <variant>
 #include <vector>
 
+#include "weft/param.h"
 #include "weft/tensor.h"
 #include "weft/var.h"
 
@@ -46,13 +47,13 @@ struct Inputs {
 };
 
 /// The input of an invoke: a prompt, several prompts (padded by the server), rows of token ids, a
-/// chat or several, or tensors. Invokes of one trace may mix them.
+/// chat or several, tensors, or what a sweep runs over. Invokes of one trace may mix them.
 class Input {
  public:
   using Texts = std::vector<std::string>;
   using Rows = std::vector<std::vector<int64_t>>;
   using Chats = std::vector<Chat>;
-  using Variant = std::variant<Texts, Rows, Tensor, Chats, Inputs>;
+  using Variant = std::variant<Texts, Rows, Tensor, Chats, Inputs, Param>;
 
   Input(const char* prompt) : value_(Texts{prompt}) {}             // NOLINT: inputs are
   Input(std::string prompt) : value_(Texts{std::move(prompt)}) {}  // NOLINT: written as
@@ -68,6 +69,8 @@ class Input {
   Input(Chat chat) : value_(Chats{std::move(chat)}) {}  // NOLINT
   Input(Chats chats) : value_(std::move(chats)) {}      // NOLINT
   Input(Inputs inputs) : value_(std::move(inputs)) {}   // NOLINT
+  /// At each point of a sweep over prompts, or rows of ids, that one.
+  Input(Param prompt) : value_(std::move(prompt)) {}  // NOLINT
 
   /// The same prompts without the tokenizer's special tokens, such as one that begins a text.
   Input without_special_tokens() const {

@@ -34,7 +34,9 @@ struct ModelState;
 struct ScanResult {
   struct Save {
     std::string name;
-    std::string type;  // `float32[1, 9, 48]`; structures as `(float32[1, 9, 48], none)`
+    /// `float32[1, 9, 48]`; structures as `(float32[1, 9, 48], none)`, a size that depends on data
+    /// as the most that it can be, `float32[at most 96]`.
+    std::string type;
     /// Of a tensor; a structure or a size that is not known has none.
     std::optional<DType> dtype;
     Shape shape;

@@ -27,18 +27,22 @@ Var op(const std::string& name, const std::vector<Arg>& args, const NamedArgs& n
 Var constant(const Tensor& value, Location where = Location::current());
 Var constant(const Blob& value, Location where = Location::current());
 
-/// Structures of values, to be saved or passed to a module as one.
+/// Structures of values, to be saved or passed to a module as one. Numbers, texts and bools in them
+/// stay what they are: `make_dict({{"layer", 3}, {"name", "mlp"}, {"norm", h.norm()}})`.
 Var make_list(const std::vector<Arg>& items, Location where = Location::current());
 Var make_tuple(const std::vector<Arg>& items, Location where = Location::current());
 Var make_dict(const NamedArgs& entries, Location where = Location::current());
 
-/// Bring back values, numbers, and lists of them: `save({h, logits.size(1)}, {.name = "both"})`.
+/// Bring back values, numbers, texts, bools, and lists of them:
+/// `save({h, logits.size(1), "block 3"}, {.name = "all"})`.
 Saved<Value> save(const Arg& value, const SaveOptions& options = {},
                   Location where = Location::current());
 
 /// Send a line with the value to the client while the program runs: see RunResult::log and
 /// TraceOptions::on_event. (`log` is the logarithm.)
 void Log(const Var& value, const std::string& label = "", Location where = Location::current());
+/// The same of a text, a number, or a list with values in it: `Log("before the edit")`.
+void Log(const Arg& value, const std::string& label = "", Location where = Location::current());
 
 /// End the run when all that is written before is done. Nothing may be written after it.
 void Stop(Location where = Location::current());

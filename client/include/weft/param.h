@@ -12,7 +12,9 @@ struct ParamState;
 /// What a sweep fills in, in the lambda of Tracer::sweep: another value at each of its points.
 ///
 /// May stand for a component of a module's path (`model["transformer.h"][layer]`), an index or a
-/// slice's bound, and an operand or argument of an operator (`h * strength`). It names no value
+/// slice's bound, an operand or argument of an operator (`h * strength`), and the prompt of an
+/// invoke
+/// (`trace.Invoke(prompt, [&] { ... })`). It names no value
 /// outside of its sweep. Copies are one parameter. Not thread-safe.
 class Param {
  public:

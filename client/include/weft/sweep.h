@@ -17,12 +17,13 @@
 
 namespace weft {
 
-/// What a parameter of a sweep is at each point: whole numbers, numbers, names, tensors, or values
-/// from before the sweep. `Values({0.5, 1.0, 2.0})`.
+/// What a parameter of a sweep is at each point: whole numbers, numbers, names or prompts, prompts
+/// as rows of token ids, tensors, or values from before the sweep. `Values({0.5, 1.0, 2.0})`,
+/// `Values(Input::Rows{{5, 11}, {7}})`.
 class Values {
  public:
   using Variant = std::variant<std::vector<int64_t>, std::vector<double>, std::vector<std::string>,
-                               std::vector<Arg>>;
+                               std::vector<Arg>, std::vector<std::vector<int64_t>>>;
 
   template <typename T>
   Values(std::initializer_list<T> values, Location where = Location::current())  // NOLINT
@@ -36,6 +37,8 @@ class Values {
       value_ = std::vector<double>(values.begin(), values.end());
     } else if constexpr (std::is_convertible_v<T, std::string>) {
       value_ = std::vector<std::string>(values.begin(), values.end());
+    } else if constexpr (std::is_same_v<T, std::vector<int64_t>>) {
+      value_ = values;
     } else {
       value_ = std::vector<Arg>(values.begin(), values.end());
     }

@@ -1,6 +1,6 @@
 """Sessions of several traces, and edits that are kept."""
 
-from common import GENERATE, IDS, OTHER, scenario
+from common import GENERATE, IDS, OTHER, SHORT, scenario
 
 
 @scenario("""
@@ -52,6 +52,66 @@ def a_session_carries_late_values_to_early_layers(model):
             model.transformer.h[0].output[:, 0] = between[:, 3]
             logits = model.lm_head.output.save()
     return {"logits": logits, "between": between}
+
+
+@scenario("""
+trace
+invoke [39, 72, 94, 86, 68, 69, 83] {
+  %h = read transformer.h.0.output
+  %scaled = aten::mul(%h, 0.5)
+}
+trace root=transformer.h.1
+invoke (%scaled) {
+  save mlp = read transformer.h.1.mlp.output
+  save out = read .output
+}
+""")
+def a_value_of_one_trace_is_the_input_of_the_next(model):
+    with model.session():
+        with model.trace(IDS):
+            scaled = model.transformer.h[0].output * 0.5
+        with model.transformer.h[1].trace(scaled):
+            mlp = model.transformer.h[1].mlp.output.save()
+            out = model.transformer.h[1].output.save()
+    return {"mlp": mlp, "out": out}
+
+
+@scenario("""
+generate max_new_tokens=5 eos_token_ids=[96]
+invoke [39, 72, 94, 86, 68, 69, 83] {
+  %ids = read result
+}
+trace
+invoke (input_ids=%ids) {
+  save h = read transformer.h.1.output
+  save logits = read lm_head.output
+}
+""")
+def generated_tokens_are_the_prompt_of_the_next(model):
+    with model.session():
+        with model.generate(IDS, **GENERATE) as tracer:
+            ids = tracer.result
+        with model.trace(ids):
+            h = model.transformer.h[1].output.save()
+            logits = model.lm_head.output.save()
+    return {"h": h, "logits": logits}
+
+
+@scenario("""
+sweep %prompt in [[39, 72, 94, 86, 68, 69, 83], [64, 65, 66], [87, 28, 19, 17, 26, 5, 40]] {
+  invoke %prompt {
+    %h = read transformer.h.1.output
+    save last = %h[:, -1]
+  }
+}
+""")
+def one_program_for_several_prompts(model):
+    last = []
+    for ids in (IDS, SHORT, OTHER):
+        with model.trace(ids):
+            h = model.transformer.h[1].output[:, -1].save()
+        last.append(h)
+    return {"last": last}
 
 
 @scenario("""

@@ -1,5 +1,6 @@
 """Indexing values, operators, modules called out of band, parameters, what is saved."""
 
+import nnsight
 import torch
 from common import IDS, scenario
 
@@ -75,20 +76,68 @@ def index_by_masks_of_known_count(model):
     return {"kept": kept, "positive": positive}
 
 
+@scenario("""
+invoke [39, 72, 94, 86, 68, 69, 83] {
+  %h = read transformer.h.1.output
+  %where = aten::gt(%h, 0.0)
+  %positive = %h[%where]
+  save positive = %positive
+  save centred = aten::sub(%positive, aten::mean(%positive))
+  save tokens = %h[aten::gt(%h[..., 0], 20.0)]
+}
+""")
+def index_by_a_mask_of_the_data(model):
+    with model.trace(IDS):
+        h = model.transformer.h[1].output
+        positive = h[h > 0].save()
+        centred = (positive - positive.mean()).save()
+        tokens = h[h[..., 0] > 20].save()
+    return {"positive": positive, "centred": centred, "tokens": tokens}
+
+
+@scenario("""
+invoke [39, 72, 94, 86, 68, 69, 83] {
+  %h = read transformer.h.1.output
+  %where = aten::gt(%h[..., 0], 20.0)
+  save logits = call lm_head(%h[%where])
+}
+""")
+def selected_tokens_through_the_head(model):
+    with model.trace(IDS):
+        h = model.transformer.h[1].output
+        logits = model.lm_head(h[h[..., 0] > 20]).save()
+    return {"logits": logits}
+
+
 @scenario(
     """
 invoke [39, 72, 94, 86, 68, 69, 83] {
   %h = read transformer.h.1.output
-  %where = aten::gt(%h, 0.0)
-  save positive = %h[%where]
+  save rows = aten::view(%h[aten::gt(%h, 0.0)], [7, -1])
 }
 """,
     refused="how many elements a mask selects depends on data",
+    raises="RuntimeError",
 )
-def index_by_a_mask_of_the_data(model):
+def a_mask_where_a_size_must_be_known(model):
     with model.trace(IDS):
         h = model.transformer.h[1].output
-        h[h > 0].save()
+        h[h > 0].view(7, -1).save()
+
+
+@scenario("""
+invoke [39, 72, 94, 86, 68, 69, 83] {
+  %h = read transformer.h.1.output
+  save shape = aten::size(%h)
+  save all = {"layer": 1, "scale": 0.5, "used": true, "parts": [%h, 7]}
+}
+""")
+def numbers_in_a_dict(model):
+    with model.trace(IDS):
+        h = model.transformer.h[1].output
+        shape = nnsight.save(list(h.shape))
+        values = nnsight.save({"layer": 1, "scale": 0.5, "used": True, "parts": [h, 7]})
+    return {"shape": shape, "all": values}
 
 
 @scenario("""

@@ -243,6 +243,25 @@ def write_by_mask(model):
 
 
 @scenario("""
+invoke [39, 72, 94, 86, 68, 69, 83] {
+  %h = read transformer.h.0.output
+  %large = aten::gt(%h, 0.5)
+  %h[%large] = aten::sqrt(%h[%large])
+  save h = read transformer.h.0.output
+  save logits = read lm_head.output
+}
+""")
+def write_what_a_mask_selected(model):
+    with model.trace(IDS):
+        h = model.transformer.h[0].output
+        large = h > 0.5
+        h[large] = h[large].sqrt()
+        after = model.transformer.h[0].output.save()
+        logits = model.lm_head.output.save()
+    return {"h": after, "logits": logits}
+
+
+@scenario("""
 %direction = tensor(float32, [4], [1.0, -2.0, 3.0, -4.0])
 invoke [39, 72, 94, 86, 68, 69, 83] {
   write transformer.h.1.output[..., 4:8] = %direction
