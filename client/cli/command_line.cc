@@ -157,13 +157,16 @@ void AddGenerate(CLI::App* command, GenerateArguments* arguments) {
                    "Above 0 favours long texts, below 0 short ones (1)")
       ->group(kSearch);
   command
-      ->add_option("--early-stopping", options.early_stopping,
-                   "false: end when none that goes on looks better; true: with the first so many "
-                   "that end; never: when none can become better")
-      ->transform(CLI::CheckedTransformer(
-          std::map<std::string, EarlyStopping>{{"false", EarlyStopping::kNoneBetter},
-                                               {"true", EarlyStopping::kAtOnce},
-                                               {"never", EarlyStopping::kNever}}))
+      ->add_option_function<std::string>(
+          "--early-stopping",
+          [arguments](const std::string& when) {
+            arguments->options.early_stopping = when == "true"    ? EarlyStopping::kAtOnce
+                                                : when == "never" ? EarlyStopping::kNever
+                                                                  : EarlyStopping::kNoneBetter;
+          },
+          "false: end when none that goes on looks better; true: with the first so many that end; "
+          "never: when none can become better")
+      ->check(CLI::IsMember({"false", "true", "never"}))
       ->group(kSearch);
   command->add_option("--program", arguments->program,
                       "Statements that act in the generation, `invoke { ... }` in text form; - is "
