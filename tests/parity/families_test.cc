@@ -38,7 +38,10 @@ using testing::LocalResult;
 using testing::TempFolder;
 using Tensors = std::map<std::string, at::Tensor>;
 
-constexpr double kTolerance = 1e-5;  // of scale, in float32
+// Of scale, in float32. The goldens carry rounding of their own: of some of these models, with
+// attention this sharp, transformers' batches differ by as much from what it gives for each prompt
+// alone.
+constexpr double kTolerance = 2e-5;
 constexpr int kNew = 32;
 const models::NetworkOptions kFloat32 = {.dtype = at::kFloat};
 constexpr char kFolder[] = WEFT_SOURCE_DIR "/tests/parity/families/";
