@@ -70,6 +70,7 @@ drawn, by --seed, from what the options leave; they are applied in transformers'
 Examples:
   weft generate atlas "The Eiffel Tower is in the city of" --max-new-tokens 20
   weft generate atlas "Once upon a time" --temperature 0.8 --top-p 0.95 --seed 7 --stop "."
+  weft generate atlas "The Eiffel Tower is in" --beams 4 --num-return-sequences 2
 
 A program acts in the generation that it is given to: it reads, writes and saves in its one
 invoke, in the steps that it names.
@@ -116,6 +117,10 @@ void AddGenerateOptions(CLI::App* command, GenerateOptions* to, std::optional<ui
   command->add_option("--seed", *seed, "The same one draws the same text")->group(kDrawing);
   const char* const kPenalties = "Penalties";
   command
+      ->add_option("--no-repeat-ngram-size", options.no_repeat_ngram_size,
+                   "No so many tokens in a row come twice")
+      ->group(kPenalties);
+  command
       ->add_option("--repetition-penalty", options.repetition_penalty,
                    "More than 1: what is there, prompt included, is less likely")
       ->group(kPenalties);
@@ -147,6 +152,28 @@ void AddGenerate(CLI::App* command, GenerateArguments* arguments) {
       ->add_option("--num-return-sequences", arguments->options.num_return_sequences,
                    "So many texts, each printed when all are done")
       ->group("Drawing");
+  const char* const kSearch = "Beam search";
+  GenerateOptions& options = arguments->options;
+  command
+      ->add_option("--beams", options.num_beams,
+                   "Keep so many texts and print the best, once it is found")
+      ->group(kSearch);
+  command
+      ->add_option("--length-penalty", options.length_penalty,
+                   "Above 0 favours long texts, below 0 short ones (1)")
+      ->group(kSearch);
+  command
+      ->add_option_function<std::string>(
+          "--early-stopping",
+          [arguments](const std::string& when) {
+            arguments->options.early_stopping = when == "true"    ? EarlyStopping::kAtOnce
+                                                : when == "never" ? EarlyStopping::kNever
+                                                                  : EarlyStopping::kNoneBetter;
+          },
+          "false: end when none that goes on looks better; true: with the first so many that end; "
+          "never: when none can become better")
+      ->check(CLI::IsMember({"false", "true", "never"}))
+      ->group(kSearch);
   command->add_option("--program", arguments->program,
                       "Statements that act in the generation, `invoke { ... }` in text form; - is "
                       "standard input");

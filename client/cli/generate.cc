@@ -22,6 +22,8 @@ using nlohmann::json;
 
 /// The save that holds the ids.
 constexpr char kIds[] = "result";
+/// And the one of what they are worth, in a beam search.
+constexpr char kScores[] = "beam_scores";
 
 /// A generation from `prompt`, and what the file of `arguments` does in it.
 absl::StatusOr<Program> MakeProgram(const GenerateArguments& arguments, const std::string& prompt) {
@@ -124,6 +126,10 @@ absl::StatusOr<graph::Program> MakeGeneration(const GenerateOptions& options,
   const graph::NodeId rows = add(std::move(invoke), add(std::move(trace), graph::kNoNode));
   const graph::NodeId ids = add(graph::Read{{.point = graph::Point::kResult}}, rows);
   add(graph::Save{.name = kIds, .value = ids}, rows);
+  if (options.num_beams > 1) {
+    const graph::NodeId scores = add(graph::Read{{.point = graph::Point::kBeamScores}}, rows);
+    add(graph::Save{.name = kScores, .value = scores}, rows);
+  }
   if (absl::Status status = graph::Check(program); !status.ok()) return status;
   return program;
 }

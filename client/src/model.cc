@@ -204,6 +204,10 @@ Var LanguageModel::samples(Location where) const {
   return OfInvoke(static_cast<uint8_t>(graph::Point::kSamples), where);
 }
 
+Var LanguageModel::beam_scores(Location where) const {
+  return OfInvoke(static_cast<uint8_t>(graph::Point::kBeamScores), where);
+}
+
 absl::StatusOr<std::vector<int64_t>> LanguageModel::Encode(const std::string& text) const {
   auto rows = model_->backend->Tokenize(name(), {text});
   if (!rows.ok()) return rows.status();

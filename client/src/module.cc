@@ -22,7 +22,7 @@ std::optional<graph::Point> PointOf(const std::string& name) {
   for (const Point point :
        {Point::kOutput, Point::kInput, Point::kInputs, Point::kQ, Point::kK, Point::kV,
         Point::kScores, Point::kProbs, Point::kZ, Point::kResult, Point::kIds, Point::kMask,
-        Point::kPositions, Point::kRows, Point::kLogits, Point::kSamples}) {
+        Point::kPositions, Point::kRows, Point::kLogits, Point::kSamples, Point::kBeamScores}) {
     if (internal::PointName(point) == name) return point;
   }
   return std::nullopt;

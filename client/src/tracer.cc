@@ -30,6 +30,10 @@ graph::GenerateOptions internal::ToGraph(const GenerateOptions& options) {
   to.num_return_sequences = options.num_return_sequences;
   to.eos_token_ids = options.eos_token_ids;
   to.stop_strings = options.stop_strings;
+  to.num_beams = options.num_beams;
+  to.length_penalty = options.length_penalty;
+  to.early_stopping = static_cast<graph::EarlyStopping>(options.early_stopping);
+  to.no_repeat_ngram_size = options.no_repeat_ngram_size;
   return to;
 }
 

@@ -32,7 +32,9 @@ absl::Status Checker::Run() {
   open_.resize(program_.nodes.size() + 1, false);
   for (id_ = 1; id_ <= program_.nodes.size(); ++id_) {
     node_ = &program_.at(id_);
-    if (!CheckPlace() || !CheckName() || !CheckKind() || !CheckUses()) return status_;
+    if (!CheckPlace() || !CheckName() || !CheckKind() || !CheckInSearch() || !CheckUses()) {
+      return status_;
+    }
   }
   while (!frames_.empty()) {
     if (!Leave()) return status_;
@@ -220,7 +222,7 @@ bool Checker::CheckModule(const std::string& module) {
 
 bool Checker::CheckSite(const Site& site) {
   if (OfInvoke(site.point)) {
-    if (site.point > Point::kSamples) {
+    if (site.point > Point::kBeamScores) {
       return Fail(absl::StrCat("the site's point ", static_cast<int>(site.point), " is unknown"));
     }
     if (!site.module.empty() || site.visit != 0 || !site.op.empty() || !site.parameters.empty()) {

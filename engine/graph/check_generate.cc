@@ -11,6 +11,12 @@ namespace {
 /// New tokens of one generation, at most.
 constexpr uint32_t kMaxNewTokens = 1 << 20;
 constexpr uint32_t kMaxSequences = 1024;
+constexpr uint32_t kMaxBeams = 256;
+constexpr double kMaxLengthPenalty = 16;
+// A beam search looks at so many times more continuations.
+constexpr size_t kMaxBeamEnds = 16;
+// Each place in a row is compared with its end.
+constexpr uint32_t kMaxNgram = 64;
 // Each new token is compared with all of them.
 constexpr size_t kMaxStopStrings = 16;
 constexpr size_t kMaxStopStringBytes = 256;
@@ -32,12 +38,71 @@ bool Checker::CheckGenerate(const GenerateOptions& options) {
     return Fail(absl::StrCat("num_return_sequences is at most ", kMaxSequences, ", not ",
                              options.num_return_sequences));
   }
-  if (options.num_return_sequences > 1 && !options.Samples()) {
+  if (options.num_return_sequences > 1 && !options.Samples() && !options.Searches()) {
     return Fail(absl::StrCat("num_return_sequences is ", options.num_return_sequences,
                              ", and without sampling all of them would be the same"),
-                "set do_sample or a temperature above 0");
+                "set do_sample or a temperature above 0, or num_beams");
   }
-  return CheckEnds(options);
+  return CheckBeams(options) && CheckEnds(options);
+}
+
+bool Checker::CheckBeams(const GenerateOptions& options) {
+  if (options.early_stopping > EarlyStopping::kNever) {
+    return Fail(absl::StrCat("early_stopping is ", static_cast<int>(options.early_stopping),
+                             ", which is none of false, true and never"));
+  }
+  if (!options.Searches()) {
+    const bool early = options.early_stopping != EarlyStopping::kNoneBetter;
+    if (!early && !options.length_penalty) return true;
+    return Fail(absl::StrCat(early ? "early_stopping" : "length_penalty", " is for a beam search"),
+                "set num_beams to more than 1, or leave it out");
+  }
+  if (options.num_beams > kMaxBeams) {
+    return Fail(absl::StrCat("num_beams is at most ", kMaxBeams, ", not ", options.num_beams));
+  }
+  if (options.Samples()) {
+    return Fail(
+        "a beam search takes the likeliest: do_sample, temperature, top_k, top_p and min_p are not "
+        "for it",
+        "leave them out to search, or num_beams to draw");
+  }
+  if (options.num_return_sequences > options.num_beams) {
+    return Fail(absl::StrCat("num_return_sequences is ", options.num_return_sequences,
+                             ", more than the ", options.num_beams, " of num_beams"),
+                "raise num_beams");
+  }
+  // Written so that NaN does not fit.
+  if (options.length_penalty && !(std::abs(*options.length_penalty) <= kMaxLengthPenalty)) {
+    return Fail(absl::StrCat("length_penalty is from ", -kMaxLengthPenalty, " to ",
+                             kMaxLengthPenalty, ", not ", *options.length_penalty),
+                "above 0 it favours long texts, below 0 short ones");
+  }
+  return options.eos_token_ids.size() <= kMaxBeamEnds ||
+         Fail(absl::StrCat("a beam search has at most ", kMaxBeamEnds, " eos_token_ids, not ",
+                           options.eos_token_ids.size()));
+}
+
+bool Checker::CheckInSearch() {
+  if (frames_.empty() || !Is<Trace>(frames_[0].id)) return true;
+  const auto& generate = std::get<Trace>(program_.at(frames_[0].id).kind).generate;
+  const bool searches = generate != nullptr && generate->Searches();
+  const auto* read = std::get_if<Read>(&node_->kind);
+  if (!searches) {
+    if (read == nullptr || read->site.point != Point::kBeamScores) return true;
+    return Fail("`beam_scores` are of a beam search, and this trace is none",
+                "begin it with `generate num_beams=N`, N above 1");
+  }
+  const bool found = read != nullptr &&
+                     (read->site.point == Point::kResult || read->site.point == Point::kBeamScores);
+  const bool inside =
+      read != nullptr || std::holds_alternative<Write>(node_->kind) ||
+      std::holds_alternative<Skip>(node_->kind) || std::holds_alternative<Cache>(node_->kind) ||
+      std::holds_alternative<Call>(node_->kind) || std::holds_alternative<Steps>(node_->kind);
+  if (found || !inside) return true;
+  return Fail(
+      "this trace is a beam search (num_beams), which shows `result` and `beam_scores` alone: its "
+      "rows change places from step to step",
+      "leave out num_beams, or trace the ids that the search has found");
 }
 
 bool Checker::CheckSampling(const GenerateOptions& options) {
@@ -59,6 +124,10 @@ bool Checker::CheckSampling(const GenerateOptions& options) {
     return Fail(
         absl::StrCat("repetition_penalty is above 0, not ", options.repetition_penalty),
         "1 or none changes nothing, and more than 1 makes tokens that were there less likely");
+  }
+  if (options.no_repeat_ngram_size > kMaxNgram) {
+    return Fail(absl::StrCat("no_repeat_ngram_size is at most ", kMaxNgram, ", not ",
+                             options.no_repeat_ngram_size));
   }
   const std::pair<const char*, double> penalties[] = {
       {"presence_penalty", options.presence_penalty},

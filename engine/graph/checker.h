@@ -86,7 +86,10 @@ class Checker {
   bool CheckTrace(const Trace& trace);
   bool CheckGenerate(const GenerateOptions& options);
   bool CheckSampling(const GenerateOptions& options);
+  bool CheckBeams(const GenerateOptions& options);
   bool CheckEnds(const GenerateOptions& options);
+  /// What a beam search has no place for.
+  bool CheckInSearch();
   bool CheckSweep(const Sweep& sweep);
   bool CheckInvoke(const Invoke& invoke);
   bool CheckChats(const ChatInput& chats);

@@ -208,6 +208,10 @@ bool Decoder::DecodeTrace(const v1::Trace& message, Trace* trace) {
   to.presence_penalty = from.presence_penalty();
   to.frequency_penalty = from.frequency_penalty();
   to.num_return_sequences = from.num_return_sequences();
+  to.num_beams = from.num_beams();
+  if (from.has_length_penalty()) to.length_penalty = from.length_penalty();
+  to.early_stopping = static_cast<EarlyStopping>(from.early_stopping());
+  to.no_repeat_ngram_size = from.no_repeat_ngram_size();
   to.eos_token_ids.assign(from.eos_token_ids().begin(), from.eos_token_ids().end());
   to.stop_strings.assign(from.stop_strings().begin(), from.stop_strings().end());
   trace->generate = std::make_shared<const GenerateOptions>(std::move(to));

@@ -96,6 +96,10 @@ struct KindEncoder {
     to->set_presence_penalty(from.presence_penalty);
     to->set_frequency_penalty(from.frequency_penalty);
     to->set_num_return_sequences(from.num_return_sequences);
+    to->set_num_beams(from.num_beams);
+    if (from.length_penalty) to->set_length_penalty(*from.length_penalty);
+    to->set_early_stopping(static_cast<v1::GenerateOptions::EarlyStopping>(from.early_stopping));
+    to->set_no_repeat_ngram_size(from.no_repeat_ngram_size);
     to->mutable_eos_token_ids()->Add(from.eos_token_ids.begin(), from.eos_token_ids.end());
     for (const std::string& text : from.stop_strings) to->add_stop_strings(text);
   }

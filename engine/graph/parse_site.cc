@@ -25,8 +25,8 @@ bool FindPoint(absl::string_view text, const Point (&points)[N], Point* out) {
   }
   return false;
 }
-constexpr Point kOfInvoke[] = {Point::kResult, Point::kIds,    Point::kMask,   Point::kPositions,
-                               Point::kRows,   Point::kLogits, Point::kSamples};
+constexpr Point kOfInvoke[] = {Point::kResult, Point::kIds,    Point::kMask,    Point::kPositions,
+                               Point::kRows,   Point::kLogits, Point::kSamples, Point::kBeamScores};
 constexpr Point kOfModule[] = {Point::kOutput, Point::kInput,  Point::kInputs, Point::kQ, Point::kK,
                                Point::kV,      Point::kScores, Point::kProbs,  Point::kZ};
 

@@ -107,7 +107,9 @@ bool Parser::ParseGenerateOption(absl::string_view name, GenerateOptions* option
       {"max_new_tokens", &options->max_new_tokens},
       {"min_new_tokens", &options->min_new_tokens},
       {"top_k", &options->top_k},
-      {"num_return_sequences", &options->num_return_sequences}};
+      {"num_return_sequences", &options->num_return_sequences},
+      {"num_beams", &options->num_beams},
+      {"no_repeat_ngram_size", &options->no_repeat_ngram_size}};
   for (const auto& [option, value] : counts) {
     if (name == option) return Expect('=') && ParseUnsigned(value);
   }
@@ -121,10 +123,26 @@ bool Parser::ParseGenerateOption(absl::string_view name, GenerateOptions* option
   for (const auto& [option, value] : numbers) {
     if (name == option) return Expect('=') && ParseFloat(value);
   }
+  if (name == "length_penalty") {
+    return Expect('=') && ParseFloat(&options->length_penalty.emplace());
+  }
+  if (name == "early_stopping") return Expect('=') && ParseEarlyStopping(&options->early_stopping);
   if (name == "do_sample") return Expect('=') && ParseBool(&options->do_sample);
   if (name == "eos_token_ids") return Expect('=') && ParseIntegers(&options->eos_token_ids);
   if (name == "stop_strings") return Expect('=') && ParseStrings(&options->stop_strings);
   return false;
+}
+
+bool Parser::ParseEarlyStopping(EarlyStopping* early_stopping) {
+  const std::pair<const char*, EarlyStopping> values[] = {{"false", EarlyStopping::kNoneBetter},
+                                                          {"true", EarlyStopping::kAtOnce},
+                                                          {"never", EarlyStopping::kNever}};
+  for (const auto& [word, value] : values) {
+    if (!TakeWord(word)) continue;
+    *early_stopping = value;
+    return true;
+  }
+  return Expected("`false`, `true` or `never`");
 }
 
 bool Parser::ParseSweep() {

@@ -137,6 +137,7 @@ class Parser {
   bool ParseHeader();
   bool ParseTraceOption(absl::string_view name, Trace* trace);
   bool ParseGenerateOption(absl::string_view name, GenerateOptions* options);
+  bool ParseEarlyStopping(EarlyStopping* early_stopping);
   bool ParseConstantStatement();
   bool ParseSweep();
   bool ParseSweepParameter(Sweep* sweep);

@@ -39,6 +39,8 @@ const char* PointName(Point point) {
       return "logits";
     case Point::kSamples:
       return "samples";
+    case Point::kBeamScores:
+      return "beam_scores";
   }
   return "?";
 }

@@ -40,6 +40,7 @@ enum class Point : uint8_t {
   kRows = 24,
   kLogits = 25,   // of each row's next token
   kSamples = 26,  // the token that was chosen
+  kBeamScores = 27,
 };
 
 /// True for the points that belong to the invoke and not to a module.
@@ -101,6 +102,9 @@ struct Ellipsis {};
 struct NewAxis {};
 using IndexTerm = std::variant<int64_t, Slice, Ellipsis, NewAxis, NodeRef, std::string, SweepUse>;
 
+/// When a beam search ends for a prompt: transformers' False, True and "never".
+enum class EarlyStopping : uint8_t { kNoneBetter = 0, kAtOnce = 1, kNever = 2 };
+
 /// How a generation chooses and ends. What is 0 or empty is not given.
 struct GenerateOptions {
   uint32_t max_new_tokens = 0;  // as the contract says: at least 1
@@ -116,13 +120,21 @@ struct GenerateOptions {
   uint32_t num_return_sequences = 0;
   std::vector<int64_t> eos_token_ids;  // empty: the model's own
   std::vector<std::string> stop_strings;
+  uint32_t num_beams = 0;
+  std::optional<double> length_penalty;  // none: 1
+  EarlyStopping early_stopping = EarlyStopping::kNoneBetter;
+  uint32_t no_repeat_ngram_size = 0;
 
   /// It draws its tokens; otherwise it takes the likeliest.
   bool Samples() const {
     return do_sample || temperature > 0 || top_k > 0 || top_p > 0 || min_p > 0;
   }
-  /// Rows for each prompt.
-  uint32_t Sequences() const { return num_return_sequences > 1 ? num_return_sequences : 1; }
+  /// It is a beam search.
+  bool Searches() const { return num_beams > 1; }
+  /// Rows that the result has for each prompt.
+  uint32_t Returned() const { return num_return_sequences > 1 ? num_return_sequences : 1; }
+  /// Rows that are computed for each prompt.
+  uint32_t Sequences() const { return Searches() ? num_beams : Returned(); }
 };
 
 // The kinds of node, as proto/weft/v1/program.proto describes them.

@@ -362,6 +362,14 @@ void Printer::TraceText(const Trace& trace) {
   number("presence_penalty", options.presence_penalty);
   number("frequency_penalty", options.frequency_penalty);
   count("num_return_sequences", options.num_return_sequences);
+  count("num_beams", options.num_beams);
+  if (options.length_penalty) {
+    Append(" length_penalty=");
+    AppendDouble(*options.length_penalty, &out_);
+  }
+  if (options.early_stopping == EarlyStopping::kAtOnce) Append(" early_stopping=true");
+  if (options.early_stopping == EarlyStopping::kNever) Append(" early_stopping=never");
+  count("no_repeat_ngram_size", options.no_repeat_ngram_size);
   if (!options.eos_token_ids.empty()) {
     Append(" eos_token_ids=");
     Row(options.eos_token_ids);

@@ -310,19 +310,22 @@ bool PlanBuilder::WrittenByOthers(int name) const {
                      [&](int invoke) { return ShareRows(plan_, invoke, names_[name].invoke); });
 }
 
-absl::Status PlanBuilder::ReadGenerated(int invoke) {
+absl::Status PlanBuilder::ReadGenerated(int invoke, Point point) {
+  const bool scores = point == Point::kBeamScores;
   if (plan_.invokes[invoke].all_rows) {
-    return Refuse("`result` of all rows of a generation: they end at different lengths",
+    return Refuse(absl::StrCat("`", scores ? "beam_scores" : "result",
+                               "` of all rows of a generation: they end at different lengths"),
                   "read it in each invoke");
   }
   if (selection_) {
     return Refuse("the result of a generation is there after its last step",
                   "read it outside of `steps`");
   }
-  const int64_t tokens = rows_[invoke].tokens + Trace().steps;
+  std::vector<int64_t> shape = {Trace().ReturnedOf(rows_[invoke].batch)};
+  if (!scores) shape.push_back(rows_[invoke].tokens + Trace().steps);
   SetFresh(static_cast<int>(node_),
-           Emit(ReadResult{invoke},
-                at::empty({rows_[invoke].batch, tokens}, at::device(at::kMeta).dtype(at::kLong)),
+           Emit(ReadResult{invoke, scores},
+                at::empty(shape, at::device(at::kMeta).dtype(scores ? at::kFloat : at::kLong)),
                 When{.stage = AfterKey(trace_), .cause = node_}));
   return absl::OkStatus();
 }
@@ -334,6 +337,9 @@ absl::Status PlanBuilder::Add(const graph::Read& read) {
     return ReadSiteInto(static_cast<int>(node_), model_.FindSite(0, read.site.point, 0), invoke)
         .status();
   }
+  const bool generated = read.site.point == Point::kBeamScores ||
+                         (read.site.point == Point::kResult && Trace().generates);
+  if (generated) return ReadGenerated(invoke, read.site.point);
   if (graph::OfInvoke(read.site.point) && read.site.point != Point::kResult) {
     if (read.site.point != Point::kRows && !CallsWithIds()) {
       return Refuse(absl::StrCat("this trace calls ", RootName(),
@@ -346,9 +352,6 @@ absl::Status PlanBuilder::Add(const graph::Read& read) {
     SetFresh(node_, Emit(ReadInvoke{invoke, read.site.point},
                          at::empty(shape, at::device(at::kMeta).dtype(at::kLong)), Start()));
     return absl::OkStatus();
-  }
-  if (read.site.point == Point::kResult && Trace().generates) {
-    return ReadGenerated(invoke);
   }
   if (read.site.point == Point::kResult) {
     // The first leaf of what the root returns.

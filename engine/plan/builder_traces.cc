@@ -32,7 +32,11 @@ void PlanBuilder::BeginTrace(const graph::Trace& trace, NodeId node) {
   planned.first_site = model_.FindSite(planned.root, Point::kInput, 0);
   planned.result_site = model_.FindSite(planned.root, Point::kOutput, 0);
   planned.generates = trace.generate != nullptr;
-  if (planned.generates) planned.steps = std::max<int64_t>(1, trace.generate->max_new_tokens);
+  if (!planned.generates) return;
+  planned.steps = std::max<int64_t>(1, trace.generate->max_new_tokens);
+  if (!trace.generate->Searches()) return;
+  planned.beams = trace.generate->num_beams;
+  planned.returned = trace.generate->Returned();
 }
 
 absl::Status PlanBuilder::Add(const graph::Trace& trace) {

@@ -518,8 +518,10 @@ class Checker {
   absl::StatusOr<c10::IValue> Visit(const ChooseValue& what) { return At(what.then); }
   absl::StatusOr<c10::IValue> Visit(const ReadResult& what) {
     const RowCount& rows = rows_[what.invoke];
-    return c10::IValue(at::empty({rows.batch, rows.tokens + trace_->steps},
-                                 at::device(at::kMeta).dtype(at::kLong)));
+    std::vector<int64_t> shape = {trace_->ReturnedOf(rows.batch)};
+    if (!what.scores) shape.push_back(rows.tokens + trace_->steps);
+    return c10::IValue(
+        at::empty(shape, at::device(at::kMeta).dtype(what.scores ? at::kFloat : at::kLong)));
   }
   absl::StatusOr<c10::IValue> Visit(const StopRun&) { return c10::IValue(); }
   absl::StatusOr<c10::IValue> Visit(const BringInput& what) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <type_traits>
 #include <variant>
 #include <vector>
 
@@ -7,87 +8,78 @@
 
 namespace weft::plan {
 
-/// Call `visit` with every slot that a call reads.
-template <typename Visit>
-void ForSlots(BoundCall& call, const Visit& visit) {
-  for (BoundCall::Fill& fill : call.fills) {
-    if (Slot* slot = std::get_if<Slot>(&fill.from)) {
+/// Call `visit` with every slot that fills an argument of a call.
+template <typename Call, typename Visit>
+void ForSlots(Call& call, const Visit& visit) {
+  for (auto& fill : call.fills) {
+    if (auto* slot = std::get_if<Slot>(&fill.from)) {
       visit(*slot);
     } else {
-      for (Slot& slot : std::get<std::vector<Slot>>(fill.from)) {
-        if (slot != kNoSlot) visit(slot);
+      for (auto& each : std::get<std::vector<Slot>>(fill.from)) {
+        if (each != kNoSlot) visit(each);
       }
     }
   }
 }
 
-/// Call `visit` with every slot that an instruction reads.
-template <typename Visit>
-void ForOperands(Instruction& instruction, const Visit& visit) {
-  struct Each {
-    const Visit& visit;
-    void operator()(ReadSite&) const {}
-    void operator()(ReadInvoke&) const {}
-    void operator()(LoadConstant&) const {}
-    void operator()(LoadPlain&) const {}
-    void operator()(LoadParameter&) const {}
-    void operator()(CallOperator& what) const { ForSlots(what.call, visit); }
-    void operator()(TakeItem& what) const { visit(what.from); }
-    void operator()(MakeStructure& what) const {
-      for (Slot& slot : what.items) visit(slot);
-    }
-    void operator()(ReplacePart& what) const {
+/// Call `visit` with every slot that an instruction reads; they may be changed where it is not
+/// const.
+template <typename AnInstruction, typename Visit>
+void ForOperands(AnInstruction& instruction, const Visit& visit) {
+  const auto for_steps = [&](auto& steps) {
+    for (auto& step : steps) ForSlots(step.call, visit);
+  };
+  const auto each = [&](auto& what) {
+    using What = std::remove_const_t<std::remove_reference_t<decltype(what)>>;
+    if constexpr (std::is_same_v<What, CallOperator>) {
+      ForSlots(what.call, visit);
+    } else if constexpr (std::is_same_v<What, TakeItem>) {
+      visit(what.from);
+    } else if constexpr (std::is_same_v<What, MakeStructure>) {
+      for (auto& slot : what.items) visit(slot);
+    } else if constexpr (std::is_same_v<What, ReplacePart>) {
       visit(what.base);
       visit(what.value);
-      for (ViewStep& step : what.steps) ForSlots(step.call, visit);
-    }
-    void operator()(CallModule& what) const { visit(what.input); }
-    void operator()(WriteSite& what) const {
+      for_steps(what.steps);
+    } else if constexpr (std::is_same_v<What, CallModule> || std::is_same_v<What, CallWatched>) {
+      visit(what.input);
+    } else if constexpr (std::is_same_v<What, WriteSite>) {
       visit(what.value);
-      for (ViewStep& step : what.steps) ForSlots(step.call, visit);
-    }
-    void operator()(SkipModule& what) const { visit(what.value); }
-    void operator()(SaveValue& what) const { visit(what.value); }
-    void operator()(SaveSite&) const {}
-    void operator()(SetCarry& what) const { visit(what.value); }
-    void operator()(TakeCarry& what) const { visit(what.carry); }
-    void operator()(ChooseValue& what) const {
+      for_steps(what.steps);
+    } else if constexpr (std::is_same_v<What, SkipModule> || std::is_same_v<What, SaveValue> ||
+                         std::is_same_v<What, SetCarry> || std::is_same_v<What, LogValue>) {
+      visit(what.value);
+    } else if constexpr (std::is_same_v<What, BringInput>) {
+      visit(what.value);
+      if (what.mask != kNoSlot) visit(what.mask);
+    } else if constexpr (std::is_same_v<What, SkipInside>) {
+      visit(what.begun);
+      visit(what.value);
+    } else if constexpr (std::is_same_v<What, TakeCarry>) {
+      visit(what.carry);
+    } else if constexpr (std::is_same_v<What, ChooseValue>) {
       visit(what.condition);
       visit(what.then);
       visit(what.otherwise);
-    }
-    void operator()(ReadResult&) const {}
-    void operator()(StopRun&) const {}
-    void operator()(BringInput& what) const {
-      visit(what.value);
-      if (what.mask != kNoSlot) visit(what.mask);
-    }
-    void operator()(LogValue& what) const { visit(what.value); }
-    void operator()(RunBackward& what) const {
+    } else if constexpr (std::is_same_v<What, RunBackward>) {
       visit(what.loss);
       if (what.gradient != kNoSlot) visit(what.gradient);
-      for (Slot& slot : what.points) visit(slot);
-    }
-    void operator()(ReadGradient& what) const { visit(what.begun); }
-    void operator()(CallWatched& what) const { visit(what.input); }
-    void operator()(ReadInside& what) const { visit(what.begun); }
-    void operator()(WriteInside& what) const {
+      for (auto& slot : what.points) visit(slot);
+    } else if constexpr (std::is_same_v<What, ReadGradient> || std::is_same_v<What, ReadInside> ||
+                         std::is_same_v<What, TakeCalled>) {
+      visit(what.begun);
+    } else if constexpr (std::is_same_v<What, WriteGradient> || std::is_same_v<What, WriteInside>) {
       visit(what.begun);
       visit(what.value);
-      for (ViewStep& step : what.steps) ForSlots(step.call, visit);
-    }
-    void operator()(SkipInside& what) const {
-      visit(what.begun);
-      visit(what.value);
-    }
-    void operator()(TakeCalled& what) const { visit(what.begun); }
-    void operator()(WriteGradient& what) const {
-      visit(what.begun);
-      visit(what.value);
-      for (ViewStep& step : what.steps) ForSlots(step.call, visit);
+      for_steps(what.steps);
+    } else {
+      static_assert(std::is_same_v<What, ReadSite> || std::is_same_v<What, ReadInvoke> ||
+                    std::is_same_v<What, LoadConstant> || std::is_same_v<What, LoadPlain> ||
+                    std::is_same_v<What, LoadParameter> || std::is_same_v<What, SaveSite> ||
+                    std::is_same_v<What, ReadResult> || std::is_same_v<What, StopRun>);
     }
   };
-  std::visit(Each{visit}, instruction.what);
+  std::visit(each, instruction.what);
 }
 
 }  // namespace weft::plan

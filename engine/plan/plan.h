@@ -176,9 +176,11 @@ struct ChooseValue {
   Slot condition;
   Slot then, otherwise;
 };
-/// What a generation has come to: ids `[B, T]`, prompt included.
+/// What a generation has come to: ids `[B, T]`, prompt included, or the scores `[B]` of a beam
+/// search.
 struct ReadResult {
   int invoke;
+  bool scores = false;
 };
 /// What an invoke of the next trace begins with: a value of this one, or of one before it.
 struct BringInput {
@@ -328,6 +330,8 @@ struct PlannedTrace {
   /// The result is read: even that step is needed whole.
   bool whole = false;
   bool generates = false;
+  /// A beam search computes so many rows for each prompt; 0 of others. Its result has `returned`.
+  int64_t beams = 0, returned = 0;
   /// The module that is called, among ModelSpec::modules, and its first and last site: those
   /// outside are not visited. The last is what the trace's result is.
   int root = 0;
@@ -342,6 +346,8 @@ struct PlannedTrace {
 
   /// The stage of step `step`.
   const Stage& StageOf(int64_t step) const;
+  /// Rows that the result of a generation has, of an invoke of `batch` rows.
+  int64_t ReturnedOf(int64_t batch) const { return beams > 0 ? batch / beams * returned : batch; }
 };
 
 /// A program checked and scheduled against one model: for each site, what to do there. Holds no

@@ -269,7 +269,7 @@ class PlanBuilder {
   /// Whether rows that a read name shows were written at its site since, by others.
   bool WrittenByOthers(int name) const;
   /// Of a generation: the ids that it has come to.
-  absl::Status ReadGenerated(int invoke);
+  absl::Status ReadGenerated(int invoke, graph::Point point);
   absl::Status Add(const graph::Read& read);
   absl::Status Add(const graph::Write& write);
   absl::Status Add(const graph::Skip& skip);

@@ -123,8 +123,13 @@ class Appender {
     Byte(trace.tuple_outputs ? 1 : 0);
     Byte(trace.generate ? 1 : 0);
     if (!trace.generate) return;
-    // How tokens are chosen is no part of a plan: the run reads it from the program.
+    // How tokens are chosen is no part of a plan: the run reads it from the program. What a beam
+    // search returns is the shape of its result.
     Number(trace.generate->max_new_tokens);
+    Byte(trace.generate->Searches() ? 1 : 0);
+    if (!trace.generate->Searches()) return;
+    Number(trace.generate->num_beams);
+    Number(trace.generate->Returned());
   }
   void Kind(const graph::Sweep& sweep) {
     Number(sweep.parameters.size());

@@ -36,6 +36,7 @@ void Run::PreparePass() {
   }
   segments_.clear();
   together_of_ = -1;
+  some_ended_ = false;
   std::fill(segment_of_invoke_.begin(), segment_of_invoke_.end(), -1);
   for (const int invoke : planned.invokes) {
     if (plan_.invokes[invoke].all_rows) continue;
@@ -43,20 +44,27 @@ void Run::PreparePass() {
     const InvokeInput& first = InputOf(invoke);
     if (planned.generates && generated.cache == nullptr) {
       BeginGeneration(generated, first);
+      generated.rows_of_prompt = RowsOfPrompt();
+      const bool once = generated.rows_of_prompt > 1;
+      if (once) generated.prompts = first.FirstOfEach(generated.rows_of_prompt);
       generated.cache =
-          std::make_unique<KVCache>(first.batch(), first.tokens() + planned.steps, &memory_);
+          std::make_unique<KVCache>(first.batch() / generated.rows_of_prompt,
+                                    first.tokens() + (once ? 0 : planned.steps), &memory_);
     }
     segment_of_invoke_[invoke] = static_cast<int>(segments_.size());
     Segment segment;
     segment.run = this;
     segment.invoke = invoke;
-    segment.input = step_ == 0 ? &first : &generated.next;
+    segment.input = step_ > 0                          ? &generated.next
+                    : generated.prompts.mask.defined() ? &generated.prompts
+                                                       : &first;
     segment.tokens = segment.input->tokens();
     segment.cache = generated.cache.get();
     segment.adapter = adapter_;
     segment.end = generated.ended ? plan::kStart : whole ? kWholePass : stage_->ends[invoke];
     if (generated.ended) {
       segment_of_invoke_[invoke] = -1;
+      some_ended_ = true;
       continue;
     }
     if (generated.cache != nullptr) generated.cache->Rollback();
@@ -84,6 +92,29 @@ void Run::PreparePass() {
   CountRows();
 }
 
+const graph::GenerateOptions& Run::options() const {
+  return *std::get<graph::Trace>(program_.at(trace().node).kind).generate;
+}
+
+int64_t Run::RowsOfPrompt() const {
+  const int64_t rows = options().Sequences();
+  if (rows == 1) return 1;
+  const auto seen = [this](int time) {
+    return !graph::OfNextToken(spec_.sites()[time].site.point);
+  };
+  if (std::any_of(stage_->times.begin(), stage_->times.end(), seen)) return 1;
+  for (const int invoke : trace().invokes) {
+    if (plan_.invokes[invoke].all_rows) return 1;
+  }
+  // What is called out of band looks at the rows that its argument has.
+  const auto calls = [](const plan::Instruction& instruction) {
+    return std::holds_alternative<plan::CallModule>(instruction.what) ||
+           std::holds_alternative<plan::CallWatched>(instruction.what);
+  };
+  const auto& instructions = stage_->instructions;
+  return std::any_of(instructions.begin(), instructions.end(), calls) ? 1 : rows;
+}
+
 void Run::EndPass(Pass& pass, const at::Tensor& result) {
   if (ended()) return;
   const MemoryAccount::Charging charging(&memory_);
@@ -103,7 +134,8 @@ absl::Status Run::Advance(Pass& pass, const at::Tensor& result) {
   if (stopped_ != graph::kNoNode) {
     finished_ = true;
   } else if (trace().generates && chooses) {
-    absl::StatusOr<bool> alive = TakeTokens(pass, *chosen);
+    absl::StatusOr<bool> alive =
+        trace().beams > 0 ? SearchOn(pass, *chosen) : TakeTokens(pass, *chosen);
     if (!alive.ok()) return alive.status();
     more = *alive && step_ < trace().last_step;
   }
@@ -141,6 +173,8 @@ absl::Status Run::EndTrace() {
   for (const plan::Slot slot : planned.release) frame_[slot] = c10::IValue();
   for (Generated& generated : generated_) generated = Generated();
   for (const int invoke : planned.invokes) brought_[invoke] = InvokeInput();
+  absent_.clear();
+  some_ended_ = false;
   chooser_.reset();
   step_ = 0;
   finished_ = stopped_ != graph::kNoNode || trace_ + 1 == static_cast<int>(plan_.traces.size());

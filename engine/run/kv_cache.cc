@@ -33,4 +33,33 @@ void KVCache::Rollback() {
   }
 }
 
+void KVCache::Repeat(int64_t times, int64_t capacity) {
+  const MemoryAccount::Charging charging(account_);
+  batch_ *= times;
+  capacity_ = capacity;
+  for (Layer& layer : layers_) {
+    if (!layer.slab.defined()) continue;
+    const at::Tensor before = std::move(layer.slab);
+    layer.slab =
+        at::zeros({2, batch_, before.size(2), capacity_, before.size(4)}, before.options());
+    layer.slab.unflatten(1, {before.size(1), times})
+        .narrow(4, 0, length_)
+        .copy_(before.narrow(3, 0, length_).unsqueeze(2));
+    layer.written.resize(static_cast<size_t>(capacity_), 0);
+  }
+}
+
+void KVCache::MoveRows(const std::vector<Move>& moves) {
+  for (Layer& layer : layers_) {
+    if (!layer.slab.defined()) continue;
+    for (const Move& move : moves) {
+      if (move.begin >= length_) continue;
+      const auto tokens = [&](int64_t row) {
+        return layer.slab.select(1, row).narrow(2, move.begin, length_ - move.begin);
+      };
+      tokens(move.to).copy_(tokens(move.from));
+    }
+  }
+}
+
 }  // namespace weft::run

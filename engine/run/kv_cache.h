@@ -42,12 +42,22 @@ class KVCache {
   /// Forget what was appended and not committed.
   void Rollback();
 
+  /// Make `times` rows of each, one behind the other, with room for `capacity` tokens: rows with
+  /// one prompt have passed it once.
+  void Repeat(int64_t times, int64_t capacity);
+  /// From token `begin` on, row `to` has what row `from` has.
+  struct Move {
+    int64_t from, to, begin;
+  };
+  /// No row that is written to is read by a later move.
+  void MoveRows(const std::vector<Move>& moves);
+
  private:
   struct Layer {
     at::Tensor slab;               // `[2, B, heads, capacity, head_dim]`
     std::vector<uint8_t> written;  // by token
   };
-  const int64_t batch_, capacity_;
+  int64_t batch_, capacity_;
   const MemoryAccount* const account_;
   std::vector<Layer> layers_;
   int64_t length_ = 0;

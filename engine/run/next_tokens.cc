@@ -1,6 +1,7 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
@@ -25,12 +26,10 @@ at::Tensor LastRows(const Segment& segment, const at::Tensor& rows, bool pad_lef
 }  // namespace
 
 void Run::BeginGeneration(Generated& generated, const InvokeInput& prompts) {
-  if (!chooser_) {
-    const auto& trace = std::get<graph::Trace>(program_.at(this->trace().node).kind);
-    chooser_.emplace(*trace.generate, tokens_.eos_ids);
-  }
+  if (!chooser_) chooser_.emplace(options(), tokens_.eos_ids);
   generated.ids = prompts.ids;
   generated.mask = prompts.mask;
+  if (trace().beams > 0) return BeginSearch(generated, prompts);
   generated.rows = std::vector<GeneratedRow>(static_cast<size_t>(prompts.batch()));
   absl::flat_hash_map<uint64_t, uint64_t> occurrences;
   const auto* id = prompts.ids.const_data_ptr<int64_t>();
@@ -50,8 +49,12 @@ bool Run::Chooses() const {
          graph::OfNextToken(spec_.sites()[stage_->times.back()].site.point);
 }
 
+bool Run::Listens(int time) const {
+  return time >= 0 && stage_->first[time + 1] != stage_->first[time + 2];
+}
+
 void Run::VisitNext(Pass& pass, int time, std::vector<at::Tensor>& parts) {
-  if (time < 0 || stage_->first[time + 1] == stage_->first[time + 2]) return;
+  if (!Listens(time)) return;
   PartsVisiting visiting(pass, time, parts);
   Visit(visiting);
 }
@@ -63,7 +66,13 @@ absl::StatusOr<std::vector<at::Tensor>> Run::ChooseTokens(Pass& pass, const at::
     const Segment& segment = *present[i];
     if (segment.run != this || segment.end <= trace().result_site) continue;
     logits[i] = LastRows(segment, Cut(result, segment), pass.pad_left());
+    const int64_t rows = generated_[segment.invoke].rows_of_prompt;
+    // Whoever looks at them sees every row.
+    if (step_ == 0 && rows > 1 && Listens(spec_.LogitsSite())) {
+      logits[i] = logits[i].repeat_interleave(rows, 0);
+    }
   }
+  if (trace().beams > 0) return logits;
   VisitNext(pass, spec_.LogitsSite(), logits);
   for (size_t i = 0; i < present.size() && !ended(); ++i) {
     if (!logits[i].defined()) continue;
@@ -80,6 +89,9 @@ absl::StatusOr<std::vector<at::Tensor>> Run::ChooseTokens(Pass& pass, const at::
 
 absl::StatusOr<at::Tensor> Run::Choose(const Segment& segment, const at::Tensor& logits) const {
   const std::vector<GeneratedRow>& rows = generated_[segment.invoke].rows;
+  // Rows that have passed one prompt together have its logits, and draw from them.
+  const int64_t count = rows.empty() ? logits.size(0) : static_cast<int64_t>(rows.size());
+  const int64_t same = count / logits.size(0);
   const auto added = static_cast<size_t>(step_);
   // Of a plain trace the likeliest.
   const bool likeliest = !chooser_ || chooser_->TakesLikeliest(added);
@@ -87,11 +99,10 @@ absl::StatusOr<at::Tensor> Run::Choose(const Segment& segment, const at::Tensor&
   const at::Tensor values = (likeliest ? logits.gather(1, best.unsqueeze(1)) : logits)
                                 .to(at::kCPU, at::kFloat)
                                 .contiguous();
-  const auto* value = values.const_data_ptr<float>();
-  at::Tensor ids =
-      likeliest ? best.to(at::kCPU).contiguous() : at::empty({logits.size(0)}, at::kLong);
+  at::Tensor ids = likeliest ? best.to(at::kCPU).contiguous() : at::empty({count}, at::kLong);
   auto* id = ids.mutable_data_ptr<int64_t>();
-  for (int64_t r = 0; r < logits.size(0); ++r, value += values.size(1)) {
+  for (int64_t r = 0; r < count; ++r) {
+    const float* value = values.const_data_ptr<float>() + r / same * values.size(1);
     if (!rows.empty() && rows[r].over) {
       id[r] = tokens_.pad_id;
     } else if (!likeliest) {
@@ -102,6 +113,8 @@ absl::StatusOr<at::Tensor> Run::Choose(const Segment& segment, const at::Tensor&
       id[r] = *chosen;
     } else if (std::isnan(*value)) {  // which argmax takes for the largest
       return NaNLogits();
+    } else if (*value == -std::numeric_limits<float>::infinity() && !rows.empty()) {
+      return NothingToChoose();
     }
   }
   return ids;
@@ -135,17 +148,25 @@ absl::StatusOr<bool> Run::TakeTokens(Pass& pass, absl::Span<const at::Tensor> ch
     }
     if (stream_tokens_) new_tokens_.push_back(std::move(told));
     generated.ids = at::cat({generated.ids, next.unsqueeze(1)}, 1);
-    generated.mask = at::cat({generated.mask, at::ones({segment.input->batch(), 1}, at::kLong)}, 1);
-    generated.cache->Commit(segment.input->tokens());
+    generated.mask = at::cat({generated.mask, at::ones_like(next).unsqueeze(1)}, 1);
     generated.ended = all_over;
     if (all_over) {
       generated.cache = std::make_unique<KVCache>(0, 0, &memory_);
       continue;
     }
+    CommitTokens(segment, generated);
     generated.next = InvokeInput::MakeNext(generated.ids, generated.mask);
     alive = true;
   }
   return alive;
+}
+
+void Run::CommitTokens(const Segment& segment, Generated& generated) {
+  generated.cache->Commit(segment.input->tokens());
+  const bool goes_on = step_ < trace().last_step;
+  if (step_ > 0 || generated.rows_of_prompt == 1 || !goes_on) return;
+  generated.cache->Repeat(generated.rows_of_prompt, segment.input->tokens() + trace().steps);
+  generated.prompts = InvokeInput();
 }
 
 absl::Status Run::TakeToken(GeneratedRow& row, int64_t id, std::string* text) const {
@@ -163,9 +184,7 @@ absl::Status Run::TakeToken(GeneratedRow& row, int64_t id, std::string* text) co
     row.text.emplace(tokens_.decode, absl::MakeConstSpan(row.ids).subspan(0, row.prompt), stops);
   }
   if (!end) {
-    const size_t added = row.ids.size() - row.prompt;
-    absl::StatusOr<std::string> more =
-        row.text->Add(id, added >= chooser_->options().min_new_tokens);
+    absl::StatusOr<std::string> more = row.text->Add(id);
     if (!more.ok()) return more.status();
     *text = *std::move(more);
     row.over = row.text->stopped();

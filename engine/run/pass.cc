@@ -72,6 +72,14 @@ InvokeInput InvokeInput::MakeNext(const at::Tensor& ids, const at::Tensor& mask)
   return input;
 }
 
+InvokeInput InvokeInput::FirstOfEach(int64_t count) const {
+  InvokeInput input = *this;
+  for (at::Tensor* tensor : {&input.ids, &input.mask, &input.positions, &input.attention_mask}) {
+    if (tensor->defined()) *tensor = tensor->slice(0, 0, batch(), count).contiguous();
+  }
+  return input;
+}
+
 InvokeInput InvokeInput::MakeValues(at::Tensor values, bool flat) {
   InvokeInput input;
   const int64_t tokens = flat ? 1 : values.size(1);

@@ -41,6 +41,8 @@ struct InvokeInput {
                           bool pad_left);
   /// One more token for each row, whose ids so far and mask are given (`[B, past]`).
   static InvokeInput MakeNext(const at::Tensor& ids, const at::Tensor& mask);
+  /// The first of every `count` rows, which have the same prompt.
+  InvokeInput FirstOfEach(int64_t count) const;
   /// `values` of at least one row, none of them a pad.
   static InvokeInput MakeValues(at::Tensor values, bool flat);
   int64_t batch() const { return mask.size(0); }

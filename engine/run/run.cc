@@ -6,10 +6,12 @@
 #include <algorithm>
 #include <chrono>
 #include <sstream>
+#include <type_traits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/graph/error.h"
+#include "engine/plan/operands.h"
 #include "engine/plan/planner.h"
 
 namespace weft::run {
@@ -268,7 +270,9 @@ bool Run::Holds(int guard) const {
 absl::Status Run::Execute(const plan::Instruction& instruction, Visiting* site) {
   node_ = instruction.node;
   asks_for_gradient_ = instruction.gradient;
-  if (Holds(instruction.guard)) {
+  const bool absent = some_ended_ && IsAbsent(instruction);
+  if (some_ended_ && instruction.result != kNoSlot) absent_[instruction.result] = absent;
+  if (!absent && Holds(instruction.guard)) {
     absl::StatusOr<c10::IValue> result =
         std::visit([&](const auto& what) { return Do(what, site); }, instruction.what);
     if (!result.ok()) return result.status();
@@ -288,6 +292,23 @@ absl::Status Run::Execute(const plan::Instruction& instruction, Visiting* site) 
   }
   for (Slot slot : instruction.release) frame_[slot] = c10::IValue();
   return CheckBudget();
+}
+
+bool Run::IsAbsent(const plan::Instruction& instruction) {
+  absent_.resize(frame_.size());
+  const auto without_rows = [this](const auto& what) {
+    if constexpr (requires { what.invoke; }) {
+      return !std::is_same_v<std::decay_t<decltype(what)>, plan::ReadResult> &&
+             SegmentsOf(what.invoke).empty();
+    }
+    return false;
+  };
+  bool absent = std::visit(without_rows, instruction.what);
+  plan::ForOperands(instruction, [&](Slot slot) { absent = absent || absent_[slot]; });
+  for (int guard = instruction.guard; guard >= 0; guard = plan_.guards[guard].parent) {
+    absent = absent || absent_[plan_.guards[guard].condition];
+  }
+  return absent;
 }
 
 absl::Status Run::CheckBudget() {
@@ -341,17 +362,22 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::ReadSite& what, Visiting* site) 
 absl::StatusOr<c10::IValue> Run::Do(const plan::ReadInvoke& what, Visiting*) {
   const bool all = plan_.invokes[what.invoke].all_rows;
   const absl::Span<Segment* const> segments = SegmentsOf(what.invoke);
+  // Of the first pass every row, also where each prompt is passed once.
+  const auto input_of = [this](const Segment& segment) -> const InvokeInput& {
+    return step_ > 0 ? *segment.input : InputOf(segment.invoke);
+  };
   int64_t batch = 0, longest = 0;
   for (const Segment* segment : segments) {
-    batch += segment->input->batch();
+    batch += input_of(*segment).batch();
     longest = std::max(longest, segment->input->tokens());
   }
   const bool rows = what.point == graph::Point::kRows;
   at::Tensor out = rows ? at::empty({batch}, at::kLong) : at::zeros({batch, longest}, at::kLong);
   int64_t row = 0;
   for (const Segment* segment : segments) {
-    at::Tensor part = out.narrow(0, row, segment->input->batch());
-    row += segment->input->batch();
+    const InvokeInput& input = input_of(*segment);
+    at::Tensor part = out.narrow(0, row, input.batch());
+    row += input.batch();
     if (rows) {
       // Its place in the trace, or in the sweep's point.
       const int group = plan_.invokes[segment->invoke].group;
@@ -360,13 +386,13 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::ReadInvoke& what, Visiting*) {
       }));
       continue;
     }
-    const int64_t tokens = segment->input->tokens();
+    const int64_t tokens = input.tokens();
     // Pads between invokes are on the same side as those within one.
     const bool left = !all || tokens_.pad_left;
     part = part.narrow(1, left ? longest - tokens : 0, tokens);
-    part.copy_(what.point == graph::Point::kIds    ? segment->input->ids
-               : what.point == graph::Point::kMask ? segment->input->mask
-                                                   : segment->input->positions);
+    part.copy_(what.point == graph::Point::kIds    ? input.ids
+               : what.point == graph::Point::kMask ? input.mask
+                                                   : input.positions);
   }
   return c10::IValue(out);
 }
@@ -638,7 +664,8 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::ChooseValue& what, Visiting*) {
 }
 
 absl::StatusOr<c10::IValue> Run::Do(const plan::ReadResult& what, Visiting*) {
-  return c10::IValue(generated_[what.invoke].ids);
+  const Generated& generated = generated_[what.invoke];
+  return c10::IValue(what.scores ? generated.scores : generated.ids);
 }
 
 absl::StatusOr<c10::IValue> Run::Do(const plan::StopRun&, Visiting*) {

@@ -17,6 +17,7 @@
 #include "engine/graph/value.h"
 #include "engine/plan/model_spec.h"
 #include "engine/plan/plan.h"
+#include "engine/run/beam_search.h"
 #include "engine/run/kv_cache.h"
 #include "engine/run/memory_account.h"
 #include "engine/run/pass.h"
@@ -73,8 +74,15 @@ struct GeneratedRow {
 struct Generated {
   at::Tensor ids, mask;  // `[B, tokens so far]` int64
   std::vector<GeneratedRow> rows;
+  /// Of a beam search, instead: one for each prompt. What they return is `ids` once it has ended.
+  std::vector<BeamSearch> searches;
+  at::Tensor scores;   // then, `[B]`
   bool ended = false;  // all rows are over
   std::unique_ptr<KVCache> cache;
+  /// Where rows have the same prompt and nobody sees them pass it: each prompt once, and how many
+  /// rows have it.
+  InvokeInput prompts;
+  int64_t rows_of_prompt = 1;
   InvokeInput next;  // of its next step
 };
 
@@ -221,6 +229,9 @@ class Run {
   /// What a module is called with out of band, checked; and whose rows it is, if that matters.
   absl::StatusOr<at::Tensor> ArgumentOf(int module, plan::Slot input) const;
   const Segment* SegmentFor(int module, int invoke) const;
+  /// What it would read, write or use is not there: the generation of that invoke has ended, and
+  /// others go on.
+  bool IsAbsent(const plan::Instruction& instruction);
   bool IsTrue(plan::Slot condition) const;
   bool Holds(int guard) const;
   void Save(int save, const c10::IValue& value, std::optional<graph::DType> dtype);
@@ -238,10 +249,26 @@ class Run {
   /// segments that are present. Nothing may come of it where the run has ended meanwhile.
   absl::StatusOr<std::vector<at::Tensor>> ChooseTokens(Pass& pass, const at::Tensor& result);
   absl::StatusOr<at::Tensor> Choose(const Segment& segment, const at::Tensor& logits) const;
+  const graph::GenerateOptions& options() const;
+  /// How many rows have each prompt, where each prompt is to be passed once: rows that nobody sees
+  /// on the way. 1 where every row passes its own.
+  int64_t RowsOfPrompt() const;
   void BeginGeneration(Generated& generated, const InvokeInput& prompts);
   /// Take what was chosen; false if all generations of this trace are over.
   absl::StatusOr<bool> TakeTokens(Pass& pass, absl::Span<const at::Tensor> chosen);
   absl::Status TakeToken(GeneratedRow& row, int64_t id, std::string* text) const;
+  /// The prompts are passed and count: those that share one have rows of their own from here on.
+  void CommitTokens(const Segment& segment, Generated& generated);
+  // beams.cc
+  void BeginSearch(Generated& generated, const InvokeInput& prompts);
+  /// As TakeTokens, of a beam search: of `logits`, which nobody has changed.
+  absl::StatusOr<bool> SearchOn(Pass& pass, absl::Span<const at::Tensor> logits);
+  absl::Status GoOn(Generated& generated, const at::Tensor& logits);
+  /// What the searches have found is the result.
+  void EndSearch(int invoke, Generated& generated);
+  absl::Status TellFound(int invoke, const Generated& generated);
+  /// Somebody reads or writes at a site in this pass.
+  bool Listens(int time) const;
   void VisitNext(Pass& pass, int time, std::vector<at::Tensor>& parts);
   absl::Status EndTrace();
   void CountRows();
@@ -290,6 +317,8 @@ class Run {
   std::vector<int> tap_ids_;
   std::vector<Watch> watches_;
   std::vector<c10::IValue> frame_;
+  bool some_ended_ = false;                                  // of the invokes of this trace
+  std::vector<bool> absent_;                                 // by slot, where some have
   std::vector<std::pair<plan::Slot, c10::IValue>> carries_;  // of the next step
   std::vector<SavedItem> saved_;
   std::vector<int64_t> saved_counts_;

@@ -15,6 +15,20 @@ namespace {
 
 constexpr double kNever = -std::numeric_limits<double>::infinity();
 
+/// Forbid the tokens with which the last of `ids` would be so many tokens in a row that are there
+/// already.
+void Forbid(absl::Span<const int64_t> ids, size_t size, std::vector<double>& logits) {
+  if (ids.size() < size) return;
+  const absl::Span<const int64_t> last = ids.subspan(ids.size() - (size - 1));
+  for (size_t begin = 0; begin + size <= ids.size(); ++begin) {
+    const int64_t next = ids[begin + size - 1];
+    if (next < 0 || next >= static_cast<int64_t>(logits.size())) continue;
+    if (std::equal(last.begin(), last.end(), ids.begin() + static_cast<ptrdiff_t>(begin))) {
+      logits[next] = kNever;
+    }
+  }
+}
+
 void Penalise(const graph::GenerateOptions& options, const TokenChooser::Row& row,
               std::vector<double>& logits) {
   const auto vocabulary = static_cast<int64_t>(logits.size());
@@ -26,6 +40,7 @@ void Penalise(const graph::GenerateOptions& options, const TokenChooser::Row& ro
       logit = logit < 0 ? logit * options.repetition_penalty : logit / options.repetition_penalty;
     }
   }
+  if (options.no_repeat_ngram_size > 0) Forbid(row.ids, options.no_repeat_ngram_size, logits);
   if (options.presence_penalty != 0 || options.frequency_penalty != 0) {
     absl::flat_hash_map<int64_t, int64_t> counts;
     for (const int64_t id : row.ids.subspan(row.prompt)) ++counts[id];
@@ -99,7 +114,8 @@ void KeepLikely(double part, std::vector<double>& logits) {
 bool ChangesNothing(const graph::GenerateOptions& options) {
   return !options.Samples() &&
          (options.repetition_penalty == 0 || options.repetition_penalty == 1) &&
-         options.presence_penalty == 0 && options.frequency_penalty == 0;
+         options.no_repeat_ngram_size == 0 && options.presence_penalty == 0 &&
+         options.frequency_penalty == 0;
 }
 
 /// The token at which the probabilities, put one behind the other, pass `random`.
@@ -144,6 +160,12 @@ absl::Status NaNLogits() {
       "before them may be");
 }
 
+absl::Status NothingToChoose() {
+  return absl::FailedPreconditionError(
+      "all logits are minus infinity, so there is no next token to choose; leave one that is not, "
+      "beside what min_new_tokens and no_repeat_ngram_size forbid");
+}
+
 std::vector<double> Probabilities(absl::Span<const double> logits) {
   const double largest = *std::max_element(logits.begin(), logits.end());
   std::vector<double> probabilities(logits.size());
@@ -185,11 +207,7 @@ absl::StatusOr<int64_t> TokenChooser::Choose(const Row& row, absl::Span<const fl
   }
   Process(row, processed);
   const auto largest = std::max_element(processed.begin(), processed.end());
-  if (*largest == kNever) {
-    return absl::FailedPreconditionError(
-        "all logits are minus infinity, so there is no next token to choose; leave one that is "
-        "not, beside what min_new_tokens forbids");
-  }
+  if (*largest == kNever) return NothingToChoose();
   if (options_.Samples()) return Draw(processed, random);
   return largest - processed.begin();
 }

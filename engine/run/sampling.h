@@ -30,6 +30,8 @@ class TokenChooser {
   const graph::GenerateOptions& options() const { return options_; }
   /// The token ends its row.
   bool IsEnd(int64_t id) const { return eos_.contains(id); }
+  /// How many do.
+  size_t ends() const { return eos_.size(); }
   /// The likeliest of the logits as they are is what Choose gives, for a row of so many new tokens.
   bool TakesLikeliest(size_t added) const { return plain_ && added >= options_.min_new_tokens; }
 
@@ -50,6 +52,8 @@ class TokenChooser {
 
 /// What is said of a row whose logits are NaN.
 absl::Status NaNLogits();
+/// And of one whose logits are all minus infinity.
+absl::Status NothingToChoose();
 
 /// The probabilities of processed logits: softmax.
 std::vector<double> Probabilities(absl::Span<const double> logits);

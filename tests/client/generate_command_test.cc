@@ -120,6 +120,29 @@ TEST_F(GenerateCommandTest, SeveralTextsAreToldApart) {
   EXPECT_THAT(output.out, AllOf(StartsWith("== 1 of 2\na b c"), HasSubstr("\n== 2 of 2\na b c")));
 }
 
+TEST_F(GenerateCommandTest, ABeamSearchPrintsTheBestThatItFound) {
+  const std::vector<std::string> search = {
+      "tiny", "a b c", "--max-new-tokens", "4", "--beams", "3", "--eos", "96", "--json"};
+  const CommandOutput told = Generate(search);
+  ASSERT_EQ(told.code, kOk) << told.err;
+  const json whole = json::parse(told.out);
+  ASSERT_EQ(whole["sequences"].size(), 1u);
+  const std::string text = whole["sequences"][0]["text"];
+  std::vector<std::string> several = search;
+  several.back() = "--num-return-sequences";
+  several.insert(several.end(), {"2", "--length-penalty", "0.5", "--early-stopping", "true"});
+  const CommandOutput two = Generate(several);
+  EXPECT_EQ(two.code, kOk) << two.err;
+  EXPECT_THAT(two.out, AllOf(StartsWith("== 1 of 2\n"), HasSubstr("\n== 2 of 2\n"),
+                             HasSubstr("beam_scores  float32[2]")));
+  std::vector<std::string> plain(search.begin(), search.end() - 1);
+  EXPECT_THAT(Generate(plain).out, StartsWith(text));
+  plain.insert(plain.end(), {"--early-stopping", "perhaps"});
+  EXPECT_EQ(Generate(plain).code, kUsage);
+  EXPECT_THAT(Generate({"tiny", "a", "--beams", "2", "--temperature", "1"}).err,
+              HasSubstr("a beam search takes the likeliest"));
+}
+
 TEST_F(GenerateCommandTest, AProgramActsInIt) {
   std::ofstream(folder_.File("steer.weft")) << R"(invoke {
     steps [:] {

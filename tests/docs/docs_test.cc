@@ -123,10 +123,11 @@ TEST_F(DocsTest, GenerationGuideRuns) {
   const auto run = [&](void (*block)(const LanguageModel&)) { return RunGuide(block); };
   EXPECT_EQ(run(docs_generation_md_1), "[1, 11][1, 11]\n");
   EXPECT_THAT(run(docs_generation_md_2), HasSubstr("\nThe Eiffel Tower is in the city of"));
-  EXPECT_THAT(run(docs_generation_md_3), ::testing::StartsWith(" Paris"));
-  EXPECT_EQ(run(docs_generation_md_4), "4 steps, 12 tokens\n");
-  EXPECT_EQ(run(docs_generation_md_5), " Paris\n");
-  EXPECT_EQ(run(docs_generation_md_6), "2 of 3\n");
+  EXPECT_EQ(run(docs_generation_md_3), "[2, 11][2]\n");
+  EXPECT_THAT(run(docs_generation_md_4), ::testing::StartsWith(" Paris"));
+  EXPECT_EQ(run(docs_generation_md_5), "4 steps, 12 tokens\n");
+  EXPECT_EQ(run(docs_generation_md_6), " Paris\n");
+  EXPECT_EQ(run(docs_generation_md_7), "2 of 3\n");
 }
 
 TEST_F(DocsTest, TracingGuideRuns) {

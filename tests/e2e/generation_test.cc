@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
@@ -11,6 +12,7 @@
 namespace weft::testing {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
@@ -126,6 +128,94 @@ TEST_F(GenerationTest, AStopStringEndsARowAndIsNoPartOfItsText) {
     EXPECT_LT(told.rows[0].size(), 6u);
     EXPECT_THAT(model.Decode(told.rows[0]).value(), HasSubstr(stops.stop_strings[0]));
   });
+}
+
+TEST_F(GenerationTest, StopStringsEndRowsWhereTransformersEndsThem) {
+  const auto cases = nlohmann::json::parse(
+      std::ifstream(WEFT_SOURCE_DIR "/tests/parity/beams/cases.json"))["stops"];
+  ASSERT_GE(cases.size(), 6u);
+  for (const auto& given : cases) {
+    GenerateOptions options = {.max_new_tokens = 10, .eos_token_ids = {96}};
+    const nlohmann::json& from = given["options"];
+    options.stop_strings = from.value("stop_strings", std::vector<std::string>());
+    options.min_new_tokens = from.value("min_new_tokens", 0u);
+    options.num_beams = from.value("num_beams", 0u);
+    const Told told = Generate(*local_, given["prompt"].get<std::string>(), options);
+    EXPECT_EQ(told.rows[0], given["ids"].get<std::vector<int64_t>>()) << given;
+  }
+}
+
+TEST_F(GenerationTest, ABeamSearchReturnsTheBestAndTellsThemInTheEnd) {
+  Both([&](const LanguageModel& model) {
+    Saved<Tensor> ids, scores;
+    std::vector<std::vector<int64_t>> rows(2);
+    std::vector<std::string> texts(2);
+    TraceOptions options;
+    options.stream_tokens = true;
+    options.on_event = [&](const RunEvent& event) {
+      const auto* tokens = std::get_if<event::NewTokens>(&event);
+      if (tokens == nullptr) return;
+      ASSERT_THAT(tokens->ids, SizeIs(2));
+      for (size_t row = 0; row < 2; ++row) {
+        if (tokens->ids[row] >= 0) rows[row].push_back(tokens->ids[row]);
+        texts[row] += tokens->texts[row];
+      }
+    };
+    const auto run = model.Generate(
+        "a b c",
+        {.max_new_tokens = 5,
+         .min_new_tokens = 5,
+         .eos_token_ids = {96},
+         .num_return_sequences = 2,
+         .num_beams = 3,
+         .length_penalty = 0.5,
+         .early_stopping = EarlyStopping::kNever},
+        [&] {
+          ids = model.result().save("ids");
+          scores = model.beam_scores().save("scores");
+        },
+        options);
+    ASSERT_THAT(run, IsOk());
+    const std::vector<float> worth = scores->ToVector<float>();
+    ASSERT_THAT(worth, SizeIs(2));
+    EXPECT_GE(worth[0], worth[1]);
+    EXPECT_LT(worth[0], 0);
+    const std::vector<int64_t> all = ids->ToVector<int64_t>();
+    const auto tokens = static_cast<size_t>(ids->size(1));
+    for (size_t row = 0; row < 2; ++row) {
+      const auto end = all.begin() + static_cast<int64_t>((row + 1) * tokens);
+      EXPECT_EQ(rows[row], std::vector<int64_t>(end - 5, end));
+      EXPECT_EQ(texts[row], model.Decode(rows[row]).value());
+    }
+    EXPECT_NE(rows[0], rows[1]);
+  });
+}
+
+TEST_F(GenerationTest, ABeamSearchThatTouchesASiteIsRefusedAndToldTheWayOut) {
+  Both([&](const LanguageModel& model) {
+    EXPECT_THAT(
+        model
+            .Generate("a", {.max_new_tokens = 2, .num_beams = 2},
+                      [&] { model["transformer.h"][0].output().save(); })
+            .status(),
+        StatusIs(absl::StatusCode::kInvalidArgument, AllOf(HasSubstr("this trace is a beam search"),
+                                                           HasSubstr("leave out num_beams"))));
+  });
+}
+
+TEST_F(GenerationTest, AnEditHasNoPlaceInABeamSearch) {
+  const LanguageModel edited =
+      local_->Edit([&] { (*local_)["transformer.h"][0].output() *= 2.0; }).value();
+  EXPECT_THAT(edited.Generate("a", {.max_new_tokens = 2, .num_beams = 2}, [] {}).status(),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("is a beam search")));
+}
+
+TEST_F(GenerationTest, MoreBeamsThanAPassHoldsAreRefused) {
+  StartService({.pass_tokens = 16});
+  const Outcome outcome = RunOn(*NewBackend(NewKey()), R"(
+    generate max_new_tokens=2 num_beams=200 invoke "a b c" { })");
+  EXPECT_THAT(outcome.status,
+              StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("a pass holds at most 16")));
 }
 
 TEST_F(GenerationTest, LogitsAreSteeredAndSamplesForced) {

@@ -40,6 +40,21 @@ TEST(CodecTest, ProgramsSurviveTheWire) {
   }
 }
 
+TEST(CodecTest, ABeamSearchSurvivesTheWire) {
+  for (const char* options : {"", "length_penalty=0.0", "length_penalty=-1.5 early_stopping=true",
+                              "num_return_sequences=2 early_stopping=never"}) {
+    const Program program =
+        ParseProgram(absl::StrCat("generate max_new_tokens=3 num_beams=4 ", options,
+                                  " invoke [1] { save a = read result save b = read beam_scores }"))
+            .value();
+    v1::Program message;
+    EncodeProgram(program, &message);
+    const absl::StatusOr<Program> decoded = DecodeProgram(message);
+    ASSERT_THAT(decoded, IsOk()) << options;
+    EXPECT_EQ(FirstDifference(program, *decoded), "") << options;
+  }
+}
+
 TEST(CodecTest, BytesOfAProgramAreThoseOfTheContract) {
   const Program program =
       ParseProgram("invoke [1, 2] { %h = read a.output save x = %h }", "p").value();

@@ -254,13 +254,19 @@ TEST(TextTest, PrintsEveryKindOfTraceAndInvoke) {
 %c = blob(float32, [2, 3], "00ff010203040506070809000102030405060708090001020304050607080900")
 invoke (%c, mask=%c) { }
 invoke chat ["user": "Hi", "assistant": "Hello"] generation_prompt { }
-generate "b" max_new_tokens=8 min_new_tokens=2 do_sample=true temperature=0.5 top_p=0.9 top_k=40 min_p=0.05 repetition_penalty=1.1 presence_penalty=0.5 frequency_penalty=-0.5 num_return_sequences=3 eos_token_ids=[1, 2] stop_strings=["\n", "."]
+generate "b" max_new_tokens=8 min_new_tokens=2 do_sample=true temperature=0.5 top_p=0.9 top_k=40 min_p=0.05 repetition_penalty=1.1 presence_penalty=0.5 frequency_penalty=-0.5 num_return_sequences=3 no_repeat_ngram_size=3 eos_token_ids=[1, 2] stop_strings=["\n", "."]
 invoke chat ["user": ""] { }
 invoke chat [["user": "Hi"], ["system": "Be brief.", "user": "Hi"]] { }
 invoke chat ["user": "Hi", "assistant": "Hel"] continue_final_message { }
 trace
 invoke [1] { }
 generate max_new_tokens=1
+invoke [1] { }
+generate max_new_tokens=1 num_return_sequences=2 num_beams=4 length_penalty=0.0 early_stopping=true
+invoke [1] {
+  %a = read beam_scores
+}
+generate max_new_tokens=1 num_beams=2 early_stopping=never
 invoke [1] { }
 )";
   EXPECT_EQ(Reprint(text), text);

@@ -314,8 +314,63 @@ TEST_F(DrawnTokensTest, AStopStringOfSeveralTokensEndsItsRow) {
   };
   EXPECT_EQ(length(absl::StrCat("stop_strings=[\"", stop, "\"]")), 3);
   EXPECT_EQ(length(absl::StrCat("stop_strings=[\"no\", \"", stop, "\"] ")), 3);
-  // What came before it may end a row does not count.
-  EXPECT_EQ(length(absl::StrCat("stop_strings=[\"", stop, "\"] min_new_tokens=5")), kNew);
+  // As in transformers min_new_tokens is for tokens alone.
+  EXPECT_EQ(length(absl::StrCat("stop_strings=[\"", stop, "\"] min_new_tokens=5")), 3);
+}
+
+TEST_F(NextTokenTest, LogitsThatAreAllMinusInfinityEndTheRun) {
+  for (const char* options : {"", "min_new_tokens=3", kSampled}) {
+    EXPECT_THAT(
+        model_.Run(Generate(kSingle, "steps [1] { %l = read logits  %l[:] = -inf }", options))
+            .status,
+        StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("all logits are minus infinity")))
+        << options;
+  }
+}
+
+TEST_F(NextTokenTest, StatementsOfAnInvokeThatHasEndedAreNotRunAndOthersGoOn) {
+  const std::string ends = R"(
+      steps [1] { %s = read samples  %s[0] = 96 }
+      %zero = tensor(float32, [], [0.0])
+      %all = steps [:] carry %sum = %zero {
+        %l = read logits
+        save own = aten::argmax(%l[:, 1:], -1)
+        save h = read transformer.h.1.output
+        save ids_in = read ids
+        log aten::matmul(%l, aten::transpose(%l, 0, 1))
+        if aten::gt(aten::max(%l), -1000000.0) { save largest = aten::max(%l) }
+        yield aten::add(%sum, aten::max(%l))
+      }
+      save all = %all
+      steps [0:5] { save bounded = read samples })";
+  const std::string goes_on = "save b = read result  steps [:] { save l = read logits }";
+  const LocalResult both =
+      model_.Run(absl::StrCat("generate max_new_tokens=6 eos_token_ids=[96]\ninvoke ", kSingle,
+                              " { ", ends, " }\ninvoke [64, 65, 66] { ", goes_on, " }"));
+  ASSERT_THAT(both.status, IsOk());
+  const LocalResult alone = model_.Run(absl::StrCat(
+      "generate max_new_tokens=6 eos_token_ids=[96]\ninvoke ", kSingle, " { ", ends, " }"));
+  ASSERT_THAT(alone.status, IsOk());
+  for (const char* name : {"own", "h", "ids_in", "largest", "bounded"}) {
+    ExpectClose(both[absl::StrCat(name, "/1")].to(at::kDouble),
+                alone[absl::StrCat(name, "/1")].to(at::kDouble), 1e-5, name);
+    EXPECT_FALSE(both.saved.contains(absl::StrCat(name, "/2"))) << name;
+  }
+  ExpectClose(both["all"], alone["all"]);
+  EXPECT_EQ(both.logs.size(), alone.logs.size());
+  EXPECT_THAT(both.missing.at("bounded"), HasSubstr("2 of 5 selected steps came"));
+  EXPECT_TRUE(both.saved.contains("l/5"));
+}
+
+TEST_F(NextTokenTest, WhatNeedsAValueOfAnInvokeThatHasEndedIsNotRun) {
+  const LocalResult result = model_.Run(
+      absl::StrCat("generate max_new_tokens=4 eos_token_ids=[96]\ninvoke ", kSingle, R"( {
+        steps [0] { %s = read samples  %s[0] = 96 }
+      }
+      invoke [64, 65, 66] { save ids = read result  steps [:] { save l = read logits } })"));
+  ASSERT_THAT(result.status, IsOk());
+  EXPECT_EQ(result["ids"].size(1), 3 + 4);
+  EXPECT_TRUE(result.saved.contains("l/3"));
 }
 
 }  // namespace

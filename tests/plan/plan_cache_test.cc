@@ -121,7 +121,10 @@ TEST(SignatureTest, PayloadsAndNamesOfValuesAreOutside) {
       {"generate max_new_tokens=8 invoke [1] { }",
        "generate max_new_tokens=8 min_new_tokens=1 temperature=0.5 top_p=0.9 top_k=3 min_p=0.1 "
        "repetition_penalty=1.5 presence_penalty=1 num_return_sequences=2 eos_token_ids=[1] "
-       "stop_strings=[\"a\"] invoke [1] { }"},
+       "stop_strings=[\"a\"] no_repeat_ngram_size=2 invoke [1] { }"},
+      {"generate max_new_tokens=8 num_beams=2 invoke [1] { }",
+       "generate max_new_tokens=8 num_beams=2 length_penalty=2 early_stopping=never "
+       "num_return_sequences=1 invoke [1] { }"},
       {"invoke \"text\" { }", "invoke chat [\"user\": \"text\"] { }"},
       {"sweep %l in [1] { invoke [1] { read h.$l.output } }",
        "sweep %m in [1] { invoke [1] { read h.$m.output } }"},
@@ -136,6 +139,9 @@ TEST(SignatureTest, EverythingElseIsInside) {
        "generate max_new_tokens=9 invoke [1] { }",
        "generate max_new_tokens=8 root=a invoke [1] { }",
        "generate max_new_tokens=8 tuple_outputs=true invoke [1] { }",
+       "generate max_new_tokens=8 num_beams=2 invoke [1] { }",
+       "generate max_new_tokens=8 num_beams=3 invoke [1] { }",
+       "generate max_new_tokens=8 num_beams=3 num_return_sequences=2 invoke [1] { }",
        "generate max_new_tokens=8 invoke [1] { } trace invoke [1] { }"},
       {"%c = 1 invoke (%c) { }", "%c = 1 invoke [1] { }", "%c = 1 invoke (a=%c) { }",
        "%c = 1 invoke (%c, %c) { }"},

@@ -19,7 +19,7 @@ using testing::IsOk;
 class RowTextTest : public ::testing::Test {
  protected:
   const std::vector<std::string> pieces_ = {"a",  "b",    " the", "cat", "\xF0\x9F", "\x98\x80",
-                                            "\n", "\n\n", "ab",   "",    "\xFF"};
+                                            "\n", "\n\n", "ab",   "",    "\xFF",     "b.\xF0\x9F"};
   const Decode decode_ = [this](absl::Span<const int64_t> ids) -> absl::StatusOr<std::string> {
     std::string bytes, text;
     for (const int64_t id : ids) bytes += pieces_[id];
@@ -39,13 +39,12 @@ class RowTextTest : public ::testing::Test {
 
   /// What is shown after each of the ids, and at the end.
   std::vector<std::string> Show(const std::vector<int64_t>& ids, std::vector<std::string> stops,
-                                bool* stopped = nullptr, size_t may_stop_from = 0) {
+                                bool* stopped = nullptr, std::vector<int64_t> prompt = {2, 3}) {
     stops_ = std::move(stops);
-    const std::vector<int64_t> prompt = {2, 3};
     RowText text(decode_, prompt, stops_);
     std::vector<std::string> shown;
     for (size_t i = 0; i < ids.size() && !text.stopped(); ++i) {
-      absl::StatusOr<std::string> more = text.Add(ids[i], i >= may_stop_from);
+      absl::StatusOr<std::string> more = text.Add(ids[i]);
       EXPECT_THAT(more, IsOk());
       shown.push_back(more.ok() ? *more : "");
     }
@@ -97,9 +96,34 @@ TEST_F(RowTextTest, TheFirstOfSeveralStopStringsCounts) {
   EXPECT_THAT(Show({3, 2}, {"the", "at"}), ElementsAre("c", ""));
 }
 
-TEST_F(RowTextTest, BeforeItMayEndNoStopStringIsLookedFor) {
+TEST_F(RowTextTest, AStopStringMayBeginInThePrompt) {
   bool stopped = false;
-  EXPECT_THAT(Show({3, 3, 3}, {"cat"}, &stopped, 1), ElementsAre("cat", "", ""));
+  // The prompt is " thecat".
+  EXPECT_THAT(Show({0, 1}, {"cata"}, &stopped), ElementsAre("", ""));
+  EXPECT_TRUE(stopped);
+  EXPECT_THAT(Show({0, 1, 2}, {"tab t"}, &stopped), ElementsAre("", "", "", ""));
+  EXPECT_TRUE(stopped);
+  EXPECT_THAT(Show({0, 2}, {"tab"}, &stopped), ElementsAre("", "a the", ""));
+  EXPECT_FALSE(stopped);
+}
+
+TEST_F(RowTextTest, AStopStringOfThePromptAloneEndsNothing) {
+  bool stopped = true;
+  EXPECT_THAT(Show({0, 6}, {"cat", "the"}, &stopped), ElementsAre("a", "\n", ""));
+  EXPECT_FALSE(stopped);
+  // Nor does a long one that many tokens of it make.
+  EXPECT_THAT(Show({1}, {std::string(200, 'a')}, &stopped, std::vector<int64_t>(300, 0)),
+              ElementsAre("b", ""));
+  EXPECT_FALSE(stopped);
+  EXPECT_THAT(Show({0}, {std::string(200, 'a') + "a"}, &stopped, std::vector<int64_t>(200, 0)),
+              ElementsAre("", ""));
+  EXPECT_TRUE(stopped);
+}
+
+TEST_F(RowTextTest, AStopStringIsFoundBesideHalfACharacter) {
+  // As in one token of a tokenizer of bytes: a full stop and the beginning of another character.
+  bool stopped = false;
+  EXPECT_THAT(Show({0, 11, 5}, {"."}, &stopped), ElementsAre("a", "b", ""));
   EXPECT_TRUE(stopped);
 }
 

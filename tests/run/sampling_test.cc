@@ -114,6 +114,28 @@ TEST(SamplingTest, PresenceAndFrequencyPenaltiesAreTakenFromWhatWasChosen) {
               ::testing::Pointwise(::testing::DoubleEq(), std::vector<double>{0.25, 0.75, 3}));
 }
 
+TEST(SamplingTest, NoTokensInARowComeTwice) {
+  const std::vector<int64_t> ids = {1, 2, 3, 1, 2, 0, 1, 2};  // 1 2 was followed by 3 and by 0
+  const std::vector<std::vector<int64_t>> forbidden = {{}, {0, 1, 2, 3}, {0, 3}, {0, 3}, {}};
+  for (size_t size = 0; size < forbidden.size(); ++size) {
+    std::vector<double> logits(5, 1.0);
+    const graph::GenerateOptions options =
+        Options(absl::StrCat("generate max_new_tokens=9 no_repeat_ngram_size=", size));
+    TokenChooser(options, {}).Process({ids, 2}, logits);
+    for (int64_t id = 0; id < 5; ++id) {
+      const bool is =
+          std::find(forbidden[size].begin(), forbidden[size].end(), id) != forbidden[size].end();
+      EXPECT_EQ(std::isinf(logits[id]), is) << size << " " << id;
+    }
+  }
+  // Of fewer tokens nothing is forbidden.
+  std::vector<double> logits(5, 1.0);
+  const graph::GenerateOptions options =
+      Options("generate max_new_tokens=9 no_repeat_ngram_size=9");
+  TokenChooser(options, {}).Process({ids, 2}, logits);
+  EXPECT_EQ(logits, std::vector<double>(5, 1.0));
+}
+
 TEST(SamplingTest, EqualTokensAtTheEndOfTopPAreKeptInOrder) {
   const std::vector<double> probabilities = Distribution({1, 1, 1, 1}, {}, Sampled("top_p=0.6"));
   EXPECT_THAT(probabilities, ::testing::Pointwise(::testing::DoubleNear(1e-12),
@@ -147,7 +169,8 @@ TEST(SamplingTest, NothingThatCanBeChosenIsAnError) {
   }
   const graph::GenerateOptions ends =
       Options("generate max_new_tokens=3 min_new_tokens=1 eos_token_ids=[0, 1]");
-  EXPECT_THAT(ChooseFrom({1, 2}, ends), StatusIs(code, HasSubstr("what min_new_tokens forbids")));
+  EXPECT_THAT(ChooseFrom({1, 2}, ends),
+              StatusIs(code, HasSubstr("what min_new_tokens and no_repeat_ngram_size forbid")));
 }
 
 TEST(SamplingTest, DrawsFollowTheDistribution) {

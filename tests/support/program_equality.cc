@@ -88,7 +88,10 @@ bool Same(const GenerateOptions& a, const GenerateOptions& b) {
          Same(a.presence_penalty, b.presence_penalty) &&
          Same(a.frequency_penalty, b.frequency_penalty) &&
          a.num_return_sequences == b.num_return_sequences && a.eos_token_ids == b.eos_token_ids &&
-         a.stop_strings == b.stop_strings;
+         a.stop_strings == b.stop_strings && a.num_beams == b.num_beams &&
+         a.length_penalty.has_value() == b.length_penalty.has_value() &&
+         (!a.length_penalty || Same(*a.length_penalty, *b.length_penalty)) &&
+         a.early_stopping == b.early_stopping && a.no_repeat_ngram_size == b.no_repeat_ngram_size;
 }
 bool SameKind(const Trace& a, const Trace& b) {
   return a.label == b.label && a.root == b.root && a.tuple_outputs == b.tuple_outputs &&

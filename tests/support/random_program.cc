@@ -260,6 +260,8 @@ class Generator {
     if (Chance(2)) options.min_p = 0.05;
     if (Chance(2)) options.repetition_penalty = 1.1;
     if (options.do_sample && Chance(2)) options.num_return_sequences = 1 + Below(1024);
+    options.num_beams = static_cast<uint32_t>(Below(2));  // more have no place for sites
+    if (Chance(3)) options.no_repeat_ngram_size = static_cast<uint32_t>(1 + Below(64));
     for (int i = Below(3); i > 0; --i) options.eos_token_ids.push_back(Below(1000));
     for (int i = Below(3); i > 0; --i) options.stop_strings.push_back(Text() + "s");
     return options;

@@ -238,6 +238,8 @@ class LanguageModel : public Module {
   /// The tokens that are chosen from them, [batch] int64: can be written. In a plain trace the
   /// likeliest.
   Var samples(Location where = Location::current()) const;
+  /// Of a beam search the score of each row of `result()`, [batch] float32.
+  Var beam_scores(Location where = Location::current()) const;
 
   absl::StatusOr<std::vector<int64_t>> Encode(const std::string& text) const;
   /// The texts of a text's tokens, one each, for labels. A token that is a part of a character has

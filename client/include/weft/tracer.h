@@ -23,6 +23,14 @@ namespace weft {
 
 class Module;
 
+/// When a beam search ends for a prompt: transformers' `early_stopping` False, True and "never".
+enum class EarlyStopping : uint8_t {
+  kNoneBetter =
+      0,        // once no text that goes on would be better than those found, were it to end now
+  kAtOnce = 1,  // once num_beams texts have ended
+  kNever = 2,   // once no text that goes on can become better
+};
+
 /// How a generation chooses and ends: as transformers' `generate` does, in its order. What is 0 is
 /// not given.
 ///
@@ -30,7 +38,7 @@ class Module;
 /// it draws, by TraceOptions::seed.
 struct GenerateOptions {
   uint32_t max_new_tokens = 0;  // at least 1
-  uint32_t min_new_tokens = 0;  // before which nothing ends a row
+  uint32_t min_new_tokens = 0;  // before which no token can be chosen that ends a row
   bool do_sample = false;
   double temperature = 0;  // 0 beside do_sample is 1
   uint32_t top_k = 0;      // the likeliest so many
@@ -40,14 +48,23 @@ struct GenerateOptions {
   double repetition_penalty = 0;
   /// Tokens that end a row; empty: the model's own.
   std::vector<int64_t> eos_token_ids = {};
-  /// Texts that end a row once its new text holds one of them.
+  /// Texts that end a row once a new token completes one of them: it may begin in the prompt.
   std::vector<std::string> stop_strings = {};
   /// -2 to 2, more than 0: new tokens that were chosen before are less likely; the second by each
   /// time that they were.
   double presence_penalty = 0;
   double frequency_penalty = 0;
-  /// Rows for each prompt, one behind the other; more than 1 where it draws.
+  /// Rows for each prompt, one behind the other; more than 1 where it draws. Of a beam search how
+  /// many of the texts found are returned, the best first.
   uint32_t num_return_sequences = 0;
+  /// More than 1: a beam search that keeps so many texts of each prompt. It visits no sites: a
+  /// trace reads `result()` and `beam_scores()`.
+  uint32_t num_beams = 0;
+  /// A text's score is the sum of its log probabilities over its length to this power; none: 1.
+  std::optional<double> length_penalty = std::nullopt;
+  EarlyStopping early_stopping = EarlyStopping::kNoneBetter;
+  /// No so many tokens in a row come twice, prompt included.
+  uint32_t no_repeat_ngram_size = 0;
 };
 
 /// A module, or its path.
