@@ -118,8 +118,12 @@ absl::StatusOr<run::InvokeInput> InputMaker::MakeOne(const graph::Program& progr
                                                      uint64_t pass_tokens) const {
   if (IsComputed(program, invoke)) {
     if (trace.generate && trace.generate->Sequences() > 1) {
-      return Refuse(program, id, "several sequences of a prompt that the program computes",
-                    "repeat its rows, as with aten::repeat_interleave");
+      const bool searches = trace.generate->Searches();
+      return Refuse(program, id,
+                    absl::StrCat(searches ? "a beam search" : "several sequences",
+                                 " of a prompt that the program computes"),
+                    searches ? "save it, and give it as a prompt to a program of its own"
+                             : "repeat its rows, as with aten::repeat_interleave");
     }
     return run::InvokeInput();  // the planner knows its rows, the run its values
   }
