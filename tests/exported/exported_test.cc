@@ -37,7 +37,16 @@ struct Exported {
       : engine(ArchivePath(name)),
         golden(LoadGolden(
             absl::StrCat(WEFT_SOURCE_DIR, "/tests/exported/archives/", name, ".safetensors"))),
-        x(golden.at("x")) {}
+        x(golden.at("x")) {
+    inputs = "%x";
+    constants = ConstantText("x", x);
+    for (const auto& [key, tensor] : golden) {
+      if (!absl::StartsWith(key, "in/")) continue;
+      const std::string name = key.substr(3);
+      absl::StrAppend(&inputs, ", ", name, "=%", name);
+      absl::StrAppend(&constants, ConstantText(name, tensor));
+    }
+  }
 
   static Exported& Of(const std::string& name) {
     static auto* const kAll = new std::map<std::string, std::unique_ptr<Exported>>();
@@ -47,7 +56,7 @@ struct Exported {
   }
 
   ArchiveEngine::Result Run(const std::string& body) {
-    return engine.Run(absl::StrCat(ConstantText("x", x), "invoke (%x) {\n", body, "\n}"));
+    return engine.Run(absl::StrCat(constants, "invoke (", inputs, ") {\n", body, "\n}"));
   }
   bool Has(const std::string& site) const {
     const auto is = [&](const SiteInfo& info) { return graph::ToString(info.site) == site; };
@@ -58,6 +67,7 @@ struct Exported {
   ArchiveEngine engine;
   const Tensors golden;
   const at::Tensor x;
+  std::string inputs, constants;  // what the program is called with, as text
 };
 
 /// `fc1@0.output/key`, as the goldens name it, and its site as text.
@@ -220,7 +230,7 @@ TEST_P(ExportedTest, GradientsAreThoseOfPyTorch) {
 INSTANTIATE_TEST_SUITE_P(Archives, ExportedTest,
                          ::testing::Values("mlp", "fixed", "vision", "decomposed", "twice",
                                            "structures", "transformer", "attend", "assign",
-                                           "mixes"),
+                                           "mixes", "several", "regions"),
                          [](const auto& info) { return std::string(info.param); });
 
 // --- the tree -----------------------------------------------------------------------------------
@@ -329,6 +339,86 @@ TEST(ExportedSitesTest, ARunEndsWhereNobodyNeedsMore) {
   ASSERT_THAT(Exported::Of("vision").Run("save x = read stem.0.output").status, IsOk());
   // The root, the stem, and its first layer.
   EXPECT_EQ(engine.engine().CountModuleCalls("exported").value() - before, 3);
+}
+
+// --- several inputs, regions --------------------------------------------------------------------
+
+TEST(ExportedInputsTest, TensorsAreGivenByPositionOrByName) {
+  Exported& model = Exported::Of("several");
+  const at::Tensor expected = model.Run("save r = read result")["r"];
+  ExpectClose(expected, model.golden.at("@0.output/y"));
+  for (const char* inputs :
+       {"%x, %pair_0, %pair_1, %extras_bias, %scale", "%x, %pair_0, %pair_1, scale=%scale, "
+        "extras_bias=%extras_bias", "scale=%scale, extras_bias=%extras_bias, pair_1=%pair_1, "
+        "pair_0=%pair_0, x=%x"}) {
+    const ArchiveEngine::Result result = model.engine.Run(absl::StrCat(
+        model.constants, "invoke (", inputs, ") { save r = read result\nsave all = read .output }"));
+    ASSERT_THAT(result.status, IsOk()) << inputs;
+    ExpectClose(result["r"], expected, 1e-6, inputs);
+    ExpectClose(result["all/sum"], model.golden.at("@0.output/sum"));
+  }
+}
+
+TEST(ExportedInputsTest, SaysWhichTensorIsMissingOrWrong) {
+  Exported& model = Exported::Of("several");
+  const auto run = [&](const std::string& inputs) {
+    return model.engine
+        .Run(absl::StrCat(model.constants, ConstantText("other", at::zeros({2, 4})), "invoke (",
+                          inputs, ") { save r = read result }"))
+        .status;
+  };
+  const auto refused = [](const auto&... parts) {
+    return StatusIs(absl::StatusCode::kInvalidArgument, AllOf(HasSubstr(parts)...));
+  };
+  EXPECT_THAT(run("%x, %pair_0"), refused("takes 5 tensors (`x`, `pair_0`, `pair_1`",
+                                          "is not given `pair_1`"));
+  EXPECT_THAT(run("%x, nobody=%x"), refused("`nobody` is none"));
+  EXPECT_THAT(run("%x, x=%x"), refused("`x` is given twice"));
+  EXPECT_THAT(run("%x, %x, %x, %x, %x, %x"), refused("5 tensors", "is given 6"));
+  EXPECT_THAT(run("%x, %other, %pair_1, %extras_bias, %scale"),
+              refused("`pair_0` is float32[3, 4] beside 3 rows of `x`", "float32[2, 4]"));
+  EXPECT_THAT(run("%pair_1, %pair_0, %pair_1, %extras_bias, %scale"),
+              refused("`x` is float32[B, 4]", "float32[3, 5]"));
+  EXPECT_THAT(Exported::Of("mlp").Run("save r = read result").status, IsOk());
+  EXPECT_THAT(Exported::Of("mlp")
+                  .engine
+                  .Run(absl::StrCat(model.constants, "invoke (%x, %x) { save r = read result }"))
+                  .status,
+              refused("takes one tensor, and is given 2"));
+}
+
+TEST(ExportedInputsTest, InvokesOfSeveralTensorsShareAPass) {
+  Exported& model = Exported::Of("several");
+  std::string constants;
+  const auto part = [&](const std::string& suffix, int64_t first, int64_t rows) {
+    std::string inputs;
+    for (const char* name : {"x", "pair_0", "pair_1", "extras_bias", "scale"}) {
+      const std::string key = std::string(name) == "x" ? name : absl::StrCat("in/", name);
+      const std::string constant = absl::StrCat(name, suffix);
+      absl::StrAppend(&constants,
+                      ConstantText(constant, model.golden.at(key).narrow(0, first, rows)));
+      absl::StrAppend(&inputs, inputs.empty() ? "%" : ", %", constant);
+    }
+    return inputs;
+  };
+  const std::string one = part("_one", 0, 1), two = part("_two", 1, 2);
+  const uint64_t before = model.engine.engine().CountPasses("exported").value();
+  const ArchiveEngine::Result result = model.engine.Run(
+      absl::StrCat(constants, "invoke (", one, ") { save one = read result }\ninvoke (", two,
+                   ") { save two = read result }"));
+  ASSERT_THAT(result.status, IsOk());
+  EXPECT_EQ(model.engine.engine().CountPasses("exported").value() - before, 1);
+  const at::Tensor whole = model.golden.at("@0.output/y");
+  ExpectClose(result["one"], whole.narrow(0, 0, 1));
+  ExpectClose(result["two"], whole.narrow(0, 1, 2));
+}
+
+TEST(ExportedInputsTest, ControlFlowIsRefusedWithTheWayOut) {
+  std::unique_ptr<Engine> engine = Engine::Create({.threads = 1}).value();
+  EXPECT_THAT(engine->LoadModel("choice", ArchivePath("choice")),
+              StatusIs(absl::StatusCode::kUnimplemented,
+                       AllOf(HasSubstr("node `cond` (make_exported.py:"),
+                             HasSubstr("torch.where(condition, a, b)"))));
 }
 
 // --- rows ---------------------------------------------------------------------------------------
