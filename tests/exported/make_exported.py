@@ -338,8 +338,12 @@ def export(name, model, args, kwargs, shapes, decompose=False, **options):
     return program
 
 
+def wanted(name):
+    return not sys.argv[1:] or name in sys.argv[1:]
+
+
 def make(name, model, *args, shapes=(BATCH,), kwargs=None, **options):
-    if sys.argv[1:] and name not in sys.argv[1:]:
+    if not wanted(name):
         return
     torch.manual_seed(len(name))
     model = randomise(model)
@@ -407,7 +411,8 @@ def main():
         shapes={"x": BATCH, "pair": (BATCH, BATCH), "extras": {"bias": BATCH}, "scale": BATCH},
     )
     make("regions", Regions(), rows)
-    export("choice", Choice(), (rows,), {}, (BATCH,))
+    if wanted("choice"):
+        export("choice", Choice(), (rows,), {}, (BATCH,))
 
 
 if __name__ == "__main__":
