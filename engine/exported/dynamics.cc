@@ -116,11 +116,7 @@ models::RowInput InputOf(const Graph& graph, const Dynamics& dynamics) {
     for (const Size& size : value.meta->sizes) {
       pattern.shape.push_back(*SizeForm(graph, dynamics, size));
     }
-    if (id != graph.user_inputs[0]) {
-      input.others.push_back({value.name, std::move(pattern)});
-      continue;
-    }
-    input.name = value.name;
+    if (id != graph.user_inputs[0]) continue;
     input.tokens = dynamics.tokens;
     input.dtype = plan::ToScalarType(pattern.dtype);
     for (size_t d = input.tokens ? 2 : 1; d < pattern.shape.size(); ++d) {

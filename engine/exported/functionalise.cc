@@ -142,7 +142,9 @@ class Functionaliser {
   /// Of views, whose first argument is `self`.
   static void SetFirst(Node& node, Argument argument) {
     for (NamedArgument& given : node.arguments) {
-      if (given.name == "self") given.argument = std::move(argument);
+      if (given.name != "self") continue;
+      given.argument = std::move(argument);
+      return;
     }
   }
 

@@ -171,11 +171,14 @@ bool Packs(const EditedArchive& archive) {
 /// `NAME = OP(...)` on sizes, before everything else but the first node.
 void Count(Json& model, const std::string& name, const std::string& op,
            const std::vector<Json>& arguments) {
-  Json node = {{"target", op},
-               {"inputs", Json::array()},
-               {"outputs", {{{"as_sym_int", {{"as_name", name}}}}}},
-               {"metadata", Json::object()},
-               {"name", name}};
+  Json node, output;
+  output["as_sym_int"]["as_name"] = name;
+  node["name"] = name;
+  node["target"] = op;
+  node["inputs"] = Json::array();
+  node["outputs"] = Json::array();
+  node["outputs"].push_back(output);
+  node["metadata"] = Json::object();
   for (const Json& argument : arguments) {
     node["inputs"].push_back({{"name", ""}, {"arg", argument}, {"kind", 1}});
   }

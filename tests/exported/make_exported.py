@@ -2,9 +2,10 @@
 """Make archives/*.pt2, and what PyTorch computes with them: archives/*.safetensors.
 
 Needs torch 2.11 and safetensors; `make_exported.py NAME...` makes those alone. Of each program: `x`,
-an input of three rows, and `in/NAME`, what else it is called with; of each call of each module `PATH@CALL.input`, `.output` (of a structure `.output/KEY`) and `.grad`, the gradient of the
-output for the sum of squares of the program's first result; `PATH@0.half`, that result where a hook
-halves the module's first output; and of each operation that makes tensors `op/NUMBER.output`, and
+an input of three rows, and `in/NAME`, what else it is called with; of each call of each module
+`PATH@CALL.input`, `.output` (of a structure `.output/KEY`) and `.grad`, the gradient of the output
+for the sum of squares of the program's first result; `PATH@CALL.half`, that result where a hook
+halves the call's output; and of each operation that makes tensors `op/NUMBER.output`, and
 `op/NUMBER.half`, that result where the operation's is halved.
 """
 
@@ -271,18 +272,22 @@ def modules(model, call):
 def halves(model, call):
     changed = {}
     for path, module in model.named_modules():
-        calls = []
+        visit, visits = 0, 1
+        while path and visit < visits:
+            calls = []
 
-        def halve(module, args, output, calls=calls):
-            calls.append(isinstance(output, torch.Tensor))
-            return output * 0.5 if calls == [True] else None
+            def halve(module, args, output, calls=calls, visit=visit):
+                calls.append(isinstance(output, torch.Tensor))
+                return output * 0.5 if len(calls) == visit + 1 and calls[visit] else None
 
-        handle = module.register_forward_hook(halve)
-        with torch.no_grad():
-            result = first(call())
-        handle.remove()
-        if path and calls and calls[0]:
-            changed[f"{path}@0.half"] = result
+            handle = module.register_forward_hook(halve)
+            with torch.no_grad():
+                result = first(call())
+            handle.remove()
+            visits = len(calls)
+            if visit < visits and calls[visit]:
+                changed[f"{path}@{visit}.half"] = result
+            visit += 1
     return changed
 
 
@@ -377,7 +382,7 @@ def forget_folders(path):
         for entry, data in entries:
             for folder in (OUT.parent, Path(torch.__file__).resolve().parent.parent):
                 data = data.replace(f"{folder}/".encode(), b"")
-            archive.writestr(entry.filename, data)
+            archive.writestr(zipfile.ZipInfo(entry.filename), data)
 
 
 def main():
