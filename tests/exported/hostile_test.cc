@@ -98,8 +98,7 @@ TEST(HostileArchiveTest, EntriesUnpackToNoMoreThanTheirFileIsWorth) {
   std::mt19937_64 random(1);
   std::string block(size_t{1} << 20, 'x');
   for (size_t i = 0; i < block.size(); i += 512) {
-    block[i] = static_cast<char>(random());
-    block[i + 1] = static_cast<char>(random());
+    for (size_t j = i; j < i + 4; ++j) block[j] = static_cast<char>(random());
   }
   for (int i = 0; i < 90; ++i) bomb.entries()[absl::StrCat("data/", i)] = block;
   EXPECT_THAT(Host(bomb.Bytes(/*deflated=*/true)), Refused("the entries up to here unpack to"));
