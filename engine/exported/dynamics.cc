@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <limits>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "engine/plan/planner.h"
 
 namespace weft::exported {
@@ -53,15 +56,15 @@ Range RangeOf(const Program& program, const Size& size) {
 
 absl::StatusOr<Dynamics> FindDynamics(const Graph& graph) {
   const Program& program = graph.program;
-  if (graph.user_inputs.empty()) {
-    return absl::UnimplementedError(
-        "the program is called with no tensor; export a module whose forward takes one");
-  }
-  constexpr size_t kMostInputs = 64;
-  if (graph.user_inputs.size() > kMostInputs) {
-    return absl::UnimplementedError(absl::StrCat("the program is called with ",
-                                                 graph.user_inputs.size(), " tensors; at most ",
-                                                 kMostInputs, " are given"));
+  if (graph.user_inputs.size() != 1) {
+    std::vector<std::string> names;
+    for (const ValueId input : graph.user_inputs) {
+      names.push_back(absl::StrCat("`", Shown(program.values[input].name), "`"));
+    }
+    return absl::UnimplementedError(absl::StrCat(
+        "the program is called with ", names.size(), " tensors (", absl::StrJoin(names, ", "),
+        "); models of one are hosted: export a module whose forward takes one, and makes the "
+        "others"));
   }
   for (const ValueId input : graph.user_inputs) {
     if (absl::Status status = CheckSizes(program.values[input]); !status.ok()) return status;
