@@ -2,12 +2,9 @@
 
 #include <algorithm>
 #include <limits>
-#include <string>
 #include <utility>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "engine/plan/planner.h"
 
 namespace weft::exported {
@@ -56,15 +53,15 @@ Range RangeOf(const Program& program, const Size& size) {
 
 absl::StatusOr<Dynamics> FindDynamics(const Graph& graph) {
   const Program& program = graph.program;
-  if (graph.user_inputs.size() != 1) {
-    std::vector<std::string> names;
-    for (const ValueId input : graph.user_inputs) {
-      names.push_back(absl::StrCat("`", Shown(program.values[input].name), "`"));
-    }
-    return absl::UnimplementedError(absl::StrCat(
-        "the program is called with ", names.size(), " tensors (", absl::StrJoin(names, ", "),
-        "); models of one are hosted: export a module whose forward takes one, and makes the "
-        "others"));
+  if (graph.user_inputs.empty()) {
+    return absl::UnimplementedError(
+        "the program is called with no tensor; export a module whose forward takes one");
+  }
+  constexpr size_t kMostInputs = 64;
+  if (graph.user_inputs.size() > kMostInputs) {
+    return absl::UnimplementedError(absl::StrCat("the program is called with ",
+                                                 graph.user_inputs.size(), " tensors; at most ",
+                                                 kMostInputs, " are given"));
   }
   for (const ValueId input : graph.user_inputs) {
     if (absl::Status status = CheckSizes(program.values[input]); !status.ok()) return status;
@@ -119,7 +116,11 @@ models::RowInput InputOf(const Graph& graph, const Dynamics& dynamics) {
     for (const Size& size : value.meta->sizes) {
       pattern.shape.push_back(*SizeForm(graph, dynamics, size));
     }
-    if (id != graph.user_inputs[0]) continue;
+    if (id != graph.user_inputs[0]) {
+      input.others.push_back({value.name, std::move(pattern)});
+      continue;
+    }
+    input.name = value.name;
     input.tokens = dynamics.tokens;
     input.dtype = plan::ToScalarType(pattern.dtype);
     for (size_t d = input.tokens ? 2 : 1; d < pattern.shape.size(); ++d) {

@@ -67,15 +67,23 @@ class ExportedModule final : public models::Module {
   }
 
   void CallAsRoot(run::Pass& pass) override {
-    std::vector<at::Tensor> rows;
-    for (const run::Segment* segment : pass.present()) rows.push_back(segment->input->values);
-    at::Tensor input = rows.size() == 1 ? rows[0] : at::cat(rows, 0);
+    const size_t count = call_ == 0 ? shared_->graph.user_inputs.size() : 1;
+    std::vector<at::Tensor> inputs;
+    for (size_t i = 0; i < count; ++i) {
+      std::vector<at::Tensor> rows;
+      for (const run::Segment* segment : pass.present()) {
+        const run::InvokeInput& given = *segment->input;
+        TORCH_CHECK(i <= given.others.size(), "the program is given too few tensors");
+        rows.push_back(i == 0 ? given.values : given.others[i - 1]);
+      }
+      inputs.push_back(rows.size() == 1 ? rows[0] : at::cat(rows, 0));
+    }
     Executor executor(shared_->graph, &pass, shared_->options.memory_bytes);
     if (call_ == 0) {
-      executor.Run({std::move(input)});
+      executor.Run(inputs);
     } else {
       TORCH_CHECK(why_not_alone().empty(), "this module cannot be called by itself");
-      executor.RunCall(call_, std::move(input));
+      executor.RunCall(call_, std::move(inputs[0]));
     }
   }
 

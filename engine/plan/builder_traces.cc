@@ -82,9 +82,11 @@ absl::Status PlanBuilder::CheckActivations(const graph::Invoke& invoke, RowCount
     return Refuse(absl::StrCat("this trace calls ", RootName(), ", which takes no prompt"),
                   absl::StrCat("give it a tensor, ", graph::ToString(pattern)));
   }
-  if (tensors->inputs.size() != 1 || !tensors->inputs[0].name.empty()) {
+  if (Trace().root != 0 && (tensors->inputs.size() != 1 || !tensors->inputs[0].name.empty())) {
     return Refuse(absl::StrCat(RootName(), " takes one tensor, by position"));
   }
+  // Of several, what a pass is given was put in order and looked at when it was made.
+  if (tensors->inputs.size() != 1) return absl::OkStatus();
   const auto& given = std::get<graph::Constant>(program_.at(tensors->inputs[0].node).kind).tensor;
   const at::Tensor expected = MetaOf(pattern, rows).toTensor();
   if (expected.sizes() != at::IntArrayRef(given.shape) ||

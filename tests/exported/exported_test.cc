@@ -191,7 +191,7 @@ TEST_P(ExportedTest, GradientsAreThoseOfPyTorch) {
 INSTANTIATE_TEST_SUITE_P(Archives, ExportedTest,
                          ::testing::Values("mlp", "fixed", "vision", "decomposed", "twice",
                                            "structures", "transformer", "attend", "assign", "mixes",
-                                           "regions"),
+                                           "several", "regions"),
                          [](const auto& info) { return std::string(info.param); });
 
 // --- the tree -----------------------------------------------------------------------------------

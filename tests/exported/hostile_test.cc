@@ -227,6 +227,15 @@ TEST(HostileRowsTest, RowsLieApartForEveryNumberOfThemOrAreNotPacked) {
   })));
 }
 
+TEST(HostileRowsTest, AnInputThatIsTheSameForAllIsOneInvokes) {
+  EXPECT_TRUE(Packs(EditedArchive("several")));
+  EditedArchive archive("several");
+  archive.Model([](Json& m) {
+    Graph(m)["tensor_values"]["extras_bias"]["sizes"] = {Constant(1), Constant(4)};
+  });
+  EXPECT_FALSE(Packs(archive));
+}
+
 TEST(HostileRowsTest, WhatNobodyUsesIsRunAndForgotten) {
   EditedArchive archive("mlp");
   archive.Model([](Json& m) {
@@ -288,7 +297,7 @@ void Mutate(Json& root, std::mt19937_64& random) {
 TEST(HostileProgramTest, RandomMutationsAreRefusedOrRun) {
   int hosted = 0, refused = 0;
   for (const char* name :
-       {"mlp", "vision", "twice", "structures", "transformer", "assign", "regions"}) {
+       {"mlp", "vision", "twice", "structures", "transformer", "assign", "several", "regions"}) {
     const EditedArchive original(name);
     for (uint64_t seed = 0; seed < 60; ++seed) {
       std::mt19937_64 random(seed);

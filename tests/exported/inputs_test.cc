@@ -17,7 +17,79 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-// --- what is refused ------------------------------------------------------------------------------
+// --- several inputs, regions --------------------------------------------------------------------
+
+TEST(ExportedInputsTest, TensorsAreGivenByPositionOrByName) {
+  Exported& model = Exported::Of("several");
+  const at::Tensor expected = model.Run("save r = read result")["r"];
+  ExpectClose(expected, model.golden.at("@0.output/y"));
+  for (const char* inputs : {"%x, %pair_0, %pair_1, %extras_bias, %scale",
+                             "%x, %pair_0, %pair_1, scale=%scale, "
+                             "extras_bias=%extras_bias",
+                             "scale=%scale, extras_bias=%extras_bias, pair_1=%pair_1, "
+                             "pair_0=%pair_0, x=%x"}) {
+    const ArchiveEngine::Result result =
+        model.engine.Run(absl::StrCat(model.constants, "invoke (", inputs,
+                                      ") { save r = read result\nsave all = read .output }"));
+    ASSERT_THAT(result.status, IsOk()) << inputs;
+    ExpectClose(result["r"], expected, 1e-6, inputs);
+    ExpectClose(result["all/sum"], model.golden.at("@0.output/sum"));
+  }
+}
+
+TEST(ExportedInputsTest, SaysWhichTensorIsMissingOrWrong) {
+  Exported& model = Exported::Of("several");
+  const auto run = [&](const std::string& inputs) {
+    return model.engine
+        .Run(absl::StrCat(model.constants, ConstantText("other", at::zeros({2, 4})), "invoke (",
+                          inputs, ") { save r = read result }"))
+        .status;
+  };
+  const auto refused = [](const auto&... parts) {
+    return StatusIs(absl::StatusCode::kInvalidArgument, AllOf(HasSubstr(parts)...));
+  };
+  EXPECT_THAT(run("%x, %pair_0"),
+              refused("takes 5 tensors (`x`, `pair_0`, `pair_1`", "is not given `pair_1`"));
+  EXPECT_THAT(run("%x, nobody=%x"), refused("`nobody` is none"));
+  EXPECT_THAT(run("%x, x=%x"), refused("`x` is given twice"));
+  EXPECT_THAT(run("%x, %x, %x, %x, %x, %x"), refused("5 tensors", "is given 6"));
+  EXPECT_THAT(run("%x, %other, %pair_1, %extras_bias, %scale"),
+              refused("`pair_0` is float32[3, 4] beside 3 rows of `x`", "float32[2, 4]"));
+  EXPECT_THAT(run("%pair_1, %pair_0, %pair_1, %extras_bias, %scale"),
+              refused("`x` is float32[B, 4]", "float32[3, 5]"));
+  EXPECT_THAT(Exported::Of("mlp").Run("save r = read result").status, IsOk());
+  EXPECT_THAT(
+      Exported::Of("mlp")
+          .engine.Run(absl::StrCat(model.constants, "invoke (%x, %x) { save r = read result }"))
+          .status,
+      refused("takes one tensor, and is given 2"));
+}
+
+TEST(ExportedInputsTest, InvokesOfSeveralTensorsShareAPass) {
+  Exported& model = Exported::Of("several");
+  std::string constants;
+  const auto part = [&](const std::string& suffix, int64_t first, int64_t rows) {
+    std::string inputs;
+    for (const char* name : {"x", "pair_0", "pair_1", "extras_bias", "scale"}) {
+      const std::string key = std::string(name) == "x" ? name : absl::StrCat("in/", name);
+      const std::string constant = absl::StrCat(name, suffix);
+      absl::StrAppend(&constants,
+                      ConstantText(constant, model.golden.at(key).narrow(0, first, rows)));
+      absl::StrAppend(&inputs, inputs.empty() ? "%" : ", %", constant);
+    }
+    return inputs;
+  };
+  const std::string one = part("_one", 0, 1), two = part("_two", 1, 2);
+  const uint64_t before = model.engine.engine().CountPasses("exported").value();
+  const ArchiveEngine::Result result = model.engine.Run(
+      absl::StrCat(constants, "invoke (", one, ") { save one = read result }\ninvoke (", two,
+                   ") { save two = read result }"));
+  ASSERT_THAT(result.status, IsOk());
+  EXPECT_EQ(model.engine.engine().CountPasses("exported").value() - before, 1);
+  const at::Tensor whole = model.golden.at("@0.output/y");
+  ExpectClose(result["one"], whole.narrow(0, 0, 1));
+  ExpectClose(result["two"], whole.narrow(0, 1, 2));
+}
 
 TEST(ExportedInputsTest, ControlFlowIsRefusedWithTheWayOut) {
   EngineOptions options;

@@ -376,6 +376,10 @@ std::vector<Mutation> Mutations() {
       {"AnInputOfTooManyElements", "fixed",
        InModel([](Json& m) { Graph(m)["tensor_values"]["x"]["sizes"][0] = Int(int64_t{1} << 40); }),
        "elements"},
+      {"ASizeOfNobodys", "several", InModel([](Json& m) {
+         Graph(m)["tensor_values"]["scale"]["sizes"][0]["as_expr"]["expr_str"] = "s999";
+       }),
+       "dimension 0 of the input `scale` is dynamic"},
       {"AnInputThatIsFarTooLarge", "mlp", InModel([](Json& m) {
          Graph(m)["tensor_values"]["x"]["sizes"][1] = Int(int64_t{1} << 28);
          for (auto& [symbol, range] : m["range_constraints"].items()) {
