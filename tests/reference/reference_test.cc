@@ -32,10 +32,9 @@ class PlanBugTest : public ::testing::TestWithParam<NamedBug> {};
 
 TEST_P(PlanBugTest, IsFound) {
   constexpr uint64_t kPrograms = 1500;
-  testing::LocalModel& model = TinyModel();
   for (uint64_t seed = 1; seed <= kPrograms; ++seed) {
-    const std::string text = graph::PrintProgram(MakeProgram(seed, model.spec()));
-    if (Compare(model, text, GetParam().plant).kind == Verdict::Kind::kDisagree) return;
+    const Verdict verdict = Compare(ModelOf(seed), ProgramOf(seed), GetParam().plant);
+    if (verdict.kind == Verdict::Kind::kDisagree) return;
   }
   FAIL() << "a bug of the planner that " << kPrograms << " programs do not show";
 }
@@ -44,11 +43,12 @@ INSTANTIATE_TEST_SUITE_P(All, PlanBugTest, ::testing::ValuesIn(PlanBugs()),
                          [](const auto& info) { return std::string(info.param.name); });
 
 TEST(InvalidProgramTest, IsRefusedWithItsStatement) {
-  testing::LocalModel& model = TinyModel();
   int refused = 0;
   for (uint64_t seed = 1; seed <= 1500; ++seed) {
-    const graph::Program program = Spoil(MakeProgram(seed, model.spec()), seed);
-    const absl::Status status = RunAll(model, program);
+    const PlainModel& model = ModelOf(seed);
+    testing::LocalModel& hosted = Hosted(model);
+    const graph::Program program = Spoil(MakeProgram(seed, model, hosted.spec()), seed);
+    const absl::Status status = RunAll(hosted, program);
     if (status.ok()) continue;
     ++refused;
     EXPECT_NE(graph::FromStatus(status).node, graph::kNoNode) << "seed " << seed << ": " << status;
