@@ -124,12 +124,12 @@ bool Checker::CheckParent(NodeId parent) {
 }
 
 bool Checker::CheckStandsIn(NodeId parent) {
-  Frame& trace = frames_[0];
+  Frame& place = frames_.back();
   if (const auto* invoke = std::get_if<Invoke>(&node_->kind)) {
     if (!std::holds_alternative<Invoke::AllRows>(invoke->input)) {
-      trace.has_rows = true;
-    } else if (trace.all_rows == kNoNode) {
-      trace.all_rows = id_;
+      place.has_rows = true;
+    } else if (place.all_rows == kNoNode) {
+      place.all_rows = id_;
     }
     return true;
   }
@@ -245,22 +245,24 @@ bool Checker::Leave() {
   open_[frame.id] = false;
   ended_ = kNoNode;
   next_result_ = 0;
-  if (Is<Trace>(frame.id)) return LeaveTrace(frame);
+  if (Is<Trace>(frame.id)) return CheckRows(frame, "the trace has no invoke");
   if (Is<Steps>(frame.id)) return LeaveSteps(frame);
   if (Is<If>(frame.id)) return LeaveIf(frame);
   if (!Is<Sweep>(frame.id)) return true;
   sweep_ = kNoNode;
   parameters_.clear();
   parameter_names_.clear();
-  return !frame.empty || FailAt(frame.id, "a sweep encloses at least one invoke");
+  frames_.back().sweeps = true;
+  return CheckRows(frame, "a sweep encloses at least one invoke");
 }
 
-bool Checker::LeaveTrace(const Frame& frame) {
-  if (frame.has_rows) return true;
-  if (frame.all_rows == kNoNode) return FailAt(frame.id, "the trace has no invoke");
+bool Checker::CheckRows(const Frame& frame, const std::string& none) {
+  if (frame.has_rows || (frame.sweeps && frame.all_rows == kNoNode)) return true;
+  if (frame.all_rows == kNoNode) return FailAt(frame.id, none);
   return FailAt(frame.all_rows,
-                "`invoke { }` sees the rows of the trace's other invokes, and there are none",
-                "add an invoke with an input");
+                absl::StrCat("`invoke { }` sees the rows of the other invokes of its ",
+                             ContainerName(program_.at(frame.id)), ", and there are none"),
+                "add an invoke with an input there");
 }
 
 bool Checker::LeaveSteps(const Frame& frame) {

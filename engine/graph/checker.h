@@ -32,8 +32,9 @@ class Checker {
   struct Frame {
     NodeId id = kNoNode;
     bool empty = true;
-    bool has_rows = false;       // of a trace: an invoke with an input of its own
-    NodeId all_rows = kNoNode;   // of a trace
+    bool has_rows = false;       // of a trace or a sweep: an invoke with an input of its own
+    NodeId all_rows = kNoNode;   // of a trace or a sweep
+    bool sweeps = false;         // of a trace
     uint32_t carries = 0;        // of steps, so far
     NodeId yield = kNoNode;      // which ends this region
     NodeId stop = kNoNode;       // of a branch: nothing after it in this region runs
@@ -70,7 +71,9 @@ class Checker {
   bool Enter();
   /// What must hold at the end of the innermost container.
   bool Leave();
-  bool LeaveTrace(const Frame& frame);
+  /// Whether there are rows for each invoke of a trace or a sweep; `none` says that it has no
+  /// invoke.
+  bool CheckRows(const Frame& frame, const std::string& none);
   bool LeaveSteps(const Frame& frame);
   bool LeaveIf(const Frame& frame);
   bool CheckUses();

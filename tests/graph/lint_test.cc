@@ -3,6 +3,8 @@
 #include <chrono>
 #include <string>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_cat.h"
 #include "engine/graph/text.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -57,6 +59,16 @@ TEST(CheckTest, EachTraceNeedsAnInvoke) {
   EXPECT_THAT(
       CheckText("trace \"a\" trace \"b\" invoke [1] { }"),
       StatusIs(kInvalid, HasSubstr("the trace has no invoke\n  at program:1: trace \"a\"")));
+}
+
+TEST(CheckTest, AllRowsAreThoseOfOtherInvokesOfTheSamePlace) {
+  const std::string all = "invoke { %a = read a.output save x = %a } ";
+  EXPECT_THAT(CheckText(all), StatusIs(kInvalid, HasSubstr("of its trace, and there are none")));
+  EXPECT_THAT(CheckText(absl::StrCat("invoke [1] { } sweep %x in [0:2] { ", all, "}")),
+              StatusIs(kInvalid, HasSubstr("of its sweep, and there are none")));
+  EXPECT_THAT(CheckText(absl::StrCat(all, "sweep %x in [0:2] { invoke [1] { } }")),
+              StatusIs(kInvalid, HasSubstr("of its trace, and there are none")));
+  EXPECT_THAT(CheckText(absl::StrCat("sweep %x in [0:2] { invoke [1] { } ", all, "}")), IsOk());
 }
 
 TEST(CheckTest, LaterTracesUseValuesOfEarlierOnes) {

@@ -255,6 +255,7 @@ class Reading {
   at::Tensor Together(NodeId all, const Part& part) {
     std::vector<at::Tensor> parts;
     for (const NodeId invoke : InvokesBeside(all)) parts.push_back(part(invoke));
+    if (parts.empty()) throw std::invalid_argument("all rows, of which there are none");
     for (int64_t d = 1; d < parts[0].dim(); ++d) {
       int64_t longest = 0;
       for (const at::Tensor& rows : parts) longest = std::max(longest, rows.size(d));

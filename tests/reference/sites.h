@@ -338,7 +338,7 @@ class Sites : protected Values {
   at::Tensor Gathered(const std::string& site, NodeId n) {
     for (const Event& event : Events()) {
       if (event.node != n) continue;
-      const NodeId first = InvokesBeside(program_.InvokeOf(n))[0];
+      const NodeId first = InvokesBeside(program_.InvokeOf(n)).at(0);
       return Gathered(event, SiteLeaf(site, n, first), first);
     }
     throw std::logic_error("a read whose gradient nobody asks for");
