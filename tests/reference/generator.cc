@@ -308,7 +308,8 @@ class Generator : private GrowingByOperators {
     if (!about || depth > 1) return false;
     const int when = WhenOf(*about);
     const NodeId sum = Add(graph::Operator{"aten::sum", {Ref(about->id)}}, true);
-    const double threshold = static_cast<double>(Below(7) - 3);
+    // Sums are often whole numbers, but for their last bit.
+    const double threshold = static_cast<double>(Below(7) - 3) + 0.3;
     const NodeId condition =
         Add(graph::Operator{"aten::gt.Scalar", {Ref(sum), Literal(threshold)}}, true);
     const auto yielded = FindFloats(kLast);

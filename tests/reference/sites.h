@@ -56,6 +56,7 @@ class Sites : protected Values {
     const InStep in(*this, step);
     const at::Tensor logits = SiteLeaf(".output", Count() + 1, invoke).select(1, -1);
     if (logits.isnan().any().item<bool>()) throw Refused(invoke, "there is no likeliest token");
+    if (IsClose(logits)) throw Unsupported("two tokens that rounding chooses between");
     return logits.argmax(-1);
   }
 
@@ -71,6 +72,14 @@ class Sites : protected Values {
   }
 
  private:
+  /// Whether a row's two largest are so near each other that rounding may swap them.
+  static bool IsClose(const at::Tensor& logits) {
+    constexpr double kNear = 1e-4;
+    const at::Tensor best = std::get<0>(logits.topk(2, -1));
+    const at::Tensor gap = at::sub(best.select(-1, 0), best.select(-1, 1));
+    const at::Tensor near = logits.abs().amax(-1).mul(kNear);
+    return at::logical_and(gap.ne(0), gap.le(near)).any().item<bool>();
+  }
   /// What an invoke brings into this step.
   Prompts InputOf(NodeId invoke) {
     Prompts prompts = PromptsOf(invoke);
