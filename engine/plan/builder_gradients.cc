@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "engine/graph/text.h"
@@ -79,6 +80,18 @@ absl::Status PlanBuilder::Add(const graph::Backward& backward) {
     run.gradient = *gradient;
     region.when.Add(WhenOf(*gradient));
   }
+  // Names of one item of a structure are names of one tensor, which has one gradient.
+  const auto is_same = [this](Slot a, Slot b) {
+    while (a != b) {
+      const auto* one = std::get_if<TakeItem>(&instructions_[slots_[a].instruction].what);
+      const auto* other = std::get_if<TakeItem>(&instructions_[slots_[b].instruction].what);
+      if (one == nullptr || other == nullptr || !MetaAt(a).is(MetaAt(b))) return false;
+      a = one->from;
+      b = other->from;
+    }
+    return true;
+  };
+  std::vector<Slot> asked;
   const NodeId begin = node_;
   for (NodeId id = begin + 1; id <= program_.nodes.size() && program_.at(id).parent == begin;
        ++id) {
@@ -89,9 +102,10 @@ absl::Status PlanBuilder::Add(const graph::Backward& backward) {
     absl::StatusOr<GradientOf> point = PointOf(read != nullptr ? read->value : write->value);
     if (!point.ok()) return InStatement(point.status());
     const Slot slot = names_[point->root].slot;
-    if (std::find(run.points.begin(), run.points.end(), slot) == run.points.end()) {
-      run.points.push_back(slot);
-    }
+    if (std::find(asked.begin(), asked.end(), slot) != asked.end()) continue;
+    asked.push_back(slot);
+    const auto same = [&](Slot other) { return is_same(slot, other); };
+    if (std::none_of(run.points.begin(), run.points.end(), same)) run.points.push_back(slot);
   }
   node_ = begin;
   // Autograd goes through what was computed in the reverse order.
@@ -99,10 +113,12 @@ absl::Status PlanBuilder::Add(const graph::Backward& backward) {
     if (WhenOf(a) < WhenOf(b) || WhenOf(b) < WhenOf(a)) return WhenOf(b) < WhenOf(a);
     return slots_[a].instruction > slots_[b].instruction;
   });
-  for (size_t i = 0; i < run.points.size(); ++i) {
-    region.points[run.points[i]] = static_cast<int>(i);
-    region.when.Add(WhenOf(run.points[i]));
-    AskForGradient(run.points[i]);
+  for (const Slot slot : asked) {
+    const auto point = std::find_if(run.points.begin(), run.points.end(),
+                                    [&](Slot other) { return is_same(slot, other); });
+    region.points[slot] = static_cast<int>(point - run.points.begin());
+    region.when.Add(WhenOf(slot));
+    AskForGradient(slot);
   }
   region.when.step = ++steps_;
   steps_ += static_cast<int>(run.points.size());

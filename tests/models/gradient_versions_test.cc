@@ -50,6 +50,21 @@ TEST(GradientVersionsTest, TwoReadsWithoutAWriteBetweenThemAreOneVersion) {
   ExpectClose(run["g"], at::ones({1, 3, 32}));
 }
 
+TEST(GradientVersionsTest, TwoNamesOfOneItemHaveOneGradient) {
+  const LocalResult run = RunBody(R"(
+    %attention = read transformer.h.0.attn.output
+    %first = %attention[0]
+    %second = %attention[0]
+    %zeros = aten::zeros_like(%first)
+    %loss = aten::sum(read result)
+    backward %loss {
+      grad %first = %zeros
+      save second = grad %second
+    })");
+  ASSERT_THAT(run.status, IsOk());
+  ExpectClose(run["second"], at::zeros({1, 3, 32}));
+}
+
 /// What is written at a site by somebody else stays, whether or not the program goes backwards.
 TEST(GradientVersionsTest, AChangeOfAPartLeavesWhatOthersWroteMeanwhile) {
   const std::string statements = R"(
