@@ -44,7 +44,6 @@ class Interpreter : private Sites {
                     ToDType(Value(save->value, n), save->dtype), out);
         }
         if (const auto* log = std::get_if<graph::Log>(&kind)) Value(log->value, n);
-        if (const auto* write = std::get_if<graph::GradWrite>(&kind)) GradientOf(n, write->value);
         if (const auto* cache = std::get_if<graph::Cache>(&kind)) AddCache(*cache, n, out);
       }
     }

@@ -216,6 +216,8 @@ class Sites : protected Values {
     const NodeId root = RootOf(target);
     const auto* read = std::get_if<graph::Read>(&program_.at(root).kind);
     if (read == nullptr || !IsOfModel(read->site)) return std::nullopt;
+    // The ids of a generation are nothing that the model goes on with.
+    if (read->site.point == Point::kResult && Generates(root)) return std::nullopt;
     Event event{n, PlaceOf(read->site), nullptr, nullptr};
     event.change = [=, this](const c10::IValue& whole) {
       const c10::IValue part = CutAlike(target, root, whole);
