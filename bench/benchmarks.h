@@ -11,8 +11,8 @@ struct Options {
   /// A Hub folder of a small model, for what is measured through a server.
   std::string model_folder = "models/atlas";
   int samples = 200;  // of each of `experiments`
-  /// A Python with nnsight, to measure it beside; empty: it is not.
-  std::string nnsight_python;
+  /// A Python with torch, transformers and nnsight, to measure them beside; empty: they are not.
+  std::string python;
 };
 
 // One function for each benchmark; README.md says what each measures.
@@ -21,6 +21,7 @@ absl::Status MeasureSite(const Options& options, Report& report);
 absl::Status MeasureRemote(const Options& options, Report& report);
 absl::Status MeasureResults(const Options& options, Report& report);
 absl::Status MeasureExperiments(const Options& options, Report& report);
+absl::Status MeasureModels(const Options& options, Report& report);
 absl::Status MeasureHostile(const Options& options, Report& report);
 
 }  // namespace weft::bench

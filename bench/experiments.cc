@@ -13,8 +13,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "bench/benchmarks.h"
-#include "bench/gpt2_folder.h"
 #include "bench/program_run.h"
+#include "bench/random_folder.h"
 #include "engine/models/hosted_model.h"
 #include "engine/weights/hub_folder.h"
 
@@ -90,7 +90,7 @@ uint64_t BytesIn(const graph::HostValue& value) {
   return bytes;
 }
 
-absl::StatusOr<std::unique_ptr<models::HostedModel>> HostGpt2(const Gpt2Folder& folder) {
+absl::StatusOr<std::unique_ptr<models::HostedModel>> HostGpt2(const RandomFolder& folder) {
   absl::StatusOr<weights::HubFolder> hub = weights::HubFolder::Open(folder.path().string());
   if (!hub.ok()) return hub.status();
   absl::StatusOr<models::Network> network = models::MakeNetwork(*hub);
@@ -126,10 +126,9 @@ Contender OfCopy(uint64_t bytes) {
 }
 
 /// What nnsight takes, by nnsight_beside.py.
-absl::Status MeasureNnsight(const Options& options, const Gpt2Folder& folder, Report& report) {
-  const std::string command =
-      absl::StrCat("'", options.nnsight_python, "' bench/nnsight_beside.py '",
-                   folder.path().string(), "' ", options.samples);
+absl::Status MeasureNnsight(const Options& options, const RandomFolder& folder, Report& report) {
+  const std::string command = absl::StrCat("'", options.python, "' bench/nnsight_beside.py '",
+                                           folder.path().string(), "' ", options.samples);
   FILE* const pipe = popen(command.c_str(), "r");
   if (pipe == nullptr) return absl::InternalError("cannot run " + command);
   std::string text;
@@ -217,7 +216,7 @@ absl::Status MeasureGrid(models::HostedModel& model, plan::PlanCache& plans, Rep
 }  // namespace
 
 absl::Status MeasureExperiments(const Options& options, Report& report) {
-  absl::StatusOr<Gpt2Folder> folder = Gpt2Folder::Make();
+  absl::StatusOr<RandomFolder> folder = RandomFolder::Make(RandomFolder::Shape::kGpt2);
   if (!folder.ok()) return folder.status();
   absl::StatusOr<std::unique_ptr<models::HostedModel>> hosted = HostGpt2(*folder);
   if (!hosted.ok()) return hosted.status();
@@ -270,7 +269,7 @@ absl::Status MeasureExperiments(const Options& options, Report& report) {
               measured->Of([](auto t) { return t[12] / t[10]; })});
   report.Add({"the bare pass: GPT-2 124M, 128 tokens", "ms",
               measured->Of([](auto t) { return kMilli * t[0]; })});
-  if (!options.nnsight_python.empty()) {
+  if (!options.python.empty()) {
     if (absl::Status status = MeasureNnsight(options, *folder, report); !status.ok()) {
       return status;
     }

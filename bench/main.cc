@@ -23,6 +23,7 @@ const Benchmark kBenchmarks[] = {
     {"remote", "a trace through the server", weft::bench::MeasureRemote},
     {"results", "large results through the server", weft::bench::MeasureResults},
     {"experiments", "what people do, in GPT-2 124M", weft::bench::MeasureExperiments},
+    {"models", "forwards and generations of whole models", weft::bench::MeasureModels},
     {"hostile", "a user beside clients that mean no good", weft::bench::MeasureHostile},
 };
 
@@ -52,9 +53,9 @@ int main(int argc, char** argv) {
   app.add_option("--samples", options.samples, "How often each of `experiments` is run")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
-  app.add_option("--nnsight", options.nnsight_python,
+  app.add_option("--python", options.python,
                  "A Python that has torch, transformers and nnsight: measure nnsight beside "
-                 "`experiments`, on the same weights");
+                 "`experiments` and transformers beside `models`, on the same weights");
   CLI11_PARSE(app, argc, argv);
   // As weftd does.
   mallopt(M_MMAP_THRESHOLD, 1 << 30);

@@ -45,6 +45,18 @@ foreach(name IN ITEMS torch_cpu c10)
     IMPORTED_SONAME "lib${name}.so")
 endforeach()
 
+# LibTorch's own threads, which at::parallel_for in a file of ours is to share: a second OpenMP
+# runtime in the process would take the processors from the first.
+file(GLOB gomp "${torch_dir}/lib/libgomp*.so*")
+add_library(weft_gomp INTERFACE)
+if(gomp)
+  list(GET gomp 0 gomp)
+  target_link_libraries(weft_gomp INTERFACE "${gomp}")
+else()
+  find_package(OpenMP REQUIRED COMPONENTS CXX)
+  target_link_libraries(weft_gomp INTERFACE ${OpenMP_CXX_LIBRARIES})
+endif()
+
 add_library(weft_torch INTERFACE)
 add_library(weft::torch ALIAS weft_torch)
 target_link_libraries(weft_torch INTERFACE weft_torch_cpu weft_c10)

@@ -29,6 +29,27 @@ if(WEFT_SANITIZE)
   target_compile_options(weft_options INTERFACE ${sanitize})
   target_link_options(weft_options INTERFACE ${sanitize})
 endif()
+if(WEFT_SANITIZE STREQUAL thread)
+  find_package(absl REQUIRED)
+  add_library(weft_tsan_absl STATIC "${CMAKE_CURRENT_LIST_DIR}/tsan_absl.cc")
+  target_compile_features(weft_tsan_absl PRIVATE cxx_std_20)
+  target_link_libraries(weft_tsan_absl PUBLIC absl::synchronization absl::time)
+  target_link_libraries(weft_options INTERFACE weft_tsan_absl)
+  foreach(function IN ITEMS
+      N4absl7debian35Mutex4LockEv
+      N4absl7debian35Mutex6UnlockEv
+      N4absl7debian35Mutex10ReaderLockEv
+      N4absl7debian35Mutex12ReaderUnlockEv
+      N4absl7debian35Mutex8LockWhenERKNS0_9ConditionE
+      N4absl7debian35Mutex5AwaitERKNS0_9ConditionE
+      N4absl7debian35Mutex16AwaitWithTimeoutERKNS0_9ConditionENS0_8DurationE
+      N4absl7debian35Mutex17AwaitWithDeadlineERKNS0_9ConditionENS0_4TimeE
+      N4absl7debian312Notification6NotifyEv
+      NK4absl7debian312Notification19WaitForNotificationEv
+      NK4absl7debian312Notification30WaitForNotificationWithTimeoutENS0_8DurationE)
+    target_link_options(weft_options INTERFACE "LINKER:--wrap=_Z${function}")
+  endforeach()
+endif()
 if(WEFT_FUZZ)
   target_compile_options(weft_options INTERFACE -fsanitize=fuzzer-no-link)
 endif()

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/kernels/attention.h"
 #include "engine/run/kv_cache.h"
 #include "engine/run/op_tap.h"
 
@@ -219,6 +220,16 @@ at::Tensor Fused(const run::Segment& segment, const AttentionOptions& options, c
                                           /*dropout_p=*/0.0, causal, options.scale);
 }
 
+/// Of one new token for each prompt, where the kernel for that can take it.
+std::optional<kernels::NewToken> AsNewToken(const AttentionOptions& options, const at::Tensor& q,
+                                            const Sight& sight) {
+  if (q.size(2) != 1 || options.softcap > 0 || options.slopes.defined()) return std::nullopt;
+  kernels::NewToken token{q.squeeze(2), sight.k, sight.v, {}};
+  if (sight.mask.seen) token.seen = sight.mask.seen->reshape({-1, sight.k.size(2)});
+  if (!kernels::CanAttend(token)) return std::nullopt;
+  return token;
+}
+
 bool HasHeads(const at::Tensor& packed) { return packed.dim() == 4; }
 
 /// Attention one operator after the other, each for all segments, so that whoever listens sees them
@@ -256,8 +267,13 @@ class Stepwise {
     if (any) tap_.Point(Point::kProbs, &probs);
     Parts zs;
     for (size_t i = 0; i < segments_.size(); ++i) {
-      zs.push_back(probs[i].defined() ? Weighted(probs[i], sights[i])
-                                      : Fused(*segments_[i], options, qs[i], sights[i]));
+      if (probs[i].defined()) {
+        zs.push_back(Weighted(probs[i], sights[i]));
+      } else if (const auto token = AsNewToken(options, qs[i], sights[i])) {
+        zs.push_back(kernels::Attend({&*token, 1}, options.scale).view(qs[i].sizes()));
+      } else {
+        zs.push_back(Fused(*segments_[i], options, qs[i], sights[i]));
+      }
     }
     if (fused) tap_.Result(kAttention, &zs);
     tap_.Point(Point::kZ, &zs);
@@ -307,24 +323,39 @@ at::Tensor Attend(run::Pass& pass, const AttentionOptions& options, const at::Te
   if (pass.inside() != nullptr && pass.inside()->Watched()) [[unlikely]] {
     return Stepwise(pass).Attend(options, q, k, v);
   }
-  auto attend = [&](const run::Segment& segment) {
+  const absl::Span<run::Segment* const> segments = pass.present();
+  std::vector<at::Tensor> rows(segments.size());
+  // Those with one new token for each prompt are looked after together, at the end.
+  std::vector<kernels::NewToken> tokens;
+  for (size_t i = 0; i < segments.size(); ++i) {
+    const run::Segment& segment = *segments[i];
     auto by_head = [&](const at::Tensor& packed, int64_t heads) {
-      const at::Tensor rows = run::Cut(packed, segment);
-      return (HasHeads(packed) ? rows : rows.unflatten(2, {heads, -1})).transpose(1, 2);
+      const at::Tensor cut = run::Cut(packed, segment);
+      return (HasHeads(packed) ? cut : cut.unflatten(2, {heads, -1})).transpose(1, 2);
     };
     const at::Tensor queries = by_head(q, options.heads);
-    const bool eager = options.softcap > 0;
     const Sight sight = SightOf(pass, options, segment, by_head(k, options.kv_heads),
                                 by_head(v, options.kv_heads), /*all=*/false);
+    if (auto token = AsNewToken(options, queries, sight)) {
+      tokens.push_back(*std::move(token));
+      continue;
+    }
+    const bool eager = options.softcap > 0;
     const at::Tensor z = eager ? Weighted(Probs(Scores(segment, options, queries, sight)), sight)
                                : Fused(segment, options, queries, sight);
-    return z.transpose(1, 2).reshape({1, segment.rows(), -1});
-  };
-  if (pass.present().size() == 1) return attend(*pass.present()[0]);
-  std::vector<at::Tensor> rows;
-  rows.reserve(pass.present().size());
-  for (const run::Segment* segment : pass.present()) rows.push_back(attend(*segment));
-  return at::cat(rows, 1);
+    rows[i] = z.transpose(1, 2).reshape({1, segment.rows(), -1});
+  }
+  if (!tokens.empty()) {
+    const at::Tensor z = kernels::Attend(tokens, options.scale);
+    if (tokens.size() == segments.size()) return z;
+    int64_t at = 0;
+    for (size_t i = 0; i < segments.size(); ++i) {
+      if (rows[i].defined()) continue;
+      rows[i] = z.narrow(1, at, segments[i]->rows());
+      at += segments[i]->rows();
+    }
+  }
+  return rows.size() == 1 ? rows[0] : at::cat(rows, 1);
 }
 
 }  // namespace weft::models

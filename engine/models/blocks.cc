@@ -5,10 +5,13 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "engine/kernels/linear.h"
 
 namespace weft::models {
 
-at::Tensor LinearImpl::forward(run::Pass&, at::Tensor x) { return at::linear(x, weight_, bias_); }
+at::Tensor LinearImpl::forward(run::Pass&, at::Tensor x) {
+  return kernels::Linear(x, weight_, bias_);
+}
 
 std::vector<std::pair<std::string, at::Tensor>> LinearImpl::parameters() const {
   // Of a Conv1D the checkpoint's own, `[in, out]`, is shown by whoever loaded it.

@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/kernels/linear.h"
 #include "engine/run/op_tap.h"
 #include "engine/run/pass.h"
 
@@ -27,7 +28,7 @@ class TopKRouterImpl : public Module {
       : type_(absl::StrCat(make.config().prefix, "TopKRouter")),
         weight_(make.Weight(absl::StrCat(name, ".weight"),
                             {make.config().experts, make.config().hidden_size})) {}
-  at::Tensor forward(run::Pass&, at::Tensor x) override { return at::linear(x, weight_); }
+  at::Tensor forward(run::Pass&, at::Tensor x) override { return kernels::Linear(x, weight_, {}); }
   std::string type() const override { return type_; }
   run::OutputForm form() const override {
     return {.kind = run::OutputForm::Kind::kTuple, .nones = 2};
@@ -62,10 +63,10 @@ class ExpertsImpl : public Module {
     at::Tensor sum = at::zeros_like(rows);
     for (const Group& group : GroupsOf(routes.experts)) {
       const at::Tensor at_rows = Indices(group.rows, rows), at_places = Indices(group.places, rows);
-      const std::vector<at::Tensor> parts =
-          at::chunk(at::linear(rows.index_select(0, at_rows), gate_up_[group.expert]), 2, -1);
+      const std::vector<at::Tensor> parts = at::chunk(
+          kernels::Linear(rows.index_select(0, at_rows), gate_up_[group.expert], {}), 2, -1);
       at::Tensor out = at::mul(act_->forward(pass, parts[0]), parts[1]);
-      out = at::linear(out, down_[group.expert]);
+      out = kernels::Linear(out, down_[group.expert], {});
       out = at::mul(out, routes.shares.index({at_rows, at_places}).unsqueeze(1));
       sum.index_add_(0, at_rows, out.to(sum.scalar_type()));
     }

@@ -80,9 +80,10 @@ absl::Status PlanBuilder::Add(const graph::Backward& backward) {
     run.gradient = *gradient;
     region.when.Add(WhenOf(*gradient));
   }
-  // Names of one item of a structure are names of one tensor, which has one gradient.
+  // Names of one item of a structure are names of one tensor, which has one gradient; and so are
+  // reads of one visit.
   const auto is_same = [this](Slot a, Slot b) {
-    while (a != b) {
+    while ((a = FirstReadOf(a)) != (b = FirstReadOf(b))) {
       const auto* one = std::get_if<TakeItem>(&instructions_[slots_[a].instruction].what);
       const auto* other = std::get_if<TakeItem>(&instructions_[slots_[b].instruction].what);
       if (one == nullptr || other == nullptr || !MetaAt(a).is(MetaAt(b))) return false;
@@ -110,6 +111,8 @@ absl::Status PlanBuilder::Add(const graph::Backward& backward) {
   node_ = begin;
   // Autograd goes through what was computed in the reverse order.
   std::sort(run.points.begin(), run.points.end(), [this](Slot a, Slot b) {
+    a = FirstReadOf(a);
+    b = FirstReadOf(b);
     if (WhenOf(a) < WhenOf(b) || WhenOf(b) < WhenOf(a)) return WhenOf(b) < WhenOf(a);
     return slots_[a].instruction > slots_[b].instruction;
   });
@@ -131,6 +134,21 @@ absl::Status PlanBuilder::Add(const graph::Backward& backward) {
   region_ = outside;
   backward_ = graph::kNoNode;
   return status;
+}
+
+Slot PlanBuilder::FirstReadOf(Slot slot) const {
+  const int64_t at = slots_[slot].instruction;
+  const auto* read = at < 0 ? nullptr : std::get_if<ReadSite>(&instructions_[at].what);
+  if (read == nullptr) return slot;
+  const When when = WhenOf(slot);
+  for (int64_t i = at - 1; i >= 0; --i) {
+    const Instruction& earlier = instructions_[i];
+    if (earlier.time != when.time || earlier.stage != when.stage) continue;
+    if (std::holds_alternative<WriteSite>(earlier.what)) break;
+    const auto* other = std::get_if<ReadSite>(&earlier.what);
+    if (other != nullptr && other->invoke == read->invoke) slot = earlier.result;
+  }
+  return slot;
 }
 
 void PlanBuilder::AskForGradient(Slot slot) {

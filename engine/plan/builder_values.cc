@@ -360,6 +360,10 @@ absl::Status PlanBuilder::AssignTo(int target, const std::vector<graph::IndexTer
   if (!base.ok()) return base.status();
   if (!MetaAt(*base).isTensor()) return Refuse("only tensors can be assigned to");
   const at::Tensor before = MetaAt(*base).toTensor();
+  const auto misfit = [&] {
+    return Refuse(absl::StrCat("a value of shape ", c10::str(MetaAt(*source).toTensor().sizes()),
+                               " does not fit into ", c10::str(before.sizes())));
+  };
 
   absl::StatusOr<BoundCall> call;
   if (found->mask) {
@@ -400,8 +404,16 @@ absl::Status PlanBuilder::AssignTo(int target, const std::vector<graph::IndexTer
     call = Internal("aten::index_put", {c10::IValue(), c10::IValue(), c10::IValue()},
                     {{0, *base}, {1, found->indices}, {2, *converted}});
   } else if (names_[found->name].base == -1 || names_[found->name].alias) {
-    // All of it: as copy_ broadcasts and converts.
-    call = Internal("aten::copy", {c10::IValue(), c10::IValue()}, {{0, *base}, {1, *source}});
+    // All of it: as copy_ broadcasts and converts, but with a gradient.
+    if (!at::is_expandable_to(MetaAt(*source).toTensor().sizes(), before.sizes())) return misfit();
+    absl::StatusOr<Slot> converted = EmitConvert(*source, before.scalar_type());
+    if (!converted.ok()) return converted.status();
+    absl::StatusOr<BoundCall> expanded =
+        Internal("aten::expand_as", {c10::IValue(), c10::IValue()}, {{0, *converted}, {1, *base}});
+    if (!expanded.ok()) return expanded.status();
+    absl::StatusOr<Slot> whole = EmitCall(*std::move(expanded));
+    if (!whole.ok()) return whole.status();
+    call = Internal("aten::clone", {c10::IValue()}, {{0, *whole}});
   } else {
     return Replace(found->name, *source, what);
   }
@@ -409,8 +421,7 @@ absl::Status PlanBuilder::AssignTo(int target, const std::vector<graph::IndexTer
   absl::StatusOr<Slot> result = EmitCall(*std::move(call));
   if (!result.ok()) return result.status();
   if (MetaAt(*result).toTensor().sizes() != before.sizes()) {
-    return Refuse(absl::StrCat("a value of shape ", c10::str(MetaAt(*source).toTensor().sizes()),
-                               " does not fit into ", c10::str(before.sizes())));
+    return misfit();
   }
   return Replace(found->name, *result, what);
 }

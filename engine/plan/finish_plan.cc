@@ -227,8 +227,11 @@ std::vector<bool> FindLive(Plan& plan, std::vector<Instruction>& instructions, i
       if (!generates && reaches.EndOf(instruction.stage, invoke) < time) continue;
       keep(i);
       changed = true;
-      // What is written into all rows needs all of them to be there.
-      if (plan.invokes[invoke].all_rows) reaches.Reach(instruction.stage, invoke, time);
+      // What is written into all rows needs all of them to be there; and a step of a generation
+      // does what stands in it though it may be the last one, which nothing follows.
+      if (generates || plan.invokes[invoke].all_rows) {
+        reaches.Reach(instruction.stage, invoke, time);
+      }
     }
   }
   return live;

@@ -316,6 +316,8 @@ class PlanBuilder {
   /// Refuses what has no gradient in this trace.
   absl::StatusOr<GradientOf> PointOf(NodeId value);
   absl::Status Add(const graph::Backward& backward);
+  /// Reads of one visit with nothing written between them are of one tensor: the first of them.
+  Slot FirstReadOf(Slot slot) const;
   /// The tensor that a structure holds, and that in a site's structure, is the very one that was
   /// put there or read.
   void AskForGradient(Slot slot);

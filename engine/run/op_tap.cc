@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/kernels/linear.h"
 #include "engine/run/op_visiting.h"
 #include "engine/run/run.h"
 
@@ -44,6 +45,17 @@ void InstallFallback() {
     library.fallback(torch::CppFunction::makeFromBoxedFunction<&MeetOperator>());
     return library;
   }();
+}
+
+/// What the model would have called without anybody to meet it.
+void CallKernel(const c10::OperatorHandle& op, c10::Stack& stack) {
+  static const c10::OperatorName kLinear("aten::linear", "");
+  if (op.operator_name() != kLinear) return op.callBoxed(&stack);
+  const at::Tensor y = kernels::Linear(
+      torch::jit::peek(stack, 0, 3).toTensor(), torch::jit::peek(stack, 1, 3).toTensor(),
+      torch::jit::peek(stack, 2, 3).toOptional<at::Tensor>().value_or(at::Tensor()));
+  torch::jit::drop(stack, 3);
+  stack.emplace_back(y);
 }
 
 /// The kernel's result or argument that a leaf is.
@@ -136,7 +148,7 @@ void OpTap::Call(const c10::OperatorHandle& op, c10::Stack& stack) {
   if (operation.inputs >= 0 && pass_.Listens(operation.inputs)) {
     Visit(operation.inputs, operation.arguments, absl::MakeSpan(stack).last(arguments));
   }
-  op.callBoxed(&stack);
+  CallKernel(op, stack);
   if (operation.output >= 0 && pass_.Listens(operation.output)) {
     Visit(operation.output, operation.results, absl::MakeSpan(stack).last(results));
   }

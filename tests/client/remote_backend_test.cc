@@ -9,6 +9,9 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
+#include <variant>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -247,6 +250,76 @@ TEST_F(RemoteBackendTest, CancelsFromAnEvent) {
 TEST_F(RemoteBackendTest, AnExceptionOfTheListenerCancelsTheCall) {
   service_.run = WaitUntilLeft;
   const auto listener = [](RunEvent) { throw std::runtime_error("mine"); };
+  EXPECT_THROW(static_cast<void>(MakeBackend()->Run("toy", *program_, {}, listener)),
+               std::runtime_error);
+}
+
+/// Of results that are received on a thread of their own while they are copied.
+class LargeResultTest : public RemoteBackendTest {
+ protected:
+  static constexpr int kChunks = 24;
+  static constexpr int64_t kChunk = 1 << 18;  // elements
+
+  /// A result of kChunks chunks, each full of its number, of which `sent` come.
+  static std::vector<v1::RunEvent> Events(int sent = kChunks) {
+    std::vector<v1::RunEvent> events = {ResultEvent(kChunks * kChunk, 2)};
+    for (int chunk = 0; chunk < sent; ++chunk) {
+      events.push_back(
+          ChunkEvent(2, 4 * kChunk * chunk, std::vector<float>(kChunk, static_cast<float>(chunk))));
+    }
+    return events;
+  }
+};
+
+TEST_F(LargeResultTest, IsAssembledAndWhatFollowsItToo) {
+  std::vector<v1::RunEvent> events = Events();
+  events.push_back(ResultEvent(1, 3));
+  events.push_back(ChunkEvent(3, 0, {7}));
+  events.push_back(CompletedEvent());
+  ASSERT_TRUE(Run(events).ok());
+  ASSERT_EQ(got_.size(), 3u);
+  const Tensor& large = std::get_if<event::Result>(&got_[0])->value.tensor();
+  for (int chunk = 0; chunk < kChunks; ++chunk) {
+    EXPECT_EQ(large.at<float>(chunk * kChunk), chunk);
+    EXPECT_EQ(large.at<float>((chunk + 1) * kChunk - 1), chunk);
+  }
+  EXPECT_EQ(std::get_if<event::Result>(&got_[1])->value.tensor().at<float>(0), 7);
+  EXPECT_EQ(receiving_.size(), static_cast<size_t>(kChunks) - 1);
+}
+
+TEST_F(LargeResultTest, ThatBreaksOffIsDataLoss) {
+  EXPECT_EQ(Run(Events(9)).code(), absl::StatusCode::kDataLoss);
+}
+
+TEST_F(LargeResultTest, ThatTheServerEndsHasTheServersReason) {
+  const absl::Status status =
+      Run(Events(9), grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "no more"));
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+}
+
+TEST_F(LargeResultTest, OutOfOrderIsDataLoss) {
+  std::vector<v1::RunEvent> events = Events();
+  std::swap(events[12], events[13]);
+  EXPECT_EQ(Run(events).code(), absl::StatusCode::kDataLoss);
+}
+
+TEST_F(LargeResultTest, IsLeftByAnExceptionOfTheListener) {
+  service_.run = [](grpc::ServerContext* context, const v1::RunRequest&,
+                    grpc::ServerWriter<v1::RunEvents>* writer) {
+    for (const v1::RunEvent& event : Events()) {
+      v1::RunEvents message;
+      *message.add_events() = event;
+      if (!writer->Write(message)) break;
+    }
+    while (!context->IsCancelled()) absl::SleepFor(absl::Milliseconds(1));
+    return grpc::Status::CANCELLED;
+  };
+  int pieces = 0;
+  const auto listener = [&pieces](const RunEvent& event) {
+    if (std::holds_alternative<event::Receiving>(event) && ++pieces == 8) {
+      throw std::runtime_error("mine");
+    }
+  };
   EXPECT_THROW(static_cast<void>(MakeBackend()->Run("toy", *program_, {}, listener)),
                std::runtime_error);
 }

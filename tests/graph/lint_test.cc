@@ -184,7 +184,7 @@ TEST(CheckTest, RefusesInvokesWithoutInput) {
 
 TEST(CheckTest, AllRowsNeedsAnotherInvoke) {
   EXPECT_THAT(CheckText("invoke { %m = read mask }"),
-              StatusIs(kInvalid, HasSubstr("the rows of the trace's other invokes")));
+              StatusIs(kInvalid, HasSubstr("the rows of the other invokes of its trace")));
   EXPECT_THAT(CheckText("invoke { %m = read mask } invoke [1] { }"), IsOk());
 }
 

@@ -56,6 +56,18 @@ class GenerationTest : public ::testing::Test {
       LoadGolden(WEFT_SOURCE_DIR "/tests/parity/gpt2-tiny/generation.safetensors");
 };
 
+TEST_F(GenerationTest, WhatTheLastStepWritesIsWrittenThoughNothingFollowsIt) {
+  for (const char* steps : {"1", "3"}) {
+    const LocalResult result = model_.Run(absl::StrCat("generate max_new_tokens=", steps, R"(
+      invoke [6] { save s = read transformer.h.2.output }
+      invoke [[2], [11]] {
+        %h = read transformer.h.0.output
+        write transformer.h.1.input = %h
+      })"));
+    EXPECT_THAT(result.status, IsOk()) << steps;
+  }
+}
+
 TEST_F(GenerationTest, EveryStepIsThatOfTransformers) {
   ExpectGolden(model_.Run(Generate(kSingle, R"(
     steps [:] {

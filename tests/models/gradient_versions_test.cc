@@ -50,6 +50,39 @@ TEST(GradientVersionsTest, TwoReadsWithoutAWriteBetweenThemAreOneVersion) {
   ExpectClose(run["g"], at::ones({1, 3, 32}));
 }
 
+TEST(GradientVersionsTest, WhatIsMadeOfTheFirstOfTwoReadsComesBeforeBoth) {
+  const LocalResult run = RunBody(R"(
+    %first = read transformer.h.0.output
+    %made = aten::mul(%first, 3.0)
+    %second = read transformer.h.0.output
+    %loss = aten::sum(%made)
+    backward %loss {
+      save made = grad %made
+      save second = grad %second
+      save first = grad %first
+    })");
+  ASSERT_THAT(run.status, IsOk());
+  ExpectClose(run["made"], at::ones({1, 3, 32}));
+  ExpectClose(run["second"], at::full({1, 3, 32}, 3.0f));
+  ExpectClose(run["first"], run["second"]);
+}
+
+TEST(GradientVersionsTest, WhatIsAssignedToAllOfAValueHasAGradient) {
+  const LocalResult run = RunBody(R"(
+    %h = read transformer.h.0.output
+    %row = %h[:, 1]
+    %made = aten::mul(%row, 3.0)
+    %h[:] = %made
+    %loss = aten::sum(%h)
+    backward %loss {
+      save h = grad %h
+      save made = grad %made
+    })");
+  ASSERT_THAT(run.status, IsOk());
+  ExpectClose(run["h"], at::ones({1, 3, 32}));
+  ExpectClose(run["made"], at::full({1, 32}, 3.0f));  // which all three rows have become
+}
+
 TEST(GradientVersionsTest, TwoNamesOfOneItemHaveOneGradient) {
   const LocalResult run = RunBody(R"(
     %attention = read transformer.h.0.attn.output

@@ -755,7 +755,7 @@ TEST(PlannerIndexTest, WhatDoesNotFitIntoASliceIsRefused) {
   EXPECT_THAT(Refusal(R"(
       %h = read transformer.h.1.output
       %h[:] = read lm_head.output)"),
-              IsRefused("must match", "%h[:] = read lm_head.output"));
+              IsRefused("does not fit into", "%h[:] = read lm_head.output"));
 }
 
 // --- writes -------------------------------------------------------------------------------------

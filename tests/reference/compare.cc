@@ -47,6 +47,7 @@ bool IsConservative(const std::string& message) {
            "is needed before this value",      // and a gradient's
            "only floating-point values have",  // gradients
            "was made inside the `backward`",
+           "the loss depends on none of",
        }) {
     if (absl::StrContains(message, rule)) return true;
   }

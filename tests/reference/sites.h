@@ -72,13 +72,13 @@ class Sites : protected Values {
   }
 
  private:
-  /// Whether a row's two largest are so near each other that rounding may swap them.
+  /// Whether a row's two largest are so near each other that rounding may swap or part them.
   static bool IsClose(const at::Tensor& logits) {
     constexpr double kNear = 1e-4;
     const at::Tensor best = std::get<0>(logits.topk(2, -1));
     const at::Tensor gap = at::sub(best.select(-1, 0), best.select(-1, 1));
     const at::Tensor near = logits.abs().amax(-1).mul(kNear);
-    return at::logical_and(gap.ne(0), gap.le(near)).any().item<bool>();
+    return gap.le(near).any().item<bool>();
   }
   /// What an invoke brings into this step.
   Prompts InputOf(NodeId invoke) {
@@ -295,7 +295,7 @@ class Sites : protected Values {
   /// A site's rows once the statements written before `at` have changed them.
   at::Tensor AfterWrites(const std::string& site, const at::Tensor& before, NodeId at,
                          NodeId invoke) {
-    at::Tensor value = backwards() ? State(site, graph::kNoNode, invoke, before) : before;
+    at::Tensor value = backwards() ? State(site, graph::kNoNode, invoke, at::alias(before)) : before;
     for (const Event& event : Events()) {
       const NodeId n = event.node;
       if (n >= at || event.place.site != site || !Concerns(n, invoke) || !Happens(n, step_) ||

@@ -267,13 +267,18 @@ class Generator {
     if (generates_) trace.generate = std::make_shared<const GenerateOptions>(RandomOptions());
     trace_ = Add(std::move(trace), kNoNode);
     const int invokes = 1 + Below(3);
-    const bool all_rows = Chance(3);
+    bool rows = false;
     for (int i = 0; i < invokes; ++i) {
       while (Chance(3)) AddValue(Constant{Tensor()}, trace_);
       if (Chance(5)) AddValue(RandomBlob(), trace_);
-      Chance(4) ? AddSweep() : AddInvoke(RowsInput(), trace_);
+      if (Chance(4)) {
+        AddSweep();
+      } else {
+        AddInvoke(RowsInput(), trace_);
+        rows = true;
+      }
     }
-    if (all_rows) AddInvoke({Invoke::AllRows()}, trace_);
+    if (rows && Chance(3)) AddInvoke({Invoke::AllRows()}, trace_);
   }
   Constant RandomBlob() {
     Constant constant;

@@ -1,0 +1,352 @@
+#include <ATen/ATen.h>
+
+#include <fstream>
+#include <memory>
+#include <numeric>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/synchronization/mutex.h"
+#include "bench/benchmarks.h"
+#include "bench/random_folder.h"
+#include "bench/transformers_peer.h"
+#include "engine/engine.h"
+#include "engine/graph/text.h"
+#include "engine/models/hosted_model.h"
+#include "engine/weights/hub_folder.h"
+
+namespace weft::bench {
+namespace {
+
+using Shape = RandomFolder::Shape;
+
+constexpr int kPrompt = 128;
+constexpr int kNew = 64;
+constexpr int kRounds = 3;
+constexpr char kModel[] = "model";
+
+/// A model in a dtype, and how far ahead of transformers it is to be; nothing: not promised.
+struct Setting {
+  const char* name;
+  Shape shape;
+  at::ScalarType type;
+  double short_prompt, long_prompt, decode_one, decode_eight;
+};
+
+const Setting kSettings[] = {
+    {"GPT-2 124M, float32", Shape::kGpt2, at::kFloat, 1.8, 1.1, 1.8, 3.5},
+    {"GPT-2 124M, bfloat16", Shape::kGpt2, at::kBFloat16, 1, 1, 1, 1},
+    {"Llama 160M, float32", Shape::kLlama, at::kFloat, 1.8, 1.1, 1.8, 3.5},
+    {"Llama 160M, bfloat16", Shape::kLlama, at::kBFloat16, 1, 1, 1, 1},
+};
+
+const char* NameOf(at::ScalarType type) { return type == at::kFloat ? "float32" : "bfloat16"; }
+
+/// As transformers_beside.py makes them.
+std::vector<int64_t> Prompt(int64_t tokens, int64_t row, int64_t vocabulary) {
+  std::vector<int64_t> ids(tokens);
+  for (int64_t i = 0; i < tokens; ++i) ids[i] = (7919 * (tokens * row + i + 1)) % vocabulary;
+  return ids;
+}
+
+std::string PromptText(int64_t tokens, int64_t row, int64_t vocabulary) {
+  return absl::StrCat("[", absl::StrJoin(Prompt(tokens, row, vocabulary), ", "), "]");
+}
+
+absl::StatusOr<std::unique_ptr<models::HostedModel>> HostIn(const RandomFolder& folder,
+                                                            at::ScalarType type) {
+  absl::StatusOr<weights::HubFolder> hub = weights::HubFolder::Open(folder.path().string());
+  if (!hub.ok()) return hub.status();
+  absl::StatusOr<models::Network> network = models::MakeNetwork(*hub, {.dtype = type});
+  if (!network.ok()) return network.status();
+  return models::HostedModel::Host(*std::move(network), /*pad_left=*/true);
+}
+
+/// Programs at work in an engine.
+class Programs {
+ public:
+  static absl::StatusOr<std::unique_ptr<Programs>> Start(const RandomFolder& folder,
+                                                         at::ScalarType type) {
+    auto programs = std::make_unique<Programs>();
+    absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Create();
+    if (!engine.ok()) return engine.status();
+    programs->engine_ = *std::move(engine);
+    const absl::Status loaded =
+        programs->engine_->LoadModel(kModel, folder.path().string(), {.dtype = NameOf(type)});
+    if (!loaded.ok()) return loaded;
+    return programs;
+  }
+
+  /// The seconds until all of `texts`, submitted at once, have ended.
+  absl::StatusOr<double> Run(const std::vector<std::string>& texts) {
+    std::vector<graph::Program> programs;
+    for (const std::string& text : texts) {
+      absl::StatusOr<graph::Program> program = graph::ParseProgram(text);
+      if (!program.ok()) return program.status();
+      programs.push_back(*std::move(program));
+    }
+    struct Outcome {
+      absl::Mutex mutex;
+      size_t left = 0;
+      absl::Status status;
+    };
+    const auto outcome = std::make_shared<Outcome>();
+    outcome->left = programs.size();
+    absl::Status status;
+    const double seconds = Time([&] {
+      for (graph::Program& program : programs) {
+        status = engine_
+                     ->Submit(kModel, std::move(program), {},
+                              [outcome](Event event) {
+                                const auto* failed = std::get_if<Failed>(&event);
+                                if (failed == nullptr && !std::holds_alternative<Completed>(event))
+                                  return;
+                                const absl::MutexLock lock(&outcome->mutex);
+                                if (failed != nullptr)
+                                  outcome->status = graph::ToStatus(failed->error);
+                                --outcome->left;
+                              })
+                     .status();
+        if (!status.ok()) return;
+      }
+      const absl::MutexLock lock(&outcome->mutex,
+                                 absl::Condition(
+                                     +[](Outcome* o) { return o->left == 0; }, outcome.get()));
+    });
+    if (!status.ok()) return status;
+    const absl::MutexLock lock(&outcome->mutex);
+    if (!outcome->status.ok()) return outcome->status;
+    return seconds;
+  }
+
+ private:
+  std::unique_ptr<Engine> engine_;
+};
+
+/// A program that generates `tokens` tokens behind `batch` prompts: rows of one invoke, or an
+/// invoke for each.
+std::string Generation(int64_t batch, int64_t prompt, int64_t tokens, bool invokes,
+                       int64_t vocabulary, int64_t first = 0) {
+  std::vector<std::string> prompts;
+  for (int64_t row = 0; row < batch; ++row) {
+    prompts.push_back(PromptText(prompt, first + row, vocabulary));
+  }
+  std::string text =
+      absl::StrCat("generate max_new_tokens=", tokens, " min_new_tokens=", tokens, "\n");
+  if (!invokes) {
+    return absl::StrCat(text, "invoke [", absl::StrJoin(prompts, ", "), "] { }\n");
+  }
+  for (const std::string& ids : prompts) absl::StrAppend(&text, "invoke ", ids, " { }\n");
+  return text;
+}
+
+/// The products of a forward of one row, and nothing else.
+Contender BareProducts(Shape shape, at::ScalarType type) {
+  std::vector<at::Tensor> weights;
+  const auto add = [&](int64_t out, int64_t in) {
+    weights.push_back(at::randn({out, in}).to(type));
+  };
+  for (int layer = 0; layer < 12; ++layer) {
+    if (shape == Shape::kGpt2) {
+      add(2304, 768);
+      add(768, 768);
+      add(3072, 768);
+    } else {
+      for (int i = 0; i < 4; ++i) add(768, 768);
+      add(3072, 768);
+      add(3072, 768);
+    }
+    add(768, 3072);
+  }
+  add(shape == Shape::kGpt2 ? 50257 : 32000, 768);
+  const at::Tensor narrow = at::randn({1, 768}).to(type), wide = at::randn({1, 3072}).to(type);
+  return [weights, narrow, wide]() -> absl::StatusOr<double> {
+    const c10::InferenceMode inference;
+    return Time([&] {
+      for (const at::Tensor& weight : weights) {
+        at::linear(weight.size(1) == 768 ? narrow : wide, weight);
+      }
+    });
+  };
+}
+
+absl::Status MeasureSetting(const Setting& setting, const Options& options, Report& report) {
+  absl::StatusOr<RandomFolder> folder = RandomFolder::Make(setting.shape);
+  if (!folder.ok()) return folder.status();
+  absl::StatusOr<std::unique_ptr<models::HostedModel>> model = HostIn(*folder, setting.type);
+  if (!model.ok()) return model.status();
+  absl::StatusOr<std::unique_ptr<Programs>> programs = Programs::Start(*folder, setting.type);
+  if (!programs.ok()) return programs.status();
+  const int64_t vocabulary = (*model)->network().vocabulary;
+
+  const auto forward = [&](int64_t batch, int64_t tokens) -> Contender {
+    std::vector<std::vector<int64_t>> rows;
+    for (int64_t row = 0; row < batch; ++row) rows.push_back(Prompt(tokens, row, vocabulary));
+    const auto input = std::make_shared<const run::InvokeInput>(
+        run::InvokeInput::Make(rows, /*pad=*/0, /*pad_left=*/true));
+    return [&model, input]() -> absl::StatusOr<double> {
+      at::Tensor output;
+      const double seconds = Time([&] { output = (*model)->Forward(*input); });
+      if (!output.defined()) return absl::InternalError("the forward gave nothing");
+      return seconds;
+    };
+  };
+  const auto generate = [&](int64_t batch, int64_t tokens, bool invokes) -> Contender {
+    const std::vector<std::string> texts = {
+        Generation(batch, kPrompt, tokens, invokes, vocabulary)};
+    return [&programs, texts] { return (*programs)->Run(texts); };
+  };
+  enum { kShort, kLong, kMany, kFirst, kOne, kFirstOf8, kRows, kInvokes, kBare, kOurs };
+  std::vector<Contender> contenders = {forward(1, 16),
+                                       forward(1, 512),
+                                       forward(8, 128),
+                                       generate(1, 1, false),
+                                       generate(1, kNew, false),
+                                       generate(8, 1, false),
+                                       generate(8, kNew, false),
+                                       generate(8, kNew, true),
+                                       BareProducts(setting.shape, setting.type)};
+  std::unique_ptr<TransformersPeer> peer;
+  if (!options.python.empty()) {
+    absl::StatusOr<std::unique_ptr<TransformersPeer>> started =
+        TransformersPeer::Start(options.python, folder->path().string(), NameOf(setting.type));
+    if (!started.ok()) return started.status();
+    peer = *std::move(started);
+    for (const auto& [batch, tokens] : {std::pair(1, 16), {1, 512}, {8, 128}}) {
+      contenders.push_back(
+          [&peer, batch = batch, tokens = tokens] { return peer->Forward(batch, tokens); });
+    }
+    for (const auto& [batch, tokens] : {std::pair(1, 1), {1, kNew}, {8, 1}, {8, kNew}}) {
+      contenders.push_back([&peer, batch = batch, tokens = tokens] {
+        return peer->Generate(batch, kPrompt, tokens);
+      });
+    }
+  }
+  absl::StatusOr<Interleaved> measured = Interleaved::Measure(contenders, kRounds, 1);
+  if (!measured.ok()) return measured.status();
+
+  const auto add = [&](const std::string& claim, const char* unit, std::optional<double> target,
+                       absl::FunctionRef<double(absl::Span<const double>)> formula) {
+    report.Add({absl::StrCat(setting.name, ": ", claim), unit, measured->Of(formula), target,
+                /*at_least=*/true});
+  };
+  // All but the first token, which comes with the prompt.
+  const auto decoding = [](absl::Span<const double> t, int first, int all) {
+    return (t[all] - t[first]) / (kNew - 1);
+  };
+  if (peer != nullptr) {
+    enum { kShortT = kOurs, kLongT, kManyT, kFirstT, kOneT, kFirstOf8T, kRowsT };
+    add("forward of 1x16, transformers' time over ours", "x", setting.short_prompt,
+        [](auto t) { return t[kShortT] / t[kShort]; });
+    add("forward of 1x512, transformers' time over ours", "x", setting.long_prompt,
+        [](auto t) { return t[kLongT] / t[kLong]; });
+    add("forward of 8x128, transformers' time over ours", "x", setting.long_prompt,
+        [](auto t) { return t[kManyT] / t[kMany]; });
+    add("decoding one row, over transformers", "x", setting.decode_one,
+        [&](auto t) { return decoding(t, kFirstT, kOneT) / decoding(t, kFirst, kOne); });
+    add("decoding 8 rows of one invoke, over transformers", "x", setting.decode_eight,
+        [&](auto t) { return decoding(t, kFirstOf8T, kRowsT) / decoding(t, kFirstOf8, kRows); });
+    add("decoding 8 invokes of one row, over transformers", "x", setting.decode_eight,
+        [&](auto t) { return decoding(t, kFirstOf8T, kRowsT) / decoding(t, kFirstOf8, kInvokes); });
+  }
+  add("decoding one row, over its bare at::linear products", "x",
+      setting.type == at::kFloat ? std::optional(0.9) : std::nullopt,
+      [&](auto t) { return t[kBare] / decoding(t, kFirst, kOne); });
+  add("forward of 1x512", "s", std::nullopt, [](auto t) { return t[kLong]; });
+  add("decoding one row", "tokens/s", std::nullopt,
+      [&](auto t) { return 1 / decoding(t, kFirst, kOne); });
+  add("decoding 8 rows", "tokens/s", std::nullopt,
+      [&](auto t) { return 8 / decoding(t, kFirstOf8, kRows); });
+  return absl::OkStatus();
+}
+
+absl::Status MeasureTiny(const Options& options, Report& report) {
+  absl::StatusOr<RandomFolder> folder = RandomFolder::Make(Shape::kTiny);
+  if (!folder.ok()) return folder.status();
+  absl::StatusOr<std::unique_ptr<TransformersPeer>> peer =
+      TransformersPeer::Start(options.python, folder->path().string(), "float32");
+  if (!peer.ok()) return peer.status();
+  absl::StatusOr<std::unique_ptr<Programs>> programs = Programs::Start(*folder, at::kFloat);
+  if (!programs.ok()) return programs.status();
+  const std::vector<std::string> text = {
+      absl::StrCat("invoke ", PromptText(16, 0, 512),
+                   " { save top = aten::argmax(read lm_head.output[:, -1], -1) }\n")};
+  absl::StatusOr<Interleaved> measured = Interleaved::Measure(
+      {[&] { return (*programs)->Run(text); }, [&] { return (*peer)->Forward(1, 16); }}, kRounds,
+      /*per_round=*/200);
+  if (!measured.ok()) return measured.status();
+  report.Add({"2 layers, 64 wide: a run of 1x16, transformers' forward over it", "x",
+              measured->Of([](auto t) { return t[1] / t[0]; }), 5, /*at_least=*/true});
+  return absl::OkStatus();
+}
+
+absl::Status MeasureLoading(const RandomFolder& folder, Report& report) {
+  const std::string file = (folder.path() / "model.safetensors").string();
+  const Contender reading = [&]() -> absl::StatusOr<double> {
+    std::vector<char> buffer(size_t{16} << 20);
+    std::ifstream in(file, std::ios::binary);
+    return Time([&] {
+      while (in.read(buffer.data(), static_cast<std::streamsize>(buffer.size()))) {
+      }
+    });
+  };
+  const Contender loading = [&]() -> absl::StatusOr<double> {
+    absl::Status status;
+    const double seconds = Time([&] { status = HostIn(folder, at::kFloat).status(); });
+    if (!status.ok()) return status;
+    return seconds;
+  };
+  absl::StatusOr<Interleaved> measured = Interleaved::Measure({loading, reading}, kRounds, 1);
+  if (!measured.ok()) return measured.status();
+  report.Add({"GPT-2 124M: loading, over reading its file", "x",
+              measured->Of([](auto t) { return t[0] / t[1]; })});
+  return absl::OkStatus();
+}
+
+absl::Status MeasureCompany(const RandomFolder& folder, Report& report) {
+  constexpr int kPrograms = 16, kShortPrompt = 16, kTokens = 32;
+  absl::StatusOr<std::unique_ptr<Programs>> programs = Programs::Start(folder, at::kFloat);
+  if (!programs.ok()) return programs.status();
+  std::vector<std::string> texts;
+  for (int i = 0; i < kPrograms; ++i) {
+    texts.push_back(Generation(1, kShortPrompt, kTokens, /*invokes=*/false, 50257, i));
+  }
+  const Contender together = [&] { return (*programs)->Run(texts); };
+  const Contender in_turn = [&]() -> absl::StatusOr<double> {
+    double seconds = 0;
+    for (const std::string& text : texts) {
+      absl::StatusOr<double> one = (*programs)->Run({text});
+      if (!one.ok()) return one.status();
+      seconds += *one;
+    }
+    return seconds;
+  };
+  absl::StatusOr<Interleaved> measured = Interleaved::Measure({together, in_turn}, kRounds, 1);
+  if (!measured.ok()) return measured.status();
+  report.Add({"GPT-2 124M: 16 programs that generate, in turn over in shared passes", "x",
+              measured->Of([](auto t) { return t[1] / t[0]; }), 4.5, /*at_least=*/true});
+  report.Add({"GPT-2 124M: the same in shared passes", "tokens/s",
+              measured->Of([](auto t) { return kPrograms * kTokens / t[0]; })});
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status MeasureModels(const Options& options, Report& report) {
+  for (const Setting& setting : kSettings) {
+    if (absl::Status status = MeasureSetting(setting, options, report); !status.ok()) return status;
+  }
+  if (!options.python.empty()) {
+    if (absl::Status status = MeasureTiny(options, report); !status.ok()) return status;
+  }
+  absl::StatusOr<RandomFolder> folder = RandomFolder::Make(Shape::kGpt2);
+  if (!folder.ok()) return folder.status();
+  if (absl::Status status = MeasureCompany(*folder, report); !status.ok()) return status;
+  return MeasureLoading(*folder, report);
+}
+
+}  // namespace weft::bench

@@ -1,0 +1,64 @@
+#include "engine/kernels/instructions.h"
+
+#if defined(__AVX512F__) && defined(__FMA__) && defined(__F16C__)
+#include <immintrin.h>
+
+namespace weft::kernels {
+namespace {
+
+struct BFloat16 {
+  uint16_t bits;
+};
+struct Float16 {
+  uint16_t bits;
+};
+
+using Vector = __m512;
+constexpr int kWidth = 16;
+constexpr int kTileRows = 6;  // 24 sums, 6 rows and a weight: of 32 registers
+
+inline Vector Zero() { return _mm512_setzero_ps(); }
+inline Vector Load(const float* from) { return _mm512_loadu_ps(from); }
+inline __m256i Load16(const void* from) {
+  return _mm256_loadu_si256(static_cast<const __m256i*>(from));
+}
+inline Vector Load(const BFloat16* from) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(Load16(from)), 16));
+}
+inline Vector Load(const Float16* from) { return _mm512_cvtph_ps(Load16(from)); }
+inline float ToFloat(float value) { return value; }
+inline float ToFloat(BFloat16 value) {
+  return __builtin_bit_cast(float, static_cast<uint32_t>(value.bits) << 16);
+}
+inline float ToFloat(Float16 value) { return _cvtsh_ss(value.bits); }
+inline Vector MultiplyAdd(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }
+inline float Sum(Vector v) { return _mm512_reduce_add_ps(v); }
+
+inline Vector Broadcast(float value) { return _mm512_set1_ps(value); }
+inline void Store(float* to, Vector v) { _mm512_storeu_ps(to, v); }
+inline Vector Add(Vector a, Vector b) { return _mm512_add_ps(a, b); }
+inline Vector MultiplyBy(Vector a, Vector b) { return _mm512_mul_ps(a, b); }
+inline Vector Round(Vector v) {
+  return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+/// 2 to the power of whole numbers between -127 and 127.
+inline Vector PowerOfTwo(Vector v) {
+  const __m512i exponent = _mm512_add_epi32(_mm512_cvtps_epi32(v), _mm512_set1_epi32(127));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23));
+}
+/// `v` where `x` is not less than `least`, 0 elsewhere.
+inline Vector KeepFrom(Vector x, Vector least, Vector v) {
+  return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, least, _CMP_NLT_UQ), v);
+}
+
+}  // namespace
+}  // namespace weft::kernels
+
+#include "engine/kernels/looks.inc.h"
+
+namespace weft::kernels {
+
+const Instructions kAvx512 = {MultiplyStored, LookStored, 64, 16};
+
+}  // namespace weft::kernels
+#endif

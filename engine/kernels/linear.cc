@@ -1,0 +1,57 @@
+#include "engine/kernels/linear.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+
+#include "engine/kernels/instructions.h"
+#include "engine/kernels/stored.h"
+
+namespace weft::kernels {
+namespace {
+
+constexpr int64_t kWorthAThread = int64_t{1} << 17;  // products of two numbers
+
+bool Fits(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  const Instructions* instructions = FindInstructions();
+  if (instructions == nullptr || OperatorsAreWanted() || !StoredAs(weight)) return false;
+  if (!IsPlain(x) || !IsPlain(weight) || x.scalar_type() != weight.scalar_type()) return false;
+  if (weight.dim() != 2 || !weight.is_contiguous() || x.dim() == 0 ||
+      x.size(-1) != weight.size(1) || x.numel() == 0 || weight.numel() == 0) {
+    return false;
+  }
+  if (bias.defined() && (!IsPlain(bias) || bias.scalar_type() != weight.scalar_type() ||
+                         bias.dim() != 1 || bias.size(0) != weight.size(0))) {
+    return false;
+  }
+  return x.numel() / weight.size(1) <= (*StoredAs(weight) == Stored::kFloat32
+                                            ? instructions->most_rows
+                                            : instructions->most_half_rows);
+}
+
+}  // namespace
+
+at::Tensor Linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  if (!Fits(x, weight, bias)) return at::linear(x, weight, bias);
+  const int64_t in = weight.size(1), out = weight.size(0), rows = x.numel() / in;
+  const at::Tensor floats = x.to(at::kFloat).contiguous();
+  const at::Tensor added = bias.defined() ? bias.to(at::kFloat).contiguous() : bias;
+  auto shape = x.sizes().vec();
+  shape.back() = out;
+  at::Tensor y = at::empty(shape, floats.options());
+  const Products products{.weight = weight.const_data_ptr(),
+                          .stored = *StoredAs(weight),
+                          .x = floats.const_data_ptr<float>(),
+                          .rows = rows,
+                          .in = in,
+                          .out = out,
+                          .bias = added.defined() ? added.const_data_ptr<float>() : nullptr,
+                          .y = y.mutable_data_ptr<float>()};
+  const int64_t grain = std::max<int64_t>(4, kWorthAThread / (rows * in));
+  at::parallel_for(0, out, grain, [&products](int64_t begin, int64_t end) {
+    FindInstructions()->multiply(products, begin, end);
+  });
+  return y.to(x.scalar_type());
+}
+
+}  // namespace weft::kernels
