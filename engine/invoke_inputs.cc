@@ -346,6 +346,67 @@ absl::Status InputMaker::CheckIds(const graph::Program& program, graph::NodeId i
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::vector<graph::NodeId>> InputMaker::InOrder(
+    const graph::Program& program, graph::NodeId id, const graph::Invoke::Tensors& tensors) const {
+  std::vector<std::string> names = {input_->name};
+  for (const models::OtherInput& other : input_->others) names.push_back(other.name);
+  std::vector<std::string> shown;
+  for (const std::string& name : names) shown.push_back(absl::StrCat("`", name, "`"));
+  const std::string takes = names.size() == 1
+                                ? "the model takes one tensor"
+                                : absl::StrCat("the model takes ", names.size(), " tensors (",
+                                               absl::StrJoin(shown, ", "), ")");
+  std::vector<graph::NodeId> nodes(names.size(), graph::kNoNode);
+  size_t next = 0;
+  for (const graph::NamedInput& input : tensors.inputs) {
+    size_t place = next++;
+    if (!input.name.empty()) {
+      place = std::find(names.begin(), names.end(), input.name) - names.begin();
+    }
+    if (place >= names.size() || nodes[place] != graph::kNoNode) {
+      return Refuse(program, id,
+                    input.name.empty()
+                        ? absl::StrCat(takes, ", and is given ", tensors.inputs.size())
+                        : absl::StrCat(takes, ", and `", input.name,
+                                       place < names.size() ? "` is given twice" : "` is none"));
+    }
+    nodes[place] = input.node;
+  }
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    if (nodes[i] == graph::kNoNode) {
+      return Refuse(program, id, absl::StrCat(takes, ", and is not given ", shown[i]),
+                    "give them by position, or by name: `invoke (%x, mask=%m)`");
+    }
+  }
+  return nodes;
+}
+
+absl::StatusOr<std::vector<at::Tensor>> InputMaker::Others(const graph::Program& program,
+                                                           graph::NodeId id,
+                                                           const std::vector<graph::NodeId>& nodes,
+                                                           const at::Tensor& values) const {
+  std::vector<at::Tensor> made;
+  const int64_t tokens = input_->tokens ? values.size(1) : 1;
+  for (size_t i = 1; i < nodes.size(); ++i) {
+    const models::OtherInput& other = input_->others[i - 1];
+    const at::Tensor tensor = ConstantOf(program, nodes[i]);
+    if (!tensor.defined()) return std::vector<at::Tensor>();  // a blob that nobody has found
+    std::vector<int64_t> expected;
+    for (const graph::Dimension& size : other.pattern.shape) {
+      expected.push_back(size.At(values.size(0), tokens));
+    }
+    if (tensor.sizes() != at::IntArrayRef(expected) ||
+        tensor.scalar_type() != plan::ToScalarType(other.pattern.dtype)) {
+      return Refuse(program, id,
+                    absl::StrCat("`", other.name, "` is ", graph::ToString(other.pattern.dtype),
+                                 "[", absl::StrJoin(expected, ", "), "] beside ", values.size(0),
+                                 " rows of `", input_->name, "`, and is given ", TypeOf(tensor)));
+    }
+    made.push_back(tensor);
+  }
+  return made;
+}
+
 /// What the planner says of a tensor that does not fit is better than what could be said here: only
 /// what it, or the rows' count, could not bear is refused.
 absl::StatusOr<run::InvokeInput> InputMaker::Activations(const graph::Program& program,
@@ -356,7 +417,13 @@ absl::StatusOr<run::InvokeInput> InputMaker::Activations(const graph::Program& p
   const int module = spec_.FindModule(trace.root);
   const int site = module < 0 ? -1 : spec_.FindSite(module, graph::Point::kInput, 0);
   if (tensors == nullptr || site < 0) return run::InvokeInput();
-  const at::Tensor values = ConstantOf(program, tensors->inputs[0].node);
+  std::vector<graph::NodeId> nodes = {tensors->inputs[0].node};
+  if (module == 0) {
+    absl::StatusOr<std::vector<graph::NodeId>> ordered = InOrder(program, id, *tensors);
+    if (!ordered.ok()) return ordered.status();
+    nodes = *std::move(ordered);
+  }
+  const at::Tensor values = ConstantOf(program, nodes[0]);
   const auto& pattern = std::get<graph::Pattern::Tensor>(spec_.sites()[site].pattern.value);
   if (!values.defined()) return run::InvokeInput();  // a blob that nobody has found
   // Without elements there may be any number of rows, and something is made for each.
@@ -399,7 +466,23 @@ absl::StatusOr<run::InvokeInput> InputMaker::Activations(const graph::Program& p
           "", absl::StatusCode::kOutOfRange);
     }
   }
-  return run::InvokeInput::MakeValues(values, leading == 1);
+  absl::StatusOr<std::vector<at::Tensor>> others = Others(program, id, nodes, values);
+  if (!others.ok()) return others.status();
+  if (others->size() + 1 < nodes.size()) return run::InvokeInput();
+  // The planner looks at a lone tensor.
+  bool fits = values.scalar_type() == plan::ToScalarType(pattern.dtype);
+  for (int64_t d = 0; d < values.dim(); ++d) {
+    fits &= values.size(d) == pattern.shape[d].At(values.size(0), leading > 1 ? values.size(1) : 1);
+  }
+  if (nodes.size() > 1 && !fits) {
+    return Refuse(
+        program, id,
+        absl::StrCat("`", input_->name, "` is ", graph::ToString(spec_.sites()[site].pattern),
+                     ", and is given ", TypeOf(values)));
+  }
+  run::InvokeInput input = run::InvokeInput::MakeValues(values, leading == 1);
+  input.others = *std::move(others);
+  return input;
 }
 
 }  // namespace weft

@@ -2,11 +2,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "engine/graph/program.h"
+#include "engine/models/network.h"
 #include "engine/plan/model_spec.h"
 #include "engine/plan/plan.h"
 #include "engine/run/pass.h"
@@ -27,15 +29,17 @@ struct InvokeInputs {
 /// calls. Thread-safe; refers to what it is made of.
 class InputMaker {
  public:
-  /// `tokenizer` may be nullptr, and `chat_template` why there is none. `vocabulary` is 0 for a
-  /// model that takes no token ids.
+  /// `tokenizer` may be nullptr, and `chat_template` why there is none. `input` and a `vocabulary`
+  /// of 0: of a model that takes no token ids.
   InputMaker(const plan::ModelSpec& spec, const text::Tokenizer* tokenizer,
              const absl::StatusOr<std::shared_ptr<const text::ChatTemplate>>& chat_template,
-             const run::TokenOptions& tokens, int64_t vocabulary, int64_t max_tokens)
+             const run::TokenOptions& tokens, const std::optional<models::RowInput>& input,
+             int64_t vocabulary, int64_t max_tokens)
       : spec_(spec),
         tokenizer_(tokenizer),
         chat_template_(chat_template),
         tokens_(tokens),
+        input_(input),
         vocabulary_(vocabulary),
         max_tokens_(max_tokens) {}
 
@@ -64,6 +68,14 @@ class InputMaker {
   absl::StatusOr<Rows> Unpadded(const graph::Program& program, graph::NodeId id,
                                 const graph::Invoke::Tensors& tensors) const;
   absl::Status CheckIds(const graph::Program& program, graph::NodeId id, const Rows& rows) const;
+  /// The tensors of an invoke in the order in which the model takes them.
+  absl::StatusOr<std::vector<graph::NodeId>> InOrder(const graph::Program& program,
+                                                     graph::NodeId id,
+                                                     const graph::Invoke::Tensors& tensors) const;
+  /// What the model takes beside `values`.
+  absl::StatusOr<std::vector<at::Tensor>> Others(const graph::Program& program, graph::NodeId id,
+                                                 const std::vector<graph::NodeId>& nodes,
+                                                 const at::Tensor& values) const;
   absl::StatusOr<run::InvokeInput> Activations(const graph::Program& program, graph::NodeId id,
                                                const graph::Trace& trace) const;
 
@@ -71,6 +83,7 @@ class InputMaker {
   const text::Tokenizer* const tokenizer_;
   const absl::StatusOr<std::shared_ptr<const text::ChatTemplate>>& chat_template_;
   const run::TokenOptions& tokens_;
+  const std::optional<models::RowInput>& input_;
   const int64_t vocabulary_, max_tokens_;
 };
 

@@ -313,7 +313,7 @@ ModelHost::ModelHost(std::unique_ptr<models::HostedModel> model,
       tokenizer_(std::move(tokenizer)),
       chat_template_(std::move(chat_template)),
       tokens_(std::move(tokens)),
-      inputs_(model_->spec(), tokenizer_.get(), chat_template_, tokens_,
+      inputs_(model_->spec(), tokenizer_.get(), chat_template_, tokens_, model_->network().input,
               model_->network().vocabulary, model_->network().max_tokens),
       plans_(model_->spec(), PlanLimitsOf(options.limits)),
       limits_(options.limits) {}

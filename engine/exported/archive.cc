@@ -83,7 +83,7 @@ absl::Status Archive::ReadDirectory(uint64_t file_bytes) {
     return Refuse(absl::StrCat(count, " entries; at most ", kMostEntries, " are read"));
   }
   std::string folder;
-  uint64_t all = 0;
+  uint64_t all = 0, unpacked = 0;
   for (zip_int64_t i = 0; i < count; ++i) {
     zip_stat_t about;
     zip_stat_init(&about);
@@ -115,6 +115,13 @@ absl::Status Archive::ReadDirectory(uint64_t file_bytes) {
       return Refuse(absl::StrCat(shown, ": the entries up to here have more bytes than the file"));
     }
     all += about.comp_size;
+    // Below 2^63: an entry is at most kMostRatio times its bytes, of which there are fewer than
+    // the file has.
+    unpacked += about.size;
+    if (unpacked > kMostUnpacked * file_bytes + kUnpackedBeside) {
+      return Refuse(absl::StrCat(shown, ": the entries up to here unpack to ", unpacked,
+                                 " bytes, and the file has ", file_bytes));
+    }
     const size_t slash = name.find('/');
     if (slash == std::string::npos || (i > 0 && name.substr(0, slash) != folder)) {
       return Refuse(absl::StrCat(shown, " is not in the archive's one folder; make the file with ",

@@ -24,6 +24,10 @@ class Archive {
   static constexpr uint64_t kMostEntries = 100'000;
   /// Bytes that one byte of a compressed entry may unpack to: deflate reaches a thousand.
   static constexpr uint64_t kMostRatio = 200;
+  /// What all entries may unpack to: so many times the file, and some more for a small one.
+  /// torch.export.save packs nothing.
+  static constexpr uint64_t kMostUnpacked = 16;
+  static constexpr uint64_t kUnpackedBeside = uint64_t{64} << 20;
 
   static absl::StatusOr<Archive> Open(const std::string& path);
   /// Of a file that is in memory; `path` is what errors call it.

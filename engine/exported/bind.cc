@@ -1,7 +1,9 @@
 #include "engine/exported/bind.h"
 
+#include <algorithm>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "engine/plan/planner.h"
 
@@ -83,11 +85,50 @@ c10::IValue Converted(const c10::Argument* schema, c10::IValue value) {
     if (value.isInt()) return c10::IValue(one(AsInteger));
     TORCH_CHECK(value.isIntList(), "`", schema->name(), "` is a list of integers");
     const int32_t count = schema->N().value_or(0);
-    if (count > 1 && value.toIntList().size() == 1) {
+    const size_t given = value.toIntList().size();
+    if (count > 1 && given == 1) {
       return c10::IValue(std::vector<int64_t>(count, value.toIntList().get(0)));
     }
+    TORCH_CHECK(count <= 1 || given == 0 || given == static_cast<size_t>(count), "`",
+                schema->name(), "` is a list of ", count, " integers, and has ", given);
   }
   return value;
+}
+
+bool IsNone(const Argument& argument) {
+  return std::holds_alternative<Argument::None>(argument.value);
+}
+
+/// A number that stands for a dtype, a layout or a device is not one that a kernel looks at before
+/// it believes it.
+absl::Status CheckKind(const c10::Argument& schema, const Argument& given) {
+  const c10::TypePtr type = schema.real_type();
+  const auto told = [&](const char* what) {
+    return absl::InvalidArgumentError(absl::StrCat("`", schema.name(), "` is ", what));
+  };
+  if (IsNone(given)) return absl::OkStatus();
+  switch (Within(*type).kind()) {
+    case c10::TypeKind::ScalarTypeType:
+      return std::holds_alternative<graph::DType>(given.value) ? absl::OkStatus() : told("a dtype");
+    case c10::TypeKind::LayoutType:
+    case c10::TypeKind::MemoryFormatType:
+    case c10::TypeKind::DeviceObjType:
+    case c10::TypeKind::GeneratorType:
+    case c10::TypeKind::StreamObjType:
+      return told("not for a program to say");
+    default:
+      return absl::OkStatus();
+  }
+}
+
+/// What the operator table lets no program say, and an export may.
+bool IsHarmless(const std::string& name) {
+  // Checked when all arguments are known: dropout_p and scales.
+  static constexpr const char* kNames[] = {"dropout_p", "scales",     "scales_h",    "scales_w",
+                                           "implicit",  "pin_memory", "non_blocking"};
+  return absl::StartsWith(name, "cudnn_enable") ||
+         std::any_of(std::begin(kNames), std::end(kNames),
+                     [&](const char* harmless) { return name == harmless; });
 }
 
 }  // namespace
@@ -174,6 +215,13 @@ absl::StatusOr<BoundNode> Bind(const Program& program, int index) {
       }
       continue;
     }
+    if (absl::Status kind = CheckKind(argument, given.argument); !kind.ok()) return kind;
+    const plan::OperatorRow* row = bound.op.row;
+    if (row != nullptr && (row->refused_arguments >> *place & 1) != 0 && !IsNone(given.argument) &&
+        !IsHarmless(argument.name())) {
+      return absl::UnimplementedError(absl::StrCat("`", bound.op.name, "` is given a `",
+                                                   argument.name(), "`, which is not served"));
+    }
     if (UsesValues(given.argument)) {
       bound.fills.push_back({*place, given.argument});
       continue;
@@ -208,8 +256,7 @@ absl::StatusOr<BoundNode> Bind(const Program& program, int index) {
   }
   if (bound.op.must_be_false != nullptr) {
     const std::optional<int> place = schema.argumentIndexWithName(bound.op.must_be_false);
-    const bool off = place && ((bound.stack[*place].isBool() && !bound.stack[*place].toBool()) ||
-                               bound.stack[*place].isNone());
+    const bool off = place && bound.stack[*place].isBool() && !bound.stack[*place].toBool();
     for (const BoundNode::Fill& fill : bound.fills) {
       if (place && fill.argument == *place) {
         return absl::UnimplementedError(absl::StrCat("`", bound.op.must_be_false, "` is computed"));

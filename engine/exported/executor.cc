@@ -197,6 +197,7 @@ void Executor::Call(const BoundNode& node, c10::Stack& stack) {
     const at::Tensor first = keeps ? stack[0].toTensor() : at::Tensor();
     if (node.op.row != nullptr) plan::MakeViewable(*node.op.row, stack);
     node.op.handle->callBoxed(&stack);
+    CheckResults(node.op, stack);
     for (c10::IValue& result : stack) {
       if (!result.isTensor() || !result.toTensor().defined()) continue;
       if (result.toTensor().is_conj() || result.toTensor().is_neg()) {
@@ -218,7 +219,11 @@ void Executor::Keep(const BoundNode& node, c10::Stack& results) {
   const std::vector<Output>& outputs = graph_.program.nodes[node.node].outputs;
   const auto keep = [this](ValueId value, c10::IValue made) {
     if (value == kNoValue) return;
-    TORCH_CHECK(!made.isTensor() || made.toTensor().defined(), "a result is not there");
+    // What lies in what is told by what the export calls it.
+    TORCH_CHECK(graph_.program.values[value].tensor
+                    ? made.isTensor() && made.toTensor().defined()
+                    : made.isInt() || made.isBool() || made.isDouble(),
+                "a result is of another kind than the program says");
     if (observer_) observer_(value, made);
     values_[value] = std::move(made);
   };

@@ -67,15 +67,23 @@ class ExportedModule final : public models::Module {
   }
 
   void CallAsRoot(run::Pass& pass) override {
-    std::vector<at::Tensor> rows;
-    for (const run::Segment* segment : pass.present()) rows.push_back(segment->input->values);
-    at::Tensor input = rows.size() == 1 ? rows[0] : at::cat(rows, 0);
+    const size_t count = call_ == 0 ? shared_->graph.user_inputs.size() : 1;
+    std::vector<at::Tensor> inputs;
+    for (size_t i = 0; i < count; ++i) {
+      std::vector<at::Tensor> rows;
+      for (const run::Segment* segment : pass.present()) {
+        const run::InvokeInput& given = *segment->input;
+        TORCH_CHECK(i <= given.others.size(), "the program is given too few tensors");
+        rows.push_back(i == 0 ? given.values : given.others[i - 1]);
+      }
+      inputs.push_back(rows.size() == 1 ? rows[0] : at::cat(rows, 0));
+    }
     Executor executor(shared_->graph, &pass, shared_->options.memory_bytes);
     if (call_ == 0) {
-      executor.Run({std::move(input)});
+      executor.Run(inputs);
     } else {
       TORCH_CHECK(why_not_alone().empty(), "this module cannot be called by itself");
-      executor.RunCall(call_, std::move(input));
+      executor.RunCall(call_, std::move(inputs[0]));
     }
   }
 
@@ -120,17 +128,8 @@ absl::StatusOr<models::Network> Make(const Archive& archive, const Options& opti
   network.root = std::make_unique<ExportedModule>(shared, 0);
   network.family = "exported";
   network.config_json = *std::move(config);
-  const TensorMeta& meta = *shared->graph.program.values[shared->graph.user_inputs[0]].meta;
-  models::RowInput input;
-  input.tokens = dynamics->tokens;
-  input.dtype = plan::ToScalarType(meta.dtype);
-  for (size_t d = input.tokens ? 2 : 1; d < meta.sizes.size(); ++d) {
-    input.shape.push_back(meta.sizes[d].value);
-  }
-  input.batches = {dynamics->batches.least, dynamics->batches.most};
-  input.lengths = {dynamics->lengths.least, dynamics->lengths.most};
+  network.input = InputOf(shared->graph, *dynamics);
   network.max_tokens = dynamics->tokens ? dynamics->lengths.most : 1;
-  network.input = std::move(input);
   for (const Input& given : shared->graph.program.inputs) {
     if (given.kind != Input::Kind::kParameter && given.kind != Input::Kind::kBuffer) continue;
     const at::Tensor weight = shared->graph.given[given.value].toTensor();

@@ -55,6 +55,8 @@ class Functionaliser {
 
  private:
   static constexpr int kMostWrites = 5000;
+  static constexpr size_t kMostMade = 200'000;      // nodes, views made again among them
+  static constexpr size_t kMostLooks = 20'000'000;  // at values, to find what shares memory
   static constexpr int kDeepestView = 64;
 
   /// Of a value as the export names it. What a name means changes; what it was made as does not.
@@ -105,7 +107,7 @@ class Functionaliser {
     const ValueId base = Current(facts_[value].base);
     Node again = program_.nodes[facts_[value].node];
     const ValueId fresh = NewValue(value);
-    again.arguments[0].argument = {Argument::Use{base}};
+    SetFirst(again, {Argument::Use{base}});
     again.outputs = {Output{false, {fresh}}};
     again.added = true;
     program_.nodes.push_back(std::move(again));
@@ -125,10 +127,25 @@ class Functionaliser {
     return absl::UnimplementedError(absl::StrCat("node ", Named(node), ": ", message));
   }
 
-  static ValueId FirstTensor(const Node& node) {
-    if (node.arguments.empty()) return kNoValue;
-    const auto* use = std::get_if<Argument::Use>(&node.arguments[0].argument.value);
-    return use == nullptr ? kNoValue : use->value;
+  /// The value that is its schema's first argument.
+  static ValueId FirstOf(const Node& node, const GraphOperator& op) {
+    if (!op.handle || op.handle->schema().arguments().empty()) return kNoValue;
+    const std::string& name = op.handle->schema().arguments()[0].name();
+    for (const NamedArgument& given : node.arguments) {
+      if (given.name != name) continue;
+      const auto* use = std::get_if<Argument::Use>(&given.argument.value);
+      return use == nullptr ? kNoValue : use->value;
+    }
+    return kNoValue;
+  }
+
+  /// Of views, whose first argument is `self`.
+  static void SetFirst(Node& node, Argument argument) {
+    for (NamedArgument& given : node.arguments) {
+      if (given.name != "self") continue;
+      given.argument = std::move(argument);
+      return;
+    }
   }
 
   static bool Writes(const GraphOperator& op) {
@@ -151,10 +168,15 @@ class Functionaliser {
       return absl::Status(op.status().code(),
                           absl::StrCat("node ", Named(node), ": ", op.status().message()));
     }
-    ValueId first = FirstTensor(node);
+    ValueId first = FirstOf(node, *op);
     if (first != kNoValue) first = Canonical(first);
     for (NamedArgument& argument : node.arguments) {
       ForEachUse(argument.argument, [&](ValueId& value) { Refresh(value); });
+    }
+    if (program_.nodes.size() > kMostMade) {
+      return absl::ResourceExhaustedError(absl::StrCat(
+          "node ", Named(node), ": views of what is written to are made again more than ",
+          kMostMade, " times", kWayOut));
     }
     if (Writes(*op)) return AddInPlace(std::move(node), *op, first);
     if (MakesViews(*op) && first != kNoValue) {
@@ -206,7 +228,7 @@ class Functionaliser {
 
   absl::Status AddInPlace(Node node, const GraphOperator& op, ValueId written) {
     if (written == kNoValue || op.row->fresh == nullptr || node.outputs.size() > 1 || too_deep_ ||
-        ++writes_ > kMostWrites) {
+        ++writes_ > kMostWrites || (looks_ += facts_.size()) > kMostLooks) {
       return Refuse(node, absl::StrCat("`", op.name, "` writes into its argument", kWayOut));
     }
     for (ValueId at = written; at != kNoValue; at = facts_[at].base) {
@@ -295,7 +317,7 @@ class Functionaliser {
       put = view;  // its own inverse, or nearly
       put.outputs = {Output{false, {whole}}};
       put.added = true;
-      put.arguments[0].argument = source;
+      SetFirst(put, source);
       if (view.target == "torch.ops.aten.unsqueeze.default") {
         put.target = "torch.ops.aten.squeeze.dim";
       }
@@ -305,7 +327,9 @@ class Functionaliser {
                     absl::StrCat("it writes through a view made by `", view.target, "`", kWayOut));
     }
     put.arguments = {{"self", target}, {"src", source}};
-    for (size_t i = 1; i < view.arguments.size(); ++i) put.arguments.push_back(view.arguments[i]);
+    for (const NamedArgument& given : view.arguments) {
+      if (given.name != "self") put.arguments.push_back(given);
+    }
     return put;
   }
 
@@ -313,6 +337,7 @@ class Functionaliser {
   std::vector<Fact> facts_;
   size_t place_ = 0;
   int writes_ = 0;
+  size_t looks_ = 0;
   bool too_deep_ = false;  // views of views beyond what is kept
 };
 

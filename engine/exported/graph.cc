@@ -50,7 +50,7 @@ class GraphMaker {
       }
       graph_.nodes.push_back(*std::move(bound));
     }
-    MakeTree();
+    if (absl::Status status = MakeTree(); !status.ok()) return status;
     FindScattered();
     MakeSteps();
     FindBoundaries();
@@ -107,17 +107,25 @@ class GraphMaker {
     return index;
   }
 
-  void MakeTree() {
+  absl::Status MakeTree() {
+    // With all that they stand in.
+    constexpr size_t kMostModules = 20'000;
     Insert("", "");
     for (const ModuleEntry& module : graph_.program.modules) Insert(module.path, "");
     for (const Node& node : graph_.program.nodes) {
       for (const ModuleUse& use : node.stack) {
         if (!use.type.empty()) Insert(use.path, use.type);
       }
+      if (entries_.size() > kMostModules) break;
+    }
+    if (entries_.size() > kMostModules) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("the program has more than ", kMostModules, " modules"));
     }
     entries_[""].called = true;
     AddModule("");
     if (entries_[""].type.empty()) graph_.modules[0].type = "Module";
+    return absl::OkStatus();
   }
 
   // --- calls ------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ namespace weft::exported {
 namespace {
 
 constexpr int kDeepest = 64;
+constexpr size_t kMostValues = 3'000'000;
 constexpr size_t kLongestString = 1 << 20;
 
 const Json& Empty() {
@@ -25,32 +26,40 @@ const Json& EmptyObject() {
   return *kEmpty;
 }
 
-/// How deep brackets nest, before a parser has to remember them all.
-bool TooDeep(const std::string& text) {
+/// Why a text is not to be taken apart: brackets that nest too deep, or more values than there may
+/// be, each of which is many times its text in memory. Looked at before a parser has to remember
+/// them. Empty where it may.
+std::string TooMuch(const std::string& text) {
   int depth = 0;
+  size_t values = 0;
   bool quoted = false;
   for (size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
     if (quoted) {
       if (c == '\\') ++i;
       if (c == '"') quoted = false;
-    } else if (c == '"') {
+      continue;
+    }
+    if (c == '"') {
       quoted = true;
     } else if (c == '[' || c == '{') {
-      if (++depth > kDeepest) return true;
+      if (++depth > kDeepest) return absl::StrCat("its JSON nests deeper than ", kDeepest);
+      ++values;
     } else if (c == ']' || c == '}') {
       --depth;
+    } else if (c == ',') {
+      ++values;
     }
   }
-  return false;
+  return values > kMostValues ? absl::StrCat("its JSON holds more than ", kMostValues, " values")
+                              : "";
 }
 
 }  // namespace
 
 absl::StatusOr<Json> ParseJson(const std::string& where, const std::string& text) {
-  if (TooDeep(text)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(where, ": its JSON nests deeper than ", kDeepest));
+  if (const std::string why = TooMuch(text); !why.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(where, ": ", why));
   }
   Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (json.is_discarded()) {

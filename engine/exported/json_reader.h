@@ -11,7 +11,7 @@ namespace weft::exported {
 
 using Json = nlohmann::json;
 
-/// Parse text of bounded depth. kInvalidArgument, naming `where`.
+/// Parse text of bounded depth and number of values. kInvalidArgument, naming `where`.
 absl::StatusOr<Json> ParseJson(const std::string& where, const std::string& text);
 
 /// Takes a stranger's JSON apart. The first thing that is not as it should be is kept as the

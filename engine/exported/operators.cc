@@ -3,15 +3,12 @@
 #include <algorithm>
 #include <limits>
 #include <map>
-#include <string_view>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "engine/exported/archive.h"
-#include "engine/plan/index_check.h"
-#include "engine/plan/operator_checks.h"
 
 namespace weft::exported {
 namespace {
@@ -111,13 +108,6 @@ bool IsAssertion(const std::string& target) {
                      [&](const char* name) { return target == name; });
 }
 
-bool IsZeroStep(const c10::IValue& value) {
-  if (value.isInt()) return value.toInt() == 0;
-  if (!value.isIntList()) return false;
-  const c10::List<int64_t> list = value.toIntList();
-  return std::any_of(list.begin(), list.end(), [](int64_t step) { return step == 0; });
-}
-
 }  // namespace
 
 absl::StatusOr<GraphOperator> FindOperator(const std::string& target) {
@@ -169,28 +159,6 @@ absl::StatusOr<GraphOperator> FindOperator(const std::string& target) {
     return absl::InternalError(absl::StrCat("`", qualified, "` is not in this LibTorch"));
   }
   return op;
-}
-
-void CheckArguments(const GraphOperator& op, const c10::Stack& stack) {
-  absl::Status status;
-  if (op.row == nullptr) {
-    status = plan::CheckWindows(stack);
-    const std::vector<c10::Argument>& arguments = op.handle->schema().arguments();
-    for (size_t i = 0; status.ok() && i < arguments.size(); ++i) {
-      const std::string& name = arguments[i].name();
-      if ((name == "stride" || name == "dilation" || name == "groups" || name == "kernel_size") &&
-          IsZeroStep(stack[i])) {
-        status = absl::InvalidArgumentError(absl::StrCat("`", name, "` is 0"));
-      }
-    }
-  } else {
-    if (op.row->check != nullptr) status = op.row->check(stack);
-    if (status.ok() && !op.row->index_ranges.empty()) {
-      status = plan::CheckIndexRanges(*op.row, stack);
-    }
-    if (status.ok() && op.row->check_values != nullptr) status = op.row->check_values(stack);
-  }
-  TORCH_CHECK(status.ok(), op.name, ": ", std::string(status.message()));
 }
 
 absl::StatusOr<c10::IValue> ComputeSize(SizeOperator op, const c10::Stack& arguments) {

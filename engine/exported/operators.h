@@ -53,9 +53,14 @@ struct GraphOperator {
 /// is in none of the lists.
 absl::StatusOr<GraphOperator> FindOperator(const std::string& target);
 
-/// What must hold of an operator's arguments before its kernel runs: what the operator table says.
-/// Throws as kernels do; the caller's own messages are c10::Errors too.
+/// Torch's kernels keep sets of dimensions in 64 bits.
+inline constexpr int64_t kMostDimensions = 64;
+
+/// What must hold of an operator's arguments before its kernel runs: what the operator table says,
+/// and what the kernel takes for granted. Throws as kernels do.
 void CheckArguments(const GraphOperator& op, const c10::Stack& stack);
+/// And of its results: plain tensors.
+void CheckResults(const GraphOperator& op, const c10::Stack& results);
 
 /// kInvalidArgument where it overflows or divides by zero.
 absl::StatusOr<c10::IValue> ComputeSize(SizeOperator op, const c10::Stack& arguments);

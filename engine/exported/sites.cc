@@ -3,7 +3,6 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
-#include <limits>
 #include <optional>
 #include <tuple>
 #include <utility>
@@ -11,7 +10,6 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
 #include "engine/exported/executor.h"
@@ -102,20 +100,8 @@ class SiteMaker {
     Samples& made = made_.emplace_back();
     made.batch = count.batch;
     made.values.resize(graph_.program.values.size());
-    const TensorMeta& meta = *graph_.program.values[graph_.user_inputs[0]].meta;
-    std::vector<int64_t> sizes;
-    for (const Size& size : meta.sizes) sizes.push_back(size.value);
-    if (dynamics_.batch) sizes[0] = count.batch;
-    if (dynamics_.tokens) sizes[1] = count.tokens;
-    const c10::ScalarType dtype = plan::ToScalarType(meta.dtype);
-    at::Tensor input = at::zeros(sizes, dtype);
-    // Numbers that are neither all alike nor large; indices that every table has.
-    if (c10::isFloatingType(dtype)) {
-      input = at::linspace(-1, 1, std::max<int64_t>(1, input.numel()), at::kFloat)
-                  .narrow(0, 0, input.numel())
-                  .view(sizes)
-                  .to(dtype);
-    }
+    std::vector<at::Tensor> inputs;
+    for (const ValueId input : graph_.user_inputs) inputs.push_back(InputAt(input, count));
     Executor executor(graph_, nullptr, limits_.memory_bytes);
     executor.set_deadline(deadline);
     executor.set_observer([&made](ValueId value, const c10::IValue& what) {
@@ -124,9 +110,33 @@ class SiteMaker {
         sample = {what.toTensor().scalar_type(), what.toTensor().sizes().vec()};
       } else if (what.isInt()) {
         sample.number = what.toInt();
+      } else if (what.isBool()) {
+        sample.number = what.toBool() ? 1 : 0;
       }
     });
-    executor.Run({input});
+    executor.Run(inputs);
+  }
+
+  /// Numbers that are neither all alike nor large; indices that every table has.
+  at::Tensor InputAt(ValueId input, const plan::RowCount& count) const {
+    const TensorMeta& meta = *graph_.program.values[input].meta;
+    std::vector<int64_t> sizes;
+    int64_t elements = 1;
+    for (const Size& size : meta.sizes) {
+      sizes.push_back(SizeForm(graph_, dynamics_, size)->At(count.batch, count.tokens));
+      TORCH_CHECK(
+          !__builtin_mul_overflow(elements, sizes.back(), &elements) && elements <= kMostElements,
+          "the least input `", exported::Shown(graph_.program.values[input].name),
+          "` that it takes has too many elements");
+    }
+    const run::MemoryAccount account(limits_.memory_bytes);
+    const run::MemoryAccount::Charging charging(limits_.memory_bytes > 0 ? &account : nullptr);
+    const c10::ScalarType dtype = plan::ToScalarType(meta.dtype);
+    if (!c10::isFloatingType(dtype)) return at::zeros(sizes, dtype);
+    return at::linspace(-1, 1, std::max<int64_t>(1, elements), at::kFloat)
+        .narrow(0, 0, elements)
+        .view(sizes)
+        .to(dtype);
   }
 
   /// The form of batch and tokens that a value's dimension has; nothing if it has none.
@@ -361,67 +371,6 @@ class SiteMaker {
 };
 
 }  // namespace
-
-absl::StatusOr<Dynamics> FindDynamics(const Graph& graph) {
-  if (graph.user_inputs.size() != 1) {
-    std::vector<std::string> names;
-    for (const Input& input : graph.program.inputs) {
-      if (input.kind == Input::Kind::kUser && input.value != kNoValue) {
-        names.push_back(absl::StrCat("`", input.target, "`"));
-      }
-    }
-    return absl::UnimplementedError(absl::StrCat("the program is called with ", names.size(),
-                                                 " tensors (", absl::StrJoin(names, ", "),
-                                                 "); models of one are hosted: export a module "
-                                                 "whose forward takes one, and makes the others"));
-  }
-  const Value& input = graph.program.values[graph.user_inputs[0]];
-  if (!input.meta) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the input `", Shown(input.name), "` has no shape"));
-  }
-  const std::vector<Size>& sizes = input.meta->sizes;
-  if (sizes.empty()) {
-    return absl::UnimplementedError(
-        "the program is called with a lone number; export it with a tensor of at least one "
-        "dimension");
-  }
-  int64_t elements = 1;
-  for (size_t d = 0; d < sizes.size(); ++d) {
-    if (sizes[d].value < 1 || __builtin_mul_overflow(elements, sizes[d].value, &elements) ||
-        elements > int64_t{1} << 32) {
-      return absl::InvalidArgumentError("the input's shape has no or too many elements");
-    }
-    if (!sizes[d].dynamic) continue;
-    if (d > 1 || sizes[d].symbol.empty() || (d == 1 && sizes[1].symbol == sizes[0].symbol)) {
-      return absl::UnimplementedError(absl::StrCat(
-          "dimension ", d, " of the input is dynamic", d > 1 ? "" : " in a way of its own",
-          "; the first (batch) and the second (tokens) may be, each by a Dim of its own: export it "
-          "with a size there"));
-    }
-  }
-  const auto range_of = [&](const Size& size) {
-    if (!size.dynamic) return Range{size.value, size.value};
-    const Range* given = graph.program.FindRange(size.symbol);
-    Range range{1, std::numeric_limits<int32_t>::max()};
-    if (given != nullptr) {
-      range.least = std::max<int64_t>(1, given->least);
-      range.most = std::min(range.most, given->most);
-    }
-    return range;
-  };
-  Dynamics dynamics;
-  dynamics.batch = sizes[0].dynamic;
-  dynamics.batches = range_of(sizes[0]);
-  dynamics.tokens = sizes.size() > 1 && sizes[1].dynamic;
-  dynamics.lengths = sizes.size() > 1 ? range_of(sizes[1]) : Range{1, 1};
-  if (dynamics.batches.least > dynamics.batches.most ||
-      dynamics.lengths.least > dynamics.lengths.most || dynamics.batches.least > (1 << 20) ||
-      dynamics.lengths.least > (1 << 20)) {
-    return absl::InvalidArgumentError("the range of a dynamic size is empty, or far off");
-  }
-  return dynamics;
-}
 
 absl::StatusOr<models::RecordedSites> RecordSites(Graph& graph, const Dynamics& dynamics,
                                                   const RecordLimits& limits) {

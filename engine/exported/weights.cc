@@ -17,17 +17,24 @@ std::string TypeText(const Payload& payload) {
 
 class WeightReader {
  public:
-  explicit WeightReader(const Archive& archive) : archive_(archive) {}
+  explicit WeightReader(const Archive& archive) : archive_(archive) {
+    for (const std::string& name : archive.Names()) {
+      if (const absl::StatusOr<uint64_t> bytes = archive.SizeOf(name); bytes.ok()) {
+        most_bytes_ += kMostCopies * *bytes;
+      }
+    }
+  }
 
   absl::StatusOr<at::Tensor> Read(const std::string& name, const Payload& payload) {
     const std::string shown = absl::StrCat("`", Shown(name), "` ", TypeText(payload));
-    // How many elements there are, and the last one's place in the bytes.
-    int64_t elements = 1, last = payload.offset;
+    // How many elements there are, and the last one's place in the bytes; `extent`: without zeros.
+    int64_t elements = 1, extent = 1, last = payload.offset;
     bool fits = payload.offset >= 0 && payload.sizes.size() == payload.strides.size();
     for (size_t d = 0; fits && d < payload.sizes.size(); ++d) {
       const int64_t size = payload.sizes[d], stride = payload.strides[d];
       int64_t reach = 0;
       fits = size >= 0 && stride >= 0 && !__builtin_mul_overflow(elements, size, &elements) &&
+             !__builtin_mul_overflow(extent, std::max<int64_t>(size, 1), &extent) &&
              !__builtin_mul_overflow(std::max<int64_t>(size - 1, 0), stride, &reach) &&
              !__builtin_add_overflow(last, reach, &last);
     }
@@ -44,10 +51,25 @@ class WeightReader {
     }
     at::Tensor tensor = stored->as_strided(payload.sizes, payload.strides, payload.offset);
     // Laid out as a program's values are.
+    if (!tensor.is_contiguous()) {
+      absl::Status status = Spend(shown, static_cast<uint64_t>(tensor.nbytes()));
+      if (!status.ok()) return status;
+    }
     return tensor.contiguous();
   }
 
  private:
+  /// Of the archive's own bytes: views of them that are laid out anew, and dtypes to read them as.
+  static constexpr uint64_t kMostCopies = 4;
+
+  absl::Status Spend(const std::string& shown, uint64_t bytes) {
+    bytes_ += bytes;
+    if (bytes_ <= most_bytes_) return absl::OkStatus();
+    return absl::ResourceExhaustedError(
+        absl::StrCat(archive_.path(), ": ", shown, ": the weights up to here take ", bytes_,
+                     " bytes, more than ", kMostCopies, " times what the archive holds"));
+  }
+
   /// The bytes of an entry, once for all who share them.
   absl::StatusOr<at::Tensor> Stored(const Payload& payload) {
     const auto key = std::make_pair(payload.entry, payload.dtype);
@@ -61,6 +83,8 @@ class WeightReader {
                                           " bytes, which are no elements of ",
                                           graph::ToString(payload.dtype)));
     }
+    absl::Status spent = Spend(absl::StrCat("entry `", Shown(payload.entry), "`"), *bytes);
+    if (!spent.ok()) return spent;
     at::Tensor tensor =
         at::empty({static_cast<int64_t>(*bytes / size)}, plan::ToScalarType(payload.dtype));
     absl::Status status = archive_.ReadInto(payload.entry, tensor.mutable_data_ptr(), *bytes);
@@ -79,6 +103,7 @@ class WeightReader {
 
   const Archive& archive_;
   std::map<std::pair<std::string, graph::DType>, at::Tensor> stored_;
+  uint64_t bytes_ = 0, most_bytes_ = 0;
 };
 
 /// Whether the graph was made for such a tensor.

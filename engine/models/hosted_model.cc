@@ -64,6 +64,11 @@ absl::Status HostedModel::RecordSites() {
   for (const auto& [name, tensor] : network_.parameters) {
     parameters[name] = {plan::FromScalarType(tensor.scalar_type()), tensor.sizes().vec()};
   }
+  std::vector<std::string> names;
+  if (network_.input) {
+    names.push_back(network_.input->name);
+    for (const OtherInput& other : network_.input->others) names.push_back(other.name);
+  }
   spec_ = std::make_unique<plan::ModelSpec>(
       std::move(modules), std::move(recorded->sites), std::move(parameters),
       static_cast<uint64_t>(network_.cache_elements) * c10::elementSize(network_.dtype),
@@ -73,7 +78,8 @@ absl::Status HostedModel::RecordSites() {
                       .no_generation = network_.no_generation,
                       .one_invoke = recorded->one_invoke,
                       .batches = network_.input ? network_.input->batches : plan::SizeRange(),
-                      .lengths = network_.input ? network_.input->lengths : plan::SizeRange()});
+                      .lengths = network_.input ? network_.input->lengths : plan::SizeRange(),
+                      .names = std::move(names)});
   spec_->set_leaves(std::move(recorded->leaves));
   taps_ = std::make_unique<run::TapTable>(*spec_, std::move(forms));
   return absl::OkStatus();

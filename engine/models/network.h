@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "engine/graph/value.h"
 #include "engine/models/module.h"
 #include "engine/weights/hub_folder.h"
 #include "engine/weights/name_rules.h"
@@ -69,12 +70,20 @@ class ParameterSource {
   std::vector<std::string> missing_, misshapen_;
 };
 
+/// A tensor that a root takes beside its first: its sizes as forms of batch and tokens.
+struct OtherInput {
+  std::string name;
+  graph::PatternTensor pattern;
+};
+
 /// What a root takes that takes no token ids: `[B, shape...]`, or `[B, T, shape...]`.
 struct RowInput {
+  std::string name;  // of the argument; empty where it has none
   std::vector<int64_t> shape;
   bool tokens = false;
   at::ScalarType dtype = at::kFloat;
   plan::SizeRange batches, lengths;  // what B and T may be
+  std::vector<OtherInput> others;    // in the order of the arguments
 };
 
 struct RecordedSites;

@@ -87,9 +87,11 @@ absl::Status PlanBuilder::CheckActivations(const graph::Invoke& invoke, RowCount
     return Refuse(absl::StrCat("this trace calls ", RootName(), ", which takes no prompt"),
                   absl::StrCat("give it a tensor, ", graph::ToString(pattern)));
   }
-  if (tensors->inputs.size() != 1 || !tensors->inputs[0].name.empty()) {
+  if (Trace().root != 0 && (tensors->inputs.size() != 1 || !tensors->inputs[0].name.empty())) {
     return Refuse(absl::StrCat(RootName(), " takes one tensor, by position"));
   }
+  // Of several, what a pass is given was put in order and looked at when it was made.
+  if (tensors->inputs.size() != 1) return absl::OkStatus();
   absl::StatusOr<Slot> slot = Current(static_cast<int>(tensors->inputs[0].node));
   if (!slot.ok()) return slot.status();
   const c10::IValue given = MetaAt(*slot);
@@ -116,7 +118,17 @@ absl::StatusOr<BringInput> PlanBuilder::FindBrought(const graph::Invoke& invoke)
   for (const graph::NamedInput& input : std::get<graph::Invoke::Tensors>(invoke.input).inputs) {
     const bool mask = CallsWithIds() && input.name == "attention_mask";
     Slot& place = mask ? bring.mask : bring.value;
-    const bool taken = input.name.empty() || mask || (CallsWithIds() && input.name == "input_ids");
+    const std::vector<std::string>& names = model_.input().names;
+    const bool named = CallsWithIds()
+                           ? input.name == "input_ids"
+                           : Trace().root == 0 && !names.empty() && input.name == names[0];
+    const bool taken = input.name.empty() || mask || named;
+    if (taken && !CallsWithIds() && Trace().root == 0 && names.size() > 1) {
+      return Refuse(
+          absl::StrCat(RootName(), " takes ", names.size(),
+                       " tensors, and values of an earlier trace are given to one of one"),
+          "save them, and give them as constants to a program of its own");
+    }
     if (!taken || place != kNoSlot) {
       return Refuse(absl::StrCat(RootName(), " takes no `", input.name, "` here"),
                     CallsWithIds() ? "give `input_ids` and, where there are pads, `attention_mask`"

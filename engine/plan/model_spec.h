@@ -88,8 +88,9 @@ struct RootInput {
   bool tokens = true;  // prompts have tokens; else each is one row, `[B, ...]`
   /// Why a model of token ids cannot generate; empty where it can.
   std::string no_generation;
-  bool one_invoke = false;     // a pass holds the rows of one invoke
-  SizeRange batches, lengths;  // of what the root may be called with
+  bool one_invoke = false;         // a pass holds the rows of one invoke
+  SizeRange batches, lengths;      // of what the root may be called with
+  std::vector<std::string> names;  // of the tensors that it takes; empty where it takes token ids
 };
 
 struct ParameterSpec {

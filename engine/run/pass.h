@@ -27,6 +27,8 @@ struct InvokeInput {
   at::Tensor ids;  // [B, T] int64; undefined where there are `values`
   /// What the root takes instead: `[B, T, ...]`, or `[B, ...]` where `flat`.
   at::Tensor values;
+  /// What it takes beside them, in the order of its arguments.
+  std::vector<at::Tensor> others;
   bool flat = false;     // rows have no tokens: each prompt is one, and T is 1
   at::Tensor mask;       // [B, T] int64, 1 at real tokens
   at::Tensor positions;  // [B, T] int64, counted over real tokens; 0 at pads before them

@@ -15,10 +15,10 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "engine/graph/program.h"
-#include "tests/exported/archive_engine.h"
-#include "tests/support/golden.h"
+#include "tests/exported/exported_program.h"
 #include "tests/support/status_matchers.h"
 
 namespace weft::testing {
@@ -28,37 +28,6 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-
-using Tensors = std::map<std::string, at::Tensor>;
-
-/// A program, hosted once for the test program, and its goldens.
-struct Exported {
-  explicit Exported(const std::string& name)
-      : engine(ArchivePath(name)),
-        golden(LoadGolden(
-            absl::StrCat(WEFT_SOURCE_DIR, "/tests/exported/archives/", name, ".safetensors"))),
-        x(golden.at("x")) {}
-
-  static Exported& Of(const std::string& name) {
-    static auto* const kAll = new std::map<std::string, std::unique_ptr<Exported>>();
-    auto& one = (*kAll)[name];
-    if (one == nullptr) one = std::make_unique<Exported>(name);
-    return *one;
-  }
-
-  ArchiveEngine::Result Run(const std::string& body) {
-    return engine.Run(absl::StrCat(ConstantText("x", x), "invoke (%x) {\n", body, "\n}"));
-  }
-  bool Has(const std::string& site) const {
-    const auto is = [&](const SiteInfo& info) { return graph::ToString(info.site) == site; };
-    const ModelInfo& info = engine.info();
-    return std::any_of(info.sites.begin(), info.sites.end(), is);
-  }
-
-  ArchiveEngine engine;
-  const Tensors golden;
-  const at::Tensor x;
-};
 
 /// `fc1@0.output/key`, as the goldens name it, and its site as text.
 struct Place {
@@ -158,8 +127,10 @@ TEST_P(ExportedTest, OperationsGiveWhatTheyDoInPyTorch) {
 TEST_P(ExportedTest, WhatIsWrittenAtAModuleGoesOnAsInPyTorch) {
   int changed = 0;
   for (const auto& [key, expected] : model_.golden) {
-    if (absl::StartsWith(key, "op/") || !absl::EndsWith(key, "@0.half")) continue;
-    const std::string site = absl::StrCat(key.substr(0, key.find('@')), ".output");
+    if (absl::StartsWith(key, "op/")) continue;
+    const std::optional<Place> place = PlaceOf(key, "half");
+    if (!place) continue;
+    const std::string site = absl::StrReplaceAll(place->site, {{".half", ".output"}});
     if (!model_.Has(site)) continue;
     const ArchiveEngine::Result result = model_.Run(absl::StrCat(
         "%h = read ", site, "\n write ", site, " = aten::mul(%h, 0.5)\n save r = read result"));
@@ -219,8 +190,8 @@ TEST_P(ExportedTest, GradientsAreThoseOfPyTorch) {
 
 INSTANTIATE_TEST_SUITE_P(Archives, ExportedTest,
                          ::testing::Values("mlp", "fixed", "vision", "decomposed", "twice",
-                                           "structures", "transformer", "attend", "assign",
-                                           "mixes"),
+                                           "structures", "transformer", "attend", "assign", "mixes",
+                                           "several", "regions"),
                          [](const auto& info) { return std::string(info.param); });
 
 // --- the tree -----------------------------------------------------------------------------------
@@ -329,97 +300,6 @@ TEST(ExportedSitesTest, ARunEndsWhereNobodyNeedsMore) {
   ASSERT_THAT(Exported::Of("vision").Run("save x = read stem.0.output").status, IsOk());
   // The root, the stem, and its first layer.
   EXPECT_EQ(engine.engine().CountModuleCalls("exported").value() - before, 3);
-}
-
-// --- rows ---------------------------------------------------------------------------------------
-
-TEST(ExportedRowsTest, InvokesOfAPackableProgramShareAPassAndEqualSolo) {
-  for (const char* name : {"mlp", "vision", "decomposed", "twice", "transformer", "assign"}) {
-    Exported& model = Exported::Of(name);
-    const at::Tensor a = model.x.narrow(0, 0, 1), b = model.x.narrow(0, 1, 2);
-    const uint64_t before = model.engine.engine().CountPasses("exported").value();
-    const ArchiveEngine::Result result =
-        model.engine.Run(absl::StrCat(ConstantText("a", a), ConstantText("b", b),
-                                      "invoke (%a) { save one = read result }\n"
-                                      "invoke (%b) { save two = read result }\n"
-                                      "invoke { save all = read result }"));
-    ASSERT_THAT(result.status, IsOk()) << name;
-    EXPECT_EQ(model.engine.engine().CountPasses("exported").value() - before, 1) << name;
-    const at::Tensor whole = model.Run("save r = read result")["r"];
-    ExpectClose(result["one"], whole.narrow(0, 0, 1), 1e-5, name);
-    ExpectClose(result["two"], whole.narrow(0, 1, 2), 1e-5, name);
-    ExpectClose(result["all"], whole, 1e-5, name);
-  }
-}
-
-TEST(ExportedRowsTest, AWriteOfOneInvokeIsNotSeenByItsNeighbour) {
-  Exported& model = Exported::Of("twice");
-  const at::Tensor a = model.x.narrow(0, 0, 1), b = model.x.narrow(0, 1, 2);
-  const ArchiveEngine::Result result = model.engine.Run(absl::StrCat(
-      ConstantText("a", a), ConstantText("b", b),
-      "invoke (%a) { %t = read enc.op(tanh_0).output\n write enc.op(tanh_0).output = "
-      "aten::mul(%t, 0.0)\n save one = read result }\n"
-      "invoke (%b) { save tanh = read enc.op(tanh_0).output\n save two = read result }"));
-  ASSERT_THAT(result.status, IsOk());
-  const at::Tensor whole = model.golden.at("@0.output/sum");
-  ExpectClose(result["two"], whole.narrow(0, 1, 2));
-  EXPECT_FALSE(at::allclose(result["one"], whole.narrow(0, 0, 1)));
-  EXPECT_EQ(result["tanh"].size(0), 2);
-}
-
-TEST(ExportedRowsTest, WhereRowsMeetATraceHasOneInvoke) {
-  for (const char* name : {"mixes", "attend", "fixed"}) {
-    Exported& model = Exported::Of(name);
-    const ArchiveEngine::Result result = model.engine.Run(absl::StrCat(
-        ConstantText("a", model.x),
-        "invoke (%a) { save one = read result }\n invoke (%a) { save two = read result }"));
-    EXPECT_THAT(result.status,
-                StatusIs(absl::StatusCode::kInvalidArgument,
-                         AllOf(HasSubstr("cannot be told apart"), HasSubstr("trace of its own"))))
-        << name;
-  }
-}
-
-TEST(ExportedRowsTest, ASweepOverAnUnpackableProgramHasAPassForEachPoint) {
-  Exported& model = Exported::Of("mixes");
-  const ArchiveEngine::Result result = model.engine.Run(
-      absl::StrCat(ConstantText("x", model.x),
-                   "sweep %s in [1.0, 0.5] { invoke (%x) { %h = read fc.input\n write fc.input = "
-                   "aten::mul(%h, %s)\n save r = read result } }"));
-  EXPECT_THAT(result.status, IsOk());
-}
-
-TEST(ExportedRowsTest, AnyBatchThatTheExportAllowsAndNoOther) {
-  Exported& fixed = Exported::Of("fixed");
-  EXPECT_THAT(fixed.engine
-                  .Run(absl::StrCat(ConstantText("x", at::zeros({2, 4})),
-                                    "invoke (%x) { save r = read result }"))
-                  .status,
-              StatusIs(absl::StatusCode::kOutOfRange,
-                       AllOf(HasSubstr("made for 3 rows"), HasSubstr("torch.export.Dim"))));
-  for (const int64_t batch : {1, 2, 11}) {
-    const ArchiveEngine::Result result = Exported::Of("mlp").engine.Run(absl::StrCat(
-        ConstantText("x", at::zeros({batch, 4})), "invoke (%x) { save r = read result }"));
-    ASSERT_THAT(result.status, IsOk());
-    EXPECT_EQ(result["r"].size(0), batch);
-  }
-  EXPECT_THAT(Exported::Of("attend")
-                  .engine
-                  .Run(absl::StrCat(ConstantText("x", at::zeros({1, 33, 4})),
-                                    "invoke (%x) { save r = read result }"))
-                  .status,
-              StatusIs(absl::StatusCode::kOutOfRange, HasSubstr("1 to 32 tokens")));
-}
-
-TEST(ExportedRowsTest, AnIndexOutOfATableFailsTheRunAlone) {
-  Exported& model = Exported::Of("transformer");
-  EXPECT_THAT(model.engine
-                  .Run(absl::StrCat(ConstantText("x", at::full({1, 6}, 99, at::kLong)),
-                                    "invoke (%x) { save r = read result }"))
-                  .status,
-              StatusIs(absl::StatusCode::kInvalidArgument,
-                       AllOf(HasSubstr("99"), HasSubstr("node `embedding`"))));
-  EXPECT_THAT(model.Run("save r = read result").status, IsOk());
 }
 
 }  // namespace

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Make archives/*.pt2, and what PyTorch computes with them: archives/*.safetensors.
 
-Needs torch 2.11 and safetensors. Of each program: `x`, an input of three rows; of each call of each
-module `PATH@CALL.input`, `.output` (of a structure `.output/KEY`) and `.grad`, the gradient of the
-output for the sum of squares of the program's first result; `PATH@0.half`, that result where a hook
-halves the module's first output; and of each operation that makes tensors `op/NUMBER.output`, and
+Needs torch 2.11 and safetensors; `make_exported.py NAME...` makes those alone. Of each program: `x`,
+an input of three rows, and `in/NAME`, what else it is called with; of each call of each module
+`PATH@CALL.input`, `.output` (of a structure `.output/KEY`) and `.grad`, the gradient of the output
+for the sum of squares of the program's first result; `PATH@CALL.half`, that result where a hook
+halves the call's output; and of each operation that makes tensors `op/NUMBER.output`, and
 `op/NUMBER.half`, that result where the operation's is halved.
 """
 
+import sys
 import zipfile
 from pathlib import Path
 
@@ -166,6 +168,45 @@ class Mixes(nn.Module):
         return self.fc(x - x.mean(0, keepdim=True))
 
 
+class Several(nn.Module):
+    """Called with tensors in a tuple and a dict, and one by name."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+        self.out = nn.Linear(4, 3)
+
+    def forward(self, x, pair, extras, *, scale):
+        y = torch.tanh(self.fc(x)) + pair[0] * extras["bias"]
+        return {"y": self.out(y) * scale, "sum": pair[1].sum(1)}
+
+
+class Regions(nn.Module):
+    """A part of it knows no gradients."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+        self.gate = nn.Linear(4, 4)
+        self.out = nn.Linear(4, 3)
+
+    def forward(self, x):
+        h = self.fc(x)
+        with torch.no_grad():
+            gate = torch.sigmoid(self.gate(h))
+            with torch.enable_grad():
+                doubled = h * 2
+            left = doubled - gate
+        return self.out(h * gate + left + doubled)
+
+
+class Choice(nn.Module):
+    """Data decides what it computes."""
+
+    def forward(self, x):
+        return torch.cond(x.sum() > 0, lambda x: x + 1, lambda x: x - 1, (x,))
+
+
 def randomise(model):
     for name, tensor in list(model.named_parameters()) + list(model.named_buffers()):
         if tensor.is_floating_point():
@@ -192,7 +233,7 @@ def first(value):
     return next(leaves(value, ""))[1]
 
 
-def modules(model, x):
+def modules(model, call):
     """The inputs, outputs and gradients of every call."""
     seen, grads, calls, handles = {}, {}, {}, []
 
@@ -222,38 +263,45 @@ def modules(model, x):
     for path, module in model.named_modules():
         handles.append(module.register_forward_pre_hook(before(path)))
         handles.append(module.register_forward_hook(hook(path)))
-    first(model(x)).square().sum().backward()
+    first(call()).square().sum().backward()
     for handle in handles:
         handle.remove()
     return seen | grads
 
 
-def halves(model, x):
+def halves(model, call):
     changed = {}
     for path, module in model.named_modules():
-        calls = []
+        visit, visits = 0, 1
+        while path and visit < visits:
+            calls = []
 
-        def halve(module, args, output, calls=calls):
-            calls.append(isinstance(output, torch.Tensor))
-            return output * 0.5 if calls == [True] else None
+            def halve(module, args, output, calls=calls, visit=visit):
+                calls.append(isinstance(output, torch.Tensor))
+                return output * 0.5 if len(calls) == visit + 1 and calls[visit] else None
 
-        handle = module.register_forward_hook(halve)
-        with torch.no_grad():
-            result = first(model(x))
-        handle.remove()
-        if path and calls and calls[0]:
-            changed[f"{path}@0.half"] = result
+            handle = module.register_forward_hook(halve)
+            with torch.no_grad():
+                result = first(call())
+            handle.remove()
+            visits = len(calls)
+            if visit < visits and calls[visit]:
+                changed[f"{path}@{visit}.half"] = result
+            visit += 1
     return changed
 
 
 class Operations(torch.fx.Interpreter):
     """Runs a graph and keeps what operations make; halves the result of one."""
 
-    def __init__(self, module, half=-1):
+    def __init__(self, module, half=-1, seen=None):
         super().__init__(module)
-        self.half, self.seen = half, []
+        self.half, self.seen = half, [] if seen is None else seen
 
     def run_node(self, node):
+        if "wrap_with_set_grad_enabled" in str(node.target):
+            (_, graph, *inputs), _ = self.fetch_args_kwargs_from_env(node)
+            return Operations(graph, self.half, self.seen).run(*inputs)
         result = super().run_node(node)
         tensors = [leaf for _, leaf in leaves(result, "")]
         if node.op != "call_function" or not tensors or "getitem" in str(node.target):
@@ -267,32 +315,60 @@ class Operations(torch.fx.Interpreter):
         return result
 
 
-def operations(program, x):
+def operations(program, inputs):
     found = {}
     module = program.module(check_guards=False)
+
+    def given():
+        return [tensor.clone() for _, tensor in inputs]
+
     with torch.no_grad():
         plain = Operations(module)
-        plain.run(x.clone())
+        plain.run(*given())
         for number, tensors in enumerate(plain.seen):
             for item, tensor in enumerate(tensors):
                 suffix = f"/{item}" if len(tensors) > 1 else ""
                 found[f"op/{number}.output{suffix}"] = tensor
             if len(tensors) == 1 and tensors[0].is_floating_point():
-                found[f"op/{number}.half"] = first(Operations(module, number).run(x.clone()))
+                found[f"op/{number}.half"] = first(Operations(module, number).run(*given()))
     return found
 
 
-def make(name, model, x, shapes=BATCH, example=None, decompose=False, **options):
-    torch.manual_seed(len(name))
-    model = randomise(model)
-    program = torch.export.export(
-        model, (x if example is None else example,), dynamic_shapes=(shapes,), **options
-    )
+def export(name, model, args, kwargs, shapes, decompose=False, **options):
+    program = torch.export.export(model, args, kwargs, dynamic_shapes=shapes, **options)
     if decompose:
         program = program.run_decompositions({})
     torch.export.save(program, OUT / f"{name}.pt2")
     forget_folders(OUT / f"{name}.pt2")
-    golden = {"x": x} | modules(model, x) | halves(model, x) | operations(program, x)
+    return program
+
+
+def wanted(name):
+    return not sys.argv[1:] or name in sys.argv[1:]
+
+
+def make(name, model, *args, shapes=(BATCH,), kwargs=None, **options):
+    if not wanted(name):
+        return
+    torch.manual_seed(len(name))
+    model = randomise(model)
+    kwargs = kwargs or {}
+    program = export(name, model, args, kwargs, shapes, **options)
+
+    def call():
+        return model(*args, **kwargs)
+
+    inputs = [leaf for arg in (*args, kwargs) for leaf in leaves(arg, "")]
+    names = [
+        spec.arg.name
+        for spec in program.graph_signature.input_specs
+        if spec.kind == torch.export.graph_signature.InputKind.USER_INPUT
+    ]
+    golden = {
+        f"in/{given}" if i else "x": tensor
+        for i, (given, (_, tensor)) in enumerate(zip(names, inputs, strict=True))
+    }
+    golden |= modules(model, call) | halves(model, call) | operations(program, inputs)
     save_file(
         {k: v.detach().clone().contiguous() for k, v in golden.items()}, OUT / f"{name}.safetensors"
     )
@@ -306,7 +382,7 @@ def forget_folders(path):
         for entry, data in entries:
             for folder in (OUT.parent, Path(torch.__file__).resolve().parent.parent):
                 data = data.replace(f"{folder}/".encode(), b"")
-            archive.writestr(entry.filename, data)
+            archive.writestr(zipfile.ZipInfo(entry.filename), data)
 
 
 def main():
@@ -316,17 +392,32 @@ def main():
     pictures = torch.randn(3, 3, 17, 17)
     ids = torch.randint(0, 11, (3, 6))
     make("mlp", Mlp(), rows)
-    make("fixed", Mlp(), rows, shapes=None)
+    make("fixed", Mlp(), rows, shapes=(None,))
     make("vision", Vision(), pictures)
     make("decomposed", Vision(), pictures, decompose=True)
     make("twice", Twice(), rows)
     make("structures", Structures(), rows, preserve_module_call_signature=("kept",))
     make("transformer", Transformer(), ids)
     make(
-        "attend", Attend(), torch.randn(3, 5, 4), shapes={0: Dim("batch"), 1: Dim("tokens", max=32)}
+        "attend",
+        Attend(),
+        torch.randn(3, 5, 4),
+        shapes=({0: Dim("batch"), 1: Dim("tokens", max=32)},),
     )
     make("assign", Assign(), rows)
     make("mixes", Mixes(), rows)
+    make(
+        "several",
+        Several(),
+        rows,
+        (torch.randn(3, 4), torch.randn(3, 5)),
+        {"bias": torch.randn(3, 4)},
+        kwargs={"scale": torch.randn(3, 3)},
+        shapes={"x": BATCH, "pair": (BATCH, BATCH), "extras": {"bias": BATCH}, "scale": BATCH},
+    )
+    make("regions", Regions(), rows)
+    if wanted("choice"):
+        export("choice", Choice(), (rows,), {}, (BATCH,))
 
 
 if __name__ == "__main__":

@@ -11,11 +11,15 @@ mkdir -p "$found" "$build/fuzz/failed"
 dictionary=()
 [[ ! -f $here/$name.dict ]] || dictionary=("-dict=$here/$name.dict")
 
+# A program in an archive is longer than what people write.
+longest=4096
+[[ $name != archive ]] || longest=16384
+
 # LibTorch is not instrumented: what it puts into a container has no redzones of ours.
 export ASAN_OPTIONS=detect_container_overflow=0:allocator_may_return_null=1
 export UBSAN_OPTIONS=print_stacktrace=1
 # The first folder takes what it finds, so it is not the one with the seeds.
-if ! "$build/tests/${name}_fuzz" -max_total_time="$seconds" -max_len=4096 -timeout=10 \
+if ! "$build/tests/${name}_fuzz" -max_total_time="$seconds" -max_len="$longest" -timeout=10 \
   -rss_limit_mb=2048 -print_final_stats=1 -artifact_prefix="$build/fuzz/failed/$name-" \
   "${dictionary[@]}" "$found" "$here/corpus/$name" >"$log" 2>&1; then
   tail -n 40 "$log"

@@ -8,7 +8,7 @@
 #include "engine/plan/operators.h"
 #include "tests/reference/compare.h"
 #include "tests/reference/generator.h"
-#include "tests/reference/tiny_model.h"
+#include "tests/reference/plain_model.h"
 
 namespace weft::reference {
 namespace {
@@ -33,13 +33,14 @@ void Count(const graph::Program& program, Tally& tally) {
 
 }  // namespace
 
-testing::LocalModel& TinyModel() {
-  static auto* const kModel = new testing::LocalModel(HostTinyModel());
-  return *kModel;
+const PlainModel& ModelOf(uint64_t seed) { return seed % 3 == 0 ? DecoderModel() : ExactModel(); }
+
+std::string ProgramOf(uint64_t seed) {
+  const PlainModel& model = ModelOf(seed);
+  return graph::PrintProgram(MakeProgram(seed, model, Hosted(model).spec()));
 }
 
 Tally RunCampaign(uint64_t first, int64_t programs, bool report) {
-  testing::LocalModel& model = TinyModel();
   Tally tally;
   for (const char* kind : kKindNames) tally.kinds[kind] = 0;
   for (const plan::OperatorRow* row : plan::OperatorTable::Get().rows()) {
@@ -47,7 +48,8 @@ Tally RunCampaign(uint64_t first, int64_t programs, bool report) {
   }
   for (int64_t i = 0; i < programs; ++i) {
     const uint64_t seed = first + static_cast<uint64_t>(i);
-    const graph::Program program = MakeProgram(seed, model.spec());
+    const PlainModel& model = ModelOf(seed);
+    const graph::Program program = MakeProgram(seed, model, Hosted(model).spec());
     const std::string text = graph::PrintProgram(program);
     const Verdict verdict = Compare(model, text);
     ++tally.programs;

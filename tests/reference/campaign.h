@@ -4,12 +4,9 @@
 #include <map>
 #include <string>
 
-#include "tests/support/local_run.h"
+#include "tests/reference/plain_model.h"
 
 namespace weft::reference {
-
-/// The tiny model, hosted once for a test program.
-testing::LocalModel& TinyModel();
 
 /// What came of many programs.
 struct Tally {
@@ -20,6 +17,11 @@ struct Tally {
   std::map<std::string, int64_t> reasons;    // why programs were refused, by the first words
   std::string failure;                       // the first disagreement, with a small program
 };
+
+/// The model of a seed's program.
+const PlainModel& ModelOf(uint64_t seed);
+/// And that program, in the text form.
+std::string ProgramOf(uint64_t seed);
 
 /// Run the programs of the seeds from `first` on both ways. `report` prints how far it is.
 Tally RunCampaign(uint64_t first, int64_t programs, bool report);

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <map>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -35,6 +37,17 @@ bool IsConservative(const std::string& message) {
            "tensors, not",
            "a mask stands beside no other",
            "cannot hold",
+           "only after the last step",         // a value of a generation's end
+           "begins as",                        // a carry keeps its shape
+           "one branch yields",                // and so do branches
+           "parameters are frozen",            // and have no gradients
+           "shows elements several times",     // nor has what is expanded
+           "whose graph is gone",              // of an earlier trace
+           "needs a gradient of what",         // a write that comes before its value
+           "is needed before this value",      // and a gradient's
+           "only floating-point values have",  // gradients
+           "was made inside the `backward`",
+           "the loss depends on none of",
        }) {
     if (absl::StrContains(message, rule)) return true;
   }
@@ -92,7 +105,8 @@ std::string Refusal(const Look& look) {
   }
 }
 
-Verdict Refusals(const absl::Status& status, const graph::Program& program, const Saved& drawn) {
+Verdict Refusals(const absl::Status& status, const graph::Program& program, const PlainModel& model,
+                 const Saved& drawn) {
   const std::string message(status.message());
   if (graph::FromStatus(status).node == graph::kNoNode) {
     return {Verdict::Kind::kDisagree, absl::StrCat("an error without a statement: ", message)};
@@ -101,33 +115,34 @@ Verdict Refusals(const absl::Status& status, const graph::Program& program, cons
     return {Verdict::Kind::kDisagree, absl::StrCat("an internal error: ", message)};
   }
   if (IsConservative(message)) return {Verdict::Kind::kConservative, message};
-  const std::string why = Refusal([&] { InterpretAll(program, drawn); });
+  const std::string why = Refusal([&] { InterpretAll(program, model, drawn); });
   if (!why.empty()) return {Verdict::Kind::kBothRefuse, absl::StrCat(message, "\n  and: ", why)};
   return {Verdict::Kind::kDisagree, absl::StrCat("refused, but it has a meaning: ", message)};
 }
 
-Verdict CompareSupported(testing::LocalModel& model, const std::string& text, const PlanBug& bug) {
+Verdict CompareSupported(const PlainModel& model, const std::string& text, const PlanBug& bug) {
+  testing::LocalModel& hosted = Hosted(model);
   const auto program = testing::ParseAndCheck(text);
   if (!program.ok()) {
     return {Verdict::Kind::kUnsupported, std::string(program.status().message())};
   }
   const std::vector<plan::RowCount> rows = testing::CountRows(*program);
-  auto plan = plan::MakePlan(*program, model.spec(), rows);
-  if (!plan.ok()) return Refusals(plan.status(), *program, {});
-  const auto check = plan::CheckPlan(*plan, *program, model.spec(), rows, {});
-  if (!check.ok()) return Refusals(check.status(), *program, {});
+  auto plan = plan::MakePlan(*program, hosted.spec(), rows);
+  if (!plan.ok()) return Refusals(plan.status(), *program, model, {});
+  const auto check = plan::CheckPlan(*plan, *program, hosted.spec(), rows, {});
+  if (!check.ok()) return Refusals(check.status(), *program, model, {});
   if (bug != nullptr && !bug(*plan)) return {Verdict::Kind::kUnsupported, "nothing to change"};
 
-  const testing::LocalResult result = model.RunPlanned(*plan, *program);
+  const testing::LocalResult result = hosted.RunPlanned(*plan, *program);
   if (!result.status.ok()) {
-    Verdict verdict = Refusals(result.status, *program, result.saved);
+    Verdict verdict = Refusals(result.status, *program, model, result.saved);
     verdict.ran = true;
     return verdict;
   }
   Verdict verdict;
   verdict.ran = true;
   Saved meant;
-  const std::string refusal = Refusal([&] { meant = Interpret(*program, result.saved); });
+  const std::string refusal = Refusal([&] { meant = Interpret(*program, model, result.saved); });
   if (!refusal.empty()) {
     verdict.kind = Verdict::Kind::kDisagree;
     verdict.why = absl::StrCat("it ran, but it has no meaning: ", refusal);
@@ -171,7 +186,15 @@ graph::Program Without(const graph::Program& program, NodeId gone) {
 
 }  // namespace
 
-Verdict Compare(testing::LocalModel& model, const std::string& text, const PlanBug& bug) {
+testing::LocalModel& Hosted(const PlainModel& model) {
+  static auto* const kHosted =
+      new std::map<const PlainModel*, std::unique_ptr<testing::LocalModel>>();
+  std::unique_ptr<testing::LocalModel>& hosted = (*kHosted)[&model];
+  if (hosted == nullptr) hosted = std::make_unique<testing::LocalModel>(model.Host());
+  return *hosted;
+}
+
+Verdict Compare(const PlainModel& model, const std::string& text, const PlanBug& bug) {
   try {
     return CompareSupported(model, text, bug);
   } catch (const Unsupported& unsupported) {

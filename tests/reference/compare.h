@@ -5,6 +5,7 @@
 
 #include "engine/graph/program.h"
 #include "engine/plan/plan.h"
+#include "tests/reference/plain_model.h"
 #include "tests/support/local_run.h"
 
 namespace weft::reference {
@@ -28,7 +29,10 @@ struct Verdict {
 using PlanBug = std::function<bool(plan::Plan&)>;
 
 /// Run a program in the text form both ways.
-Verdict Compare(testing::LocalModel& model, const std::string& text, const PlanBug& bug = nullptr);
+Verdict Compare(const PlainModel& model, const std::string& text, const PlanBug& bug = nullptr);
+
+/// The model as the engine hosts it, once for a test program.
+testing::LocalModel& Hosted(const PlainModel& model);
 
 /// The smallest program that can be had from this one by leaving statements out, and of which
 /// `fails` still holds.

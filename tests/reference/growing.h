@@ -13,6 +13,7 @@
 #include "engine/graph/program.h"
 #include "engine/plan/planner.h"
 #include "tests/reference/call.h"
+#include "tests/reference/plain_model.h"
 
 namespace weft::reference {
 
@@ -41,7 +42,8 @@ struct Known {
 /// A program as it grows, and the values that its statements may use so far.
 class Growing {
  protected:
-  Growing(uint64_t seed, const plan::ModelSpec& spec) : seed_(seed), random_(seed), spec_(spec) {
+  Growing(uint64_t seed, const PlainModel& model, const plan::ModelSpec& spec)
+      : seed_(seed), random_(seed), model_(model), spec_(spec) {
     at::manual_seed(seed);
   }
 
@@ -173,6 +175,7 @@ class Growing {
 
   const uint64_t seed_;
   std::mt19937_64 random_;
+  const PlainModel& model_;
   const plan::ModelSpec& spec_;
   graph::Program program_;
   std::vector<Known> known_;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -35,6 +36,31 @@ inline bool WantsItsOwnArguments(const OperatorRow& row) {
     if (absl::StrContains(row.name, part)) return true;
   }
   return row.random;
+}
+
+/// Those whose results move little where their arguments do: what remains where numbers are
+/// rounded.
+inline const std::vector<const OperatorRow*>& SmoothRows() {
+  static const auto* const kRows = [] {
+    const std::set<std::string> smooth = {
+        "add",       "sub",        "mul",       "neg",    "sigmoid",  "tanh",        "sin",
+        "cos",       "sum",        "mean",      "matmul", "softmax",  "log_softmax", "cat",
+        "stack",     "transpose",  "permute",   "view",   "reshape",  "select",      "narrow",
+        "unsqueeze", "squeeze",    "flatten",   "clone",  "relu",     "abs",         "square",
+        "silu",      "gelu",       "logsumexp", "cumsum", "softplus", "maximum",     "minimum",
+        "amax",      "amin",       "clamp",     "lerp",   "addcmul",  "mse_loss",    "erf",
+        "atan",      "chunk",      "split",     "unbind", "expand",   "flip",        "roll",
+        "bmm",       "zeros_like", "copy",      "fill",   "detach",   "diagonal",    "tril",
+        "triu",      "leaky_relu", "elu",       "t",      "einsum",   "linear",      "hardtanh"};
+    auto* rows = new std::vector<const OperatorRow*>();
+    for (const OperatorRow* row : Rows()) {
+      std::string word = row->name.substr(row->name.find("::") + 2);
+      if (word.back() == '_') word.pop_back();
+      if (smooth.count(word) > 0) rows->push_back(row);
+    }
+    return rows;
+  }();
+  return *kRows;
 }
 
 /// Operators of the whole table, indices and assignments.
@@ -102,6 +128,7 @@ class GrowingByOperators : public Growing {
   }
 
   at::ScalarType DTypeFor(const OperatorRow& row) {
+    if (model_.rounded()) return at::kFloat;
     std::vector<at::ScalarType> types;
     const auto add = [&](int bit, at::ScalarType type, int times) {
       for (int i = 0; (row.dtypes & bit) != 0 && i < times; ++i) types.push_back(type);
@@ -123,11 +150,12 @@ class GrowingByOperators : public Growing {
   }
 
   bool AddOperator() {
-    const auto count = static_cast<int64_t>(Rows().size());
+    const auto& rows = model_.rounded() ? SmoothRows() : Rows();
+    const auto count = static_cast<int64_t>(rows.size());
     // Every row comes to its turn.
     const OperatorRow& row = Chance(0.7)
-                                 ? *Rows()[(seed_ * 5 + static_cast<uint64_t>(turn_++)) % count]
-                                 : *Rows()[Below(count)];
+                                 ? *rows[(seed_ * 5 + static_cast<uint64_t>(turn_++)) % count]
+                                 : *rows[Below(count)];
     for (int attempt = 0; attempt < 4; ++attempt) {
       if (TryOperator(row)) return true;
     }

@@ -1,5 +1,8 @@
 #include "tests/reference/interpreter.h"
 
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <optional>
@@ -9,9 +12,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "tests/reference/call.h"
-#include "tests/reference/indexing.h"
-#include "tests/reference/reading.h"
-#include "tests/reference/tiny_model.h"
+#include "tests/reference/positions.h"
+#include "tests/reference/sites.h"
 
 namespace weft::reference {
 namespace {
@@ -19,57 +21,62 @@ namespace {
 using graph::NodeId;
 using graph::Point;
 
-at::Tensor CloneOf(const at::Tensor& tensor) { return tensor.clone(); }
-
-at::Tensor LeafOf(const c10::IValue& value) {
-  if (value.isTensor()) return value.toTensor();
-  Saved leaves;
-  AddLeaves("", value, leaves);
-  if (leaves.empty()) throw std::invalid_argument("a value without a tensor");
-  return leaves.begin()->second;
-}
-
 /// One reading of a program: outside of its sweeps, or of one point of one of them.
-class Interpreter : private Reading {
+class Interpreter : private Sites {
  public:
-  Interpreter(const graph::Program& program, const Saved& drawn, NodeId sweep, size_t point)
-      : Reading(program, sweep, point), drawn_(drawn) {}
+  Interpreter(const graph::Program& program, const PlainModel& model, const Saved& drawn,
+              NodeId sweep, size_t point)
+      : Sites(program, model, sweep, point), drawn_(drawn) {
+    FindAsked();
+  }
 
   void AddSaves(Saved& out) {
     for (NodeId n = 1; n <= Count(); ++n) {
-      if (program_.SweepOf(n) != sweep_) continue;
-      const auto& kind = program_.at(n).kind;
-      if (const auto* save = std::get_if<graph::Save>(&kind); save != nullptr && IsActive(n)) {
-        AddLeaves(absl::StrCat(save->name, Suffix()), ToDType(Value(save->value, n), save->dtype),
-                  out);
-      }
-      if (const auto* cache = std::get_if<graph::Cache>(&kind); cache != nullptr && IsActive(n)) {
-        AddCache(*cache, program_.InvokeOf(n), out);
-      }
-      if (const auto* log = std::get_if<graph::Log>(&kind); log != nullptr && IsActive(n)) {
-        Value(log->value, n);
+      if (program_.SweepOf(n) != sweep_ || program_.InvokeOf(n) == graph::kNoNode) continue;
+      for (const int64_t step : StepsWith(n)) {
+        const InStep in(*this, step);
+        if (!IsActive(n)) continue;
+        const auto& kind = program_.at(n).kind;
+        if (const auto* save = std::get_if<graph::Save>(&kind)) {
+          const std::string item =
+              program_.StepsOf(n) == graph::kNoNode ? "" : absl::StrCat("/", step);
+          AddLeaves(absl::StrCat(save->name, Suffix(), item),
+                    ToDType(Value(save->value, n), save->dtype), out);
+        }
+        if (const auto* log = std::get_if<graph::Log>(&kind)) Value(log->value, n);
+        if (const auto* cache = std::get_if<graph::Cache>(&kind)) AddCache(*cache, n, out);
       }
     }
   }
 
   void LookAtAll() {
     for (NodeId n = 1; n <= Count(); ++n) {
-      if (program_.SweepOf(n) != sweep_ || !IsActive(n)) continue;
-      const auto& kind = program_.at(n).kind;
-      if (graph::YieldsValue(program_.at(n))) Value(n, n + 1);
-      if (const auto* write = std::get_if<graph::Write>(&kind)) Value(write->value, n);
-      if (const auto* skip = std::get_if<graph::Skip>(&kind)) Value(skip->value, n);
-      if (const auto* assign = std::get_if<graph::Assign>(&kind)) Value(assign->target, n + 1);
-      if (const auto* invoke = std::get_if<graph::Invoke>(&kind)) {
-        const bool all = std::holds_alternative<graph::Invoke::AllRows>(invoke->input);
-        if (!all) SiteLeaf(".output", Count() + 1, n);
+      if (program_.SweepOf(n) != sweep_ || program_.InvokeOf(n) == graph::kNoNode) continue;
+      for (const int64_t step : StepsWith(n)) {
+        const InStep in(*this, step);
+        if (IsActive(n)) LookAt(n);
       }
     }
   }
 
  private:
-  /// Whether the branches around a statement are taken.
-  bool IsActive(NodeId n) {
+  void LookAt(NodeId n) {
+    const auto& kind = program_.at(n).kind;
+    if (graph::YieldsValue(program_.at(n))) Value(n, n + 1);
+    if (const auto* write = std::get_if<graph::Write>(&kind)) Value(write->value, n);
+    if (const auto* skip = std::get_if<graph::Skip>(&kind)) Value(skip->value, n);
+    if (const auto* assign = std::get_if<graph::Assign>(&kind)) Value(assign->target, n + 1);
+    if (const auto* write = std::get_if<graph::GradWrite>(&kind)) GradientOf(n, write->value);
+    if (std::holds_alternative<graph::Invoke>(kind) && !IsAllRows(n)) {
+      for (int64_t step = 0; step < StepCount(n); ++step) {
+        const InStep in(*this, step);
+        SiteLeaf(".output", Count() + 1, n);
+        if (Generates(n)) Chosen(n, step);
+      }
+    }
+  }
+
+  bool IsActive(NodeId n) override {
     for (NodeId at = program_.at(n).parent; at != graph::kNoNode; at = program_.at(at).parent) {
       const auto* branch = std::get_if<graph::Branch>(&program_.at(at).kind);
       if (branch != nullptr && Holds(program_.at(at).parent) == branch->otherwise) return false;
@@ -82,206 +89,49 @@ class Interpreter : private Reading {
     return value.isBool() ? value.toBool() : value.toTensor().item().toBool();
   }
 
-  // --- names ------------------------------------------------------------------------------------
-
-  /// What a name is cut from, and by which index; by none, it is the same value.
-  struct Base {
-    NodeId id;
-    std::vector<graph::IndexTerm> terms;
-  };
-
-  /// Integers and keys that lead through structures that the program made.
-  Base Walk(NodeId target, std::vector<graph::IndexTerm> terms) {
-    while (true) {
-      const NodeId made = Same(target);
-      const auto* structure = std::get_if<graph::Structure>(&program_.at(made).kind);
-      if (structure == nullptr || terms.empty()) return {target, terms};
-      const auto* key = std::get_if<std::string>(&terms[0]);
-      const auto* index = std::get_if<int64_t>(&terms[0]);
-      if (key == nullptr && index == nullptr) return {target, terms};
-      const auto count = static_cast<int64_t>(structure->items.size());
-      int64_t at = index == nullptr ? 0 : *index < 0 ? *index + count : *index;
-      if (key != nullptr) {
-        while (at < count && structure->items[at].name != *key) ++at;
-      }
-      if (at < 0 || at >= count) throw std::invalid_argument("no such item");
-      target = std::get<graph::NodeRef>(structure->items[at].value).id;
-      terms.erase(terms.begin());
-    }
-  }
-  /// The value that a name is another name of.
-  NodeId Same(NodeId n) {
-    for (auto base = BaseOf(n); base && base->terms.empty() && !MakesView(n); base = BaseOf(n)) {
-      n = base->id;
-    }
-    return n;
-  }
-  bool MakesView(NodeId n) const {
-    const auto* op = std::get_if<graph::Operator>(&program_.at(n).kind);
-    return op != nullptr && !IsInPlace(op->name);
-  }
-
-  /// The name whose memory `n` shares, if there is one.
-  std::optional<Base> BaseOf(NodeId n) {
-    const auto& kind = program_.at(n).kind;
-    if (const auto* op = std::get_if<graph::Operator>(&kind)) {
-      if (!IsInPlace(op->name) && !IsView(op->name)) return std::nullopt;
-      return Base{std::get<graph::NodeRef>(Filled(op->arguments)[0].value).id, {}};
-    }
-    if (const auto* index = std::get_if<graph::Index>(&kind)) {
-      Base base = Walk(index->target, Filled(index->terms));
-      if (HasTensors(base.terms)) return std::nullopt;
-      return base;
-    }
-    return std::nullopt;
-  }
-  NodeId RootOf(NodeId n) {
-    for (auto base = BaseOf(n); base; base = BaseOf(n)) n = base->id;
-    return n;
-  }
-
-  /// What `name` means to the statement `at`: a value of its own, which shares nothing.
-  c10::IValue Value(NodeId name, NodeId at) {
-    const auto& kind = program_.at(name).kind;
-    if (const auto* structure = std::get_if<graph::Structure>(&kind)) {
-      return MakeStructure(*structure, at);
-    }
-    const NodeId root = RootOf(name);
-    if (root != name && std::holds_alternative<graph::Structure>(program_.at(root).kind)) {
-      return Value(root, at);  // another name of it
-    }
-    return ForTensors(Memory(name, at).at(name), CloneOf);
-  }
-
-  c10::IValue MakeStructure(const graph::Structure& structure, NodeId at) {
-    std::vector<c10::IValue> items;
-    c10::impl::GenericDict dict(c10::StringType::get(), c10::AnyType::get());
-    c10::impl::GenericList list(c10::AnyType::get());
-    for (const graph::Argument& item : structure.items) {
-      c10::IValue value = Value(std::get<graph::NodeRef>(item.value).id, at);
-      if (structure.kind == graph::Structure::Kind::kDict) dict.insert(item.name, value);
-      list.push_back(value);
-      items.push_back(std::move(value));
-    }
-    if (structure.kind == graph::Structure::Kind::kDict) return dict;
-    if (structure.kind == graph::Structure::Kind::kList) return list;
-    return c10::ivalue::Tuple::create(std::move(items));
-  }
-
-  /// The names on the way from a name to the root of its memory, both included.
-  void AddWay(NodeId name, std::set<NodeId>& names) {
-    names.insert(name);
-    for (auto base = BaseOf(name); base; base = BaseOf(base->id)) names.insert(base->id);
-  }
-
-  /// The value that a statement changes in place, and where in it.
-  std::optional<Base> Changed(NodeId n) {
-    const auto& kind = program_.at(n).kind;
-    if (const auto* assign = std::get_if<graph::Assign>(&kind)) {
-      return Walk(assign->target, Filled(assign->index));
-    }
-    const auto* op = std::get_if<graph::Operator>(&kind);
-    if (op == nullptr || !IsInPlace(op->name)) return std::nullopt;
-    return BaseOf(n);
-  }
-
-  /// The memory that a name lies in, and those names in it that matter, after all changes that are
-  /// written before `at`.
-  using Names = std::map<NodeId, c10::IValue>;
-  const Names& Memory(NodeId name, NodeId at) {
-    const auto key = std::pair(name, at);
-    if (const auto found = memory_.find(key); found != memory_.end()) return found->second;
-    const NodeId root = RootOf(name);
-    std::set<NodeId> wanted;
-    AddWay(name, wanted);
-    std::vector<NodeId> changes;
-    for (NodeId n = root + 1; n < at; ++n) {
-      const auto changed = IsSeen(n) ? Changed(n) : std::nullopt;
-      if (!changed || RootOf(changed->id) != root || !IsActive(n)) continue;
-      AddWay(changed->id, wanted);
-      changes.push_back(n);
-    }
-    Names names;
-    names[root] = ForTensors(Fresh(root), CloneOf);
-    size_t next = 0;
-    for (NodeId n = root + 1; n < std::max(at, name + 1); ++n) {
-      if (next < changes.size() && changes[next] == n) {
-        ++next;
-        const Base changed = *Changed(n);
-        const c10::IValue whole = names.at(changed.id);
-        if (const auto* assign = std::get_if<graph::Assign>(&program_.at(n).kind)) {
-          Assign(whole, changed.terms, assign->value, n);
-        } else {
-          CallOn(whole, std::get<graph::Operator>(program_.at(n).kind), n);
-        }
-      }
-      if (wanted.count(n) == 0) continue;
-      const Base base = *BaseOf(n);
-      const c10::IValue whole = names.at(base.id);
-      const auto* op = std::get_if<graph::Operator>(&program_.at(n).kind);
-      names[n] = op == nullptr         ? Index(whole, base.terms, n)
-                 : IsInPlace(op->name) ? whole
-                                       : CallOn(whole, *op, n);
-    }
-    return memory_[key] = std::move(names);
-  }
-
-  /// What the run drew.
-  const at::Tensor& Drawn(NodeId n) const {
-    const auto found = drawn_.find(absl::StrCat("drawn_", program_.at(n).name, Suffix()));
+  const at::Tensor& Drawn(NodeId n) const override {
+    const std::string item = program_.StepsOf(n) == graph::kNoNode ? "" : absl::StrCat("/", step_);
+    const auto found = drawn_.find(absl::StrCat("drawn_", program_.at(n).name, Suffix(), item));
     if (found == drawn_.end()) throw Unsupported("a random value that was not saved");
     return found->second;
   }
 
-  /// Call an operator whose first argument lies in this very memory.
-  c10::IValue CallOn(const c10::IValue& first, const graph::Operator& op, NodeId n) {
-    if (IsRandom(op.name)) return first.toTensor().copy_(Drawn(n));
-    std::vector<GivenArgument> arguments =
-        FillArguments(Filled(op.arguments), [&](NodeId id) { return Value(id, n); });
-    arguments[0].value = first;
-    return CallOperator(op.name, arguments);
-  }
-
-  c10::IValue Index(const c10::IValue& whole, const std::vector<graph::IndexTerm>& terms,
-                    NodeId n) {
-    return IndexView(whole, terms, [&](NodeId id) { return Value(id, n).toTensor(); }).view;
-  }
-
-  void Assign(const c10::IValue& whole, const std::vector<graph::IndexTerm>& terms, NodeId value,
-              NodeId n) {
-    const Indexed found =
-        IndexView(whole, terms, [&](NodeId id) { return Value(id, n).toTensor(); });
-    AssignTo(found, Value(value, n).toTensor());
-  }
-
-  /// The value of a name when it is made.
-  c10::IValue Fresh(NodeId n) {
+  c10::IValue Fresh(NodeId n) override {
     const graph::Node& node = program_.at(n);
     if (const auto* constant = std::get_if<graph::Constant>(&node.kind)) {
       return ToTensor(constant->tensor);
     }
     if (const auto* parameter = std::get_if<graph::Parameter>(&node.kind)) {
-      return Weights().at(parameter->path);
+      return model_.Weights().at(parameter->path);
     }
     if (const auto* read = std::get_if<graph::Read>(&node.kind)) return Read(read->site, n);
     if (const auto* op = std::get_if<graph::Operator>(&node.kind)) {
       if (IsRandom(op->name)) return Drawn(n);
-      return CallOperator(
-          op->name, FillArguments(Filled(op->arguments), [&](NodeId id) { return Value(id, n); }));
+      const std::vector<GivenArgument> arguments =
+          FillArguments(Filled(op->arguments), [&](NodeId id) { return Value(id, n); });
+      return CallOperator(op->name, arguments);
     }
     if (const auto* index = std::get_if<graph::Index>(&node.kind)) {
       const Base base = Walk(index->target, Filled(index->terms));
-      const Indexed found = IndexView(Value(base.id, n), base.terms,
-                                      [&](NodeId id) { return Value(id, n).toTensor(); });
+      const Indexed found = Find(Value(base.id, n), base.terms, n);
       return at::index(found.view.toTensor(), found.indices);
     }
     if (const auto* call = std::get_if<graph::Call>(&node.kind)) {
       const NodeId given = std::get<graph::NodeRef>(Filled(call->arguments)[0].value).id;
       const at::Tensor input = Value(given, n).toTensor();
       if (!input.is_floating_point()) CheckIds(input, n);
-      return InFormOf(call->module, PlainModule(call->module, input));
+      return model_.InForm(call->module, model_.Module(call->module, input));
+    }
+    if (const auto* carry = std::get_if<graph::Carry>(&node.kind)) {
+      return CarryBefore(program_.StepsOf(n), carry->index, step_);
+    }
+    if (const auto* read = std::get_if<graph::GradRead>(&node.kind)) {
+      return Gather(GradientOf(n, read->value), LocalPositionsOf(read->value));
     }
     if (const auto* result = std::get_if<graph::RegionResult>(&node.kind)) {
+      if (std::holds_alternative<graph::Steps>(program_.at(result->region).kind)) {
+        return CarryBefore(result->region, result->index, StepCount(result->region));
+      }
       const bool holds = Holds(result->region);
       for (NodeId at = result->region + 1; at < n; ++at) {
         const auto* yield = std::get_if<graph::Yield>(&program_.at(at).kind);
@@ -295,214 +145,212 @@ class Interpreter : private Reading {
     throw Refused(n, "a statement without a meaning here");
   }
 
-  // --- sites ------------------------------------------------------------------------------------
-
-  c10::IValue Read(const graph::Site& site, NodeId n) {
-    const NodeId invoke = program_.InvokeOf(n);
-    const bool all = IsAllRows(invoke);
-    if (site.point == Point::kRows) return Rows(invoke);
-    if (graph::OfInvoke(site.point) && site.point != Point::kResult) {
-      const auto pick = [&](NodeId of) {
-        const Prompts prompts = PromptsOf(of);
-        return site.point == Point::kIds    ? prompts.ids
-               : site.point == Point::kMask ? prompts.mask
-                                            : prompts.positions;
-      };
-      return all ? Together(invoke, pick) : pick(invoke);
+  /// What a carry has come to in the steps of its region before `step`.
+  c10::IValue CarryBefore(NodeId region, uint32_t index, int64_t step) {
+    std::optional<int64_t> last;
+    for (const int64_t selected : Selected(region)) {
+      if (selected < step) last = selected;
     }
-    const Place place = PlaceOf(site);
-    const auto leaf = [&](NodeId of) { return SiteLeaf(place.site, n, of); };
-    return Shown(place, all ? Together(invoke, leaf) : leaf(invoke));
+    if (!last) {
+      const InStep in(*this, 0);
+      return Value(std::get<graph::Steps>(program_.at(region).kind).initial[index], region);
+    }
+    for (NodeId at = region + 1; at <= Count(); ++at) {
+      const auto* yield = std::get_if<graph::Yield>(&program_.at(at).kind);
+      if (yield == nullptr || program_.at(at).parent != region) continue;
+      const InStep in(*this, *last);
+      return Value(yield->values[index], at);
+    }
+    throw Refused(region, "steps that yield nothing");
   }
 
-  /// For each row, which of the invokes it belongs to.
-  at::Tensor Rows(NodeId invoke) {
-    std::vector<at::Tensor> rows;
-    for (const NodeId of : IsAllRows(invoke) ? InvokesBeside(invoke) : std::vector{invoke}) {
-      rows.push_back(at::full({PromptsOf(of).ids.size(0)}, PlaceAmongInvokes(of), at::kLong));
+  // --- gradients
+
+  /// A version whose gradient is asked for: of which root, after which change.
+  using Asked = std::pair<NodeId, NodeId>;
+
+  Asked AskedBy(NodeId backward, NodeId value) {
+    const NodeId root = RootOf(value);
+    const std::vector<NodeId> changes = ChangesOf(root, backward);
+    return {root, changes.empty() ? graph::kNoNode : changes.back()};
+  }
+  void FindAsked() {
+    for (NodeId n = 1; n <= Count(); ++n) {
+      if (!IsSeen(n)) continue;
+      const auto* read = std::get_if<graph::GradRead>(&program_.at(n).kind);
+      const auto* write = std::get_if<graph::GradWrite>(&program_.at(n).kind);
+      if (read != nullptr) asked_.insert(AskedBy(program_.at(n).parent, read->value));
+      if (write != nullptr) asked_.insert(AskedBy(program_.at(n).parent, write->value));
     }
-    return at::cat(rows);
+    // Reads of one visit are one version, as long as nothing is written between them.
+    const auto site_of = [&](NodeId n) {
+      const auto* read = std::get_if<graph::Read>(&program_.at(n).kind);
+      return read != nullptr && IsOfModel(read->site) ? PlaceOf(read->site).site : "";
+    };
+    const std::set<Asked> asked = asked_;
+    for (const auto& [root, change] : asked) {
+      if (change != graph::kNoNode || site_of(root).empty()) continue;
+      for (NodeId n = 1; n <= Count(); ++n) {
+        if (IsSeen(n) && program_.InvokeOf(n) == program_.InvokeOf(root) &&
+            site_of(n) == site_of(root)) {
+          asked_.insert({n, graph::kNoNode});
+        }
+      }
+    }
+  }
+  bool IsAsked(NodeId root, NodeId change) override { return asked_.count({root, change}) > 0; }
+
+  /// A tensor with a gradient, and the name that it is asked for by.
+  struct Target {
+    NodeId root;
+    at::Tensor tensor;
+  };
+  Target TargetOf(NodeId backward, NodeId value) {
+    const auto [root, change] = AskedBy(backward, value);
+    if (std::holds_alternative<graph::Structure>(program_.at(root).kind)) {
+      throw Refused(backward, "the gradient of a structure");
+    }
+    const std::vector<at::Tensor> tensors = TensorsOf(VersionAfter(root, change));
+    const c10::IValue positions = PositionsOf(value);
+    if (!positions.isTensor()) throw Refused(backward, "the gradient of a structure");
+    return {root, tensors[tensors.size() == 1 ? 0 : TensorOf(positions.toTensor())]};
+  }
+  c10::IValue LocalPositionsOf(NodeId value) {
+    return PositionsOf(value).toTensor().remainder(int64_t{1} << 32);
   }
 
-  /// What is at a site for the rows of one invoke, as a statement sees it that is written at `at`.
-  at::Tensor SiteLeaf(const std::string& site, NodeId at, NodeId invoke) {
-    const auto key = std::tuple(site, at, invoke);
-    if (const auto found = sites_.find(key); found != sites_.end()) return found->second;
-    if (!looking_.insert(key).second) {
-      throw Refused(at, "a value that is needed before it is there");
+  /// The gradient that the statement `at` sees where a value lies: what was written before it, and
+  /// whatever goes on from values that the forward makes later.
+  at::Tensor GradientOf(NodeId at, NodeId value) {
+    const NodeId backward = program_.at(at).parent;
+    const Target target = TargetOf(backward, value);
+    at::Tensor gradient = BeforeWrites(backward, target, at);
+    for (const Change& change : ChangesIn(backward)) {
+      // Of two names of one tensor the later one has its turn first.
+      const bool same = change.target.tensor.is_same(target.tensor);
+      const bool before = change.target.root > target.root ||
+                          (change.target.root == target.root && change.node < at);
+      if (same && before) gradient = Apply(change, gradient);
     }
-    Looking looking(*this, site, at, invoke);
+    return gradient;
+  }
+
+  struct Change {
+    NodeId node;
+    Target target;
+  };
+  std::vector<Change> ChangesIn(NodeId backward) {
+    std::vector<Change> changes;
+    for (NodeId n = backward + 1; n <= Count(); ++n) {
+      const auto* write = std::get_if<graph::GradWrite>(&program_.at(n).kind);
+      if (write == nullptr || program_.at(n).parent != backward) continue;
+      changes.push_back({n, TargetOf(backward, write->value)});
+    }
+    std::stable_sort(changes.begin(), changes.end(), [](const Change& a, const Change& b) {
+      return a.target.root > b.target.root;
+    });
+    return changes;
+  }
+  at::Tensor Apply(const Change& change, const at::Tensor& gradient) {
+    const auto& write = std::get<graph::GradWrite>(program_.at(change.node).kind);
+    const at::Tensor value = Value(write.gradient, change.node).toTensor().detach();
+    const at::Tensor positions = LocalPositionsOf(write.value).toTensor();
+    if (!at::is_expandable_to(value.sizes(), positions.sizes())) {
+      throw Refused(change.node, "a gradient of another shape");
+    }
+    return Scatter(gradient, positions, value).toTensor();
+  }
+
+  /// The same, before anything is written to it.
+  at::Tensor BeforeWrites(NodeId backward, const Target& target, NodeId at) {
+    const auto key = std::pair(backward, target.tensor.unsafeGetTensorImpl());
+    if (const auto found = gradients_.find(key); found != gradients_.end()) return found->second;
+    if (!going_.insert(key).second) throw Circular(at, "a gradient that depends on itself");
+    bool left_out = false;
+    std::vector<GradientChange> changes;
     try {
-      PlainForward(PromptsOf(invoke).ids.clone(), looking);
-    } catch (const Found&) {
+      for (const Change& change : ChangesIn(backward)) {
+        if (change.target.tensor.is_same(target.tensor)) continue;
+        try {
+          // Once here, as nothing is looked at while autograd goes.
+          Value(std::get<graph::GradWrite>(program_.at(change.node).kind).gradient, change.node);
+        } catch (const Circular&) {
+          left_out = true;  // it is of a value that comes later on the way back
+          continue;
+        }
+        changes.push_back({change.target.tensor, [=, this](const at::Tensor& gradient) {
+                             return Apply(change, gradient);
+                           }});
+      }
+      const auto& region = std::get<graph::Backward>(program_.at(backward).kind);
+      const at::Tensor loss = Value(region.loss, backward).toTensor();
+      if (!loss.requires_grad())
+        throw Refused(backward, "a loss that depends on nothing asked for");
+      at::Tensor start;
+      if (region.gradient != graph::kNoNode) start = Value(region.gradient, backward).toTensor();
+      const at::Tensor gradient = GradientAt(loss, start, target.tensor, changes);
+      if (!gradient.defined()) throw Refused(at, "the loss does not depend on it");
+      going_.erase(key);
+      if (!left_out) gradients_[key] = gradient;
+      return gradient;
     } catch (...) {
-      looking_.erase(key);
+      going_.erase(key);
       throw;
     }
-    looking_.erase(key);
-    if (!looking.value.defined()) throw Refused(at, "the site " + site + " is not visited");
-    return sites_[key] = looking.value;
   }
-
-  struct Found {};
-  /// A forward as far as one site.
-  struct Looking : Onlooker {
-    Looking(Interpreter& of, std::string site, NodeId at, NodeId invoke)
-        : of(of), site(std::move(site)), at(at), invoke(invoke) {}
-    void Visit(const std::string& here, at::Tensor& there) override {
-      const bool last = here == site;
-      there = of.AfterWrites(here, there, last ? at : of.Count() + 1, invoke);
-      if (!last) return;
-      value = there;
-      throw Found();
-    }
-    std::optional<at::Tensor> Skip(const std::string& call) override {
-      return of.Skipped(call, invoke);
-    }
-    Interpreter& of;
-    const std::string site;
-    const NodeId at, invoke;
-    at::Tensor value;
+  struct Circular : Refused {
+    using Refused::Refused;
   };
 
-  /// What a statement changes at a site: the site, and a change of what is there.
-  struct SiteChange {
-    Place place;
-    std::function<void(const c10::IValue& whole)> change;
-  };
+  // --- what the model goes on with
 
-  /// All of them, in written order.
-  const std::vector<std::pair<NodeId, SiteChange>>& Changes() {
-    if (changes_) return *changes_;
-    changes_.emplace();
-    for (NodeId n = 1; n <= Count(); ++n) {
-      if (program_.InvokeOf(n) == graph::kNoNode || !IsSeen(n)) continue;
-      if (auto change = ChangeBy(n)) changes_->emplace_back(n, *std::move(change));
-    }
-    return *changes_;
-  }
-
-  std::optional<SiteChange> ChangeBy(NodeId n) {
-    const auto& kind = program_.at(n).kind;
-    if (const auto* write = std::get_if<graph::Write>(&kind)) {
-      Place place = PlaceOf(write->site);
-      return SiteChange{place, [=, this](const c10::IValue& whole) {
-                          if (write->index.empty()) {
-                            Replace(whole, Value(write->value, n), n);
-                          } else {
-                            Assign(whole, Filled(write->index), write->value, n);
-                          }
-                        }};
-    }
-    const auto changed = Changed(n);
-    if (!changed) return std::nullopt;
-    const NodeId target = changed->id;
-    // Of an assignment only its place is written; an operator has none.
-    const bool assigns = std::holds_alternative<graph::Assign>(kind);
-    const auto terms = assigns ? changed->terms : std::vector<graph::IndexTerm>();
-    const NodeId root = RootOf(target);
-    const auto* read = std::get_if<graph::Read>(&program_.at(root).kind);
-    if (read == nullptr ||
-        (graph::OfInvoke(read->site.point) && read->site.point != Point::kResult)) {
-      return std::nullopt;
-    }
-    return SiteChange{PlaceOf(read->site), [=, this](const c10::IValue& whole) {
-                        const auto ids = [&](NodeId id) { return Value(id, n).toTensor(); };
-                        const c10::IValue part = CutAlike(target, root, whole);
-                        const at::Tensor from =
-                            IndexView(Value(target, n + 1), terms, ids).view.toTensor();
-                        IndexView(part, terms, ids).view.toTensor().copy_(from);
-                      }};
-  }
-
-  /// The part of `whole` that `name` is of its root.
-  c10::IValue CutAlike(NodeId name, NodeId root, const c10::IValue& whole) {
-    if (name == root) return whole;
-    const Base base = *BaseOf(name);
-    const c10::IValue from = CutAlike(base.id, root, whole);
-    const auto* op = std::get_if<graph::Operator>(&program_.at(name).kind);
-    if (op == nullptr) return Index(from, base.terms, name);
-    return IsInPlace(op->name) ? from : CallOn(from, *op, name);
-  }
-
-  void Replace(const c10::IValue& whole, const c10::IValue& value, NodeId n) {
-    const at::Tensor there = LeafOf(whole), given = LeafOf(value);
-    if (there.sizes() != given.sizes()) throw Refused(n, "a replacement of another shape");
-    if (there.is_floating_point() != given.is_floating_point() ||
-        (!there.is_floating_point() && there.scalar_type() != given.scalar_type())) {
-      throw Refused(n, "a replacement of another dtype");
-    }
-    there.copy_(given);
-  }
-
-  static void CheckIds(const at::Tensor& ids, NodeId n) {
-    if (ids.numel() == 0) return;
-    if (ids.min().item<int64_t>() < 0 || ids.max().item<int64_t>() >= kVocabulary) {
-      throw Refused(n, "a token that there is not");
-    }
-  }
-
-  /// A site's rows once the statements written before `at` have changed them.
-  at::Tensor AfterWrites(const std::string& site, const at::Tensor& before, NodeId at,
-                         NodeId invoke) {
-    at::Tensor value = before;
-    for (const auto& [n, change] : Changes()) {
-      if (n >= at || change.place.site != site || !Concerns(n, invoke) || !IsActive(n)) continue;
-      const NodeId own = program_.InvokeOf(n);
-      at::Tensor whole = own == invoke ? value.clone() : Together(own, [&](NodeId other) {
-        return other == invoke ? value : SiteLeaf(site, n, other);
-      });
-      change.change(Shown(change.place, whole));
-      value = own == invoke ? whole : RowsOf(whole, own, invoke);
-      if (!value.is_floating_point()) CheckIds(value, n);
-    }
-    return value;
-  }
-
-  std::optional<at::Tensor> Skipped(const std::string& call, NodeId invoke) {
-    for (NodeId n = 1; n <= Count(); ++n) {
-      const auto* skip = std::get_if<graph::Skip>(&program_.at(n).kind);
-      if (skip == nullptr || !Concerns(n, invoke)) continue;
-      const std::string skipped =
-          skip->visit == 0 ? skip->module : absl::StrCat(skip->module, "@", skip->visit);
-      if (skipped != call || !IsActive(n)) continue;
-      const at::Tensor value = LeafOf(Value(skip->value, n)).to(at::kFloat);
-      const NodeId own = program_.InvokeOf(n);
-      return own == invoke ? value : RowsOf(value, own, invoke);
-    }
-    return std::nullopt;
-  }
-
-  void AddCache(const graph::Cache& cache, NodeId invoke, Saved& out) {
+  void AddCache(const graph::Cache& cache, NodeId n, Saved& out) {
+    const NodeId invoke = program_.InvokeOf(n);
+    const bool every = program_.StepsOf(n) == graph::kNoNode && Generates(n);
     const std::set<std::string> wanted(cache.modules.begin(), cache.modules.end());
-    for (const graph::Site& site : ModuleSites()) {
-      if (!wanted.empty() && wanted.count(site.module) == 0) continue;
-      if (site.point == Point::kInput && !cache.include_inputs) continue;
-      const Place place = PlaceOf(site);
-      const auto leaf = [&](NodeId of) { return SiteLeaf(place.site, Count() + 1, of); };
-      const at::Tensor value = IsAllRows(invoke) ? Together(invoke, leaf) : leaf(invoke);
-      AddLeaves(absl::StrCat(cache.name, Suffix(), "/", place.site),
-                ToDType(Shown(place, value), cache.dtype), out);
+    for (int64_t step = every ? 0 : step_; step <= (every ? StepCount(n) - 1 : step_); ++step) {
+      const InStep in(*this, step);
+      for (const auto& [module, visits] : model_.Calls()) {
+        if (!wanted.empty() && wanted.count(module) == 0) continue;
+        for (const Point point : {Point::kInput, Point::kOutput}) {
+          if (point == Point::kInput && !cache.include_inputs) continue;
+          for (int visit = 0; visit < visits; ++visit) {
+            graph::Site site{.module = module, .point = point};
+            site.visit = static_cast<uint32_t>(visit);
+            const Place place = PlaceOf(site);
+            const auto leaf = [&](NodeId of) { return SiteLeaf(place.site, Count() + 1, of); };
+            const at::Tensor value = IsAllRows(invoke) ? Together(invoke, leaf) : leaf(invoke);
+            site.visit += static_cast<uint32_t>(step * visits);
+            AddLeaves(absl::StrCat(cache.name, Suffix(), "/", graph::ToString(site)),
+                      ToDType(Shown(place, value), cache.dtype), out);
+          }
+        }
+      }
     }
   }
 
   const Saved& drawn_;
-  std::map<std::pair<NodeId, NodeId>, Names> memory_;
-  std::optional<std::vector<std::pair<NodeId, SiteChange>>> changes_;
-  std::map<std::tuple<std::string, NodeId, NodeId>, at::Tensor> sites_;
-  std::set<std::tuple<std::string, NodeId, NodeId>> looking_;
+  std::set<Asked> asked_;
+  std::map<std::pair<NodeId, const at::TensorImpl*>, at::Tensor> gradients_;
+  std::set<std::pair<NodeId, const at::TensorImpl*>> going_;
 };
 
 template <typename Look>
-void ForEachReading(const graph::Program& program, const Saved& drawn, const Look& look) {
-  const c10::InferenceMode guard;
-  Interpreter outside(program, drawn, graph::kNoNode, 0);
+void ForEachReading(const graph::Program& program, const PlainModel& model, const Saved& drawn,
+                    const Look& look) {
+  bool backwards = false;
+  for (const graph::Node& node : program.nodes) {
+    backwards |= std::holds_alternative<graph::Backward>(node.kind);
+  }
+  const c10::InferenceMode guard(!backwards);
+  const at::AutoGradMode autograd(backwards);
+  Interpreter outside(program, model, drawn, graph::kNoNode, 0);
   look(outside);
   for (NodeId n = 1; n <= program.nodes.size(); ++n) {
     const auto* sweep = std::get_if<graph::Sweep>(&program.at(n).kind);
     if (sweep == nullptr) continue;
     for (size_t point = 0; point < sweep->parameters[0].size(); ++point) {
-      Interpreter inside(program, drawn, n, point);
+      Interpreter inside(program, model, drawn, n, point);
       look(inside);
     }
   }
@@ -512,7 +360,7 @@ void ForEachReading(const graph::Program& program, const Saved& drawn, const Loo
 
 void AddLeaves(const std::string& name, const c10::IValue& value, Saved& out) {
   if (value.isTensor()) {
-    out[name] = value.toTensor();
+    out[name] = value.toTensor().detach();
   } else if (value.isTuple()) {
     int i = 0;
     for (const c10::IValue& item : value.toTupleRef().elements()) {
@@ -530,14 +378,14 @@ void AddLeaves(const std::string& name, const c10::IValue& value, Saved& out) {
   }
 }
 
-Saved Interpret(const graph::Program& program, const Saved& drawn) {
+Saved Interpret(const graph::Program& program, const PlainModel& model, const Saved& drawn) {
   Saved saved;
-  ForEachReading(program, drawn, [&](Interpreter& reading) { reading.AddSaves(saved); });
+  ForEachReading(program, model, drawn, [&](Interpreter& reading) { reading.AddSaves(saved); });
   return saved;
 }
 
-void InterpretAll(const graph::Program& program, const Saved& drawn) {
-  ForEachReading(program, drawn, [&](Interpreter& reading) { reading.LookAtAll(); });
+void InterpretAll(const graph::Program& program, const PlainModel& model, const Saved& drawn) {
+  ForEachReading(program, model, drawn, [&](Interpreter& reading) { reading.LookAtAll(); });
 }
 
 }  // namespace weft::reference

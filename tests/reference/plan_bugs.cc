@@ -227,6 +227,41 @@ bool MixesThePointsOfASweep(plan::Plan& plan) {
   return true;
 }
 
+bool LosesAWrittenGradient(plan::Plan& plan) {
+  return ChangeOneOf<plan::WriteGradient>(plan, [](plan::WriteGradient&, Instruction& instruction) {
+    Drop(instruction);
+    return true;
+  });
+}
+
+bool ReadsAnotherGradient(plan::Plan& plan) {
+  return ChangeOneOf<plan::ReadGradient>(plan, [](plan::ReadGradient& what, Instruction&) {
+    if (what.point == 0) return false;
+    --what.point;
+    return true;
+  });
+}
+
+bool CarriesNothingOn(plan::Plan& plan) {
+  return ChangeOneOf<plan::SetCarry>(plan, [](plan::SetCarry&, Instruction& instruction) {
+    Drop(instruction);
+    return true;
+  });
+}
+
+bool DoesInEveryStepWhatOneHas(plan::Plan& plan) {
+  for (plan::PlannedTrace& trace : plan.traces) {
+    if (trace.stages.size() < 4) continue;
+    for (auto& [regions, stage] : trace.stage_of) {
+      if (regions != 0 && stage + 1 < static_cast<int>(trace.stages.size())) {
+        ++stage;
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 const std::vector<NamedBug>& PlanBugs() {
@@ -247,6 +282,10 @@ const std::vector<NamedBug>& PlanBugs() {
       {"ForgetsASkip", ForgetsASkip},
       {"DoesNotCopyARead", DoesNotCopyARead},
       {"MixesThePointsOfASweep", MixesThePointsOfASweep},
+      {"LosesAWrittenGradient", LosesAWrittenGradient},
+      {"ReadsAnotherGradient", ReadsAnotherGradient},
+      {"CarriesNothingOn", CarriesNothingOn},
+      {"DoesInEveryStepWhatOneHas", DoesInEveryStepWhatOneHas},
   };
   return *kBugs;
 }

@@ -15,25 +15,22 @@
 #include "absl/strings/str_split.h"
 #include "engine/graph/program.h"
 #include "tests/reference/call.h"
-#include "tests/reference/tiny_model.h"
+#include "tests/reference/plain_model.h"
 
 namespace weft::reference {
 
 using graph::NodeId;
 using graph::Point;
 
-/// The prompts of one invoke, padded on the left.
-struct Prompts {
-  at::Tensor ids, mask, positions;
-};
-
 inline Prompts MakePrompts(const std::vector<std::vector<int64_t>>& rows) {
   size_t longest = 0;
   for (const auto& row : rows) longest = std::max(longest, row.size());
   const std::vector<int64_t> shape = {static_cast<int64_t>(rows.size()),
                                       static_cast<int64_t>(longest)};
-  Prompts prompts{at::zeros(shape, at::kLong), at::zeros(shape, at::kLong),
-                  at::zeros(shape, at::kLong)};
+  Prompts prompts;
+  for (at::Tensor* tensor : {&prompts.ids, &prompts.mask, &prompts.positions}) {
+    *tensor = at::zeros(shape, at::kLong);
+  }
   for (size_t r = 0; r < rows.size(); ++r) {
     const size_t pads = longest - rows[r].size();
     for (size_t t = 0; t < rows[r].size(); ++t) {
@@ -49,8 +46,8 @@ inline Prompts MakePrompts(const std::vector<std::vector<int64_t>>& rows) {
 /// What a program says when it is read outside of its sweeps, or for one point of one of them.
 class Reading {
  protected:
-  Reading(const graph::Program& program, NodeId sweep, size_t point)
-      : program_(program), sweep_(sweep), point_(point) {}
+  Reading(const graph::Program& program, const PlainModel& model, NodeId sweep, size_t point)
+      : program_(program), model_(model), sweep_(sweep), point_(point) {}
 
   NodeId Count() const { return static_cast<NodeId>(program_.nodes.size()); }
 
@@ -118,11 +115,48 @@ class Reading {
     return site;
   }
 
+  // --- steps
+
+  const graph::Trace& TraceAround(NodeId n) const {
+    return std::get<graph::Trace>(program_.at(program_.TraceOf(n)).kind);
+  }
+  bool Generates(NodeId n) const { return TraceAround(n).generate != nullptr; }
+  /// How many steps the trace around a statement has.
+  int64_t StepCount(NodeId n) const {
+    return Generates(n) ? TraceAround(n).generate->max_new_tokens : 1;
+  }
+  /// The steps in which a region's statements stand, in order.
+  std::vector<int64_t> Selected(NodeId region) const {
+    const auto& steps = std::get<graph::Steps>(program_.at(region).kind);
+    const int64_t count = StepCount(region);
+    std::vector<int64_t> selected;
+    for (int64_t step = 0; step < count; ++step) {
+      const bool listed = std::find(steps.list.begin(), steps.list.end(), step) != steps.list.end();
+      const int64_t first = steps.range.start.value_or(0);
+      const bool ranged = step >= first && step < steps.range.stop.value_or(count) &&
+                          (step - first) % steps.range.step.value_or(1) == 0;
+      if (steps.list.empty() ? ranged : listed) selected.push_back(step);
+    }
+    return selected;
+  }
+  /// The steps of its trace in which a statement stands: the first one, or those of its region.
+  std::vector<int64_t> StepsWith(NodeId n) const {
+    const NodeId region = program_.StepsOf(n);
+    return region == graph::kNoNode ? std::vector<int64_t>{0} : Selected(region);
+  }
+  bool Happens(NodeId n, int64_t step) const {
+    const std::vector<int64_t> steps = StepsWith(n);
+    return std::find(steps.begin(), steps.end(), step) != steps.end();
+  }
+
+  // --- sites
+
   /// The site where a value is, by its text; its structure is that of `module`, where it has one.
   struct Place {
     std::string site, module;
-    bool inputs = false;  // shown as ((value,), {})
-    bool first = false;   // shown is the first leaf
+    bool inputs = false;  // shown as ((value, none...), {})
+    int nones = 0;
+    bool first = false;  // shown is the first leaf
   };
 
   Place PlaceOf(const graph::Site& written) const {
@@ -135,6 +169,7 @@ class Reading {
     if (site.point == Point::kInputs) {
       site.point = Point::kInput;
       place.inputs = true;
+      place.nones = site.op.empty() ? 0 : 1;  // of a product, the weights
     }
     const bool output = site.point == Point::kOutput && site.op.empty();
     place.module = output ? site.module : "no module";
@@ -142,11 +177,13 @@ class Reading {
     return place;
   }
 
-  static c10::IValue Shown(const Place& place, const at::Tensor& leaf) {
+  c10::IValue Shown(const Place& place, const at::Tensor& leaf) const {
     if (place.first) return leaf;
-    if (!place.inputs) return InFormOf(place.module, leaf);
+    if (!place.inputs) return model_.InForm(place.module, leaf);
+    std::vector<c10::IValue> positional(1 + place.nones);
+    positional[0] = leaf;
     return c10::ivalue::Tuple::create(
-        {c10::IValue(c10::ivalue::Tuple::create({c10::IValue(leaf)})),
+        {c10::IValue(c10::ivalue::Tuple::create(std::move(positional))),
          c10::IValue(c10::impl::GenericDict(c10::StringType::get(), c10::AnyType::get()))});
   }
 
@@ -183,16 +220,20 @@ class Reading {
     return MakePrompts(std::get<graph::Invoke::Tokens>(kind.input).rows);
   }
 
-  /// Of such a tensor those of one invoke.
-  at::Tensor RowsOf(const at::Tensor& together, NodeId all, NodeId invoke) const {
+  /// Of such a tensor those of one invoke, which are like `alike`.
+  at::Tensor RowsOf(const at::Tensor& together, NodeId all, NodeId invoke,
+                    at::IntArrayRef alike) const {
     int64_t first = 0;
     for (const NodeId other : InvokesBeside(all)) {
-      const at::Tensor ids = PromptsOf(other).ids;
+      const int64_t batch = PromptsOf(other).ids.size(0);
       if (other == invoke) {
-        return together.narrow(0, first, ids.size(0))
-            .narrow(1, together.size(1) - ids.size(1), ids.size(1));
+        at::Tensor rows = together.narrow(0, first, batch);
+        for (int64_t d = 1; d < rows.dim(); ++d) {
+          rows = rows.narrow(d, rows.size(d) - alike[d], alike[d]);
+        }
+        return rows;
       }
-      first += ids.size(0);
+      first += batch;
     }
     throw std::logic_error("an invoke that is not among all");
   }
@@ -215,38 +256,26 @@ class Reading {
            (IsAllRows(own) && program_.at(own).parent == program_.at(invoke).parent);
   }
 
-  static std::vector<graph::Site> ModuleSites() {
-    std::vector<graph::Site> sites;
-    for (const char* module : {"", "embed", "mix", "norm", "layers.0", "layers.0.lin", "layers.1",
-                               "layers.1.lin", "head"}) {
-      for (const Point point : {Point::kInput, Point::kOutput}) {
-        sites.push_back({.module = module, .point = point});
-        if (std::string(module) == "norm") {
-          sites.push_back({.module = module, .point = point, .visit = 1});
-        }
-      }
-    }
-    return sites;
-  }
-
   /// The rows of all invokes, one below the other, with zeros before the shorter ones.
   template <typename Part>
   at::Tensor Together(NodeId all, const Part& part) {
     std::vector<at::Tensor> parts;
-    int64_t longest = 0;
-    for (const NodeId invoke : InvokesBeside(all)) {
-      parts.push_back(part(invoke));
-      longest = std::max(longest, parts.back().size(1));
-    }
-    for (at::Tensor& rows : parts) {
-      std::vector<int64_t> shape = rows.sizes().vec();
-      shape[1] = longest - shape[1];
-      rows = at::cat({at::zeros(shape, rows.options()), rows}, 1);
+    for (const NodeId invoke : InvokesBeside(all)) parts.push_back(part(invoke));
+    if (parts.empty()) throw std::invalid_argument("all rows, of which there are none");
+    for (int64_t d = 1; d < parts[0].dim(); ++d) {
+      int64_t longest = 0;
+      for (const at::Tensor& rows : parts) longest = std::max(longest, rows.size(d));
+      for (at::Tensor& rows : parts) {
+        std::vector<int64_t> shape = rows.sizes().vec();
+        shape[d] = longest - shape[d];
+        if (shape[d] > 0) rows = at::cat({at::zeros(shape, rows.options()), rows}, d);
+      }
     }
     return at::cat(parts, 0);
   }
 
   const graph::Program& program_;
+  const PlainModel& model_;
   const NodeId sweep_;
   const size_t point_;
 };

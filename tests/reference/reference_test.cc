@@ -7,6 +7,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
+#include <iostream>
+#include <sstream>
 #include <string>
 
 #include "absl/strings/match.h"
@@ -32,10 +35,9 @@ class PlanBugTest : public ::testing::TestWithParam<NamedBug> {};
 
 TEST_P(PlanBugTest, IsFound) {
   constexpr uint64_t kPrograms = 1500;
-  testing::LocalModel& model = TinyModel();
   for (uint64_t seed = 1; seed <= kPrograms; ++seed) {
-    const std::string text = graph::PrintProgram(MakeProgram(seed, model.spec()));
-    if (Compare(model, text, GetParam().plant).kind == Verdict::Kind::kDisagree) return;
+    const Verdict verdict = Compare(ModelOf(seed), ProgramOf(seed), GetParam().plant);
+    if (verdict.kind == Verdict::Kind::kDisagree) return;
   }
   FAIL() << "a bug of the planner that " << kPrograms << " programs do not show";
 }
@@ -44,11 +46,12 @@ INSTANTIATE_TEST_SUITE_P(All, PlanBugTest, ::testing::ValuesIn(PlanBugs()),
                          [](const auto& info) { return std::string(info.param.name); });
 
 TEST(InvalidProgramTest, IsRefusedWithItsStatement) {
-  testing::LocalModel& model = TinyModel();
   int refused = 0;
   for (uint64_t seed = 1; seed <= 1500; ++seed) {
-    const graph::Program program = Spoil(MakeProgram(seed, model.spec()), seed);
-    const absl::Status status = RunAll(model, program);
+    const PlainModel& model = ModelOf(seed);
+    testing::LocalModel& hosted = Hosted(model);
+    const graph::Program program = Spoil(MakeProgram(seed, model, hosted.spec()), seed);
+    const absl::Status status = RunAll(hosted, program);
     if (status.ok()) continue;
     ++refused;
     EXPECT_NE(graph::FromStatus(status).node, graph::kNoNode) << "seed " << seed << ": " << status;
@@ -59,14 +62,31 @@ TEST(InvalidProgramTest, IsRefusedWithItsStatement) {
 
 }  // namespace
 
-/// The programs that --programs and --seed ask for; -1 if they do not.
+/// The program in a file, for the model of the programs of a seed.
+int CompareFile(const std::string& path, uint64_t seed) {
+  std::ostringstream text;
+  text << std::ifstream(path).rdbuf();
+  const PlainModel& model = ModelOf(seed);
+  for (const auto& [name, value] : Hosted(model).Run(text.str()).saved) {
+    std::cout << name << ": " << value << "\n";
+  }
+  const Verdict verdict = Compare(model, text.str());
+  std::cout << (verdict.kind == Verdict::Kind::kDisagree ? "They disagree. " : "They agree. ")
+            << verdict.why << "\n";
+  return verdict.kind == Verdict::Kind::kDisagree ? 1 : 0;
+}
+
+/// The programs that --programs and --seed ask for, or the one of --program; -1 if they do not.
 int RunFromCommandLine(int argc, char** argv) {
   int64_t programs = 0;
+  std::string file;
   uint64_t seed = 1;
   for (int i = 1; i + 1 < argc; ++i) {
     if (std::strcmp(argv[i], "--programs") == 0) programs = std::atoll(argv[i + 1]);
     if (std::strcmp(argv[i], "--seed") == 0) seed = std::strtoull(argv[i + 1], nullptr, 10);
+    if (std::strcmp(argv[i], "--program") == 0) file = argv[i + 1];
   }
+  if (!file.empty()) return CompareFile(file, seed);
   if (programs <= 0) return -1;
   const Tally tally = RunCampaign(seed, programs, /*report=*/true);
   for (const auto& [reason, count] : tally.reasons) {

@@ -1,0 +1,88 @@
+#include "tests/reference/positions.h"
+
+#include <torch/csrc/autograd/autograd.h>
+
+#include <optional>
+#include <utility>
+
+#include "tests/reference/call.h"
+#include "tests/reference/interpreter.h"
+
+namespace weft::reference {
+namespace {
+
+constexpr int64_t kTensor = int64_t{1} << 32;
+
+}  // namespace
+
+std::vector<at::Tensor> TensorsOf(const c10::IValue& value) {
+  std::vector<at::Tensor> tensors;
+  ForTensors(value, [&](const at::Tensor& tensor) {
+    tensors.push_back(tensor);
+    return tensor;
+  });
+  return tensors;
+}
+
+c10::IValue PositionsIn(const c10::IValue& value) {
+  int64_t first = 0;
+  return ForTensors(value, [&](const at::Tensor& tensor) {
+    // Strided alike, as a view may depend on that.
+    at::Tensor positions =
+        at::empty_strided(tensor.sizes(), tensor.strides(), at::TensorOptions(at::kLong));
+    positions.copy_(at::arange(first, first + tensor.numel(), at::kLong).view(tensor.sizes()));
+    first += kTensor;
+    return positions;
+  });
+}
+
+size_t TensorOf(const at::Tensor& positions) {
+  if (positions.numel() == 0) throw Unsupported("a part without elements, where gradients are");
+  return static_cast<size_t>(positions.flatten()[0].item<int64_t>() / kTensor);
+}
+
+c10::IValue Gather(const c10::IValue& value, const c10::IValue& positions) {
+  const std::vector<at::Tensor> tensors = TensorsOf(value);
+  return ForTensors(positions, [&](const at::Tensor& at) {
+    const size_t which = tensors.size() == 1 ? 0 : TensorOf(at);
+    return tensors[which].flatten().take(at.flatten().remainder(kTensor)).view(at.sizes());
+  });
+}
+
+c10::IValue Scatter(const c10::IValue& value, const at::Tensor& positions,
+                    const at::Tensor& elements) {
+  if (positions.numel() == 0) return value;
+  size_t left = TensorOf(positions);
+  return ForTensors(value, [&](const at::Tensor& tensor) {
+    if (left-- != 0) return tensor;
+    const at::Tensor flat = elements.to(tensor.scalar_type()).expand(positions.sizes()).flatten();
+    c10::List<std::optional<at::Tensor>> indices;
+    indices.push_back(positions.flatten().remainder(kTensor));
+    return at::index_put(tensor.flatten(), indices, flat).view(tensor.sizes());
+  });
+}
+
+at::Tensor GradientAt(const at::Tensor& loss, const at::Tensor& start, const at::Tensor& point,
+                      const std::vector<GradientChange>& changes) {
+  std::vector<std::pair<at::Tensor, unsigned>> hooks;
+  for (const GradientChange& change : changes) {
+    hooks.emplace_back(change.point, change.point.register_hook([&](const at::Tensor& gradient) {
+      return gradient.defined() ? change.change(gradient) : gradient;
+    }));
+  }
+  std::vector<at::Tensor> starts;
+  if (start.defined()) starts.push_back(start);
+  at::Tensor gradient;
+  std::exception_ptr failed;
+  try {
+    gradient = torch::autograd::grad({loss}, {point}, starts, /*retain_graph=*/true,
+                                     /*create_graph=*/false, /*allow_unused=*/true)[0];
+  } catch (...) {
+    failed = std::current_exception();
+  }
+  for (auto& [tensor, hook] : hooks) tensor.remove_hook(hook);
+  if (failed != nullptr) std::rethrow_exception(failed);
+  return gradient;
+}
+
+}  // namespace weft::reference
