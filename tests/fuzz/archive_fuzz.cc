@@ -36,7 +36,7 @@ uint32_t Checksum(const std::string& bytes) {
   return ~sum;
 }
 
-void Append(std::string& to, uint32_t number, int bytes) {
+void Append(std::string& to, uint64_t number, int bytes) {
   for (int i = 0; i < bytes; ++i) to.push_back(static_cast<char>(number >> (8 * i)));
 }
 
