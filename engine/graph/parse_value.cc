@@ -434,7 +434,8 @@ bool Parser::ParseTerm(IndexTerm* out) {
     }
     slice.start = integer;
   }
-  if (!Take(':')) return Expected("an index: a number, a slice a:b, `...`, none, %x or \"key\"");
+  if (!Take(':'))
+    return Expected("an index: a number, a slice a:b, `...`, none, %x, an operator or \"key\"");
   if (TakeUse(&use)) {
     slice.stop_parameter = use;
   } else if (at_bound() && !ParseInteger(&slice.stop.emplace())) {

@@ -29,8 +29,8 @@ bool CanAttend(const NewToken& token) {
   const at::Tensor &q = token.q, &k = token.k, &v = token.v;
   return FindInstructions() != nullptr && !OperatorsAreWanted() && StoredAs(q) && IsPlain(q) &&
          IsPlain(k) && IsPlain(v) && q.scalar_type() == k.scalar_type() &&
-         q.scalar_type() == v.scalar_type() && q.dim() == 3 && LiesInOrder(k) && LiesInOrder(v) &&
-         k.sizes() == v.sizes() && k.size(0) == q.size(0) && k.size(3) == q.size(2) &&
+         q.scalar_type() == v.scalar_type() && q.dim() == 4 && q.size(2) == 1 && LiesInOrder(k) && LiesInOrder(v) &&
+         k.sizes() == v.sizes() && k.size(0) == q.size(0) && k.size(3) == q.size(3) &&
          k.size(1) > 0 && q.size(1) % k.size(1) == 0 &&
          (!token.seen.defined() || (IsPlain(token.seen) && token.seen.scalar_type() == at::kBool &&
                                     token.seen.dim() == 2 && token.seen.size(1) == k.size(2)));
@@ -38,7 +38,7 @@ bool CanAttend(const NewToken& token) {
 
 at::Tensor Attend(absl::Span<const NewToken> tokens, double scale) {
   const at::Tensor& first = tokens[0].q;
-  const int64_t heads = first.size(1), head_dim = first.size(2);
+  const int64_t heads = first.size(1), head_dim = first.size(3);
   int64_t rows = 0;
   for (const NewToken& token : tokens) rows += token.q.size(0);
   at::Tensor z = at::empty({1, rows, heads * head_dim}, first.options().dtype(at::kFloat));
@@ -48,7 +48,8 @@ at::Tensor Attend(absl::Span<const NewToken> tokens, double scale) {
   std::vector<Looks> looks;
   int64_t most_scores = 0, products = 0;
   for (const NewToken& token : tokens) {
-    const at::Tensor q = token.q.to(at::kFloat).contiguous();
+    at::Tensor q = token.q.to(at::kFloat);
+    if (q.stride(3) != 1 || q.stride(1) != head_dim) q = q.contiguous();
     const at::Tensor seen = token.seen.defined() ? token.seen.contiguous() : token.seen;
     const int64_t kv_heads = token.k.size(1), keys = token.k.size(2), shared = heads / kv_heads;
     for (int64_t row = 0; row < q.size(0); ++row) {
@@ -56,8 +57,8 @@ at::Tensor Attend(absl::Span<const NewToken> tokens, double scale) {
           seen.defined() ? seen.const_data_ptr<bool>() + (seen.size(0) == 1 ? 0 : row * keys)
                          : nullptr;
       for (int64_t head = 0; head < kv_heads; ++head) {
-        const int64_t at = (row * heads + head * shared) * head_dim;
-        looks.push_back({.q = q.const_data_ptr<float>() + at,
+        const int64_t at = head * shared * head_dim;
+        looks.push_back({.q = q.const_data_ptr<float>() + row * q.stride(0) + at,
                          .heads = shared,
                          .head_dim = head_dim,
                          .k = RowAt(token.k, row, head),
@@ -66,7 +67,7 @@ at::Tensor Attend(absl::Span<const NewToken> tokens, double scale) {
                          .keys = keys,
                          .seen = row_seen,
                          .scale = static_cast<float>(scale),
-                         .z = out + at});
+                         .z = out + row * heads * head_dim + at});
       }
     }
     out += q.numel();

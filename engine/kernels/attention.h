@@ -8,7 +8,7 @@ namespace weft::kernels {
 
 /// One new token of each row of a batch, and the keys that it may look at.
 struct NewToken {
-  at::Tensor q;     // [B, heads, head_dim]
+  at::Tensor q;     // [B, heads, 1, head_dim]
   at::Tensor k, v;  // [B, kv_heads, keys, head_dim], kv_heads divides heads; as a KV cache has them
   at::Tensor seen;  // [B or 1, keys] bool, true at one key at least; undefined: all
 };

@@ -224,13 +224,27 @@ at::Tensor Fused(const run::Segment& segment, const AttentionOptions& options, c
 std::optional<kernels::NewToken> AsNewToken(const AttentionOptions& options, const at::Tensor& q,
                                             const Sight& sight) {
   if (q.size(2) != 1 || options.softcap > 0 || options.slopes.defined()) return std::nullopt;
-  kernels::NewToken token{q.squeeze(2), sight.k, sight.v, {}};
+  kernels::NewToken token{q, sight.k, sight.v, {}};
   if (sight.mask.seen) token.seen = sight.mask.seen->reshape({-1, sight.k.size(2)});
   if (!kernels::CanAttend(token)) return std::nullopt;
   return token;
 }
 
 bool HasHeads(const at::Tensor& packed) { return packed.dim() == 4; }
+
+/// `[B, heads, T, head_dim]` of a segment, without a copy.
+at::Tensor HeadsOf(const at::Tensor& packed, const run::Segment& segment, int64_t heads) {
+  if (packed.requires_grad()) {  // going backwards through a strided view is slow
+    const at::Tensor cut = run::Cut(packed, segment);
+    return (HasHeads(packed) ? cut : cut.unflatten(2, {heads, -1})).transpose(1, 2);
+  }
+  const int64_t token = packed.stride(1), number = packed.strides().back();
+  const int64_t head_dim = HasHeads(packed) ? packed.size(3) : packed.size(2) / heads;
+  const int64_t head = HasHeads(packed) ? packed.stride(2) : head_dim * number;
+  return packed.as_strided({segment.input->batch(), heads, segment.tokens, head_dim},
+                           {token * segment.tokens, head, token, number},
+                           packed.storage_offset() + segment.start * token);
+}
 
 /// Attention one operator after the other, each for all segments, so that whoever listens sees them
 /// at once.
@@ -329,13 +343,9 @@ at::Tensor Attend(run::Pass& pass, const AttentionOptions& options, const at::Te
   std::vector<kernels::NewToken> tokens;
   for (size_t i = 0; i < segments.size(); ++i) {
     const run::Segment& segment = *segments[i];
-    auto by_head = [&](const at::Tensor& packed, int64_t heads) {
-      const at::Tensor cut = run::Cut(packed, segment);
-      return (HasHeads(packed) ? cut : cut.unflatten(2, {heads, -1})).transpose(1, 2);
-    };
-    const at::Tensor queries = by_head(q, options.heads);
-    const Sight sight = SightOf(pass, options, segment, by_head(k, options.kv_heads),
-                                by_head(v, options.kv_heads), /*all=*/false);
+    const at::Tensor queries = HeadsOf(q, segment, options.heads);
+    const Sight sight = SightOf(pass, options, segment, HeadsOf(k, segment, options.kv_heads),
+                                HeadsOf(v, segment, options.kv_heads), /*all=*/false);
     if (auto token = AsNewToken(options, queries, sight)) {
       tokens.push_back(*std::move(token));
       continue;

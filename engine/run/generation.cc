@@ -51,6 +51,10 @@ void Run::PreparePass() {
           std::make_unique<KVCache>(first.batch() / generated.rows_of_prompt,
                                     first.tokens() + (once ? 0 : planned.steps), &memory_);
     }
+    if (generated.ended) {
+      some_ended_ = true;
+      continue;
+    }
     segment_of_invoke_[invoke] = static_cast<int>(segments_.size());
     Segment segment;
     segment.run = this;
@@ -61,12 +65,7 @@ void Run::PreparePass() {
     segment.tokens = segment.input->tokens();
     segment.cache = generated.cache.get();
     segment.adapter = adapter_;
-    segment.end = generated.ended ? plan::kStart : whole ? kWholePass : stage_->ends[invoke];
-    if (generated.ended) {
-      segment_of_invoke_[invoke] = -1;
-      some_ended_ = true;
-      continue;
-    }
+    segment.end = whole ? kWholePass : stage_->ends[invoke];
     if (generated.cache != nullptr) generated.cache->Rollback();
     segments_.push_back(segment);
   }

@@ -55,6 +55,7 @@ class KVCache {
  private:
   struct Layer {
     at::Tensor slab;               // `[2, B, heads, capacity, head_dim]`
+    at::Tensor k, v;               // of it
     std::vector<uint8_t> written;  // by token
   };
   int64_t batch_, capacity_;

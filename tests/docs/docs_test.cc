@@ -123,7 +123,7 @@ TEST_F(DocsTest, GenerationGuideRuns) {
   const auto run = [&](void (*block)(const LanguageModel&)) { return RunGuide(block); };
   EXPECT_EQ(run(docs_generation_md_1), "[1, 11][1, 11]\n");
   EXPECT_THAT(run(docs_generation_md_2), HasSubstr("\nThe Eiffel Tower is in the city of"));
-  EXPECT_EQ(run(docs_generation_md_3), "[2, 11][2]\n");
+  EXPECT_EQ(run(docs_generation_md_3), "[2, 12][2]\n");
   EXPECT_THAT(run(docs_generation_md_4), ::testing::StartsWith(" Paris"));
   EXPECT_EQ(run(docs_generation_md_5), "4 steps, 12 tokens\n");
   EXPECT_EQ(run(docs_generation_md_6), " Paris\n");
@@ -138,10 +138,13 @@ TEST_F(DocsTest, TracingGuideRuns) {
   EXPECT_THAT(run(docs_tracing_md_4), HasSubstr("4 steps"));
   EXPECT_FALSE(run(docs_tracing_md_5).empty());
   EXPECT_FALSE(run(docs_tracing_md_6).empty());
-  EXPECT_THAT(run(docs_tracing_md_7), HasSubstr("points"));
-  EXPECT_THAT(run(docs_tracing_md_8), HasSubstr("passes"));
-  EXPECT_THAT(run(docs_tracing_md_9), HasSubstr("transformer.h.0\n"));
-  EXPECT_EQ(run(docs_tracing_md_10), "[1, 2, 128]\n");
+  EXPECT_FALSE(run(docs_tracing_md_7).empty());
+  EXPECT_THAT(run(docs_tracing_md_8), HasSubstr("points"));
+  EXPECT_EQ(run(docs_tracing_md_9), " the Rome\n");
+  EXPECT_THAT(run(docs_tracing_md_10), HasSubstr("passes"));
+  EXPECT_THAT(run(docs_tracing_md_11), HasSubstr("transformer.h.0\n"));
+  EXPECT_EQ(run(docs_tracing_md_12), "[1, 2, 128]\n");
+  EXPECT_THAT(run(docs_tracing_md_13), HasSubstr(", 128][1, "));
 }
 
 // Needs no library of Weft's: a client of another language reads the .proto files alone.

@@ -386,7 +386,7 @@ std::vector<Mutation> Mutations() {
            range = {{"min_val", 1 << 19}, {"max_val", 1 << 19}};
          }
        }),
-       "too many elements"},
+       "far off"},
       {"AnEmptyRange", "mlp", InModel([](Json& m) {
          for (auto& [symbol, range] : m["range_constraints"].items()) {
            range = {{"min_val", 7}, {"max_val", 3}};

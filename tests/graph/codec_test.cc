@@ -110,7 +110,7 @@ INSTANTIATE_TEST_SUITE_P(
                [](auto* p) { NodeOf(p, 3)->mutable_read()->mutable_site()->clear_point(); },
                "a site needs a point"},
         Change{"NoConstant", [](auto* p) { NodeOf(p, 3)->mutable_constant(); },
-               "a constant needs a tensor or a blob"},
+               "a constant needs a tensor, a blob, a text, a number or a bool"},
         Change{"UnknownMode",
                [](auto* p) {
                  NodeOf(p, 1)->mutable_trace()->set_mode(static_cast<v1::Trace::Mode>(9));
@@ -134,7 +134,7 @@ INSTANTIATE_TEST_SUITE_P(
                  parameter->add_ints(1);
                  parameter->add_strings("a");
                },
-               "all of them ints, floats, strings or nodes"},
+               "all of them ints, floats, strings, nodes or rows"},
         Change{"BlobWithoutHash",
                [](auto* p) {
                  NodeOf(p, 3)->mutable_constant()->mutable_blob()->set_dtype(v1::DTYPE_F32);

@@ -20,7 +20,7 @@ at::Tensor Slab(int64_t batch, const Shape& shape, int64_t keys, c10::ScalarType
 }
 
 NewToken Random(int64_t batch, const Shape& shape, int64_t keys, c10::ScalarType type) {
-  return {at::randn({batch, shape.heads, shape.head_dim}).to(type),
+  return {at::randn({batch, shape.heads, 1, shape.head_dim}).to(type),
           Slab(batch, shape, keys, type),
           Slab(batch, shape, keys, type),
           {}};
@@ -29,7 +29,7 @@ NewToken Random(int64_t batch, const Shape& shape, int64_t keys, c10::ScalarType
 /// In double precision, step by step.
 at::Tensor Exact(const NewToken& token, double scale) {
   const int64_t shared = token.q.size(1) / token.k.size(1);
-  const at::Tensor q = token.q.to(at::kDouble).unsqueeze(2);
+  const at::Tensor q = token.q.to(at::kDouble);
   const at::Tensor k = token.k.to(at::kDouble).repeat_interleave(shared, 1);
   const at::Tensor v = token.v.to(at::kDouble).repeat_interleave(shared, 1);
   at::Tensor scores = at::matmul(q, k.transpose(2, 3)) * scale;
@@ -109,7 +109,7 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(NewTokenTest, GreatScoresDoNotOverflow) {
   const c10::InferenceMode inference;
   const NewToken token = {
-      at::full({1, 1, 8}, 1e4), at::randn({1, 1, 30, 8}).mul_(100), at::randn({1, 1, 30, 8}), {}};
+      at::full({1, 1, 1, 8}, 1e4), at::randn({1, 1, 30, 8}).mul_(100), at::randn({1, 1, 30, 8}), {}};
   const at::Tensor z = Attend({&token, 1}, 1);
   EXPECT_TRUE(z.isfinite().all().item<bool>());
   EXPECT_LT(Distance(z, Exact(token, 1)), 1e-5);

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/graph/value.h"
+#include "tests/support/golden.h"
 #include "tests/support/local_run.h"
 #include "tests/support/status_matchers.h"
 

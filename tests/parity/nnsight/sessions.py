@@ -63,7 +63,7 @@ invoke [39, 72, 94, 86, 68, 69, 83] {
 trace root=transformer.h.1
 invoke (%scaled) {
   save mlp = read transformer.h.1.mlp.output
-  save out = read .output
+  save out = read transformer.h.1.output
 }
 """)
 def a_value_of_one_trace_is_the_input_of_the_next(model):
