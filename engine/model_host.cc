@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <optional>
 #include <thread>
@@ -13,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "engine/describe_model.h"
+#include "engine/devices/device_map.h"
 #include "engine/exported/exported_model.h"
 #include "engine/graph/lint.h"
 #include "engine/graph/text.h"
@@ -221,8 +223,18 @@ absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Load(const std::string& na
           folder_or_id, " is hosted as it was exported: `adapter` is for folders; merge it into ",
           "the module (peft: merge_and_unload) and export that"));
     }
+    if (!load.device_map.empty()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          folder_or_id, " is one graph, and lies on one device: `device_map` is for folders"));
+    }
+    std::error_code unknown;
+    const uint64_t bytes = std::filesystem::file_size(folder_or_id, unknown);
+    absl::StatusOr<devices::DeviceMap> map =
+        devices::MakeDeviceMap(load.device, {}, {{folder_or_id, unknown ? 0 : bytes}});
+    if (!map.ok()) return map.status();
     absl::StatusOr<models::Network> network =
-        exported::LoadNetwork(folder_or_id, {.memory_bytes = options.limits.peak_bytes});
+        exported::LoadNetwork(folder_or_id, {.memory_bytes = options.limits.peak_bytes,
+                                             .device = map->root()});
     if (!network.ok()) return network.status();
     return Host(name, *std::move(network), options);
   }
@@ -240,7 +252,10 @@ absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Load(const std::string& na
   if (!text.ok()) return text.status();
   absl::StatusOr<models::Network> network = absl::InternalError("not made");
   absl::Status status = plan::CatchTorch([&] {
-    network = models::MakeNetwork(*hub, {.dtype = *dtype, .progress = load.progress});
+    network = models::MakeNetwork(*hub, {.dtype = *dtype,
+                                         .device = load.device,
+                                         .device_map = load.device_map,
+                                         .progress = load.progress});
     return network.status();
   });
   if (!status.ok()) return status;

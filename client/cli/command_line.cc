@@ -389,6 +389,9 @@ int Main(int argc, char** argv, LocalBackendMaker make_local) {
          "A LoRA adapter beside the model of --local, a folder as peft saves it; repeatable")
       ->type_name("NAME=FOLDER")
       ->allow_extra_args(false);
+  app.add_option("--local-device", global.local_device,
+                 "Where the model of --local lies: auto, cpu, cuda, cuda:1")
+      ->type_name("DEVICE");
 
   std::function<int()> action;
   RunArguments run;

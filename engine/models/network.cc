@@ -64,7 +64,7 @@ void ParameterSource::Tie(const std::string& name, const std::string& other) {
 
 absl::StatusOr<at::Tensor> ParameterSource::Take(const std::string& name, at::IntArrayRef shape,
                                                  at::ScalarType dtype) {
-  absl::StatusOr<at::Tensor> tensor = checkpoint_.Take(name, shape, dtype);
+  absl::StatusOr<at::Tensor> tensor = checkpoint_.Take(name, shape, dtype, devices_.Of(name));
   if (tensor.ok()) return tensor;
   if (absl::IsNotFound(tensor.status())) {
     missing_.push_back(name);
@@ -81,13 +81,17 @@ absl::StatusOr<at::Tensor> ParameterSource::TakeTied(const std::string& name,
                                                      at::IntArrayRef shape, at::ScalarType dtype) {
   const std::string& stored = Has(name) || !Has(other) ? name : other;
   const auto loaded = loaded_.find(stored);
-  if (loaded != loaded_.end() && loaded->second.sizes() == shape) return loaded->second;
+  // Two modules on two devices each have their own.
+  if (loaded != loaded_.end() && loaded->second.sizes() == shape) {
+    return loaded->second.is_meta() ? loaded->second : loaded->second.to(devices_.Of(name));
+  }
   absl::StatusOr<at::Tensor> tensor = Take(stored, shape, dtype);
   if (!tensor.ok()) return tensor;
   // Some files hold one weight twice.
   const auto twin = loaded_.find(stored == name ? other : name);
   if (twin != loaded_.end() && twin->second.sizes() == shape && !tensor->is_meta() &&
-      !twin->second.is_meta() && at::equal(*tensor, twin->second)) {
+      !twin->second.is_meta() && twin->second.device() == tensor->device() &&
+      at::equal(*tensor, twin->second)) {
     tensor = twin->second;
   }
   loaded_[stored] = *tensor;
@@ -160,7 +164,14 @@ absl::StatusOr<Network> MakeNetwork(const weights::HubFolder& folder,
       dtype = weights::DtypeOfCheckpoint(folder.config(), *checkpoint);
     }
     if (!dtype.ok()) return dtype.status();
-    ParameterSource source(&*checkpoint, *dtype);
+    std::vector<devices::ParameterSize> sizes;
+    for (const auto& [name, elements] : checkpoint->Elements()) {
+      sizes.push_back({name, elements * c10::elementSize(*dtype)});
+    }
+    absl::StatusOr<devices::DeviceMap> devices =
+        devices::MakeDeviceMap(options.device, options.device_map, sizes);
+    if (!devices.ok()) return devices.status();
+    ParameterSource source(&*checkpoint, *dtype, *devices);
     absl::StatusOr<Network> network = absl::InternalError("not made");
     // What is missing has no data, so that a family that computes with its weights may fail: then
     // what is missing is the reason.
@@ -174,6 +185,7 @@ absl::StatusOr<Network> MakeNetwork(const weights::HubFolder& folder,
     network->parameters = source.TakeShown();
     network->family = *type;
     network->names = names;
+    network->devices = *std::move(devices);
     network->dtype = *dtype;
     if (folder.generation_config()) {
       // It says when to stop, as in transformers; the model's own configuration where it does not.

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "engine/devices/device_map.h"
 #include "engine/graph/value.h"
 #include "engine/models/module.h"
 #include "engine/weights/hub_folder.h"
@@ -21,14 +22,15 @@
 namespace weft::models {
 
 /// Where a family gets its weights: by name, with the shape that it needs, in the dtype in which
-/// the model is hosted. The one door for weights, which a loader that shards them can serve.
+/// the model is hosted, on the device of their module. The one door for weights, which a loader that shards them can serve.
 ///
 /// A weight that is missing or has another shape is remembered and told of when the family has
 /// asked for everything, with all others: what Param returns then has the shape and no data.
 class ParameterSource {
  public:
-  explicit ParameterSource(weights::Checkpoint* checkpoint, at::ScalarType dtype = at::kFloat)
-      : checkpoint_(*checkpoint), dtype_(dtype) {}
+  explicit ParameterSource(weights::Checkpoint* checkpoint, at::ScalarType dtype = at::kFloat,
+                           devices::DeviceMap devices = {})
+      : checkpoint_(*checkpoint), dtype_(dtype), devices_(std::move(devices)) {}
 
   /// What floating-point weights are, and with them activations.
   at::ScalarType dtype() const { return dtype_; }
@@ -64,6 +66,7 @@ class ParameterSource {
 
   weights::Checkpoint& checkpoint_;
   const at::ScalarType dtype_;
+  const devices::DeviceMap devices_;
   std::map<std::string, at::Tensor> shown_;
   std::map<std::string, std::string> tied_;   // both ways round
   std::map<std::string, at::Tensor> loaded_;  // of those, by the checkpoint's name
@@ -105,6 +108,8 @@ struct Network {
   /// Why it cannot generate, where it takes token ids and gives no next ones.
   std::string no_generation;
   std::string config_json;  // shown to clients
+  /// Where its modules lie, with their weights.
+  devices::DeviceMap devices;
   /// How names in files become those of its modules.
   weights::NameRules names;
   /// Finds the sites of a root that does not pack rows, once, with taps set. Empty for others.
@@ -114,6 +119,9 @@ struct Network {
 struct NetworkOptions {
   /// Nothing: what the checkpoint says (weights::DtypeOfCheckpoint).
   std::optional<at::ScalarType> dtype = std::nullopt;
+  /// As LoadOptions has them.
+  std::string device = "cpu";
+  std::map<std::string, std::string> device_map = {};
   /// Called for every few megabytes of weights that were read.
   std::function<void(uint64_t bytes, uint64_t total_bytes)> progress = {};
 };
