@@ -245,7 +245,8 @@ struct LoadOptions {
   /// the dtype of the first floating-point tensor.
   std::string dtype = "auto";
   /// Where they lie: `cpu`, `cuda` (the first GPU), `cuda:1`, or `auto`: one GPU, or all of them a
-  /// block after the other, as the weights fit into their free memory; the CPU where there are none.
+  /// block after the other, as the weights fit into their free memory; the CPU where there are
+  /// none.
   std::string device = "auto";
   /// Modules that lie elsewhere, with all below them: `model.layers.20` on `cuda:1`. For folders.
   std::map<std::string, std::string> device_map = {};

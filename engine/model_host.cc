@@ -232,9 +232,8 @@ absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Load(const std::string& na
     absl::StatusOr<devices::DeviceMap> map =
         devices::MakeDeviceMap(load.device, {}, {{folder_or_id, unknown ? 0 : bytes}});
     if (!map.ok()) return map.status();
-    absl::StatusOr<models::Network> network =
-        exported::LoadNetwork(folder_or_id, {.memory_bytes = options.limits.peak_bytes,
-                                             .device = map->root()});
+    absl::StatusOr<models::Network> network = exported::LoadNetwork(
+        folder_or_id, {.memory_bytes = options.limits.peak_bytes, .device = map->root()});
     if (!network.ok()) return network.status();
     return Host(name, *std::move(network), options);
   }

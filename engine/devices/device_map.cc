@@ -48,9 +48,8 @@ c10::Device DeviceMap::Of(absl::string_view path) const {
 }
 
 bool DeviceMap::OnlyCpu() const {
-  return rest_.is_cpu() &&
-         std::all_of(modules_.begin(), modules_.end(),
-                     [](const auto& module) { return module.second.is_cpu(); });
+  return rest_.is_cpu() && std::all_of(modules_.begin(), modules_.end(),
+                                       [](const auto& module) { return module.second.is_cpu(); });
 }
 
 std::string DeviceMap::Shown() const {
@@ -121,8 +120,8 @@ absl::StatusOr<DeviceMap> MakeDeviceMap(const std::string& device,
       return absl::Status(own.status().code(),
                           absl::StrCat("`", path, "`: ", own.status().message()));
     }
-    const bool known = std::any_of(
-        parameters.begin(), parameters.end(), [&](const ParameterSize& parameter) {
+    const bool known =
+        std::any_of(parameters.begin(), parameters.end(), [&](const ParameterSize& parameter) {
           return absl::StartsWith(parameter.path, absl::StrCat(path, "."));
         });
     if (!known) {

@@ -87,8 +87,8 @@ absl::StatusOr<c10::Device> ParseDevice(const std::string& text) {
     there.push_back(accelerator.device.str());
   }
   if (!there.empty()) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "this machine has no device ", device->str(), "; it has ", absl::StrJoin(there, ", ")));
+    return absl::FailedPreconditionError(absl::StrCat("this machine has no device ", device->str(),
+                                                      "; it has ", absl::StrJoin(there, ", ")));
   }
   return absl::FailedPreconditionError(
       absl::StrCat("there is no device ", device->str(), Trouble().empty() ? "" : ": ", Trouble()));

@@ -62,8 +62,7 @@ class ExportedModule final : public models::Module {
   /// By itself, out of band.
   at::Tensor forward(run::Pass& /*pass*/, at::Tensor x) override {
     TORCH_CHECK(why_not_alone().empty(), "this module cannot be called by itself");
-    return Executor(shared_->graph, nullptr, shared_->options.memory_bytes)
-        .RunCall(call_, x);
+    return Executor(shared_->graph, nullptr, shared_->options.memory_bytes).RunCall(call_, x);
   }
 
   void CallAsRoot(run::Pass& pass) override {

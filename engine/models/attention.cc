@@ -87,7 +87,8 @@ struct SharedMasks {
 Mask MaskOf(run::Pass& pass, const run::Segment& segment, int64_t keys,
             const AttentionOptions& options, at::Device device) {
   const bool made_already = options.causal && (options.window == 0 || keys <= options.window);
-  if (made_already && (device.is_cpu() || !segment.input->padded)) return MakeMask(segment, keys, options);
+  if (made_already && (device.is_cpu() || !segment.input->padded))
+    return MakeMask(segment, keys, options);
   static constexpr char kKey = 0;
   std::shared_ptr<void>& slot = pass.ForRows(&kKey);
   if (slot == nullptr) slot = std::make_shared<SharedMasks>();

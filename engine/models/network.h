@@ -22,7 +22,8 @@
 namespace weft::models {
 
 /// Where a family gets its weights: by name, with the shape that it needs, in the dtype in which
-/// the model is hosted, on the device of their module. The one door for weights, which a loader that shards them can serve.
+/// the model is hosted, on the device of their module. The one door for weights, which a loader
+/// that shards them can serve.
 ///
 /// A weight that is missing or has another shape is remembered and told of when the family has
 /// asked for everything, with all others: what Param returns then has the shape and no data.

@@ -105,8 +105,8 @@ c10::IValue InForm(const OutputForm& form, at::Tensor tensor,
 /// `2 * module + 1` for the output. Const once made.
 struct TapTable {
   /// `device`: where the root is called; `placed`: something of the model is not on the CPU.
-  TapTable(const plan::ModelSpec& spec, std::vector<OutputForm> forms,
-           at::Device device = at::kCPU, bool placed = false);
+  TapTable(const plan::ModelSpec& spec, std::vector<OutputForm> forms, at::Device device = at::kCPU,
+           bool placed = false);
   const at::Device device;
   const bool placed;
   /// By tap, the time of each visit.

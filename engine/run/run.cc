@@ -31,9 +31,9 @@ at::Tensor Compact(const at::Tensor& tensor) {
   }
   // From a device into pinned memory, while the pass goes on: EndPass waits for it.
   const bool device = !tensor.device().is_cpu();
-  at::Tensor out = at::empty(
-      tensor.sizes(),
-      at::TensorOptions(at::kCPU).dtype(tensor.scalar_type()).pinned_memory(device));
+  at::Tensor out =
+      at::empty(tensor.sizes(),
+                at::TensorOptions(at::kCPU).dtype(tensor.scalar_type()).pinned_memory(device));
   out.copy_(tensor, /*non_blocking=*/device);
   return out;
 }

@@ -57,8 +57,7 @@ void CopyRows(const SafetensorsFile& file, const TensorEntry& entry, at::ScalarT
     const int64_t from = (cut.dim == 0 ? cut.begin : 0) + row;
     const absl::string_view chunk = bytes.substr(from * row_bytes, count * row_bytes);
     const at::Tensor target = to.narrow(0, row, count);
-    if (cut.dim <= 0 && type == target.scalar_type() && target.is_contiguous() &&
-        target.is_cpu()) {
+    if (cut.dim <= 0 && type == target.scalar_type() && target.is_contiguous() && target.is_cpu()) {
       std::memcpy(target.mutable_data_ptr(), chunk.data(), chunk.size());
     } else {
       shape[0] = count;
