@@ -31,7 +31,9 @@ std::string FingerprintOf(const models::HostedModel& model, const std::string& c
     const auto bytes = static_cast<size_t>(tensor.numel() * tensor.element_size());
     EVP_DigestUpdate(context.get(), tensor.cpu().const_data_ptr(), bytes);
   };
-  for (const auto& [name, tensor] : model.network().parameters) add(name, tensor);
+  if (model.network().dispatched) {
+    for (const auto& [name, tensor] : model.network().parameters) add(name, tensor);
+  }
   for (const std::string& name : model.adapters()) {
     const std::vector<run::LowRank>& changes = model.FindAdapter(name)->changes;
     for (size_t module = 0; module < changes.size(); ++module) {
@@ -90,7 +92,7 @@ std::shared_ptr<ModelInfo> DescribeModel(const std::string& name, const models::
   info->summary.name = name;
   info->summary.family = hosted.family;
   info->summary.dtype = weights::HostingDtypeName(hosted.dtype);
-  info->summary.device = hosted.devices.Shown();
+  info->summary.device = hosted.dispatched ? hosted.devices.Shown() : "meta";
   info->summary.fingerprint = FingerprintOf(model, config_json);
   info->summary.has_tokenizer = has_tokenizer;
   info->summary.max_tokens = static_cast<uint64_t>(hosted.max_tokens);

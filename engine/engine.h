@@ -250,6 +250,9 @@ struct LoadOptions {
   std::string device = "auto";
   /// Modules that lie elsewhere, with all below them: `model.layers.20` on `cuda:1`. For folders.
   std::map<std::string, std::string> device_map = {};
+  /// Load the weights. Without them a folder needs none: the model can be looked at, and programs
+  /// be validated, on any machine; runs are refused. Its `device` is `meta`. For folders.
+  bool dispatch = true;
   /// LoRA adapters, folders as the peft library saves them, by the names that traces choose them
   /// by (graph::Trace::adapter).
   std::map<std::string, std::string> adapters = {};

@@ -223,6 +223,10 @@ absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Load(const std::string& na
           folder_or_id, " is hosted as it was exported: `adapter` is for folders; merge it into ",
           "the module (peft: merge_and_unload) and export that"));
     }
+    if (!load.dispatch) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(folder_or_id, " has its weights with it: models without are folders"));
+    }
     if (!load.device_map.empty()) {
       return absl::InvalidArgumentError(absl::StrCat(
           folder_or_id, " is one graph, and lies on one device: `device_map` is for folders"));
@@ -239,7 +243,7 @@ absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Load(const std::string& na
   }
   absl::StatusOr<std::string> folder = weights::FindModelFolder(folder_or_id);
   if (!folder.ok()) return folder.status();
-  absl::StatusOr<weights::HubFolder> hub = weights::HubFolder::Open(*folder);
+  absl::StatusOr<weights::HubFolder> hub = weights::HubFolder::Open(*folder, load.dispatch);
   if (!hub.ok()) return hub.status();
   absl::StatusOr<std::string> type = hub->config().GetOr<std::string>("model_type", "");
   if (!type.ok()) return type.status();
@@ -254,6 +258,7 @@ absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Load(const std::string& na
     network = models::MakeNetwork(*hub, {.dtype = *dtype,
                                          .device = load.device,
                                          .device_map = load.device_map,
+                                         .dispatch = load.dispatch,
                                          .progress = load.progress});
     return network.status();
   });
@@ -500,6 +505,11 @@ absl::StatusOr<std::shared_ptr<Job>> ModelHost::Submit(std::string job_id, graph
                                                        const RunOptions& options, EventSink sink) {
   if (options.deadline <= absl::Now()) {
     return absl::DeadlineExceededError("the deadline has passed before the run was queued");
+  }
+  if (!model_->network().dispatched) {
+    return absl::FailedPreconditionError(
+        "the weights of this model were not loaded (`dispatch` is false): it can be looked at, and "
+        "programs be validated; load it with them to run programs");
   }
   const Limits limits = this->limits();
   absl::StatusOr<Prepared> prepared = Prepare(program, options, limits);

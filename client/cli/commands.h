@@ -30,6 +30,7 @@ struct LocalModel {
   std::string name, folder;
   std::map<std::string, std::string> adapters;  // folders by name
   std::string device = "auto";
+  bool dispatch = true;
 };
 using LocalBackendMaker = absl::StatusOr<std::shared_ptr<Backend>> (*)(const LocalModel& model);
 
@@ -42,6 +43,7 @@ struct GlobalOptions {
   std::string local_folder;                 // run in this process, with make_local
   std::vector<std::string> local_adapters;  // beside it, NAME=FOLDER
   std::string local_device = "auto";
+  bool local_without_weights = false;
   LocalBackendMaker make_local = nullptr;
 };
 

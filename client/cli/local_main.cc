@@ -10,6 +10,7 @@ namespace {
 absl::StatusOr<std::shared_ptr<weft::Backend>> MakeLocal(const weft::cli::LocalModel& model) {
   return weft::MakeLocalBackend({.models = {{model.name, model.folder}},
                                  .device = model.device,
+                                 .dispatch = model.dispatch,
                                  .adapters = {{model.name, model.adapters}},
                                  .progress = weft::TerminalProgress()});
 }

@@ -46,7 +46,10 @@ absl::StatusOr<std::shared_ptr<Backend>> OpenBackend(const GlobalOptions& global
   if (global.local_folder.empty()) {
     return MakeRemoteBackend(global.target, ToRemoteOptions(global));
   }
-  LocalModel local{.name = model, .folder = global.local_folder, .device = global.local_device};
+  LocalModel local{.name = model,
+                   .folder = global.local_folder,
+                   .device = global.local_device,
+                   .dispatch = !global.local_without_weights};
   if (local.name.empty()) {
     local.name = std::filesystem::absolute(local.folder).lexically_normal().filename().string();
     if (local.name.empty()) local.name = "model";

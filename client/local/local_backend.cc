@@ -375,7 +375,8 @@ absl::StatusOr<std::shared_ptr<Backend>> MakeLocalBackend(const LocalOptions& op
         absl::StrCat("modules are placed for `", name, "`, which is none of the models"));
   }
   for (const auto& [name, folder] : options.models) {
-    LoadOptions load{.dtype = options.dtype, .device = options.device};
+    LoadOptions load{
+        .dtype = options.dtype, .device = options.device, .dispatch = options.dispatch};
     if (const auto found = options.device_map.find(name); found != options.device_map.end()) {
       load.device_map = found->second;
     }

@@ -29,14 +29,18 @@ namespace weft::models {
 /// asked for everything, with all others: what Param returns then has the shape and no data.
 class ParameterSource {
  public:
+  /// Without a `checkpoint` weights are made up: they have shapes, and take next to no memory.
   explicit ParameterSource(weights::Checkpoint* checkpoint, at::ScalarType dtype = at::kFloat,
                            devices::DeviceMap devices = {})
-      : checkpoint_(*checkpoint), dtype_(dtype), devices_(std::move(devices)) {}
+      : checkpoint_(checkpoint), dtype_(dtype), devices_(std::move(devices)) {}
 
   /// What floating-point weights are, and with them activations.
   at::ScalarType dtype() const { return dtype_; }
-  /// Whether the checkpoint holds it: what is tied to it does not count.
-  bool Has(const std::string& name) const { return checkpoint_.Has(name); }
+  /// Whether the checkpoint holds it: what is tied to it does not count. Without one, everything
+  /// is there that a family may have.
+  bool Has(const std::string& name) const {
+    return checkpoint_ == nullptr || checkpoint_->Has(name);
+  }
   /// Said before either is asked for: the two are one weight, as transformers ties them. Where the
   /// checkpoint holds one of them, both are that; where it holds both, they are one only if they
   /// are equal.
@@ -65,7 +69,7 @@ class ParameterSource {
   absl::StatusOr<at::Tensor> TakeTied(const std::string& name, const std::string& other,
                                       at::IntArrayRef shape, at::ScalarType dtype);
 
-  weights::Checkpoint& checkpoint_;
+  weights::Checkpoint* const checkpoint_;
   const at::ScalarType dtype_;
   const devices::DeviceMap devices_;
   std::map<std::string, at::Tensor> shown_;
@@ -111,6 +115,8 @@ struct Network {
   std::string config_json;  // shown to clients
   /// Where its modules lie, with their weights.
   devices::DeviceMap devices;
+  /// Weights are not loaded: it can be looked at, and programs be planned.
+  bool dispatched = true;
   /// How names in files become those of its modules.
   weights::NameRules names;
   /// Finds the sites of a root that does not pack rows, once, with taps set. Empty for others.
@@ -123,6 +129,7 @@ struct NetworkOptions {
   /// As LoadOptions has them.
   std::string device = "cpu";
   std::map<std::string, std::string> device_map = {};
+  bool dispatch = true;
   /// Called for every few megabytes of weights that were read.
   std::function<void(uint64_t bytes, uint64_t total_bytes)> progress = {};
 };

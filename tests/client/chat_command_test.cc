@@ -29,6 +29,7 @@ using ::testing::HasSubstr;
 absl::StatusOr<std::shared_ptr<Backend>> HostLocally(const LocalModel& model) {
   return MakeLocalBackend({.models = {{model.name, model.folder}},
                            .device = model.device,
+                           .dispatch = model.dispatch,
                            .adapters = {{model.name, model.adapters}},
                            .threads = 1});
 }

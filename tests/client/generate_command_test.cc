@@ -34,6 +34,7 @@ constexpr char kAdapter[] = WEFT_SOURCE_DIR "/tests/parity/lora/gpt2/plain";
 absl::StatusOr<std::shared_ptr<Backend>> HostLocally(const LocalModel& model) {
   return MakeLocalBackend({.models = {{model.name, model.folder}},
                            .device = model.device,
+                           .dispatch = model.dispatch,
                            .adapters = {{model.name, model.adapters}},
                            .threads = 1});
 }
