@@ -132,14 +132,15 @@ function(weft_executable name)
   endif()
 endfunction()
 
-# weft_test(<name> SOURCES <files> [DEPS <targets>] [TORCH] [TIMEOUT <seconds>])
+# weft_test(<name> SOURCES <files> [DEPS <targets>] [TORCH] [TIMEOUT <seconds>] [ON_DEVICES])
 #
 # GoogleTest program build/<preset>/tests/<name>_test, one ctest test named <name>. It runs in the
 # repository's root: WEFT_SOURCE_DIR and WEFT_BINARY_DIR are relative to it, so that objects can be
 # shared between clones. Under ctest it writes test-results/<name>.json, for tests that require the
-# fixture <name>_results.
+# fixture <name>_results. ON_DEVICES: a second time, as <name>_on_devices, with the blocks of local models
+# on two fake devices in turn (tests/support/fake_device.h).
 function(weft_test name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "TORCH" "TIMEOUT" "SOURCES;DEPS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "TORCH;ON_DEVICES" "TIMEOUT" "SOURCES;DEPS")
   weft_is_skipped(skip ${name} "${arg_TORCH}" ${arg_DEPS})
   if(skip OR NOT BUILD_TESTING)
     return()
@@ -159,9 +160,10 @@ function(weft_test name)
   if(arg_TORCH)
     weft_use_torch(${target} PRIVATE)
   endif()
-  add_test(NAME ${name}
-    COMMAND ${target} "--gtest_output=json:${PROJECT_BINARY_DIR}/test-results/${name}.json"
-    WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
+  set(runs ${name})
+  if(arg_ON_DEVICES)
+    list(APPEND runs ${name}_on_devices)
+  endif()
   set(environment "")
   if(WEFT_SANITIZE)
     math(EXPR arg_TIMEOUT "${arg_TIMEOUT} * 5")
@@ -172,6 +174,14 @@ function(weft_test name)
       "UBSAN_OPTIONS=print_stacktrace=1"
       "TSAN_OPTIONS=second_deadlock_stack=1")
   endif()
-  set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} ENVIRONMENT "${environment}"
-    FIXTURES_SETUP ${name}_results)
+  foreach(run IN LISTS runs)
+    add_test(NAME ${run}
+      COMMAND ${target} "--gtest_output=json:${PROJECT_BINARY_DIR}/test-results/${run}.json"
+      WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
+    if(NOT run STREQUAL name)
+      list(APPEND environment "WEFT_TEST_DEVICES=fake:0,fake:1")
+    endif()
+    set_tests_properties(${run} PROPERTIES TIMEOUT ${arg_TIMEOUT} ENVIRONMENT "${environment}"
+      FIXTURES_SETUP ${run}_results)
+  endforeach()
 endfunction()

@@ -29,9 +29,11 @@ std::string FingerprintOf(const models::HostedModel& model, const std::string& c
     EVP_DigestUpdate(context.get(), header.data(), header.size());
     // As it lies in memory: a transposed view and its storage hold the same bytes.
     const auto bytes = static_cast<size_t>(tensor.numel() * tensor.element_size());
-    EVP_DigestUpdate(context.get(), tensor.const_data_ptr(), bytes);
+    EVP_DigestUpdate(context.get(), tensor.cpu().const_data_ptr(), bytes);
   };
-  for (const auto& [name, tensor] : model.network().parameters) add(name, tensor);
+  if (model.network().dispatched) {
+    for (const auto& [name, tensor] : model.network().parameters) add(name, tensor);
+  }
   for (const std::string& name : model.adapters()) {
     const std::vector<run::LowRank>& changes = model.FindAdapter(name)->changes;
     for (size_t module = 0; module < changes.size(); ++module) {
@@ -90,7 +92,7 @@ std::shared_ptr<ModelInfo> DescribeModel(const std::string& name, const models::
   info->summary.name = name;
   info->summary.family = hosted.family;
   info->summary.dtype = weights::HostingDtypeName(hosted.dtype);
-  info->summary.device = "cpu";
+  info->summary.device = hosted.dispatched ? hosted.devices.Shown() : "meta";
   info->summary.fingerprint = FingerprintOf(model, config_json);
   info->summary.has_tokenizer = has_tokenizer;
   info->summary.max_tokens = static_cast<uint64_t>(hosted.max_tokens);

@@ -15,6 +15,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/synchronization/mutex.h"
+#include "engine/devices/devices.h"
 #include "engine/model_host.h"
 #include "engine/plan/operators.h"
 
@@ -163,7 +164,13 @@ class EngineImpl : public Engine {
     for (const auto& [name, host] : hosts_) host->SetLimits(limits);
   }
 
-  std::string device() const override { return "cpu"; }
+  std::string device() const override {
+    std::vector<std::string> names;
+    for (const devices::Accelerator& each : devices::ListAccelerators()) {
+      names.push_back(each.device.str());
+    }
+    return names.empty() ? "cpu" : absl::StrJoin(names, ", ");
+  }
 
   void Drain(absl::Time deadline) override {
     draining_.store(true);

@@ -244,6 +244,15 @@ struct LoadOptions {
   /// checkpoint says, as in transformers 5.x: `dtype` (before: `torch_dtype`) of config.json, else
   /// the dtype of the first floating-point tensor.
   std::string dtype = "auto";
+  /// Where they lie: `cpu`, `cuda` (the first GPU), `cuda:1`, or `auto`: one GPU, or all of them a
+  /// block after the other, as the weights fit into their free memory; the CPU where there are
+  /// none.
+  std::string device = "auto";
+  /// Modules that lie elsewhere, with all below them: `model.layers.20` on `cuda:1`. For folders.
+  std::map<std::string, std::string> device_map = {};
+  /// Load the weights. Without them a folder needs none: the model can be looked at, and programs
+  /// be validated, on any machine; runs are refused. Its `device` is `meta`. For folders.
+  bool dispatch = true;
   /// LoRA adapters, folders as the peft library saves them, by the names that traces choose them
   /// by (graph::Trace::adapter).
   std::map<std::string, std::string> adapters = {};
@@ -305,7 +314,7 @@ class Engine {
   virtual Limits limits() const = 0;
   /// Bounds of programs that are submitted from now on.
   virtual void SetLimits(const Limits& limits) = 0;
-  /// `cpu`, `cuda:0`.
+  /// Where models can be hosted: `cpu`, or its GPUs: `cuda:0, cuda:1`.
   virtual std::string device() const = 0;
   /// Refuse new runs, finish those that were accepted until `deadline`, then cancel the rest.
   virtual void Drain(absl::Time deadline) = 0;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <optional>
 #include <thread>
@@ -13,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "engine/describe_model.h"
+#include "engine/devices/device_map.h"
 #include "engine/exported/exported_model.h"
 #include "engine/graph/lint.h"
 #include "engine/graph/text.h"
@@ -221,14 +223,27 @@ absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Load(const std::string& na
           folder_or_id, " is hosted as it was exported: `adapter` is for folders; merge it into ",
           "the module (peft: merge_and_unload) and export that"));
     }
-    absl::StatusOr<models::Network> network =
-        exported::LoadNetwork(folder_or_id, {.memory_bytes = options.limits.peak_bytes});
+    if (!load.dispatch) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(folder_or_id, " has its weights with it: models without are folders"));
+    }
+    if (!load.device_map.empty()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          folder_or_id, " is one graph, and lies on one device: `device_map` is for folders"));
+    }
+    std::error_code unknown;
+    const uint64_t bytes = std::filesystem::file_size(folder_or_id, unknown);
+    absl::StatusOr<devices::DeviceMap> map =
+        devices::MakeDeviceMap(load.device, {}, {{folder_or_id, unknown ? 0 : bytes}});
+    if (!map.ok()) return map.status();
+    absl::StatusOr<models::Network> network = exported::LoadNetwork(
+        folder_or_id, {.memory_bytes = options.limits.peak_bytes, .device = map->root()});
     if (!network.ok()) return network.status();
     return Host(name, *std::move(network), options);
   }
   absl::StatusOr<std::string> folder = weights::FindModelFolder(folder_or_id);
   if (!folder.ok()) return folder.status();
-  absl::StatusOr<weights::HubFolder> hub = weights::HubFolder::Open(*folder);
+  absl::StatusOr<weights::HubFolder> hub = weights::HubFolder::Open(*folder, load.dispatch);
   if (!hub.ok()) return hub.status();
   absl::StatusOr<std::string> type = hub->config().GetOr<std::string>("model_type", "");
   if (!type.ok()) return type.status();
@@ -240,7 +255,11 @@ absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Load(const std::string& na
   if (!text.ok()) return text.status();
   absl::StatusOr<models::Network> network = absl::InternalError("not made");
   absl::Status status = plan::CatchTorch([&] {
-    network = models::MakeNetwork(*hub, {.dtype = *dtype, .progress = load.progress});
+    network = models::MakeNetwork(*hub, {.dtype = *dtype,
+                                         .device = load.device,
+                                         .device_map = load.device_map,
+                                         .dispatch = load.dispatch,
+                                         .progress = load.progress});
     return network.status();
   });
   if (!status.ok()) return status;
@@ -486,6 +505,11 @@ absl::StatusOr<std::shared_ptr<Job>> ModelHost::Submit(std::string job_id, graph
                                                        const RunOptions& options, EventSink sink) {
   if (options.deadline <= absl::Now()) {
     return absl::DeadlineExceededError("the deadline has passed before the run was queued");
+  }
+  if (!model_->network().dispatched) {
+    return absl::FailedPreconditionError(
+        "the weights of this model were not loaded (`dispatch` is false): it can be looked at, and "
+        "programs be validated; load it with them to run programs");
   }
   const Limits limits = this->limits();
   absl::StatusOr<Prepared> prepared = Prepare(program, options, limits);

@@ -389,6 +389,12 @@ int Main(int argc, char** argv, LocalBackendMaker make_local) {
          "A LoRA adapter beside the model of --local, a folder as peft saves it; repeatable")
       ->type_name("NAME=FOLDER")
       ->allow_extra_args(false);
+  app.add_option("--local-device", global.local_device,
+                 "Where the model of --local lies: auto, cpu, cuda, cuda:1")
+      ->type_name("DEVICE");
+  app.add_flag("--local-without-weights", global.local_without_weights,
+               "Load no weights: the model of --local can be looked at (tree), and programs be "
+               "validated");
 
   std::function<int()> action;
   RunArguments run;

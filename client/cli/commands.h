@@ -25,10 +25,14 @@ enum ExitCode : int {
   kRunFailed = 6,    // the run began and failed, was cancelled, or a save has no value
 };
 
-/// Host the model in `folder` as `name` in this process, with the folders of its adapters by name.
-using LocalBackendMaker = absl::StatusOr<std::shared_ptr<Backend>> (*)(
-    const std::string& name, const std::string& folder,
-    const std::map<std::string, std::string>& adapters);
+/// A model to host in this process.
+struct LocalModel {
+  std::string name, folder;
+  std::map<std::string, std::string> adapters;  // folders by name
+  std::string device = "auto";
+  bool dispatch = true;
+};
+using LocalBackendMaker = absl::StatusOr<std::shared_ptr<Backend>> (*)(const LocalModel& model);
 
 struct GlobalOptions {
   std::string target;
@@ -38,6 +42,8 @@ struct GlobalOptions {
   bool wait = false;                        // where a limit refuses
   std::string local_folder;                 // run in this process, with make_local
   std::vector<std::string> local_adapters;  // beside it, NAME=FOLDER
+  std::string local_device = "auto";
+  bool local_without_weights = false;
   LocalBackendMaker make_local = nullptr;
 };
 

@@ -7,11 +7,11 @@
 
 namespace {
 
-absl::StatusOr<std::shared_ptr<weft::Backend>> MakeLocal(
-    const std::string& name, const std::string& folder,
-    const std::map<std::string, std::string>& adapters) {
-  return weft::MakeLocalBackend({.models = {{name, folder}},
-                                 .adapters = {{name, adapters}},
+absl::StatusOr<std::shared_ptr<weft::Backend>> MakeLocal(const weft::cli::LocalModel& model) {
+  return weft::MakeLocalBackend({.models = {{model.name, model.folder}},
+                                 .device = model.device,
+                                 .dispatch = model.dispatch,
+                                 .adapters = {{model.name, model.adapters}},
                                  .progress = weft::TerminalProgress()});
 }
 

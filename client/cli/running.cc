@@ -46,12 +46,14 @@ absl::StatusOr<std::shared_ptr<Backend>> OpenBackend(const GlobalOptions& global
   if (global.local_folder.empty()) {
     return MakeRemoteBackend(global.target, ToRemoteOptions(global));
   }
-  std::string name = model;
-  if (name.empty()) {
-    name = std::filesystem::absolute(global.local_folder).lexically_normal().filename().string();
-    if (name.empty()) name = "model";
+  LocalModel local{.name = model,
+                   .folder = global.local_folder,
+                   .device = global.local_device,
+                   .dispatch = !global.local_without_weights};
+  if (local.name.empty()) {
+    local.name = std::filesystem::absolute(local.folder).lexically_normal().filename().string();
+    if (local.name.empty()) local.name = "model";
   }
-  std::map<std::string, std::string> adapters;
   for (const std::string& given : global.local_adapters) {
     const std::pair<std::string, std::string> adapter =
         absl::StrSplit(given, absl::MaxSplits('=', 1));
@@ -59,10 +61,10 @@ absl::StatusOr<std::shared_ptr<Backend>> OpenBackend(const GlobalOptions& global
       return absl::InvalidArgumentError(
           absl::StrCat("--local-adapter '", given, "' is not NAME=FOLDER"));
     }
-    adapters.insert(adapter);
+    local.adapters.insert(adapter);
   }
   Progress().Say(absl::StrCat("loading ", global.local_folder));
-  return global.make_local(name, global.local_folder, adapters);
+  return global.make_local(local);
 }
 
 void Progress::Say(const std::string& text) const {

@@ -369,8 +369,17 @@ absl::StatusOr<std::shared_ptr<Backend>> MakeLocalBackend(const LocalOptions& op
     return absl::InvalidArgumentError(
         absl::StrCat("adapters are given for `", name, "`, which is none of the models"));
   }
+  for (const auto& [name, modules] : options.device_map) {
+    if (options.models.contains(name)) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("modules are placed for `", name, "`, which is none of the models"));
+  }
   for (const auto& [name, folder] : options.models) {
-    LoadOptions load{.dtype = options.dtype};
+    LoadOptions load{
+        .dtype = options.dtype, .device = options.device, .dispatch = options.dispatch};
+    if (const auto found = options.device_map.find(name); found != options.device_map.end()) {
+      load.device_map = found->second;
+    }
     if (const auto found = options.adapters.find(name); found != options.adapters.end()) {
       load.adapters = found->second;
     }

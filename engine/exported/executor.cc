@@ -20,15 +20,15 @@ Executor::Executor(const Graph& graph, run::Pass* pass, uint64_t memory_bytes)
 
 void Executor::Run(absl::Span<const at::Tensor> inputs) {
   for (size_t i = 0; i < inputs.size(); ++i) {
-    values_[graph_.user_inputs[i]] = inputs[i];
+    values_[graph_.user_inputs[i]] = inputs[i].to(graph_.device);
     if (observer_) observer_(graph_.user_inputs[i], values_[graph_.user_inputs[i]]);
   }
   RunSteps(0, static_cast<int>(graph_.steps.size()) - 1);
 }
 
-at::Tensor Executor::RunCall(int call, at::Tensor input) {
+at::Tensor Executor::RunCall(int call, const at::Tensor& input) {
   const ModuleCall& what = graph_.calls[call];
-  values_[what.input.leaves[0]] = std::move(input);
+  values_[what.input.leaves[0]] = input.to(graph_.device);
   RunSteps(what.enter, what.leave);
   const c10::IValue& result = values_[what.output.leaves[0]];
   return result.isTensor() ? result.toTensor() : at::Tensor();
@@ -200,6 +200,8 @@ void Executor::Call(const BoundNode& node, c10::Stack& stack) {
     CheckResults(node.op, stack);
     for (c10::IValue& result : stack) {
       if (!result.isTensor() || !result.toTensor().defined()) continue;
+      // What is made of numbers alone is made on the CPU.
+      if (result.toTensor().is_cpu()) result = result.toTensor().to(graph_.device);
       if (result.toTensor().is_conj() || result.toTensor().is_neg()) {
         result = result.toTensor().resolve_conj().resolve_neg();
       }

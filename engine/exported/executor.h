@@ -36,7 +36,7 @@ class Executor {
   void Run(absl::Span<const at::Tensor> inputs);
   /// One call that is self-contained: what it returns, a lone tensor. Undefined where the pass
   /// needed no more.
-  at::Tensor RunCall(int call, at::Tensor input);
+  at::Tensor RunCall(int call, const at::Tensor& input);
 
  private:
   struct Open {

@@ -62,8 +62,7 @@ class ExportedModule final : public models::Module {
   /// By itself, out of band.
   at::Tensor forward(run::Pass& /*pass*/, at::Tensor x) override {
     TORCH_CHECK(why_not_alone().empty(), "this module cannot be called by itself");
-    return Executor(shared_->graph, nullptr, shared_->options.memory_bytes)
-        .RunCall(call_, std::move(x));
+    return Executor(shared_->graph, nullptr, shared_->options.memory_bytes).RunCall(call_, x);
   }
 
   void CallAsRoot(run::Pass& pass) override {
@@ -74,7 +73,7 @@ class ExportedModule final : public models::Module {
       for (const run::Segment* segment : pass.present()) {
         const run::InvokeInput& given = *segment->input;
         TORCH_CHECK(i <= given.others.size(), "the program is given too few tensors");
-        rows.push_back(i == 0 ? given.values : given.others[i - 1]);
+        rows.push_back((i == 0 ? given.values : given.others[i - 1]).to(shared_->graph.device));
       }
       inputs.push_back(rows.size() == 1 ? rows[0] : at::cat(rows, 0));
     }
@@ -83,7 +82,7 @@ class ExportedModule final : public models::Module {
       executor.Run(inputs);
     } else {
       TORCH_CHECK(why_not_alone().empty(), "this module cannot be called by itself");
-      executor.RunCall(call_, std::move(inputs[0]));
+      executor.RunCall(call_, inputs[0]);
     }
   }
 
@@ -119,6 +118,7 @@ absl::StatusOr<models::Network> Make(const Archive& archive, const Options& opti
   if (absl::Status status = Functionalise(*program); !status.ok()) return status;
   absl::StatusOr<Graph> graph = MakeGraph(*std::move(program));
   if (!graph.ok()) return graph.status();
+  graph->device = options.device;
   if (absl::Status status = LoadWeights(archive, *graph); !status.ok()) return status;
   absl::StatusOr<Dynamics> dynamics = FindDynamics(*graph);
   if (!dynamics.ok()) return dynamics.status();
@@ -127,6 +127,7 @@ absl::StatusOr<models::Network> Make(const Archive& archive, const Options& opti
   models::Network network;
   network.root = std::make_unique<ExportedModule>(shared, 0);
   network.family = "exported";
+  network.devices = devices::DeviceMap(options.device);
   network.config_json = *std::move(config);
   network.input = InputOf(shared->graph, *dynamics);
   network.max_tokens = dynamics->tokens ? dynamics->lengths.most : 1;

@@ -15,6 +15,8 @@ bool IsArchive(const std::string& path);
 struct Options {
   /// What one forward may hold at a time beside the weights; 0 for no bound.
   uint64_t memory_bytes = 0;
+  /// Where it computes, and its weights lie.
+  at::Device device = at::kCPU;
 };
 
 /// Host what torch.export.save wrote as a network: its modules are those of the Python model, its

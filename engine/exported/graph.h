@@ -86,6 +86,7 @@ struct Graph {
   /// By value, how the rows of a pass lie in it. Empty where the rows of several prompts cannot be
   /// told apart, and a pass has those of one.
   std::vector<run::RowLayout> layouts;
+  at::Device device = at::kCPU;  // where it computes
 
   run::RowLayout LayoutOf(ValueId value) const {
     return layouts.empty() ? run::RowLayout() : layouts[value];

@@ -17,7 +17,7 @@ std::string TypeText(const Payload& payload) {
 
 class WeightReader {
  public:
-  explicit WeightReader(const Archive& archive) : archive_(archive) {
+  WeightReader(const Archive& archive, at::Device device) : archive_(archive), device_(device) {
     for (const std::string& name : archive.Names()) {
       if (const absl::StatusOr<uint64_t> bytes = archive.SizeOf(name); bytes.ok()) {
         most_bytes_ += kMostCopies * *bytes;
@@ -40,7 +40,7 @@ class WeightReader {
     }
     if (!fits) return archive_.Refuse(absl::StrCat(shown, ": its shape cannot be"));
     const auto dtype = plan::ToScalarType(payload.dtype);
-    if (elements == 0) return at::empty(payload.sizes, dtype);
+    if (elements == 0) return at::empty(payload.sizes, at::TensorOptions(device_).dtype(dtype));
     absl::StatusOr<at::Tensor> stored = Stored(payload);
     if (!stored.ok()) return stored;
     // Each element of the tensor is one of its own in the bytes: else a few could claim to be many.
@@ -98,10 +98,11 @@ class WeightReader {
         }
       }
     }
-    return stored_.emplace(key, std::move(tensor)).first->second;
+    return stored_.emplace(key, tensor.to(device_)).first->second;
   }
 
   const Archive& archive_;
+  const at::Device device_;
   std::map<std::pair<std::string, graph::DType>, at::Tensor> stored_;
   uint64_t bytes_ = 0, most_bytes_ = 0;
 };
@@ -118,7 +119,7 @@ bool Expects(const TensorMeta& meta, const Payload& payload) {
 }  // namespace
 
 absl::Status LoadWeights(const Archive& archive, Graph& graph) {
-  WeightReader reader(archive);
+  WeightReader reader(archive, graph.device);
   for (const Input& input : graph.program.inputs) {
     if (input.kind == Input::Kind::kUser) continue;
     const Payload* payload = graph.program.FindPayload(input);

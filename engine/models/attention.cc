@@ -78,27 +78,30 @@ struct SharedMasks {
     const run::Segment* segment;
     int64_t keys, window;
     bool causal;
+    at::Device device;
     Mask mask;
   };
   std::vector<Entry> entries;
 };
 
 Mask MaskOf(run::Pass& pass, const run::Segment& segment, int64_t keys,
-            const AttentionOptions& options) {
+            const AttentionOptions& options, at::Device device) {
   const bool made_already = options.causal && (options.window == 0 || keys <= options.window);
-  if (made_already) return MakeMask(segment, keys, options);
+  if (made_already && (device.is_cpu() || !segment.input->padded))
+    return MakeMask(segment, keys, options);
   static constexpr char kKey = 0;
   std::shared_ptr<void>& slot = pass.ForRows(&kKey);
   if (slot == nullptr) slot = std::make_shared<SharedMasks>();
   auto& entries = static_cast<SharedMasks*>(slot.get())->entries;
   for (const SharedMasks::Entry& entry : entries) {
     if (entry.segment == &segment && entry.keys == keys && entry.window == options.window &&
-        entry.causal == options.causal) {
+        entry.causal == options.causal && entry.device == device) {
       return entry.mask;
     }
   }
-  entries.push_back(
-      {&segment, keys, options.window, options.causal, MakeMask(segment, keys, options)});
+  Mask mask = MakeMask(segment, keys, options);
+  if (mask.seen) mask.seen = mask.seen->to(device);
+  entries.push_back({&segment, keys, options.window, options.causal, device, std::move(mask)});
   return entries.back().mask;
 }
 
@@ -126,10 +129,10 @@ Sight SightOf(run::Pass& pass, const AttentionOptions& options, const run::Segme
     sight.v = last(sight.v, 2);
     if (present.defined()) present = last(present, 0);
   } else {
-    sight.mask = MaskOf(pass, segment, keys, options);
+    sight.mask = MaskOf(pass, segment, keys, options, sight.k.device());
   }
   if (present.defined()) {
-    present = present.view({1, 1, 1, present.size(0)});
+    present = present.view({1, 1, 1, present.size(0)}).to(sight.k.device());
     sight.mask.seen = sight.mask.seen ? at::logical_and(*sight.mask.seen, present) : present;
   }
   return sight;
@@ -155,18 +158,18 @@ at::Tensor ForEachHead(const at::Tensor& x, int64_t heads) {
       .reshape({x.size(0), heads, x.size(2), x.size(3)});
 }
 
-/// What ALiBi adds to scores: `[B or 1, heads, 1, keys]`.
+/// What ALiBi adds to scores, like `q`: `[B or 1, heads, 1, keys]`.
 at::Tensor Bias(const run::Segment& segment, const AttentionOptions& options, int64_t keys,
-                c10::ScalarType type) {
+                const at::Tensor& q) {
   const at::Tensor positions = KeyPositions(segment, keys).unsqueeze(1).unsqueeze(2);
   const at::Tensor bias = at::mul(options.slopes.view({1, options.heads, 1, 1}), positions);
-  return at::mul(bias.to(type), options.slope_scale);
+  return at::mul(bias.to(q.options()), options.slope_scale);
 }
 
 /// The mask with what causality alone hides.
 std::optional<at::Tensor> SeenBy(const Sight& sight, int64_t tokens) {
   if (!sight.mask.causal) return sight.mask.seen;
-  return Before(tokens).view({1, 1, tokens, tokens});
+  return Before(tokens).view({1, 1, tokens, tokens}).to(sight.k.device());
 }
 
 /// `[B, heads, T, T + past]`. What may not be looked at has the least number there is, as in
@@ -179,11 +182,11 @@ at::Tensor Scores(const run::Segment& segment, const AttentionOptions& options, 
     scores = at::mul(at::tanh(at::div(scores, options.softcap)), options.softcap);
   }
   if (options.slopes.defined()) {
-    scores = at::add(scores, Bias(segment, options, k.size(2), scores.scalar_type()));
+    scores = at::add(scores, Bias(segment, options, k.size(2), scores));
   }
   const std::optional<at::Tensor> seen = SeenBy(sight, q.size(2));
   if (!seen) return scores;
-  return at::masked_fill(scores, at::logical_not(*seen).to(q.device()), LeastOf(q.scalar_type()));
+  return at::masked_fill(scores, at::logical_not(*seen), LeastOf(q.scalar_type()));
 }
 
 at::Tensor Probs(const at::Tensor& scores) {
@@ -200,7 +203,7 @@ at::Tensor Fused(const run::Segment& segment, const AttentionOptions& options, c
   std::optional<at::Tensor> mask = sight.mask.seen;
   bool causal = sight.mask.causal;
   if (options.slopes.defined()) {
-    const at::Tensor bias = Bias(segment, options, sight.k.size(2), q.scalar_type());
+    const at::Tensor bias = Bias(segment, options, sight.k.size(2), q);
     const std::optional<at::Tensor> seen = SeenBy(sight, tokens);
     mask = seen
                ? at::where(*seen, bias, at::scalar_tensor(LeastOf(q.scalar_type()), bias.options()))
@@ -209,12 +212,10 @@ at::Tensor Fused(const run::Segment& segment, const AttentionOptions& options, c
   } else if (tokens == 1 && kv_heads != options.heads) {
     // The heads that share a key and a value are as good as tokens that look at the same ones.
     const at::Tensor grouped = q.reshape({q.size(0), kv_heads, -1, q.size(3)});
-    if (mask) mask = mask->to(q.device());
     return at::scaled_dot_product_attention(grouped, sight.k, sight.v, mask, /*dropout_p=*/0.0,
                                             /*is_causal=*/false, options.scale)
         .reshape(q.sizes());
   }
-  if (mask) mask = mask->to(q.device());
   return at::scaled_dot_product_attention(q, ForEachHead(sight.k, options.heads),
                                           ForEachHead(sight.v, options.heads), mask,
                                           /*dropout_p=*/0.0, causal, options.scale);

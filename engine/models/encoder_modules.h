@@ -69,7 +69,7 @@ class EmbeddingsImpl : public Module {
     std::vector<at::Tensor> rows;
     for (const run::Segment* segment : pass.present()) {
       const at::Tensor counted =
-          at::mul(run::Cut(ids, *segment).ne(padding_), segment->input->mask);
+          at::mul(run::Cut(ids, *segment).ne(padding_), segment->input->mask.to(ids.device()));
       const at::Tensor positions = at::add(at::mul(counted.cumsum(1), counted), padding_);
       rows.push_back(positions.view({1, segment->rows()}));
     }

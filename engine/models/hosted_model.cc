@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -32,9 +33,26 @@ absl::StatusOr<std::unique_ptr<HostedModel>> HostedModel::Host(Network network, 
   run::InstallMemoryAccounts();
   auto model = std::unique_ptr<HostedModel>(new HostedModel(std::move(network), pad_left));
   Collect(model->network_.root.get(), "", model->modules_, model->paths_);
+  model->PlaceModules();
   absl::Status status = plan::CatchTorch([&] { return model->RecordSites(); });
   if (!status.ok()) return status;
   return model;
+}
+
+void HostedModel::PlaceModules() {
+  // A block, whose name is a number, or what holds blocks.
+  std::set<std::string> hand_on = {""};
+  for (const std::string& path : paths_) {
+    const bool block = path.find_first_not_of("0123456789", path.rfind('.') + 1) == path.npos;
+    for (std::string each = path; block && !each.empty();) {
+      hand_on.insert(each);
+      const size_t dot = each.rfind('.');
+      each.resize(dot == each.npos ? 0 : dot);
+    }
+  }
+  for (size_t i = 0; i < modules_.size(); ++i) {
+    modules_[i]->Place(network_.devices.Of(paths_[i]), hand_on.contains(paths_[i]));
+  }
 }
 
 absl::Status HostedModel::RecordSites() {
@@ -81,7 +99,7 @@ absl::Status HostedModel::RecordSites() {
                       .lengths = network_.input ? network_.input->lengths : plan::SizeRange(),
                       .names = std::move(names)});
   spec_->set_leaves(std::move(recorded->leaves));
-  taps_ = std::make_unique<run::TapTable>(*spec_, std::move(forms));
+  taps_ = std::make_unique<run::TapTable>(*spec_, std::move(forms), device(), placed());
   return absl::OkStatus();
 }
 
@@ -140,6 +158,12 @@ absl::Status HostedModel::AddAdapter(const std::string& name, const std::string&
   absl::StatusOr<run::Adapter> adapter = absl::InternalError("not loaded");
   absl::Status status = plan::CatchTorch([&] {
     adapter = LoadAdapter(folder, network_.names, *spec_, modules_);
+    if (!adapter.ok()) return adapter.status();
+    for (size_t i = 0; i < adapter->changes.size(); ++i) {
+      for (at::Tensor* const part : {&adapter->changes[i].a, &adapter->changes[i].b}) {
+        if (part->defined()) *part = part->to(modules_[i]->device());
+      }
+    }
     return adapter.status();
   });
   if (status.ok()) adapters_[name] = *std::move(adapter);
@@ -157,7 +181,7 @@ std::vector<std::string> HostedModel::adapters() const {
   return names;
 }
 
-absl::StatusOr<c10::IValue> HostedModel::CallModule(int module, const at::Tensor& input,
+absl::StatusOr<c10::IValue> HostedModel::CallModule(int module, const at::Tensor& given,
                                                     const run::Segment* segment,
                                                     run::Watcher* watcher,
                                                     const run::Adapter* adapter) const {
@@ -170,6 +194,7 @@ absl::StatusOr<c10::IValue> HostedModel::CallModule(int module, const at::Tensor
     segments.push_back(&own);
   }
   run::Pass pass(*taps_, std::move(segments), nullptr);
+  const at::Tensor input = given.to(called.device());
   if (!called.packs()) return c10::IValue(called.forward(pass, input));
   pass.UseAdapter(adapter);
   const int first = spec_->FindSite(module, graph::Point::kInput, 0);

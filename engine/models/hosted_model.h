@@ -47,6 +47,8 @@ class HostedModel : public run::Host {
   absl::StatusOr<c10::IValue> CallModule(int module, const at::Tensor& input,
                                          const run::Segment* segment, run::Watcher* watcher,
                                          const run::Adapter* adapter) const override;
+  at::Device device() const override { return network_.devices.root(); }
+  bool placed() const override { return !network_.devices.OnlyCpu(); }
   const run::Adapter* FindAdapter(const std::string& name) const override;
 
   /// Load an adapter (LoadAdapter) for traces to choose by `name`. Before the first run.
@@ -56,6 +58,8 @@ class HostedModel : public run::Host {
 
  private:
   HostedModel(Network network, bool pad_left) : network_(std::move(network)), pad_left_(pad_left) {}
+  /// Tell each module its device.
+  void PlaceModules();
   absl::Status RecordSites();
 
   Network network_;

@@ -63,6 +63,16 @@ class Module {
   virtual std::vector<std::pair<std::string, at::Tensor>> parameters() const { return {}; }
 
   const std::vector<std::pair<std::string, Module*>>& children() const { return children_; }
+  /// Where it computes, and its weights lie.
+  at::Device device() const { return device_; }
+  /// What it returns goes on where it is: a block of a model whose blocks lie on several devices,
+  /// or what holds them. What others return goes back to where their input came from.
+  bool hands_on() const { return hands_on_; }
+  void Place(at::Device device, bool hands_on) {
+    device_ = device;
+    hands_on_ = hands_on;
+  }
+
   int input_tap() const { return tap_; }
   int output_tap() const { return tap_ + 1; }
   void SetTap(int tap) { tap_ = tap; }
@@ -79,6 +89,8 @@ class Module {
 
  private:
   int tap_ = 0;
+  at::Device device_ = at::kCPU;
+  bool hands_on_ = false;
   std::vector<std::pair<std::string, Module*>> children_;
   std::vector<std::unique_ptr<Module>> owned_;
 };
@@ -94,8 +106,35 @@ at::Tensor Forward(run::Pass& pass, Child& child, Tensors&&... tensors) {
   return child.forward(pass, std::forward<Tensors>(tensors)...);
 }
 
+/// While a child is called whose device may be another than its caller's.
+class Visit {
+ public:
+  Visit(const run::Pass& pass, const Module& child, at::Tensor& x) : child_(child) {
+    if (pass.placed() && x.device() != child.device()) [[unlikely]] {
+      const run::OpTap::Pause pause;
+      from_ = x.device();
+      moves_ = true;
+      x = x.to(child.device());
+    }
+  }
+  /// What the child returned, where its caller goes on with it.
+  at::Tensor Return(at::Tensor x) const {
+    if (!moves_ || child_.hands_on()) [[likely]] {
+      return x;
+    }
+    const run::OpTap::Pause pause;
+    return x.to(from_);
+  }
+
+ private:
+  const Module& child_;
+  at::Device from_ = at::kCPU;
+  bool moves_ = false;
+};
+
 /// As Call, but that what the child returned behind its first tensor is left in the pass.
 inline at::Tensor CallOnly(run::Pass& pass, Module& child, at::Tensor x) {
+  const Visit visit(pass, child, x);
   pass.Tap(child.input_tap(), x);
   if (pass.HasSkips()) [[unlikely]] {
     x = pass.CallPartly(child.output_tap(), std::move(x), child.pools(),
@@ -106,7 +145,7 @@ inline at::Tensor CallOnly(run::Pass& pass, Module& child, at::Tensor x) {
   if (!pass.done()) [[likely]] {
     pass.Tap(child.output_tap(), x);
   }
-  return x;
+  return visit.Return(std::move(x));
 }
 
 /// Call a child: where its input and output can be read, replaced, or the call be skipped. Costs a
@@ -129,7 +168,9 @@ inline std::vector<at::Tensor> CallSeveral(run::Pass& pass, Module& child, at::T
 
 /// Call a child that takes two tensors: `x`, its input, and what else it adds to that.
 template <typename Child>
-at::Tensor CallWith(run::Pass& pass, Child& child, at::Tensor x, const at::Tensor& other) {
+at::Tensor CallWith(run::Pass& pass, Child& child, at::Tensor x, at::Tensor other) {
+  const Visit visit(pass, child, x);
+  const Visit visit_too(pass, child, other);
   pass.Tap(child.input_tap(), x);
   if (pass.HasSkips()) [[unlikely]] {
     std::vector<std::pair<const run::Segment*, int64_t>> starts;
@@ -149,7 +190,7 @@ at::Tensor CallWith(run::Pass& pass, Child& child, at::Tensor x, const at::Tenso
   if (!pass.done()) [[likely]] {
     pass.Tap(child.output_tap(), x);
   }
-  return x;
+  return visit.Return(std::move(x));
 }
 
 }  // namespace weft::models

@@ -1,7 +1,12 @@
 #include "engine/models/network.h"
 
+#include <ATen/CPUGeneratorImpl.h>
+#include <c10/core/InferenceMode.h>
+
 #include <algorithm>
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
@@ -55,6 +60,19 @@ const Family kFamilies[] = {
 };
 // clang-format on
 
+/// A tensor of any shape on the memory of a few random numbers: each row is the one before, shifted
+/// by one (kernels::Linear does not multiply with all of them).
+at::Tensor MakeUp(at::IntArrayRef shape, at::ScalarType dtype) {
+  const c10::InferenceMode not_inference(false);
+  int64_t count = 1;
+  for (const int64_t size : shape) count += std::max<int64_t>(size - 1, 0);
+  at::Generator generator = at::make_generator<at::CPUGeneratorImpl>();
+  return at::randn({count}, generator, at::kFloat)
+      .mul_(0.1)
+      .to(dtype)
+      .as_strided(shape, std::vector<int64_t>(shape.size(), 1));
+}
+
 }  // namespace
 
 void ParameterSource::Tie(const std::string& name, const std::string& other) {
@@ -64,7 +82,8 @@ void ParameterSource::Tie(const std::string& name, const std::string& other) {
 
 absl::StatusOr<at::Tensor> ParameterSource::Take(const std::string& name, at::IntArrayRef shape,
                                                  at::ScalarType dtype) {
-  absl::StatusOr<at::Tensor> tensor = checkpoint_.Take(name, shape, dtype);
+  if (checkpoint_ == nullptr) return MakeUp(shape, dtype);
+  absl::StatusOr<at::Tensor> tensor = checkpoint_->Take(name, shape, dtype, devices_.Of(name));
   if (tensor.ok()) return tensor;
   if (absl::IsNotFound(tensor.status())) {
     missing_.push_back(name);
@@ -79,15 +98,21 @@ absl::StatusOr<at::Tensor> ParameterSource::Take(const std::string& name, at::In
 absl::StatusOr<at::Tensor> ParameterSource::TakeTied(const std::string& name,
                                                      const std::string& other,
                                                      at::IntArrayRef shape, at::ScalarType dtype) {
-  const std::string& stored = Has(name) || !Has(other) ? name : other;
+  const bool own = checkpoint_ == nullptr ? loaded_.empty() || !loaded_.contains(other)
+                                          : Has(name) || !Has(other);
+  const std::string& stored = own ? name : other;
   const auto loaded = loaded_.find(stored);
-  if (loaded != loaded_.end() && loaded->second.sizes() == shape) return loaded->second;
+  // Two modules on two devices each have their own.
+  if (loaded != loaded_.end() && loaded->second.sizes() == shape) {
+    return loaded->second.is_meta() ? loaded->second : loaded->second.to(devices_.Of(name));
+  }
   absl::StatusOr<at::Tensor> tensor = Take(stored, shape, dtype);
   if (!tensor.ok()) return tensor;
   // Some files hold one weight twice.
   const auto twin = loaded_.find(stored == name ? other : name);
   if (twin != loaded_.end() && twin->second.sizes() == shape && !tensor->is_meta() &&
-      !twin->second.is_meta() && at::equal(*tensor, twin->second)) {
+      !twin->second.is_meta() && twin->second.device() == tensor->device() &&
+      at::equal(*tensor, twin->second)) {
     tensor = twin->second;
   }
   loaded_[stored] = *tensor;
@@ -109,6 +134,11 @@ absl::StatusOr<at::Tensor> ParameterSource::Param(const std::string& name, at::I
 
 absl::StatusOr<at::Tensor> ParameterSource::TransposedParam(const std::string& name, int64_t in,
                                                             int64_t out) {
+  if (checkpoint_ == nullptr) {
+    const at::Tensor made = MakeUp({out, in}, dtype_);
+    shown_[name] = made.t();
+    return made;
+  }
   absl::StatusOr<at::Tensor> tensor = Take(name, {in, out}, dtype_);
   if (!tensor.ok()) return tensor;
   at::Tensor transposed = tensor->t().contiguous();
@@ -117,6 +147,7 @@ absl::StatusOr<at::Tensor> ParameterSource::TransposedParam(const std::string& n
 }
 
 absl::Status ParameterSource::CheckComplete() const {
+  if (checkpoint_ == nullptr) return absl::OkStatus();
   constexpr size_t kShown = 100;
   std::vector<std::string> problems;
   auto list = [&](const std::string& what, std::vector<std::string> names, const char* separator) {
@@ -127,7 +158,7 @@ absl::Status ParameterSource::CheckComplete() const {
         absl::StrCat(what, absl::StrJoin(names, separator),
                      all > kShown ? absl::StrCat(" and ", all - kShown, " more") : std::string()));
   };
-  std::vector<std::string> unused = checkpoint_.Untaken();
+  std::vector<std::string> unused = checkpoint_->Untaken();
   for (std::string& name : unused) name = absl::CHexEscape(name);
   list("has no tensors for: ", missing_, ", ");
   list("has tensors of other shapes: ", misshapen_, "; ");
@@ -136,7 +167,7 @@ absl::Status ParameterSource::CheckComplete() const {
   const bool missing_alone = problems.size() == 1 && !missing_.empty();
   return absl::Status(
       missing_alone ? absl::StatusCode::kNotFound : absl::StatusCode::kInvalidArgument,
-      absl::StrCat("the checkpoint in ", checkpoint_.path(), " ",
+      absl::StrCat("the checkpoint in ", checkpoint_->path(), " ",
                    absl::StrJoin(problems, "; and it ")));
 }
 
@@ -150,17 +181,31 @@ absl::StatusOr<Network> MakeNetwork(const weights::HubFolder& folder,
     if (*type != family.model_type) continue;
     const weights::NameRules names =
         family.names_by != nullptr ? family.names_by(folder.config()) : family.names();
-    absl::StatusOr<weights::Checkpoint> checkpoint = weights::Checkpoint::Open(folder, names);
-    if (!checkpoint.ok()) return checkpoint.status();
-    checkpoint->set_progress(options.progress);
+    std::optional<weights::Checkpoint> checkpoint;
+    if (options.dispatch) {
+      absl::StatusOr<weights::Checkpoint> opened = weights::Checkpoint::Open(folder, names);
+      if (!opened.ok()) return opened.status();
+      checkpoint = *std::move(opened);
+      checkpoint->set_progress(options.progress);
+    }
+    weights::Checkpoint* const weights = checkpoint ? &*checkpoint : nullptr;
     absl::StatusOr<at::ScalarType> dtype = at::kFloat;
     if (options.dtype) {
       dtype = *options.dtype;
     } else {
-      dtype = weights::DtypeOfCheckpoint(folder.config(), *checkpoint);
+      dtype = weights::DtypeOfCheckpoint(folder.config(), weights);
     }
     if (!dtype.ok()) return dtype.status();
-    ParameterSource source(&*checkpoint, *dtype);
+    std::vector<devices::ParameterSize> sizes;
+    absl::StatusOr<devices::DeviceMap> devices = devices::DeviceMap();
+    if (checkpoint) {
+      for (const auto& [name, elements] : checkpoint->Elements()) {
+        sizes.push_back({name, elements * c10::elementSize(*dtype)});
+      }
+      devices = devices::MakeDeviceMap(options.device, options.device_map, sizes);
+    }
+    if (!devices.ok()) return devices.status();
+    ParameterSource source(weights, *dtype, *devices);
     absl::StatusOr<Network> network = absl::InternalError("not made");
     // What is missing has no data, so that a family that computes with its weights may fail: then
     // what is missing is the reason.
@@ -174,6 +219,8 @@ absl::StatusOr<Network> MakeNetwork(const weights::HubFolder& folder,
     network->parameters = source.TakeShown();
     network->family = *type;
     network->names = names;
+    network->devices = *std::move(devices);
+    network->dispatched = options.dispatch;
     network->dtype = *dtype;
     if (folder.generation_config()) {
       // It says when to stop, as in transformers; the model's own configuration where it does not.

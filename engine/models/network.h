@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "engine/devices/device_map.h"
 #include "engine/graph/value.h"
 #include "engine/models/module.h"
 #include "engine/weights/hub_folder.h"
@@ -21,19 +22,25 @@
 namespace weft::models {
 
 /// Where a family gets its weights: by name, with the shape that it needs, in the dtype in which
-/// the model is hosted. The one door for weights, which a loader that shards them can serve.
+/// the model is hosted, on the device of their module. The one door for weights, which a loader
+/// that shards them can serve.
 ///
 /// A weight that is missing or has another shape is remembered and told of when the family has
 /// asked for everything, with all others: what Param returns then has the shape and no data.
 class ParameterSource {
  public:
-  explicit ParameterSource(weights::Checkpoint* checkpoint, at::ScalarType dtype = at::kFloat)
-      : checkpoint_(*checkpoint), dtype_(dtype) {}
+  /// Without a `checkpoint` weights are made up: they have shapes, and take next to no memory.
+  explicit ParameterSource(weights::Checkpoint* checkpoint, at::ScalarType dtype = at::kFloat,
+                           devices::DeviceMap devices = {})
+      : checkpoint_(checkpoint), dtype_(dtype), devices_(std::move(devices)) {}
 
   /// What floating-point weights are, and with them activations.
   at::ScalarType dtype() const { return dtype_; }
-  /// Whether the checkpoint holds it: what is tied to it does not count.
-  bool Has(const std::string& name) const { return checkpoint_.Has(name); }
+  /// Whether the checkpoint holds it: what is tied to it does not count. Without one, everything
+  /// is there that a family may have.
+  bool Has(const std::string& name) const {
+    return checkpoint_ == nullptr || checkpoint_->Has(name);
+  }
   /// Said before either is asked for: the two are one weight, as transformers ties them. Where the
   /// checkpoint holds one of them, both are that; where it holds both, they are one only if they
   /// are equal.
@@ -62,8 +69,9 @@ class ParameterSource {
   absl::StatusOr<at::Tensor> TakeTied(const std::string& name, const std::string& other,
                                       at::IntArrayRef shape, at::ScalarType dtype);
 
-  weights::Checkpoint& checkpoint_;
+  weights::Checkpoint* const checkpoint_;
   const at::ScalarType dtype_;
+  const devices::DeviceMap devices_;
   std::map<std::string, at::Tensor> shown_;
   std::map<std::string, std::string> tied_;   // both ways round
   std::map<std::string, at::Tensor> loaded_;  // of those, by the checkpoint's name
@@ -105,6 +113,10 @@ struct Network {
   /// Why it cannot generate, where it takes token ids and gives no next ones.
   std::string no_generation;
   std::string config_json;  // shown to clients
+  /// Where its modules lie, with their weights.
+  devices::DeviceMap devices;
+  /// Weights are not loaded: it can be looked at, and programs be planned.
+  bool dispatched = true;
   /// How names in files become those of its modules.
   weights::NameRules names;
   /// Finds the sites of a root that does not pack rows, once, with taps set. Empty for others.
@@ -114,6 +126,10 @@ struct Network {
 struct NetworkOptions {
   /// Nothing: what the checkpoint says (weights::DtypeOfCheckpoint).
   std::optional<at::ScalarType> dtype = std::nullopt;
+  /// As LoadOptions has them.
+  std::string device = "cpu";
+  std::map<std::string, std::string> device_map = {};
+  bool dispatch = true;
   /// Called for every few megabytes of weights that were read.
   std::function<void(uint64_t bytes, uint64_t total_bytes)> progress = {};
 };

@@ -112,7 +112,7 @@ std::unique_ptr<SiteRecorder> RecordPass(Module& root, size_t modules,
   auto recorder = std::make_unique<SiteRecorder>(segments, recorded, modules, keep_values);
   // The recorder needs no table: it sees taps as they come.
   const plan::ModelSpec spec(std::vector<plan::ModuleSpec>(modules), {}, {});
-  const run::TapTable none(spec, {});
+  const run::TapTable none(spec, {}, root.device(), /*placed=*/true);
   const c10::InferenceMode guard;
   run::Pass pass(none, std::move(present), recorder.get());
   Call(pass, root, pass.Input());

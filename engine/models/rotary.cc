@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <numbers>
 #include <utility>
 
@@ -171,20 +172,26 @@ at::Tensor Rotary::FrequenciesOfRows(run::Pass& pass) const {
   return rows.size() == 1 ? rows[0] : at::cat(rows, 1);
 }
 
+/// Layers that share them may lie on several devices.
+struct Rotary::ByDevice {
+  std::map<at::Device, Tables> tables;
+};
+
 const Rotary::Tables& Rotary::TablesOf(run::Pass& pass, const at::Tensor& x) const {
   std::shared_ptr<void>& slot = pass.ForRows(this);
-  if (slot == nullptr) {
-    const at::ScalarType type = in_float_ ? at::kFloat : x.scalar_type();
-    const at::Tensor angles =
-        at::mul(pass.Positions().to(at::kFloat).unsqueeze(2), FrequenciesOfRows(pass));
-    const at::Tensor each = layout_ == Layout::kHalves ? at::cat({angles, angles}, -1)
-                                                       : at::repeat_interleave(angles, 2, -1);
-    const auto finish = [&](const at::Tensor& table) {
-      return at::mul(table, attention_factor_).to(x.device(), type).unsqueeze(2);
-    };
-    slot = std::make_shared<Tables>(Tables{finish(at::cos(each)), finish(at::sin(each))});
-  }
-  return *static_cast<const Tables*>(slot.get());
+  if (slot == nullptr) slot = std::make_shared<ByDevice>();
+  auto& made = static_cast<ByDevice*>(slot.get())->tables;
+  if (const auto found = made.find(x.device()); found != made.end()) return found->second;
+  const at::ScalarType type = in_float_ ? at::kFloat : x.scalar_type();
+  const at::Tensor angles =
+      at::mul(pass.PositionsOnCpu().to(at::kFloat).unsqueeze(2), FrequenciesOfRows(pass));
+  const at::Tensor each = layout_ == Layout::kHalves ? at::cat({angles, angles}, -1)
+                                                     : at::repeat_interleave(angles, 2, -1);
+  const auto finish = [&](const at::Tensor& table) {
+    return at::mul(table, attention_factor_).to(x.device(), type).unsqueeze(2);
+  };
+  return made.emplace(x.device(), Tables{finish(at::cos(each)), finish(at::sin(each))})
+      .first->second;
 }
 
 /// transformers: rotate_half.

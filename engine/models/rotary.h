@@ -79,6 +79,7 @@ class Rotary {
   struct Tables {
     at::Tensor cos, sin;  // [1, rows, 1, dim]
   };
+  struct ByDevice;
   Rotary(RopeParameters parameters, int64_t dim, Layout layout, bool in_float);
   const Tables& TablesOf(run::Pass& pass, const at::Tensor& x) const;
   at::Tensor FrequenciesOfRows(run::Pass& pass) const;

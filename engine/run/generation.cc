@@ -1,5 +1,6 @@
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <algorithm>
 #include <limits>
@@ -121,6 +122,12 @@ void Run::EndPass(Pass& pass, const at::Tensor& result) {
   if (!status.ok()) Fail(std::move(status));
 }
 
+void Run::AwaitCopies() {
+  for (const at::Device device : std::exchange(copies_from_, {})) {
+    c10::impl::VirtualGuardImpl(device.type()).getStream(device).synchronize();
+  }
+}
+
 absl::Status Run::Advance(Pass& pass, const at::Tensor& result) {
   absl::StatusOr<std::vector<at::Tensor>> chosen = std::vector<at::Tensor>();
   const bool chooses = stopped_ == graph::kNoNode && result.defined() && Chooses();
@@ -138,6 +145,7 @@ absl::Status Run::Advance(Pass& pass, const at::Tensor& result) {
     if (!alive.ok()) return alive.status();
     more = *alive && step_ < trace().last_step;
   }
+  AwaitCopies();
   operator_seconds_ += std::exchange(pass_operator_seconds_, 0);
   if (more) {
     ++step_;

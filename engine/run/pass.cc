@@ -90,8 +90,11 @@ InvokeInput InvokeInput::MakeValues(at::Tensor values, bool flat) {
   return input;
 }
 
-TapTable::TapTable(const plan::ModelSpec& model, std::vector<OutputForm> forms_by_module)
-    : times(model.modules().size() * 2),
+TapTable::TapTable(const plan::ModelSpec& model, std::vector<OutputForm> forms_by_module,
+                   at::Device root_device, bool elsewhere)
+    : device(root_device),
+      placed(elsewhere),
+      times(model.modules().size() * 2),
       forms(std::move(forms_by_module)),
       inside(model.modules().size()),
       spec(model) {
@@ -398,10 +401,14 @@ at::Tensor Pass::Input() const {
     const InvokeInput& input = *segment.input;
     return input.values.defined() ? Packed(input.values, segment) : input.ids.view({1, -1});
   };
-  if (present_.size() == 1) return packed(*present_[0]);
+  if (present_.size() == 1) return packed(*present_[0]).to(taps_.device);
   std::vector<at::Tensor> rows;
   rows.reserve(present_.size());
   for (const Segment* segment : present_) rows.push_back(packed(*segment));
+  // Values that a program has computed may be on a device already, others are not.
+  if (placed()) {
+    for (at::Tensor& part : rows) part = part.to(taps_.device);
+  }
   return at::cat(rows, 1);
 }
 
@@ -421,6 +428,11 @@ void Pass::LetWatch(Watcher* watcher, int time) {
 }
 
 at::Tensor Pass::Positions() const {
+  const OpTap::Pause pause;
+  return PositionsOnCpu().to(taps_.device);
+}
+
+at::Tensor Pass::PositionsOnCpu() const {
   const OpTap::Pause pause;
   if (present_.size() == 1) return present_[0]->input->positions.view({1, -1});
   std::vector<at::Tensor> rows;
@@ -572,7 +584,7 @@ at::Tensor Pass::JoinSkippedRows(const at::Tensor& computed, absl::Span<const Sk
       return request.segment == segment;
     });
     parts.push_back(skip != skips.end()
-                        ? skip->value
+                        ? skip->value.to(taps_.device)
                         : computed.narrow(layout.dimension, segment->start * layout.inner,
                                           segment->rows() * layout.inner));
   }
@@ -697,7 +709,7 @@ at::Tensor Pass::WithoutSkipped(const at::Tensor& input, absl::Span<const SkipRe
 }
 
 at::Tensor Pass::JoinSkipped(const at::Tensor& output, absl::Span<const SkipRequest> skips,
-                             std::vector<Segment*> before) {
+                             std::vector<Segment*> before, at::Device device) {
   const OpTap::Pause pause;
   PoolOrNot(before);
   // Who was let in meanwhile stays.
@@ -710,7 +722,7 @@ at::Tensor Pass::JoinSkipped(const at::Tensor& output, absl::Span<const SkipRequ
   for (Segment* segment : before) {
     at::Tensor part;
     for (const SkipRequest& skip : skips) {
-      if (skip.segment == segment) part = Packed(skip.value, *segment);
+      if (skip.segment == segment) part = Packed(skip.value, *segment).to(device);
     }
     if (!part.defined()) part = output.narrow(1, segment->start, segment->rows());
     rows.push_back(std::move(part));

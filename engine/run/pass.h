@@ -104,7 +104,11 @@ c10::IValue InForm(const OutputForm& form, at::Tensor tensor,
 /// Where the boundaries of a model's modules are met: a tap is `2 * module` for the input and
 /// `2 * module + 1` for the output. Const once made.
 struct TapTable {
-  TapTable(const plan::ModelSpec& spec, std::vector<OutputForm> forms);
+  /// `device`: where the root is called; `placed`: something of the model is not on the CPU.
+  TapTable(const plan::ModelSpec& spec, std::vector<OutputForm> forms, at::Device device = at::kCPU,
+           bool placed = false);
+  const at::Device device;
+  const bool placed;
   /// By tap, the time of each visit.
   std::vector<std::vector<int>> times;
   std::vector<OutputForm> forms;  // by module
@@ -285,6 +289,10 @@ class Pass {
   /// of all segments that are present.
   at::Tensor Input() const;
   at::Tensor Positions() const;
+  /// The same on the CPU, for tables that are made of them.
+  at::Tensor PositionsOnCpu() const;
+  /// Modules and tensors may be on another device than the CPU.
+  bool placed() const { return taps_.placed; }
   /// The segments that are present, in row order.
   absl::Span<Segment* const> present() const { return present_; }
 
@@ -405,7 +413,7 @@ class Pass {
   at::Tensor WithoutSkipped(const at::Tensor& input, absl::Span<const SkipRequest> skips,
                             std::vector<Segment*>* before);
   at::Tensor JoinSkipped(const at::Tensor& output, absl::Span<const SkipRequest> skips,
-                         std::vector<Segment*> before);
+                         std::vector<Segment*> before, at::Device device);
 
   const TapTable& taps_;
   std::vector<Segment*> present_;
@@ -462,8 +470,9 @@ at::Tensor Pass::CallPartly(int output_tap, at::Tensor input, bool pools, const 
   if (watcher_ != nullptr) {
     GoOnAt(taps_.times[output_tap][visits_[output_tap - 1] - 1]);
     if (pools) SetPooled(true);
-    return skips.front().value;
+    return skips.front().value.to(input.device());
   }
+  const at::Device device = input.device();
   std::vector<Segment*> before;
   at::Tensor rest = WithoutSkipped(input, skips, &before);
   at::Tensor output;
@@ -474,7 +483,7 @@ at::Tensor Pass::CallPartly(int output_tap, at::Tensor input, bool pools, const 
     output = module(std::move(rest));
   }
   if (pools) SetPooled(true);
-  return JoinSkipped(output, skips, std::move(before));
+  return JoinSkipped(output, skips, std::move(before), device);
 }
 
 }  // namespace weft::run

@@ -13,6 +13,7 @@
 #include "engine/graph/error.h"
 #include "engine/plan/operands.h"
 #include "engine/plan/planner.h"
+#include "engine/run/move_together.h"
 
 namespace weft::run {
 namespace {
@@ -28,9 +29,12 @@ at::Tensor Compact(const at::Tensor& tensor) {
       tensor.storage().nbytes() == tensor.nbytes()) {
     return tensor;
   }
+  // From a device into pinned memory, while the pass goes on: EndPass waits for it.
+  const bool device = !tensor.device().is_cpu();
   at::Tensor out =
-      at::empty(tensor.sizes(), at::TensorOptions().dtype(tensor.scalar_type()).device(at::kCPU));
-  out.copy_(tensor);
+      at::empty(tensor.sizes(),
+                at::TensorOptions(at::kCPU).dtype(tensor.scalar_type()).pinned_memory(device));
+  out.copy_(tensor, /*non_blocking=*/device);
   return out;
 }
 
@@ -394,15 +398,16 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::ReadInvoke& what, Visiting*) {
                : what.point == graph::Point::kMask ? input.mask
                                                    : input.positions);
   }
-  return c10::IValue(out);
+  return c10::IValue(out.to(host_.device()));
 }
 
 absl::StatusOr<c10::IValue> Run::Do(const plan::LoadConstant&, Visiting*) {
   const graph::HostTensor& tensor = std::get<graph::Constant>(program_.at(node_).kind).tensor;
   // The program outlives the run, and nothing writes into a value.
-  return c10::IValue(at::from_blob(
+  const at::Tensor value = at::from_blob(
       const_cast<char*>(tensor.data), tensor.shape, [owner = tensor.owner](void*) {},
-      at::TensorOptions().dtype(plan::ToScalarType(tensor.dtype))));
+      at::TensorOptions().dtype(plan::ToScalarType(tensor.dtype)));
+  return c10::IValue(value.to(host_.device()));
 }
 
 absl::StatusOr<c10::IValue> Run::Do(const plan::LoadPlain& what, Visiting*) { return what.value; }
@@ -417,13 +422,19 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::CallOperator& what, Visiting*) {
   const Stopwatch stopwatch(&pass_operator_seconds_);
   c10::Stack stack = plan::BindCall(
       what.call, program_, [this](Slot slot) -> const c10::IValue& { return frame_[slot]; });
+  if (host_.placed()) MoveTogether(stack);
   if (what.call.check_sizes) {
     if (absl::Status fits = plan::CheckSizes(*what.call.row, stack); !fits.ok()) return fits;
   }
   if (what.call.row->random) {
     plan::GiveGenerator(*what.call.row, stack, Mix(seed_, {static_cast<uint64_t>(step_), node_}));
   }
-  return plan::RunReal(*what.call.row, std::move(stack));
+  absl::StatusOr<c10::IValue> result = plan::RunReal(*what.call.row, std::move(stack));
+  if (!host_.placed() || !result.ok()) return result;
+  // What is made of numbers alone is made on the CPU.
+  return MapTensors(*result, [this](const at::Tensor& tensor) {
+    return tensor.is_cpu() ? tensor.to(host_.device()) : tensor;
+  });
 }
 
 absl::StatusOr<c10::IValue> Run::Do(const plan::RunBackward& what, Visiting* site) {
@@ -491,7 +502,7 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::WriteGradient& what, Visiting*) 
   at::Tensor& gradient = gradients_[what.point];
   const at::Tensor& value = frame_[what.value].toTensor();
   if (what.steps.empty()) {
-    gradient = value.detach().to(gradient.scalar_type());
+    gradient = value.detach().to(gradient.options());
     return c10::IValue();
   }
   const at::Tensor copy = gradient.clone();
@@ -519,6 +530,7 @@ absl::Status Run::WritePart(c10::IValue whole, const std::vector<plan::ViewStep>
       c10::Stack stack = plan::BindCall(
           step.call, program_, [this](Slot slot) -> const c10::IValue& { return frame_[slot]; });
       stack[0] = whole;
+      if (host_.placed()) MoveTogether(stack);
       if (plan::MakeViewable(*step.call.row, stack)) {
         moved.emplace_back(whole.toTensor(), stack[0].toTensor());
       }
@@ -634,7 +646,10 @@ void Run::Save(int save, const c10::IValue& value, std::optional<graph::DType> d
     while (spec_.FindSite(module, planned.entry->point, visits) >= 0) ++visits;
     item.visit = planned.entry->visit + static_cast<uint32_t>(step_) * visits;
   }
-  item.value = MapTensors(plan::ConvertFloats(value, dtype), Compact);
+  item.value = MapTensors(plan::ConvertFloats(value, dtype), [this](const at::Tensor& tensor) {
+    if (!tensor.is_cpu()) copies_from_.insert(tensor.device());
+    return Compact(tensor);
+  });
   ++saved_counts_[save];
   saved_.push_back(std::move(item));
 }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -38,6 +39,10 @@ class Host {
   virtual absl::StatusOr<c10::IValue> CallModule(int module, const at::Tensor& input,
                                                  const Segment* segment, Watcher* watcher,
                                                  const Adapter* adapter) const = 0;
+  /// Where the values of a program go that it brings along.
+  virtual at::Device device() const = 0;
+  /// Values may lie on other devices than the CPU.
+  virtual bool placed() const = 0;
   /// The adapter that traces choose by `name`; nullptr if there is none.
   virtual const Adapter* FindAdapter(const std::string& name) const = 0;
 };
@@ -271,6 +276,8 @@ class Run {
   bool Listens(int time) const;
   void VisitNext(Pass& pass, int time, std::vector<at::Tensor>& parts);
   absl::Status EndTrace();
+  /// What was saved has come to the host.
+  void AwaitCopies();
   void CountRows();
   /// What an invoke of this trace begins with.
   const InvokeInput& InputOf(int invoke) const {
@@ -325,6 +332,7 @@ class Run {
   std::vector<LogEntry> logs_;
   uint64_t log_bytes_ = 0;
   uint64_t told_log_bytes_ = 0;        // of what was taken
+  std::set<at::Device> copies_from_;   // from where saves are being copied to the host
   bool written_ = false;               // at the site that is being visited
   std::vector<at::Tensor> gradients_;  // by point of the region that is going backwards
   int at_ = 0;                         // the instruction that is being executed

@@ -57,7 +57,7 @@ void CopyRows(const SafetensorsFile& file, const TensorEntry& entry, at::ScalarT
     const int64_t from = (cut.dim == 0 ? cut.begin : 0) + row;
     const absl::string_view chunk = bytes.substr(from * row_bytes, count * row_bytes);
     const at::Tensor target = to.narrow(0, row, count);
-    if (cut.dim <= 0 && type == target.scalar_type() && target.is_contiguous()) {
+    if (cut.dim <= 0 && type == target.scalar_type() && target.is_contiguous() && target.is_cpu()) {
       std::memcpy(target.mutable_data_ptr(), chunk.data(), chunk.size());
     } else {
       shape[0] = count;
@@ -108,11 +108,12 @@ absl::StatusOr<at::ScalarType> TypeOfEntry(const SafetensorsFile& file, const Te
                    ", which cannot be loaded; convert the checkpoint to F32, BF16 or F16"));
 }
 
-absl::StatusOr<at::Tensor> MakeEmpty(at::IntArrayRef shape, at::ScalarType type) {
+absl::StatusOr<at::Tensor> MakeEmpty(at::IntArrayRef shape, at::ScalarType type,
+                                     at::Device device) {
   // The caller may be inside InferenceMode, and runs with gradients could not use the result.
   const c10::InferenceMode not_inference(false);
   try {
-    return at::empty(shape, at::TensorOptions().dtype(type));
+    return at::empty(shape, at::TensorOptions(device).dtype(type));
   } catch (const c10::Error& error) {
     return absl::ResourceExhaustedError(
         absl::StrCat("a tensor of the shape ", ShapeText(shape),

@@ -28,8 +28,9 @@ std::string ShapeText(at::IntArrayRef shape);
 /// Return the type of a tensor of a file; kUnimplemented if LibTorch has none.
 absl::StatusOr<at::ScalarType> TypeOfEntry(const SafetensorsFile& file, const TensorEntry& entry);
 
-/// Return a new tensor on the CPU, which is never an inference tensor; kResourceExhausted.
-absl::StatusOr<at::Tensor> MakeEmpty(at::IntArrayRef shape, at::ScalarType type);
+/// Return a new tensor, which is never an inference tensor; kResourceExhausted.
+absl::StatusOr<at::Tensor> MakeEmpty(at::IntArrayRef shape, at::ScalarType type,
+                                     at::Device device = at::kCPU);
 
 /// What is copied of a file's tensor: along one dimension as much as the destination has, from
 /// `begin` on; or, with a negative `dim`, the whole.
@@ -38,7 +39,7 @@ struct Cut {
   int64_t begin = 0;
 };
 
-/// Copy a tensor of a file, or a cut of it, into `to`, which has its shape, on the CPU, and any
+/// Copy a tensor of a file, or a cut of it, into `to`, which has its shape, on any device, with any
 /// strides and floating-point type. What was copied is out of the mapping's memory then. `progress`
 /// is called for every few megabytes with how many bytes of the file were copied.
 absl::Status CopyTensor(const SafetensorsFile& file, const TensorEntry& entry, const Cut& cut,

@@ -41,7 +41,7 @@ std::string HostingDtypeName(at::ScalarType type) {
 }
 
 absl::StatusOr<at::ScalarType> DtypeOfCheckpoint(const ModelConfig& config,
-                                                 const Checkpoint& checkpoint) {
+                                                 const Checkpoint* checkpoint) {
   for (const char* field : {"dtype", "torch_dtype"}) {
     if (!config.Has(field)) continue;
     absl::StatusOr<std::string> name = config.Get<std::string>(field);
@@ -51,12 +51,13 @@ absl::StatusOr<at::ScalarType> DtypeOfCheckpoint(const ModelConfig& config,
     }
     return NotHosted(absl::StrCat(config.path(), ": `", field, "`"), absl::StrCat("`", *name, "`"));
   }
-  const std::optional<at::ScalarType> stored = checkpoint.FloatType();
+  std::optional<at::ScalarType> stored;
+  if (checkpoint != nullptr) stored = checkpoint->FloatType();
   if (!stored) return at::kFloat;
   for (const auto& dtype : kDtypes) {
     if (*stored == dtype.type) return dtype.type;
   }
-  return NotHosted(absl::StrCat("the first weight of the checkpoint in ", checkpoint.path()),
+  return NotHosted(absl::StrCat("the first weight of the checkpoint in ", checkpoint->path()),
                    c10::toString(*stored));
 }
 

@@ -19,9 +19,9 @@ absl::StatusOr<std::optional<at::ScalarType>> ParseHostingDtype(const std::strin
 std::string HostingDtypeName(at::ScalarType dtype);
 
 /// Return what `auto` stands for: `dtype` of the configuration, or `torch_dtype`, as it was called;
-/// else the dtype of the checkpoint's first floating-point tensor; else float32. kUnimplemented for
-/// one that cannot be hosted, such as float64.
+/// else the dtype of the checkpoint's first floating-point tensor, where there is one; else
+/// float32. kUnimplemented for one that cannot be hosted, such as float64.
 absl::StatusOr<at::ScalarType> DtypeOfCheckpoint(const ModelConfig& config,
-                                                 const Checkpoint& checkpoint);
+                                                 const Checkpoint* checkpoint);
 
 }  // namespace weft::weights

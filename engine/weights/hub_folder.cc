@@ -44,9 +44,42 @@ absl::StatusOr<std::set<std::string>> ReadIndex(const std::string& path) {
   return files;
 }
 
+/// The files with weights of a folder.
+absl::StatusOr<std::vector<std::string>> FindWeights(const std::string& path) {
+  auto inside = [&path](const std::string& name) { return (fs::path(path) / name).string(); };
+  std::vector<std::string> paths;
+  std::string index = inside("model.safetensors.index.json");
+  if (std::string single = inside("model.safetensors"); IsFile(single)) {
+    paths.push_back(std::move(single));
+  } else if (IsFile(index)) {
+    absl::StatusOr<std::set<std::string>> files = ReadIndex(index);
+    if (!files.ok()) return files.status();
+    for (const std::string& file : *files) {
+      std::string shard = inside(file);
+      if (!IsFile(shard)) {
+        return absl::NotFoundError(absl::StrCat(shard, " is missing; ", index, " lists it"));
+      }
+      paths.push_back(std::move(shard));
+    }
+  } else {
+    for (const char* name : {"pytorch_model.bin", "pytorch_model.bin.index.json"}) {
+      if (!IsFile(inside(name))) continue;
+      return absl::FailedPreconditionError(absl::StrCat(
+          inside(name),
+          " holds its weights as a pickle, which is a program and is not run here; save them as "
+          "safetensors: in Python, AutoModelForCausalLM.from_pretrained(FOLDER)"
+          ".save_pretrained(NEW_FOLDER), and copy tokenizer.json beside them"));
+    }
+    return absl::NotFoundError(
+        absl::StrCat(single, " is missing, and so is ", index,
+                     "; weights in other formats than safetensors are not read"));
+  }
+  return paths;
+}
+
 }  // namespace
 
-absl::StatusOr<HubFolder> HubFolder::Open(const std::string& path) {
+absl::StatusOr<HubFolder> HubFolder::Open(const std::string& path, bool weights) {
   std::error_code error;
   if (!fs::is_directory(path, error)) {
     return absl::NotFoundError(absl::StrCat(
@@ -69,33 +102,11 @@ absl::StatusOr<HubFolder> HubFolder::Open(const std::string& path) {
     folder.generation_config_ = *std::move(read);
   }
 
-  std::string index = inside("model.safetensors.index.json");
-  if (std::string single = inside("model.safetensors"); IsFile(single)) {
-    folder.weight_paths_.push_back(std::move(single));
-  } else if (IsFile(index)) {
-    absl::StatusOr<std::set<std::string>> files = ReadIndex(index);
-    if (!files.ok()) return files.status();
-    for (const std::string& file : *files) {
-      std::string shard = inside(file);
-      if (!IsFile(shard)) {
-        return absl::NotFoundError(absl::StrCat(shard, " is missing; ", index, " lists it"));
-      }
-      folder.weight_paths_.push_back(std::move(shard));
-    }
-  } else {
-    for (const char* name : {"pytorch_model.bin", "pytorch_model.bin.index.json"}) {
-      if (!IsFile(inside(name))) continue;
-      return absl::FailedPreconditionError(absl::StrCat(
-          inside(name),
-          " holds its weights as a pickle, which is a program and is not run here; save them as "
-          "safetensors: in Python, AutoModelForCausalLM.from_pretrained(FOLDER)"
-          ".save_pretrained(NEW_FOLDER), and copy tokenizer.json beside them"));
-    }
-    return absl::NotFoundError(
-        absl::StrCat(single, " is missing, and so is ", index,
-                     "; weights in other formats than safetensors are not read"));
+  if (weights) {
+    absl::StatusOr<std::vector<std::string>> paths = FindWeights(path);
+    if (!paths.ok()) return paths.status();
+    folder.weight_paths_ = *std::move(paths);
   }
-
   folder.tokenizer_path_ = inside("tokenizer.json");
   if (!IsFile(folder.tokenizer_path_)) {
     return absl::NotFoundError(absl::StrCat(

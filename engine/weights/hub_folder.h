@@ -18,8 +18,8 @@ namespace weft::weights {
 class HubFolder {
  public:
   /// kNotFound, naming the file, if one is missing; kInvalidArgument if the configuration or the
-  /// index cannot be understood.
-  static absl::StatusOr<HubFolder> Open(const std::string& path);
+  /// index cannot be understood. Without `weights` nobody asks for those.
+  static absl::StatusOr<HubFolder> Open(const std::string& path, bool weights = true);
 
   const std::string& path() const { return path_; }
   const ModelConfig& config() const { return config_; }

@@ -227,7 +227,8 @@ std::optional<at::ScalarType> Checkpoint::FloatType() const {
 bool Checkpoint::Has(const std::string& name) const { return places_.contains(name); }
 
 absl::StatusOr<at::Tensor> Checkpoint::Take(const std::string& name, at::IntArrayRef shape,
-                                            std::optional<at::ScalarType> dtype) {
+                                            std::optional<at::ScalarType> dtype,
+                                            at::Device device) {
   auto found = places_.find(name);
   if (found == places_.end()) {
     return absl::NotFoundError(absl::StrCat("the checkpoint in ", path_, " has no tensor \"", name,
@@ -243,7 +244,7 @@ absl::StatusOr<at::Tensor> Checkpoint::Take(const std::string& name, at::IntArra
   absl::StatusOr<at::ScalarType> type = TypeOfEntry(files_[first.file], *first.entry);
   if (!type.ok()) return type.status();
   if (dtype && at::isFloatingType(*type)) type = *dtype;
-  absl::StatusOr<at::Tensor> tensor = MakeEmpty(place.shape, *type);
+  absl::StatusOr<at::Tensor> tensor = MakeEmpty(place.shape, *type, device);
   if (!tensor.ok()) {
     return absl::Status(tensor.status().code(),
                         absl::StrCat(What(first), ": ", tensor.status().message()));
@@ -280,6 +281,14 @@ absl::Status Checkpoint::CopyPart(const Part& part, const at::Tensor& whole) {
     read_bytes_ += bytes;
     if (progress_) progress_(read_bytes_, total_bytes_);
   });
+}
+
+std::map<std::string, uint64_t> Checkpoint::Elements() const {
+  std::map<std::string, uint64_t> elements;
+  for (const auto& [name, place] : places_) {
+    elements[name] = static_cast<uint64_t>(c10::multiply_integers(place.shape));
+  }
+  return elements;
 }
 
 std::vector<std::string> Checkpoint::Untaken() const {

@@ -45,13 +45,17 @@ class Checkpoint {
   /// Return whether there is a tensor `name`, for what a family may do without (a tied head).
   bool Has(const std::string& name) const;
 
-  /// Return a tensor that owns a copy of its bytes, on the CPU, without gradient, never an
+  /// Return a tensor that owns a copy of its bytes, on `device`, without gradient, never an
   /// inference tensor.
   ///
   /// With `dtype`, floating-point weights are converted to it; others keep theirs. kNotFound if
   /// there is no tensor `name`, kInvalidArgument naming both shapes if it has another shape.
   absl::StatusOr<at::Tensor> Take(const std::string& name, at::IntArrayRef shape,
-                                  std::optional<at::ScalarType> dtype = std::nullopt);
+                                  std::optional<at::ScalarType> dtype = std::nullopt,
+                                  at::Device device = at::kCPU);
+
+  /// How many numbers each tensor has, by name.
+  std::map<std::string, uint64_t> Elements() const;
 
   /// The names in the checkpoint that nobody took and no rule ignores, sorted.
   std::vector<std::string> Untaken() const;

@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "engine/weights/dtype_names.h"
 #include "engine/weights/hub_cache.h"
@@ -121,6 +122,35 @@ std::string CheckAdapters(const Model& model) {
   return "";
 }
 
+// `auto`, `cpu`, `cuda`, `cuda:1`; whether this machine has it is seen when a model is loaded.
+bool IsDevice(const std::string& text) {
+  const std::pair<std::string, std::string> parts = absl::StrSplit(text, absl::MaxSplits(':', 1));
+  return !parts.first.empty() &&
+         std::all_of(parts.first.begin(), parts.first.end(),
+                     [](unsigned char c) { return absl::ascii_islower(c); }) &&
+         std::all_of(parts.second.begin(), parts.second.end(), absl::ascii_isdigit) &&
+         !absl::EndsWith(text, ":");
+}
+
+// Empty, or what is wrong with where a model is to lie.
+std::string CheckDevices(const Model& model) {
+  const auto no_device = [](const std::string& text) {
+    return absl::StrCat("'", text, "' is no device, such as auto, cpu, cuda or cuda:1");
+  };
+  if (!IsDevice(model.device())) return no_device(model.device());
+  std::set<std::string> modules;
+  for (const Placement& placement : model.placement()) {
+    if (placement.module().empty()) return "a placement names no module";
+    if (!modules.insert(placement.module()).second) {
+      return absl::StrCat("the module '", placement.module(), "' is placed twice");
+    }
+    if (!IsDevice(placement.device()) || placement.device() == "auto") {
+      return absl::StrCat("the module '", placement.module(), "': ", no_device(placement.device()));
+    }
+  }
+  return "";
+}
+
 void CheckModels(const Config& config, Problems* problems) {
   if (config.model().empty()) {
     problems->Add("model",
@@ -145,6 +175,9 @@ void CheckModels(const Config& config, Problems* problems) {
       problems->Add("model", absl::StrCat("'", model.name(), "': ", wrong), i);
     }
     if (const std::string wrong = CheckAdapters(model); !wrong.empty()) {
+      problems->Add("model", absl::StrCat("'", model.name(), "': ", wrong), i);
+    }
+    if (const std::string wrong = CheckDevices(model); !wrong.empty()) {
       problems->Add("model", absl::StrCat("'", model.name(), "': ", wrong), i);
     }
     const auto& dtypes = weights::kHostingDtypes;

@@ -30,6 +30,14 @@ std::string ValueOf(const Config& config, const FieldDescriptor& field) {
   return all;
 }
 
+std::map<std::string, std::string> Placements(const Model& model) {
+  std::map<std::string, std::string> devices;
+  for (const Placement& placement : model.placement()) {
+    devices[placement.module()] = placement.device();
+  }
+  return devices;
+}
+
 // Whether both are hosted alike.
 bool SameModel(const Model& a, const Model& b) {
   const auto adapters = [](const Model& model) {
@@ -37,7 +45,8 @@ bool SameModel(const Model& a, const Model& b) {
     for (const Adapter& adapter : model.adapter()) folders[adapter.name()] = adapter.folder();
     return folders;
   };
-  return a.folder() == b.folder() && a.dtype() == b.dtype() && adapters(a) == adapters(b);
+  return a.folder() == b.folder() && a.dtype() == b.dtype() && adapters(a) == adapters(b) &&
+         a.device() == b.device() && Placements(a) == Placements(b);
 }
 
 // Load by `load`, logging how far it is, and what there is then.
@@ -48,6 +57,8 @@ absl::Status LoadAndTell(const Model& model, Engine* engine,
   absl::Time told = start;
   LoadOptions options;
   options.dtype = model.dtype();
+  options.device = model.device();
+  options.device_map = Placements(model);
   for (const Adapter& adapter : model.adapter())
     options.adapters[adapter.name()] = adapter.folder();
   options.progress = [&](uint64_t bytes, uint64_t total_bytes) {

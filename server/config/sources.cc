@@ -31,6 +31,23 @@ class FirstError final : public google::protobuf::io::ErrorCollector {
   std::string message_;
 };
 
+// `cuda:1`, or `model.layers.20:cuda:1` for a module.
+void AddDevice(const std::string& value, Model* model) {
+  const std::pair<std::string, std::string> parts = absl::StrSplit(value, absl::MaxSplits(':', 1));
+  const bool index = parts.second.find_first_not_of("0123456789") == std::string::npos;
+  if (index) return model->set_device(value);
+  Placement* added = model->add_placement();
+  added->set_module(parts.first);
+  added->set_device(parts.second);
+}
+
+void AddAdapter(const std::string& value, Model* model) {
+  const std::pair<std::string, std::string> parts = absl::StrSplit(value, absl::MaxSplits(':', 1));
+  Adapter* added = model->add_adapter();
+  added->set_name(parts.first);
+  added->set_folder(parts.second);
+}
+
 }  // namespace
 
 std::string FlagOf(const FieldDescriptor& field) {
@@ -67,24 +84,23 @@ absl::Status SetField(const FieldDescriptor& field, const std::string& text, Con
     model->set_name(text.substr(0, equals));
     std::string folder = text.substr(equals + 1);
     // From the last option backwards, as a folder's name may hold commas.
-    constexpr std::string_view kDtype = ",dtype=", kAdapter = ",adapter=";
+    const std::pair<std::string, void (*)(const std::string&, Model*)> options[] = {
+        {",dtype=", [](const std::string& value, Model* to) { to->set_dtype(value); }},
+        {",device=", AddDevice},
+        {",adapter=", AddAdapter}};
     for (;;) {
-      const size_t dtype = folder.rfind(kDtype), adapter = folder.rfind(kAdapter);
-      if (dtype == std::string::npos && adapter == std::string::npos) break;
-      const bool is_adapter =
-          adapter != std::string::npos && (dtype == std::string::npos || adapter > dtype);
-      const size_t at = is_adapter ? adapter : dtype;
-      const std::string value = folder.substr(at + (is_adapter ? kAdapter : kDtype).size());
-      if (is_adapter) {
-        const std::pair<std::string, std::string> parts =
-            absl::StrSplit(value, absl::MaxSplits(':', 1));
-        Adapter* added = model->add_adapter();
-        added->set_name(parts.first);
-        added->set_folder(parts.second);
-      } else {
-        model->set_dtype(value);
+      size_t last = std::string::npos, end = 0;
+      void (*add)(const std::string&, Model*) = nullptr;
+      for (const auto& [name, adds] : options) {
+        const size_t at = folder.rfind(name);
+        if (at == std::string::npos || (last != std::string::npos && at < last)) continue;
+        last = at;
+        end = at + name.size();
+        add = adds;
       }
-      folder.resize(at);
+      if (add == nullptr) break;
+      add(folder.substr(end), model);
+      folder.resize(last);
     }
     model->set_folder(folder);
     return absl::OkStatus();

@@ -26,11 +26,12 @@ using ::testing::AllOf;
 using testing::CommandOutput;
 using ::testing::HasSubstr;
 
-absl::StatusOr<std::shared_ptr<Backend>> HostLocally(
-    const std::string& name, const std::string& folder,
-    const std::map<std::string, std::string>& adapters) {
-  return MakeLocalBackend(
-      {.models = {{name, folder}}, .adapters = {{name, adapters}}, .threads = 1});
+absl::StatusOr<std::shared_ptr<Backend>> HostLocally(const LocalModel& model) {
+  return MakeLocalBackend({.models = {{model.name, model.folder}},
+                           .device = model.device,
+                           .dispatch = model.dispatch,
+                           .adapters = {{model.name, model.adapters}},
+                           .threads = 1});
 }
 
 /// `weft chat` through a running server with a real engine, and in process.

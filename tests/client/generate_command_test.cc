@@ -31,11 +31,12 @@ using ::testing::StartsWith;
 constexpr char kTiny[] = WEFT_SOURCE_DIR "/tests/parity/gpt2-tiny";
 constexpr char kAdapter[] = WEFT_SOURCE_DIR "/tests/parity/lora/gpt2/plain";
 
-absl::StatusOr<std::shared_ptr<Backend>> HostLocally(
-    const std::string& name, const std::string& folder,
-    const std::map<std::string, std::string>& adapters) {
-  return MakeLocalBackend(
-      {.models = {{name, folder}}, .adapters = {{name, adapters}}, .threads = 1});
+absl::StatusOr<std::shared_ptr<Backend>> HostLocally(const LocalModel& model) {
+  return MakeLocalBackend({.models = {{model.name, model.folder}},
+                           .device = model.device,
+                           .dispatch = model.dispatch,
+                           .adapters = {{model.name, model.adapters}},
+                           .threads = 1});
 }
 
 /// `weft generate` through a running server with a real engine, and in process.

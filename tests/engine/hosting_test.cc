@@ -187,5 +187,27 @@ TEST_F(HostingTest, NewLimitsHoldForNewRunsEvenOfKnownPrograms) {
   EXPECT_THAT(Submit(), ::testing::Not(IsOk()));
 }
 
+TEST_F(HostingTest, AModelWithoutItsWeightsIsShownAndValidatesAndRunsNothing) {
+  ASSERT_THAT(engine_->ReplaceModel("tiny", Tiny(), {.dispatch = false}), IsOk());
+  const auto info = engine_->GetModel("tiny");
+  ASSERT_THAT(info.status(), IsOk());
+  EXPECT_EQ((*info)->summary.device, "meta");
+  EXPECT_GT((*info)->summary.parameters, 1000u);
+  const auto validation = engine_->Validate("tiny", graph::ParseProgram(kProgram).value(), {});
+  ASSERT_THAT(validation.status(), IsOk());
+  EXPECT_EQ(validation->saves.size(), 1u);
+  EXPECT_THAT(Submit(), StatusIs(absl::StatusCode::kFailedPrecondition,
+                                 HasSubstr("weights of this model were not loaded")));
+}
+
+TEST_F(HostingTest, ADeviceThatIsNotThereIsRefusedBeforeAnythingIsLoaded) {
+  EXPECT_THAT(engine_->LoadModel("other", Tiny(), {.device = "cuda:77"}),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("no device cuda:77")));
+  EXPECT_THAT(engine_->LoadModel("other", Tiny(), {.device = "abacus"}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("is no device")));
+  EXPECT_THAT(engine_->LoadModel("other", Tiny(), {.device_map = {{"transformer.h.99", "cpu"}}}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("transformer.h.99")));
+}
+
 }  // namespace
 }  // namespace weft

@@ -7,20 +7,45 @@
 #include <cstdlib>
 #include <utility>
 
+#include "absl/algorithm/container.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "engine/graph/lint.h"
 #include "engine/graph/text.h"
 #include "engine/models/network.h"
 #include "engine/weights/hub_folder.h"
+#include "tests/support/fake_device.h"
 
 namespace weft::testing {
 namespace {
 
 constexpr int64_t kPad = 0;
 
+/// Where models lie: $WEFT_TEST_DEVICES, such as `cuda:0`, or `fake:0,fake:1`, which are made for
+/// it; else on the CPU.
+std::vector<std::string> TestDevices() {
+  const char* const given = std::getenv("WEFT_TEST_DEVICES");
+  if (given == nullptr || *given == 0) return {"cpu"};
+  if (absl::StartsWith(given, "fake")) RegisterFakeDevices(2);
+  return absl::StrSplit(given, ',');
+}
+
 [[noreturn]] void GiveUp(const std::string& folder, const absl::Status& status) {
   std::fprintf(stderr, "cannot host %s: %s\n", folder.c_str(), status.ToString().c_str());
   std::abort();
+}
+
+std::unique_ptr<models::HostedModel> Host(const std::string& folder, bool pad_left,
+                                          const models::NetworkOptions& options) {
+  absl::StatusOr<weights::HubFolder> hub = weights::HubFolder::Open(folder);
+  if (!hub.ok()) GiveUp(folder, hub.status());
+  absl::StatusOr<models::Network> network = models::MakeNetwork(*hub, options);
+  if (!network.ok()) GiveUp(folder, network.status());
+  auto hosted = models::HostedModel::Host(*std::move(network), pad_left);
+  if (!hosted.ok()) GiveUp(folder, hosted.status());
+  return *std::move(hosted);
 }
 
 void AddLeaves(const std::string& name, const c10::IValue& value,
@@ -113,13 +138,20 @@ struct LocalModel::Prepared {
 
 LocalModel::LocalModel(const std::string& folder, bool pad_left,
                        const models::NetworkOptions& options) {
-  absl::StatusOr<weights::HubFolder> hub = weights::HubFolder::Open(folder);
-  if (!hub.ok()) GiveUp(folder, hub.status());
-  absl::StatusOr<models::Network> network = models::MakeNetwork(*hub, options);
-  if (!network.ok()) GiveUp(folder, network.status());
-  auto hosted = models::HostedModel::Host(*std::move(network), pad_left);
-  if (!hosted.ok()) GiveUp(folder, hosted.status());
-  hosted_ = *std::move(hosted);
+  const std::vector<std::string> devices = TestDevices();
+  models::NetworkOptions placed = options;
+  placed.device = devices[0];
+  hosted_ = Host(folder, pad_left, placed);
+  if (devices.size() == 1) return;
+  // Blocks in turn. Now that it is known which there are.
+  size_t next = 0;
+  for (const plan::ModuleSpec& module : spec().modules()) {
+    const std::string name = module.path.substr(module.path.rfind('.') + 1);
+    const bool block = !name.empty() && absl::c_all_of(name, absl::ascii_isdigit) &&
+                       name.size() < module.path.size();
+    if (block) placed.device_map[module.path] = devices[next++ % devices.size()];
+  }
+  hosted_ = Host(folder, pad_left, placed);
 }
 
 LocalModel& LocalModel::Tiny() {

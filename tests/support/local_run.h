@@ -45,7 +45,8 @@ struct LocalOptions {
 /// thread-safe.
 class LocalModel {
  public:
-  /// Host a folder. A folder that cannot be hosted ends the test program, with the reason.
+  /// Host a folder, where $WEFT_TEST_DEVICES says (`cuda:0`, or `fake:0,fake:1`: see fake_device.h)
+  /// or on the CPU. A folder that cannot be hosted ends the test program, with the reason.
   explicit LocalModel(const std::string& folder, bool pad_left = true,
                       const models::NetworkOptions& options = {});
   /// Take a model that a test has made.

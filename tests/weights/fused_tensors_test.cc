@@ -174,7 +174,7 @@ TEST(HostingDtypeTest, AutoIsWhatTheConfigurationSaysElseTheFirstFloatingPointTe
     Written written;
     written.Add("ids", at::zeros({2}, at::kLong)).Add("w", at::zeros({2}, stored));
     auto checkpoint = written.Open({});
-    return DtypeOfCheckpoint(ModelConfig::Parse("config.json", config).value(), *checkpoint);
+    return DtypeOfCheckpoint(ModelConfig::Parse("config.json", config).value(), &*checkpoint);
   };
   EXPECT_EQ(dtype_of(R"({"dtype": "bfloat16"})", at::kFloat).value(), at::kBFloat16);
   EXPECT_EQ(dtype_of(R"({"torch_dtype": "float16"})", at::kFloat).value(), at::kHalf);

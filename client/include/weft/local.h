@@ -31,6 +31,13 @@ struct LocalOptions {
   /// What their weights and activations are: `float32`, `bfloat16`, `float16`, or `auto`, what each
   /// checkpoint says.
   std::string dtype = "auto";
+  /// Where they lie: `auto` (a GPU, or all of them, if there are any), `cpu`, `cuda`, `cuda:1`.
+  std::string device = "auto";
+  /// By model, modules that lie elsewhere with all below them: `model.layers.20` on `cuda:1`.
+  std::map<std::string, std::map<std::string, std::string>> device_map = {};
+  /// Load the weights. Without them folders need none: models can be looked at (tree, sites) and
+  /// programs be scanned, on any machine, in next to no memory; runs are refused.
+  bool dispatch = true;
   /// LoRA adapters, folders as the peft library saves them: by model, by the names that
   /// ModelOptions::adapter chooses them by.
   std::map<std::string, std::map<std::string, std::string>> adapters = {};
