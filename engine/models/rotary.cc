@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 #include <numbers>
+#include <unordered_map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -174,7 +174,7 @@ at::Tensor Rotary::FrequenciesOfRows(run::Pass& pass) const {
 
 /// Layers that share them may lie on several devices.
 struct Rotary::ByDevice {
-  std::map<at::Device, Tables> tables;
+  std::unordered_map<at::Device, Tables> tables;
 };
 
 const Rotary::Tables& Rotary::TablesOf(run::Pass& pass, const at::Tensor& x) const {

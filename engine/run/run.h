@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -331,11 +331,11 @@ class Run {
   std::vector<int64_t> saved_counts_;
   std::vector<LogEntry> logs_;
   uint64_t log_bytes_ = 0;
-  uint64_t told_log_bytes_ = 0;        // of what was taken
-  std::set<at::Device> copies_from_;   // from where saves are being copied to the host
-  bool written_ = false;               // at the site that is being visited
-  std::vector<at::Tensor> gradients_;  // by point of the region that is going backwards
-  int at_ = 0;                         // the instruction that is being executed
+  uint64_t told_log_bytes_ = 0;                 // of what was taken
+  std::unordered_set<at::Device> copies_from_;  // from where saves are being copied to the host
+  bool written_ = false;                        // at the site that is being visited
+  std::vector<at::Tensor> gradients_;           // by point of the region that is going backwards
+  int at_ = 0;                                  // the instruction that is being executed
   /// A watched call while it is made.
   struct Watching {
     Pass* pass = nullptr;              // of the call

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -361,10 +362,12 @@ class Generator : private GrowingByOperators {
     Choice choice;
     graph::Steps& steps = choice.steps;
     if (Chance(0.3)) {
-      for (int64_t i = 1 + Below(2); i > 0; --i) steps.list.push_back(Below(steps_ + 1));
+      std::set<int64_t> listed;
+      for (int64_t i = 1 + Below(2); i > 0; --i) listed.insert(Below(steps_ + 1));
+      steps.list.assign(listed.begin(), listed.end());
     } else {
       if (Chance(0.7)) steps.range.start = Below(steps_ + 1);
-      if (Chance(0.4)) steps.range.stop = Below(steps_ + 2);
+      if (Chance(0.4)) steps.range.stop = steps.range.start.value_or(0) + 1 + Below(steps_ + 1);
       if (Chance(0.2)) steps.range.step = 1 + Below(2);
     }
     for (int64_t step = 0; step < steps_; ++step) {

@@ -375,7 +375,8 @@ class GrowingByOperators : public Growing {
   bool AddAssign() {
     const auto target = Find([&](const Known& known) {
       return known.sample.isTensor() && known.sample.toTensor().dim() > 0 &&
-             known.sample.toTensor().numel() > 0 && (MayChange(known, guard_when_) || Chance(0.01));
+             known.sample.toTensor().numel() > 0 &&
+             (MayChange(known, guard_when_) || Chance(0.001));
     });
     if (!target) return false;
     const Mark mark = Here();

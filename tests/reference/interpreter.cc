@@ -265,43 +265,36 @@ class Interpreter : private Sites {
   at::Tensor BeforeWrites(NodeId backward, const Target& target, NodeId at) {
     const auto key = std::pair(backward, target.tensor.unsafeGetTensorImpl());
     if (const auto found = gradients_.find(key); found != gradients_.end()) return found->second;
-    if (!going_.insert(key).second) throw Circular(at, "a gradient that depends on itself");
-    bool left_out = false;
+    if (!going_.insert(key).second) throw Refused(at, "a gradient that depends on itself");
     std::vector<GradientChange> changes;
     try {
       for (const Change& change : ChangesIn(backward)) {
-        if (change.target.tensor.is_same(target.tensor)) continue;
-        try {
-          // Once here, as nothing is looked at while autograd goes.
-          Value(std::get<graph::GradWrite>(program_.at(change.node).kind).gradient, change.node);
-        } catch (const Circular&) {
-          left_out = true;  // it is of a value that comes later on the way back
+        // Of those alone that the way back comes to before.
+        if (change.target.tensor.is_same(target.tensor) ||
+            !IsMadeOf(change.target.tensor, target.tensor)) {
           continue;
         }
+        // Once here, as nothing is looked at while autograd goes.
+        Value(std::get<graph::GradWrite>(program_.at(change.node).kind).gradient, change.node);
         changes.push_back({change.target.tensor, [=, this](const at::Tensor& gradient) {
                              return Apply(change, gradient);
                            }});
       }
       const auto& region = std::get<graph::Backward>(program_.at(backward).kind);
       const at::Tensor loss = Value(region.loss, backward).toTensor();
-      if (!loss.requires_grad())
-        throw Refused(backward, "a loss that depends on nothing asked for");
       at::Tensor start;
       if (region.gradient != graph::kNoNode) start = Value(region.gradient, backward).toTensor();
-      const at::Tensor gradient = GradientAt(loss, start, target.tensor, changes);
-      if (!gradient.defined()) throw Refused(at, "the loss does not depend on it");
+      at::Tensor gradient;
+      if (loss.requires_grad()) gradient = GradientAt(loss, start, target.tensor, changes);
+      // The run may say so instead, where it can know: rows of others lie in the same tensors.
+      if (!gradient.defined()) gradient = at::zeros_like(target.tensor);
       going_.erase(key);
-      if (!left_out) gradients_[key] = gradient;
-      return gradient;
+      return gradients_[key] = gradient;
     } catch (...) {
       going_.erase(key);
       throw;
     }
   }
-  struct Circular : Refused {
-    using Refused::Refused;
-  };
-
   // --- what the model goes on with
 
   void AddCache(const graph::Cache& cache, NodeId n, Saved& out) {

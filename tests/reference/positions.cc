@@ -1,9 +1,13 @@
 #include "tests/reference/positions.h"
 
 #include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/functions/utils.h>
+#include <torch/csrc/autograd/variable.h>
 
 #include <optional>
+#include <set>
 #include <utility>
+#include <vector>
 
 #include "tests/reference/call.h"
 #include "tests/reference/interpreter.h"
@@ -83,6 +87,24 @@ at::Tensor GradientAt(const at::Tensor& loss, const at::Tensor& start, const at:
   for (auto& [tensor, hook] : hooks) tensor.remove_hook(hook);
   if (failed != nullptr) std::rethrow_exception(failed);
   return gradient;
+}
+
+bool IsMadeOf(const at::Tensor& made, const at::Tensor& from) {
+  if (!made.requires_grad() || !from.requires_grad()) return false;
+  const auto wanted = torch::autograd::impl::gradient_edge(from);
+  std::vector<torch::autograd::Node*> open = {
+      torch::autograd::impl::gradient_edge(made).function.get()};
+  std::set<torch::autograd::Node*> seen(open.begin(), open.end());
+  while (!open.empty()) {
+    torch::autograd::Node* const node = open.back();
+    open.pop_back();
+    for (const torch::autograd::Edge& edge : node->next_edges()) {
+      if (edge.function == nullptr) continue;
+      if (edge.function == wanted.function && edge.input_nr == wanted.input_nr) return true;
+      if (seen.insert(edge.function.get()).second) open.push_back(edge.function.get());
+    }
+  }
+  return false;
 }
 
 }  // namespace weft::reference

@@ -35,4 +35,7 @@ struct GradientChange {
 at::Tensor GradientAt(const at::Tensor& loss, const at::Tensor& start, const at::Tensor& point,
                       const std::vector<GradientChange>& changes);
 
+/// Whether autograd would come from `made` to `from`.
+bool IsMadeOf(const at::Tensor& made, const at::Tensor& from);
+
 }  // namespace weft::reference

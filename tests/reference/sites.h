@@ -295,7 +295,8 @@ class Sites : protected Values {
   /// A site's rows once the statements written before `at` have changed them.
   at::Tensor AfterWrites(const std::string& site, const at::Tensor& before, NodeId at,
                          NodeId invoke) {
-    at::Tensor value = backwards() ? State(site, graph::kNoNode, invoke, at::alias(before)) : before;
+    at::Tensor value =
+        backwards() ? State(site, graph::kNoNode, invoke, at::alias(before)) : before;
     for (const Event& event : Events()) {
       const NodeId n = event.node;
       if (n >= at || event.place.site != site || !Concerns(n, invoke) || !Happens(n, step_) ||
