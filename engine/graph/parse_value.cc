@@ -410,6 +410,7 @@ bool Parser::ParseTerm(IndexTerm* out) {
     slice.start_parameter = use;
   }
   if (At('%')) return ParseReference(&out->emplace<NodeRef>().id);
+  if (AtOperator()) return ParseExpression(&out->emplace<NodeRef>().id);
   if (At('"')) return ParseString(&out->emplace<std::string>());
   if (TakeWord("none")) {
     *out = NewAxis();

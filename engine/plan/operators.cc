@@ -373,6 +373,22 @@ void GiveGenerator(const OperatorRow& row, c10::Stack& stack, uint64_t seed) {
   stack[row.generator_argument] = std::move(generator);
 }
 
+namespace {
+
+/// As the operator. Autograd has a derivative of what is written into a tensor, and none of the
+/// copy that is written into nothing.
+void Call(const OperatorRow& row, c10::Stack& stack) {
+  static const c10::OperatorName kCopy("aten::copy", "");
+  if (!at::GradMode::is_enabled() || row.handle.operator_name() != kCopy) {
+    return row.handle.callBoxed(&stack);
+  }
+  at::Tensor to = stack[0].toTensor().clone();
+  to.copy_(stack[1].toTensor());
+  stack = {std::move(to)};
+}
+
+}  // namespace
+
 absl::StatusOr<c10::IValue> RunReal(const OperatorRow& row, c10::Stack stack) {
   if (row.random && stack[row.generator_argument].isNone()) {
     return absl::InternalError(absl::StrCat(row.name, " was given no generator"));
@@ -385,7 +401,7 @@ absl::StatusOr<c10::IValue> RunReal(const OperatorRow& row, c10::Stack stack) {
       if (absl::Status checked = row.check_values(stack); !checked.ok()) return Named(row, checked);
     }
     MakeViewable(row, stack);
-    row.handle.callBoxed(&stack);
+    Call(row, stack);
     for (c10::IValue& result : stack) {
       // Torch conjugates and negates by a mark (transforms back do), which memory does not show.
       if (result.isTensor() && (result.toTensor().is_conj() || result.toTensor().is_neg())) {

@@ -42,12 +42,12 @@ TEST(SessionsTest, AValueOfOneTraceIsWhatTheNextBeginsWith) {
       %twice = aten::mul(%h, 2.0)
     }
     trace root=transformer.h.1
-    invoke (%h) { save same = read .output }
+    invoke (%h) { save same = read transformer.h.1.output }
     invoke (%twice) {
-      save in = read .input
-      save other = read .output
+      save in = read transformer.h.1.input
+      save other = read transformer.h.1.output
     }
-    invoke { save rows = read .input })");
+    invoke { save rows = read transformer.h.1.input })");
   ExpectClose(result["same"], result["out"]);
   EXPECT_EQ(result["in"].sizes(), result["out"].sizes());
   EXPECT_FALSE(at::allclose(result["other"], result["out"]));
@@ -93,8 +93,8 @@ TEST(SessionsTest, GradientsAreOfTheTraceThatGoesBackwards) {
     invoke [64, 65, 66] { %h = read transformer.h.0.output  save h = %h }
     trace root=transformer.h.1
     invoke (%h) {
-      %in = read .input
-      %out = read .output
+      %in = read transformer.h.1.input
+      %out = read transformer.h.1.output
       backward aten::sum(%out) { save g = grad %in }
     })");
   EXPECT_EQ(result["g"].sizes(), result["h"].sizes());
@@ -110,11 +110,14 @@ TEST(SessionsTest, WhatCannotBeginATraceIsRefused) {
               StatusIs(absl::StatusCode::kInvalidArgument));
   EXPECT_THAT(refusal(first + "trace invoke (%h) { save x = read result }"),
               IsRefused("`input_ids` is float32[1, 2, 32]", "int64[batch, tokens]"));
-  EXPECT_THAT(refusal("trace invoke [64, 65] { %h = read transformer.h.0.output[0, 0] }\n"
-                      "trace root=transformer.h.1 invoke (%h) { save x = read .output }"),
-              IsRefused("takes float32[B, T, 32]"));
   EXPECT_THAT(
-      refusal(first + "trace root=transformer.h.1 invoke (scale=%h) { save x = read .output }"),
+      refusal("trace invoke [64, 65] { %h = read transformer.h.0.output[0, 0] }\n"
+              "trace root=transformer.h.1 invoke (%h) { save x = read transformer.h.1.output }"),
+      IsRefused("takes float32[B, T, 32]"));
+  EXPECT_THAT(
+      refusal(
+          first +
+          "trace root=transformer.h.1 invoke (scale=%h) { save x = read transformer.h.1.output }"),
       IsRefused("takes no `scale`"));
   const LocalResult beyond = LocalModel::Tiny().Run(
       "trace invoke [64, 65] { %x = aten::mul(read ids, 1000) }\n"

@@ -226,11 +226,8 @@ class Interpreter : private Sites {
     const Target target = TargetOf(backward, value);
     at::Tensor gradient = BeforeWrites(backward, target, at);
     for (const Change& change : ChangesIn(backward)) {
-      // Of two names of one tensor the later one has its turn first.
       const bool same = change.target.tensor.is_same(target.tensor);
-      const bool before = change.target.root > target.root ||
-                          (change.target.root == target.root && change.node < at);
-      if (same && before) gradient = Apply(change, gradient);
+      if (same && change.node < at) gradient = Apply(change, gradient);
     }
     return gradient;
   }
@@ -246,9 +243,6 @@ class Interpreter : private Sites {
       if (write == nullptr || program_.at(n).parent != backward) continue;
       changes.push_back({n, TargetOf(backward, write->value)});
     }
-    std::stable_sort(changes.begin(), changes.end(), [](const Change& a, const Change& b) {
-      return a.target.root > b.target.root;
-    });
     return changes;
   }
   at::Tensor Apply(const Change& change, const at::Tensor& gradient) {

@@ -108,7 +108,11 @@ class Values : protected Naming {
     const auto key = std::pair(name, step_);
     if (const auto found = positions_.find(key); found != positions_.end()) return found->second;
     const NodeId root = RootOf(name);
-    const c10::IValue whole = PositionsIn(VersionAfter(root, graph::kNoNode));
+    const c10::IValue& version = VersionAfter(root, graph::kNoNode);
+    if (name != root && version.isTensor() && version.toTensor().is_complex()) {
+      throw Unsupported("a part of complex numbers, where gradients are");
+    }
+    const c10::IValue whole = PositionsIn(version);
     return positions_[key] = CutAlike(name, root, whole);
   }
   at::Tensor PositionsAt(const c10::IValue& positions, const std::vector<graph::IndexTerm>& terms,
@@ -185,7 +189,11 @@ class Values : protected Naming {
       changes.push_back(n);
     }
     Names names;
-    names[root] = ForTensors(Fresh(root), [](const at::Tensor& tensor) { return tensor.clone(); });
+    {
+      const InStep step(*this, StepOf(root));
+      names[root] =
+          ForTensors(Fresh(root), [](const at::Tensor& tensor) { return tensor.clone(); });
+    }
     size_t next = 0;
     for (NodeId n = root + 1; n < std::max(at, name + 1); ++n) {
       if (next < changes.size() && changes[next] == n) {
