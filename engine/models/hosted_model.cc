@@ -7,7 +7,10 @@
 #include <set>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "engine/models/lora.h"
 #include "engine/models/record_sites.h"
 #include "engine/plan/operators.h"
@@ -40,14 +43,17 @@ absl::StatusOr<std::unique_ptr<HostedModel>> HostedModel::Host(Network network, 
 }
 
 void HostedModel::PlaceModules() {
-  // A block, whose name is a number, or what holds blocks.
+  // Blocks, whose name is a number (and not that of a list inside one), and what holds them.
+  const auto is_number = [](const std::string& name) {
+    return !name.empty() && std::all_of(name.begin(), name.end(), absl::ascii_isdigit);
+  };
   std::set<std::string> hand_on = {""};
   for (const std::string& path : paths_) {
-    const bool block = path.find_first_not_of("0123456789", path.rfind('.') + 1) == path.npos;
-    for (std::string each = path; block && !each.empty();) {
-      hand_on.insert(each);
-      const size_t dot = each.rfind('.');
-      each.resize(dot == each.npos ? 0 : dot);
+    const std::vector<std::string> names = absl::StrSplit(path, '.');
+    const auto number = std::find_if(names.begin(), names.end(), is_number);
+    if (number == names.end() || number + 1 != names.end()) continue;
+    for (auto end = names.begin() + 1; end != names.end() + 1; ++end) {
+      hand_on.insert(absl::StrJoin(names.begin(), end, "."));
     }
   }
   for (size_t i = 0; i < modules_.size(); ++i) {

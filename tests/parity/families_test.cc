@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -134,6 +135,9 @@ void CompareTokens(const at::Tensor& actual, const Tensors& golden, const std::s
   CompareTokens(actual, golden, name, kTolerance, &row->tokens, &row->near_ties);
 }
 
+/// On devices attention may be made of operators, which round its scores to bfloat16.
+double HalfSlack() { return std::getenv("WEFT_TEST_DEVICES") == nullptr ? 1 : 2; }
+
 double Rms(const at::Tensor& x) { return x.to(at::kDouble).pow(2).mean().sqrt().item<double>(); }
 
 /// Expect `actual`, in bfloat16, about as close to `exact`, in float32, as `theirs` is; keep the
@@ -144,7 +148,7 @@ void CompareHalf(const at::Tensor& actual, const at::Tensor& theirs, const at::T
   ASSERT_EQ(actual.scalar_type(), at::kBFloat16) << what;
   ASSERT_EQ(actual.sizes(), exact.sizes()) << what;
   const double size = Rms(exact);
-  EXPECT_LE(Rms(actual - exact), 1.5 * Rms(theirs - exact) + kHalfTolerance * size)
+  EXPECT_LE(Rms(actual - exact), 1.5 * Rms(theirs - exact) + HalfSlack() * kHalfTolerance * size)
       << what << ", whose size is " << size;
   const double scale = exact.abs().max().item<double>();
   const double apart = (actual - theirs).abs().max().item<double>();
@@ -382,7 +386,8 @@ TEST_P(FamilyTest, InBFloat16ItIsAsCloseToFloat32AsTransformersIs) {
     const LocalResult result = model.Run(Generation(prompts));
     ASSERT_THAT(result.status, IsOk());
     // A router that is undecided sends a token to other experts, and what follows is another text.
-    const double tolerance = golden_.contains("single/model.layers.2.mlp.gate") ? 0.2 : 2e-2;
+    const double tolerance =
+        HalfSlack() * (golden_.contains("single/model.layers.2.mlp.gate") ? 0.2 : 2e-2);
     CompareTokens(result["ids"], theirs, name, tolerance, &row_.half_tokens, &row_.half_near_ties);
   }
 }
