@@ -179,7 +179,7 @@ function(weft_test name)
       COMMAND ${target} "--gtest_output=json:${PROJECT_BINARY_DIR}/test-results/${run}.json"
       WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
     if(NOT run STREQUAL name)
-      list(APPEND environment "WEFT_TEST_DEVICES=fake:0,fake:1")
+      list(APPEND environment "WEFT_TEST_DEVICES=fake:0,fake:1" "OMP_NUM_THREADS=1")
     endif()
     set_tests_properties(${run} PROPERTIES TIMEOUT ${arg_TIMEOUT} ENVIRONMENT "${environment}"
       FIXTURES_SETUP ${run}_results)

@@ -193,7 +193,11 @@ void FindPoints(Plan& plan, PlannedTrace& trace) {
     }
     latest->first.push_back(static_cast<int>(at));
   }
-  if (latest == nullptr) return;
+  if (latest == nullptr) {
+    // Nobody goes backwards any more, perhaps as nothing of it was used.
+    for (Instruction& instruction : instructions) instruction.gradient = false;
+    return;
+  }
   latest->last = true;
   // All reads of one visit give the tensor that the model goes on with, if one of them has to.
   for (size_t first = 0, end = 0; first < instructions.size(); first = end) {

@@ -122,5 +122,21 @@ TEST(GradientVersionsTest, AChangeOfAPartLeavesWhatOthersWroteMeanwhile) {
   ExpectClose(back["r"], plain["r"]);
 }
 
+/// Nobody goes backwards then, and what was read for it is written as anywhere else.
+TEST(GradientVersionsTest, ABackwardOfWhichNothingIsUsedChangesNothing) {
+  const std::string statements = R"(
+    %h = read transformer.h.1.input
+    write transformer.h.1.input = aten::mul(%h, 0.5)
+    %r = read result
+    save r = %r
+  )";
+  const LocalResult plain = RunBody(statements);
+  const LocalResult back =
+      RunBody(statements + "%loss = aten::sum(%r) backward %loss { %g = grad %h }");
+  ASSERT_THAT(plain.status, IsOk());
+  ASSERT_THAT(back.status, IsOk());
+  ExpectClose(back["r"], plain["r"]);
+}
+
 }  // namespace
 }  // namespace weft

@@ -39,7 +39,7 @@ std::vector<std::string> TestDevices() {
 
 std::unique_ptr<models::HostedModel> Host(const std::string& folder, bool pad_left,
                                           const models::NetworkOptions& options) {
-  absl::StatusOr<weights::HubFolder> hub = weights::HubFolder::Open(folder);
+  absl::StatusOr<weights::HubFolder> hub = weights::HubFolder::Open(folder, options.dispatch);
   if (!hub.ok()) GiveUp(folder, hub.status());
   absl::StatusOr<models::Network> network = models::MakeNetwork(*hub, options);
   if (!network.ok()) GiveUp(folder, network.status());
