@@ -29,9 +29,9 @@ bool CanAttend(const NewToken& token) {
   const at::Tensor &q = token.q, &k = token.k, &v = token.v;
   return FindInstructions() != nullptr && !OperatorsAreWanted() && StoredAs(q) && IsPlain(q) &&
          IsPlain(k) && IsPlain(v) && q.scalar_type() == k.scalar_type() &&
-         q.scalar_type() == v.scalar_type() && q.dim() == 4 && q.size(2) == 1 && LiesInOrder(k) && LiesInOrder(v) &&
-         k.sizes() == v.sizes() && k.size(0) == q.size(0) && k.size(3) == q.size(3) &&
-         k.size(1) > 0 && q.size(1) % k.size(1) == 0 &&
+         q.scalar_type() == v.scalar_type() && q.dim() == 4 && q.size(2) == 1 && LiesInOrder(k) &&
+         LiesInOrder(v) && k.sizes() == v.sizes() && k.size(0) == q.size(0) &&
+         k.size(3) == q.size(3) && k.size(1) > 0 && q.size(1) % k.size(1) == 0 &&
          (!token.seen.defined() || (IsPlain(token.seen) && token.seen.scalar_type() == at::kBool &&
                                     token.seen.dim() == 2 && token.seen.size(1) == k.size(2)));
 }

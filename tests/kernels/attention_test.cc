@@ -108,8 +108,10 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(NewTokenTest, GreatScoresDoNotOverflow) {
   const c10::InferenceMode inference;
-  const NewToken token = {
-      at::full({1, 1, 1, 8}, 1e4), at::randn({1, 1, 30, 8}).mul_(100), at::randn({1, 1, 30, 8}), {}};
+  const NewToken token = {at::full({1, 1, 1, 8}, 1e4),
+                          at::randn({1, 1, 30, 8}).mul_(100),
+                          at::randn({1, 1, 30, 8}),
+                          {}};
   const at::Tensor z = Attend({&token, 1}, 1);
   EXPECT_TRUE(z.isfinite().all().item<bool>());
   EXPECT_LT(Distance(z, Exact(token, 1)), 1e-5);

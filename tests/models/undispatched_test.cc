@@ -39,8 +39,8 @@ std::vector<std::string> Describe(const plan::ModelSpec& spec) {
   }
   for (const plan::SiteSpec& site : spec.sites()) {
     lines.push_back(absl::StrCat("site ", graph::ToString(site.site), " ",
-                                 graph::ToString(site.pattern), " ", site.writable,
-                                 site.last_token, site.pooled, site.whole));
+                                 graph::ToString(site.pattern), " ", site.writable, site.last_token,
+                                 site.pooled, site.whole));
   }
   for (const plan::OperationSpec& operation : spec.operations()) {
     lines.push_back(absl::StrCat("operation ", operation.module, " ", operation.visit, " ",
