@@ -119,12 +119,23 @@ absl::Status PlanBuilder::Add(const graph::Backward& backward) {
     if (points.try_emplace(tensor_of(slot), 0).second) run.points.push_back(slot);
   }
   node_ = begin;
-  // Autograd goes through what was computed in the reverse order.
+  // Autograd goes through what was computed in the reverse order: an item of a structure was made
+  // with that, whenever it was taken.
+  const auto whole_of = [&](Slot slot) {
+    slot = first_read(slot);
+    for (;;) {
+      const int64_t made = slots_[slot].instruction;
+      const auto* item = made < 0 ? nullptr : std::get_if<TakeItem>(&instructions_[made].what);
+      if (item == nullptr) return slot;
+      slot = first_read(item->from);
+    }
+  };
   std::sort(run.points.begin(), run.points.end(), [&](Slot a, Slot b) {
-    a = first_read(a);
-    b = first_read(b);
-    if (WhenOf(a) < WhenOf(b) || WhenOf(b) < WhenOf(a)) return WhenOf(b) < WhenOf(a);
-    return slots_[a].instruction > slots_[b].instruction;
+    const Slot whole_a = whole_of(a), whole_b = whole_of(b);
+    const When when_a = WhenOf(whole_a), when_b = WhenOf(whole_b);
+    if (when_a < when_b || when_b < when_a) return when_b < when_a;
+    if (whole_a != whole_b) return slots_[whole_a].instruction > slots_[whole_b].instruction;
+    return slots_[first_read(a)].instruction > slots_[first_read(b)].instruction;
   });
   for (size_t i = 0; i < run.points.size(); ++i) {
     points[tensor_of(run.points[i])] = static_cast<int>(i);

@@ -292,7 +292,9 @@ void PackedVisiting::WriteAll(absl::Span<Segment* const> segments, const c10::IV
   int64_t row = 0;
   for (const Segment* segment : segments) {
     if (segment->present) {
-      LeafOf(Writable(*segment)).copy_(Within(rows, row, *segment, pass_.pad_left()));
+      const at::Tensor own = LeafOf(Writable(*segment));
+      if (own.requires_grad()) own.detach_();
+      own.copy_(Within(rows, row, *segment, pass_.pad_left()));
     }
     row += segment->input->batch();
   }

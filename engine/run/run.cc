@@ -46,6 +46,8 @@ void CopyInto(const c10::IValue& to, const c10::IValue& from) {
     // Of what depends on data the plan does not know the size.
     TORCH_CHECK(place.sizes() == value.sizes(), "a value of shape ", value.sizes(),
                 " replaces one of shape ", place.sizes());
+    // The loss does not depend on what was there before.
+    if (place.requires_grad()) place.detach_();
     place.copy_(value);
   } else if (to.isTuple()) {
     const auto& items = to.toTupleRef().elements();

@@ -15,9 +15,11 @@ namespace weft {
 namespace {
 
 using testing::ExpectClose;
+using ::testing::HasSubstr;
 using testing::IsOk;
 using testing::LocalModel;
 using testing::LocalResult;
+using testing::StatusIs;
 
 LocalResult RunBody(const std::string& body) {
   return LocalModel::Tiny().Run(absl::StrCat("invoke [[1, 2, 3]] {\n", body, "\n}"));
@@ -136,6 +138,37 @@ TEST(GradientVersionsTest, ABackwardOfWhichNothingIsUsedChangesNothing) {
   ASSERT_THAT(plain.status, IsOk());
   ASSERT_THAT(back.status, IsOk());
   ExpectClose(back["r"], plain["r"]);
+}
+
+/// What the model goes on with is the new value alone.
+TEST(GradientVersionsTest, TheLossDoesNotDependOnWhatWasReplaced) {
+  const LocalResult run = RunBody(R"(
+    %early = read transformer.h.0.output
+    %h = read transformer.h.1.output
+    write transformer.h.1.output = aten::mul(%early, 0.5)
+    %r = read result
+    %loss = aten::sum(%r)
+    backward %loss { save g = grad %early  save none = grad %h }
+  )");
+  EXPECT_THAT(run.status, StatusIs(absl::StatusCode::kFailedPrecondition,
+                                   HasSubstr("does not depend on this value")));
+}
+
+/// An item of a structure was made with that, and not where it is first named.
+TEST(GradientVersionsTest, ItemsOfAChangedStructureHaveTheirPlaceInTheOrder) {
+  const LocalResult run = RunBody(R"(
+    %in = read transformer.h.1.attn.op(narrow_0).inputs
+    %x = %in[0][0]
+    %y = aten::sigmoid(%x)
+    %x[:, -1] = aten::mul(%x[:, 0], 0.5)
+    %z = aten::sigmoid(aten::mul(%y, 2.0))
+    %r = read result
+    %loss = aten::add(aten::sum(%r), aten::sum(%z))
+    backward %loss { save gx = grad %x  save gz = grad %z }
+  )");
+  ASSERT_THAT(run.status, IsOk());
+  ExpectClose(run["gz"], at::ones_like(run["gz"]));
+  EXPECT_GT(run["gx"].abs().max().item<double>(), 0);
 }
 
 }  // namespace

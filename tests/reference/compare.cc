@@ -35,6 +35,7 @@ bool IsConservative(const std::string& message) {
            "inside a module that is skipped",  // nothing is asked of its inside
            "this skip overlaps",
            "takes tensors of one dtype",  // the operator table's own checks
+           "does not broadcast to [",
            "view size is not compatible",
            "tensors, not",
            "a mask stands beside no other",

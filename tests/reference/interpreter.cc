@@ -10,6 +10,7 @@
 #include <tuple>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "tests/reference/call.h"
 #include "tests/reference/positions.h"
@@ -26,7 +27,11 @@ class Interpreter : private Sites {
  public:
   Interpreter(const graph::Program& program, const PlainModel& model, const Saved& drawn,
               NodeId sweep, size_t point)
-      : Sites(program, model, sweep, point), drawn_(drawn) {
+      : Sites(program, model, sweep, point) {
+    // Of their own, as what a run saved has no gradients.
+    for (const auto& [name, value] : drawn) {
+      if (absl::StartsWith(name, "drawn_")) drawn_[name] = value.clone();
+    }
     FindAsked();
   }
 
@@ -316,7 +321,7 @@ class Interpreter : private Sites {
     }
   }
 
-  const Saved& drawn_;
+  Saved drawn_;  // by random operators
   std::set<Asked> asked_;
   std::map<std::pair<NodeId, const at::TensorImpl*>, at::Tensor> gradients_;
   std::set<std::pair<NodeId, const at::TensorImpl*>> going_;
