@@ -234,7 +234,7 @@ absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Load(const std::string& na
     std::error_code unknown;
     const uint64_t bytes = std::filesystem::file_size(folder_or_id, unknown);
     absl::StatusOr<devices::DeviceMap> map =
-        devices::MakeDeviceMap(load.device, {}, {{folder_or_id, unknown ? 0 : bytes}});
+        devices::MakeDeviceMap(load.device, {}, {{"", unknown ? 0 : bytes}});  // no block of it
     if (!map.ok()) return map.status();
     absl::StatusOr<models::Network> network = exported::LoadNetwork(
         folder_or_id, {.memory_bytes = options.limits.peak_bytes, .device = map->root()});

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/graph/error.h"
 #include "engine/plan/plan_builder.h"
+#include "engine/plan/structure.h"
 
 // How many elements a mask selects is known only while running. Until then a value is planned at
 // the most that there can be, and everything that follows from it is asked what it would be with
@@ -16,18 +17,6 @@
 
 namespace weft::plan {
 namespace {
-
-std::vector<c10::IValue> ItemsOf(const c10::IValue& value) {
-  std::vector<c10::IValue> items;
-  if (value.isTuple()) {
-    for (const c10::IValue& item : value.toTupleRef().elements()) items.push_back(item);
-  } else if (value.isList()) {
-    for (const c10::IValue& item : value.toListRef()) items.push_back(item);
-  } else if (value.isGenericDict()) {
-    for (const auto& entry : value.toGenericDict()) items.push_back(entry.value());
-  }
-  return items;
-}
 
 /// Structures nest no deeper than graph::kMaxDepth.
 bool SameSizes(const c10::IValue& a, const c10::IValue& b) {

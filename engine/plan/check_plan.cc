@@ -9,6 +9,7 @@
 #include "engine/graph/error.h"
 #include "engine/plan/module_result.h"
 #include "engine/plan/planner.h"
+#include "engine/plan/structure.h"
 
 namespace weft::plan {
 namespace {
@@ -359,18 +360,6 @@ class Checker {
       if (absl::Status status = FitsWhole(items[i], given[i], false); !status.ok()) return status;
     }
     return absl::OkStatus();
-  }
-
-  static std::vector<c10::IValue> ItemsOf(const c10::IValue& value) {
-    std::vector<c10::IValue> items;
-    if (value.isTuple()) {
-      for (const c10::IValue& item : value.toTupleRef().elements()) items.push_back(item);
-    } else if (value.isList()) {
-      for (const c10::IValue& item : value.toListRef()) items.push_back(item);
-    } else if (value.isGenericDict()) {
-      for (const auto& entry : value.toGenericDict()) items.push_back(entry.value());
-    }
-    return items;
   }
 
   static std::vector<std::string> KeysOf(const c10::IValue& value) {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "engine/run/memory_account.h"
+#include "engine/run/overwrite.h"
 
 namespace weft::run {
 namespace {
@@ -143,8 +144,7 @@ void PartsVisiting::WriteAll(absl::Span<Segment* const> segments, const c10::IVa
   for (const Segment* segment : segments) {
     if (segment->present) {
       const at::Tensor part = Writable(*segment).toTensor();
-      if (part.requires_grad()) part.detach_();
-      part.copy_(Within(all, row, part));
+      Overwrite(part, Within(all, row, part));
     }
     row += segment->input->batch();
   }

@@ -6,6 +6,7 @@
 #include "engine/run/memory_account.h"
 #include "engine/run/op_tap.h"
 #include "engine/run/op_visiting.h"
+#include "engine/run/overwrite.h"
 #include "engine/run/run.h"
 
 namespace weft::run {
@@ -292,9 +293,7 @@ void PackedVisiting::WriteAll(absl::Span<Segment* const> segments, const c10::IV
   int64_t row = 0;
   for (const Segment* segment : segments) {
     if (segment->present) {
-      const at::Tensor own = LeafOf(Writable(*segment));
-      if (own.requires_grad()) own.detach_();
-      own.copy_(Within(rows, row, *segment, pass_.pad_left()));
+      Overwrite(LeafOf(Writable(*segment)), Within(rows, row, *segment, pass_.pad_left()));
     }
     row += segment->input->batch();
   }

@@ -14,6 +14,7 @@
 #include "engine/plan/operands.h"
 #include "engine/plan/planner.h"
 #include "engine/run/move_together.h"
+#include "engine/run/overwrite.h"
 
 namespace weft::run {
 namespace {
@@ -46,9 +47,7 @@ void CopyInto(const c10::IValue& to, const c10::IValue& from) {
     // Of what depends on data the plan does not know the size.
     TORCH_CHECK(place.sizes() == value.sizes(), "a value of shape ", value.sizes(),
                 " replaces one of shape ", place.sizes());
-    // The loss does not depend on what was there before.
-    if (place.requires_grad()) place.detach_();
-    place.copy_(value);
+    Overwrite(place, value);
   } else if (to.isTuple()) {
     const auto& items = to.toTupleRef().elements();
     for (size_t i = 0; i < items.size(); ++i) {

@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
-#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -15,9 +14,9 @@
 #include "server/keys/key_store.h"
 #include "server/server.h"
 #include "tests/support/chat_model.h"
+#include "tests/support/host_locally.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/weft_command.h"
-#include "weft/local.h"
 
 namespace weft::cli {
 namespace {
@@ -25,14 +24,7 @@ namespace {
 using ::testing::AllOf;
 using testing::CommandOutput;
 using ::testing::HasSubstr;
-
-absl::StatusOr<std::shared_ptr<Backend>> HostLocally(const LocalModel& model) {
-  return MakeLocalBackend({.models = {{model.name, model.folder}},
-                           .device = model.device,
-                           .dispatch = model.dispatch,
-                           .adapters = {{model.name, model.adapters}},
-                           .threads = 1});
-}
+using testing::HostLocally;
 
 /// `weft chat` through a running server with a real engine, and in process.
 class ChatCommandTest : public ::testing::Test {

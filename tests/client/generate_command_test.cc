@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
-#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -14,10 +13,10 @@
 #include "engine/engine.h"
 #include "server/keys/key_store.h"
 #include "server/server.h"
+#include "tests/support/host_locally.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/weft_command.h"
-#include "weft/local.h"
 
 namespace weft::cli {
 namespace {
@@ -26,18 +25,11 @@ using nlohmann::json;
 using ::testing::AllOf;
 using testing::CommandOutput;
 using ::testing::HasSubstr;
+using testing::HostLocally;
 using ::testing::StartsWith;
 
 constexpr char kTiny[] = WEFT_SOURCE_DIR "/tests/parity/gpt2-tiny";
 constexpr char kAdapter[] = WEFT_SOURCE_DIR "/tests/parity/lora/gpt2/plain";
-
-absl::StatusOr<std::shared_ptr<Backend>> HostLocally(const LocalModel& model) {
-  return MakeLocalBackend({.models = {{model.name, model.folder}},
-                           .device = model.device,
-                           .dispatch = model.dispatch,
-                           .adapters = {{model.name, model.adapters}},
-                           .threads = 1});
-}
 
 /// `weft generate` through a running server with a real engine, and in process.
 class GenerateCommandTest : public ::testing::Test {
