@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Check that docs/from-nnsight.md names tests which there are, and which ran and passed.
 
-check_parity_table.py REPOSITORY RESULTS: the folder of the JSON files that test programs wrote.
+check_parity_table.py REPOSITORY RESULTS PROGRAM...: the folder of the JSON files that test programs
+wrote, and the programs whose files may be read: those that this test waits for.
 
 The tables in question are those whose last column is headed `shown by`. A name in backticks there is
 a test, `Suite.Name`, or a scenario of tests/parity/nnsight, which runs in process and remote. A row
@@ -38,11 +39,11 @@ def table_rows(text):
             yield number, cells, len(cells_of)
 
 
-def read_results(folder):
+def read_results(folder, programs):
     """What became of each test: passed, failed, skipped, not run. Parameters are cut off too."""
     results = {}
-    for file in sorted(folder.glob("*.json")):
-        for suite in json.loads(file.read_text())["testsuites"]:
+    for program in programs:
+        for suite in json.loads((folder / f"{program}.json").read_text())["testsuites"]:
             for test in suite["testsuite"]:
                 if test["status"] != "RUN":
                     outcome = "was not run"
@@ -67,7 +68,7 @@ def tests_of(name):
 
 def main():
     root, folder = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
-    results = read_results(folder)
+    results = read_results(folder, sys.argv[3:])
     wrong, rows, named = [], 0, set()
     expected = {f"{letter}{i + 1}" for letter, count in FEATURES.items() for i in range(count)}
     missing = expected - PYTHONS_ALONE
@@ -81,7 +82,7 @@ def main():
             wrong.append(f"{PAGE}:{number}: names no test and is none of {WITHOUT_TESTS}")
         for test in (test for name in names for test in tests_of(name)):
             named.add(test)
-            outcome = results.get(test, "is in no result")
+            outcome = results.get(test, "is in no result of the programs waited for")
             if outcome != "passed":
                 wrong.append(f"{PAGE}:{number}: {test} {outcome}")
     if missing:
