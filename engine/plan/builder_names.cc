@@ -258,7 +258,13 @@ absl::Status PlanBuilder::Replace(int name, Slot value, const std::string& in_pl
     }
   }
   if (site >= 0 && !others) {
-    names_[root].seen_writes = writers_[{names_[root].stage, site}].size();
+    const size_t writes = writers_[{names_[root].stage, site}].size();
+    names_[root].seen_writes = writes;
+    // Whoever reads there next has the very same, which has one gradient.
+    if (whole) {
+      versions_[{names_[root].stage, site}] = {names_[root].invoke, names_[root].slot, guard_,
+                                               writes};
+    }
   }
   names_[root].epoch = ++epoch_;
   ++changes_;

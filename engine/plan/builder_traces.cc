@@ -1,6 +1,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -20,6 +21,15 @@ namespace weft::plan {
 namespace {
 
 constexpr size_t kMaxTraces = 4096;
+
+/// The first of the steps after a generation's first that are selected.
+int64_t FirstLater(const std::optional<Selection>& selection) {
+  if (!selection) return 1;
+  for (const int64_t step : selection->list) {
+    if (step > 0) return step;
+  }
+  return selection->first > 0 ? selection->first : selection->stride;
+}
 
 }  // namespace
 
@@ -248,8 +258,9 @@ RowCount PlanBuilder::RowsNow(int invoke) const {
 c10::IValue PlanBuilder::MetaAtSite(int site, int invoke) {
   RowCount rows = RowsNow(invoke);
   if (Trace().generates && model_.sites()[site].last_token) rows.tokens = 1;
-  return MetaOf(model_.sites()[site].pattern, rows,
-                stage_ == FirstKey(trace_) ? 0 : rows_[invoke].tokens);
+  const int64_t past =
+      stage_ == FirstKey(trace_) ? 0 : rows_[invoke].tokens + FirstLater(selection_) - 1;
+  return MetaOf(model_.sites()[site].pattern, rows, past);
 }
 
 absl::Status PlanBuilder::Add(const graph::Sweep& sweep) {

@@ -106,6 +106,8 @@ class Checker {
   absl::Status Walk(const PlannedTrace& trace, int index) {
     const Stage& stage = trace.stages[index];
     later_ = index > PlannedTrace::kAfter;
+    last_step_ = later_ ? trace.last_step : 0;
+    while (last_step_ > 0 && &trace.StageOf(last_step_) != &stage) --last_step_;
     times_ = static_cast<uint64_t>(stage.steps);
     operations_ = 0;
     for (const Instruction& instruction : stage.instructions) {
@@ -373,8 +375,8 @@ class Checker {
   c10::IValue SiteMeta(int site, int invoke) const {
     RowCount rows = RowsNow(invoke);
     if (trace_->generates && model_.sites()[site].last_token) rows.tokens = 1;
-    // Of later steps the last, which sees most.
-    const int64_t past = later_ ? rows_[invoke].tokens + trace_->last_step - 1 : 0;
+    // Of the steps that have this stage the last, which sees most.
+    const int64_t past = later_ ? rows_[invoke].tokens + last_step_ - 1 : 0;
     return MetaOf(model_.sites()[site].pattern, rows, past);
   }
 
@@ -613,6 +615,7 @@ class Checker {
   uint64_t cache_bytes_ = 0;  // of the trace's generation
   const PlannedTrace* trace_ = nullptr;
   bool later_ = false;  // a step after the first
+  int64_t last_step_ = 0;
   uint64_t times_ = 1;  // that the stage is run
   double operations_ = 0;
   const Instruction* instruction_ = nullptr;

@@ -233,6 +233,8 @@ class PlanBuilder {
   absl::StatusOr<SitePlace> FindPlace(const graph::Site& site);
   absl::Status ReadPlaceInto(int name, const SitePlace& place, int invoke);
   absl::StatusOr<int> ReadSiteInto(int name, int site, int invoke);
+  /// What is at a site, if that is what a name means that was changed in place.
+  std::optional<Slot> VersionAt(int site, int invoke) const;
 
   // What was a tuple once: a decoder block's output.
 
@@ -450,6 +452,16 @@ class PlanBuilder {
   SkipCheck skips_;
   /// By stage and site, the invokes that wrote there, in written order.
   std::map<std::pair<int, int>, std::vector<int>> writers_;
+  /// By stage and site, what a name came to mean that was read there and changed in place, where
+  /// gradients are asked for: nobody has written there since, as long as there are `writes`
+  /// writers.
+  struct Version {
+    int invoke;
+    Slot slot;
+    int guard;
+    size_t writes;
+  };
+  std::map<std::pair<int, int>, Version> versions_;
   std::vector<WatchedCall> watched_;
   std::map<std::pair<int, int>, int> site_steps_;  // by stage and site, see AtSite
   uint64_t epoch_ = 0;

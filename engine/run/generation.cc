@@ -174,6 +174,18 @@ absl::Status Run::EndTrace() {
   // Outside of any pass, so nobody waits for it there.
   shared_ = false;
   stage_ = &planned.stages[plan::PlannedTrace::kAfter];
+  // What is called there looks at the prompts, also of an invoke that had no rows any more.
+  segments_.clear();
+  together_of_ = -1;
+  for (const int invoke : planned.invokes) {
+    if (plan_.invokes[invoke].all_rows) continue;
+    segment_of_invoke_[invoke] = static_cast<int>(segments_.size());
+    Segment& segment = segments_.emplace_back();
+    segment.run = this;
+    segment.invoke = invoke;
+    segment.input = &InputOf(invoke);
+    segment.tokens = segment.input->tokens();
+  }
   const int count = static_cast<int>(stage_->instructions.size());
   if (absl::Status status = ExecuteRange(0, count, nullptr); !status.ok()) return status;
   operator_seconds_ += std::exchange(pass_operator_seconds_, 0);

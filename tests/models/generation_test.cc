@@ -233,6 +233,24 @@ TEST_F(GenerationTest, AnEndOfTextTokenEndsItAndTheMissingStepsAreSaid) {
               HasSubstr(absl::StrCat(first_at - 6, " of 6 selected steps came")));
 }
 
+/// Also of an invoke that has ended while another went on.
+TEST_F(GenerationTest, AfterItModulesAreCalledWithWholePrompts) {
+  const int64_t third = golden_.at("plain/ids")[0][7 + 2].item<int64_t>();
+  const LocalResult result = model_.Run(
+      absl::StrCat("generate max_new_tokens=6 eos_token_ids=[", third, "]\ninvoke ", kSingle, R"( {
+        %in = read transformer.h.1.input
+        save out = read transformer.h.1.output
+        %after = steps [:] carry %x = %in { yield %x }
+        save again = call transformer.h.1(%after)
+        save norm = call transformer.ln_f(%after)
+      }
+      invoke [64, 65, 66] { save ids = read result })"));
+  ASSERT_THAT(result.status, IsOk());
+  EXPECT_EQ(result["ids"].size(1), 3 + 6);
+  ExpectClose(result["again"], result["out"]);
+  EXPECT_EQ(result["norm"].sizes(), result["out"].sizes());
+}
+
 TEST_F(GenerationTest, NaNLogitsEndTheRunThatMadeThemAlone) {
   const std::string broken = Generate(kSingle, R"(
     steps [1] {

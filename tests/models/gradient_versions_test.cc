@@ -100,6 +100,62 @@ TEST(GradientVersionsTest, TwoNamesOfOneItemHaveOneGradient) {
   ExpectClose(run["second"], at::zeros({1, 3, 32}));
 }
 
+/// The model goes on with what the name means, and so does whoever reads there next.
+TEST(GradientVersionsTest, AReadAfterAChangeInPlaceIsTheChangedVersion) {
+  const LocalResult run = RunBody(R"(
+    %first = read transformer.h.0.output
+    %first[:, 0] = 2.0
+    %second = read transformer.h.0.output
+    %made = aten::mul(%first, 3.0)
+    %attention = read transformer.h.1.attn.output
+    %item = %attention[0]
+    %item[:, 0] = 2.0
+    %again = read transformer.h.1.attn.output
+    %of_again = %again[0]
+    %of_item = aten::mul(%item, 5.0)
+    %a = aten::sum(%made)
+    %b = aten::sum(%of_item)
+    %loss = aten::add(%a, %b)
+    backward %loss {
+      save of_again = grad %of_again
+      save second = grad %second
+      save first = grad %first
+    })");
+  ASSERT_THAT(run.status, IsOk());
+  ExpectClose(run["of_again"], at::full({1, 3, 32}, 5.0f));
+  ExpectClose(run["second"], run["first"]);
+  const LocalResult without = RunBody(R"(
+    %first = read transformer.h.0.output
+    %first[:, 0] = 2.0
+    %attention = read transformer.h.1.attn.output
+    %item = %attention[0]
+    %item[:, 0] = 2.0
+    %of_item = aten::mul(%item, 5.0)
+    %loss = aten::sum(%of_item)
+    backward %loss { save first = grad %first })");
+  ASSERT_THAT(without.status, IsOk());
+  ExpectClose(run["first"], at::add(without["first"], 3.0));
+}
+
+/// A branch that is not taken changes nothing that is read behind it.
+TEST(GradientVersionsTest, AChangeInABranchIsNoVersionOutsideOfIt) {
+  const LocalResult run = RunBody(R"(
+    %plain = read transformer.h.0.output
+    %zero = aten::sum(aten::zeros_like(%plain))
+    %never = aten::gt(%zero, 1.0)
+    if %never {
+      %inside = read transformer.h.0.output
+      %inside[:, 0] = 2.0
+    }
+    %after = read transformer.h.0.output
+    save plain = %plain
+    save after = %after
+    %loss = aten::sum(read result)
+    backward %loss { save g = grad %after })");
+  ASSERT_THAT(run.status, IsOk());
+  ExpectClose(run["after"], run["plain"]);
+}
+
 /// What is written at a site by somebody else stays, whether or not the program goes backwards.
 TEST(GradientVersionsTest, AChangeOfAPartLeavesWhatOthersWroteMeanwhile) {
   const std::string statements = R"(

@@ -236,6 +236,29 @@ TEST(AttentionPointsTest, AreWrittenWithThoseOfAnotherInvoke) {
   ExpectClose(result["z"], at::matmul(result["probs"], result["v"]));
 }
 
+/// How many tokens a step looks back at is known: what fits there is taken, and nothing else.
+TEST(AttentionPointsTest, OfOneStepAreWrittenAsWideAsTheyAreThere) {
+  const auto run = [](const std::string& steps, const std::string& shape) {
+    return Tiny().Run(absl::StrCat(
+        "generate max_new_tokens=5 eos_token_ids=[96]\ninvoke ", kAbc, " {\n steps [", steps,
+        "] { write transformer.h.1.attn.probs = aten::full(", shape,
+        ", 0.25)  save probs = read transformer.h.1.attn.probs  save z = read "
+        "transformer.h.1.attn.z }\n steps [:] { save v = read transformer.h.1.attn.v } }"));
+  };
+  for (const char* steps : {"1", "1:2"}) {
+    const LocalResult result = run(steps, "[1, 4, 1, 4]");
+    ASSERT_THAT(result.status, IsOk());
+    EXPECT_EQ(result["probs/1"].sizes(), at::IntArrayRef({1, 4, 1, 4}));
+    const at::Tensor v = at::cat({result["v/0"], result["v/1"]}, 2);
+    ExpectClose(result["z/1"], v.mean(2, /*keepdim=*/true));
+  }
+  ASSERT_THAT(run("3", "[1, 4, 1, 6]").status, IsOk());
+  EXPECT_THAT(run("3", "[1, 4, 1, 4]").status,
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("program:3")));
+  EXPECT_THAT(run("1:3", "[1, 4, 1, 4]").status,
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("program:3")));
+}
+
 TEST(AttentionPointsTest, OfAGenerationHaveThePastBehindThem) {
   const LocalResult result = Tiny().Run(absl::StrCat(
       "generate max_new_tokens=3 eos_token_ids=[96]\ninvoke ", kAbc,

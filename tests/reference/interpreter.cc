@@ -83,6 +83,8 @@ class Interpreter : private Sites {
 
   bool IsActive(NodeId n) override {
     for (NodeId at = program_.at(n).parent; at != graph::kNoNode; at = program_.at(at).parent) {
+      const bool steps = std::holds_alternative<graph::Steps>(program_.at(at).kind);
+      if (steps && Selected(at).empty()) return false;
       const auto* branch = std::get_if<graph::Branch>(&program_.at(at).kind);
       if (branch != nullptr && Holds(program_.at(at).parent) == branch->otherwise) return false;
     }
@@ -267,11 +269,19 @@ class Interpreter : private Sites {
     if (!going_.insert(key).second) throw Refused(at, "a gradient that depends on itself");
     std::vector<GradientChange> changes;
     try {
+      const auto& region = std::get<graph::Backward>(program_.at(backward).kind);
+      const at::Tensor loss = Value(region.loss, backward).toTensor();
+      at::Tensor start;
+      if (region.gradient != graph::kNoNode) start = Value(region.gradient, backward).toTensor();
       for (const Change& change : ChangesIn(backward)) {
         // Of those alone that the way back comes to before.
         if (change.target.tensor.is_same(target.tensor) ||
             !IsMadeOf(change.target.tensor, target.tensor)) {
           continue;
+        }
+        // What is written there goes on if rows of another invoke lie in the same tensor.
+        if (!loss.requires_grad() || !GradientAt(loss, start, change.target.tensor, {}).defined()) {
+          throw Unsupported("a gradient that is written where none comes");
         }
         // Once here, as nothing is looked at while autograd goes.
         Value(std::get<graph::GradWrite>(program_.at(change.node).kind).gradient, change.node);
@@ -279,10 +289,6 @@ class Interpreter : private Sites {
                              return Apply(change, gradient);
                            }});
       }
-      const auto& region = std::get<graph::Backward>(program_.at(backward).kind);
-      const at::Tensor loss = Value(region.loss, backward).toTensor();
-      at::Tensor start;
-      if (region.gradient != graph::kNoNode) start = Value(region.gradient, backward).toTensor();
       at::Tensor gradient;
       if (loss.requires_grad()) gradient = GradientAt(loss, start, target.tensor, changes);
       // The run may say so instead, where it can know: rows of others lie in the same tensors.

@@ -1,5 +1,6 @@
 #include "tests/reference/positions.h"
 
+#include <ATen/MemoryOverlap.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/functions/utils.h>
 #include <torch/csrc/autograd/variable.h>
@@ -31,9 +32,11 @@ std::vector<at::Tensor> TensorsOf(const c10::IValue& value) {
 c10::IValue PositionsIn(const c10::IValue& value) {
   int64_t first = 0;
   return ForTensors(value, [&](const at::Tensor& tensor) {
-    // Strided alike, as a view may depend on that.
-    at::Tensor positions =
-        at::empty_strided(tensor.sizes(), tensor.strides(), at::TensorOptions(at::kLong));
+    // Strided alike, as a view may depend on that; but each element has one of its own.
+    const bool overlaps = at::has_internal_overlap(tensor) == at::MemOverlap::Yes;
+    at::Tensor positions = overlaps ? at::empty(tensor.sizes(), at::kLong)
+                                    : at::empty_strided(tensor.sizes(), tensor.strides(),
+                                                        at::TensorOptions(at::kLong));
     positions.copy_(at::arange(first, first + tensor.numel(), at::kLong).view(tensor.sizes()));
     first += kTensor;
     return positions;
@@ -55,8 +58,12 @@ c10::IValue Gather(const c10::IValue& value, const c10::IValue& positions) {
 
 c10::IValue Scatter(const c10::IValue& value, const at::Tensor& positions,
                     const at::Tensor& elements) {
-  if (positions.numel() == 0) return value;
-  size_t left = TensorOf(positions);
+  const bool none = positions.numel() == 0;
+  if (none && TensorsOf(value).size() > 1) {
+    return ForTensors(value, [](const at::Tensor& tensor) { return tensor.view_as(tensor); });
+  }
+  // Of one tensor it is made of the elements even if there are none.
+  size_t left = none ? 0 : TensorOf(positions);
   return ForTensors(value, [&](const at::Tensor& tensor) {
     if (left-- != 0) return tensor;
     const at::Tensor flat = elements.to(tensor.scalar_type()).expand(positions.sizes()).flatten();

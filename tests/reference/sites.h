@@ -261,6 +261,13 @@ class Sites : protected Values {
     return event;
   }
 
+  NodeId WrittenBy(NodeId n) const {
+    const auto& kind = program_.at(n).kind;
+    if (const auto* write = std::get_if<graph::Write>(&kind)) return write->value;
+    if (const auto* assign = std::get_if<graph::Assign>(&kind)) return assign->value;
+    return graph::kNoNode;
+  }
+
   static at::Tensor LeafOf(const c10::IValue& value) {
     const std::vector<at::Tensor> tensors = TensorsOf(value);
     if (tensors.empty()) throw std::invalid_argument("a value without a tensor");
@@ -299,12 +306,16 @@ class Sites : protected Values {
         backwards() ? State(site, graph::kNoNode, invoke, at::alias(before)) : before;
     for (const Event& event : Events()) {
       const NodeId n = event.node;
-      if (n >= at || event.place.site != site || !Concerns(n, invoke) || !Happens(n, step_) ||
-          !IsActive(n)) {
+      if (n >= at || event.place.site != site || !Concerns(n, invoke) || !Happens(n, step_)) {
         continue;
       }
+      // Who only asks may do so though nobody knows yet whether its branch is taken.
+      if (event.change != nullptr && !IsActive(n)) continue;
       value = backwards() ? NextState(event, value, invoke) : AfterEvent(event, value, invoke);
-      if (!value.is_floating_point()) CheckIds(value, n);
+      if (value.is_floating_point()) continue;
+      CheckIds(value, n);
+      // Also of what is written to no place at all.
+      if (const NodeId written = WrittenBy(n)) CheckIds(LeafOf(Value(written, n)), n);
     }
     return value;
   }
@@ -344,8 +355,30 @@ class Sites : protected Values {
   at::Tensor Gathered(const Event& event, const at::Tensor& value, NodeId invoke) {
     const auto key = std::tuple(event.place.site, event.node, graph::kNoNode, step_);
     if (const auto found = states_.find(key); found != states_.end()) return found->second;
+    if (event.next == nullptr) {
+      if (const Event* before = LastOfAll(event)) {
+        return states_[key] = Leaf(Gathered(*before, value, invoke));
+      }
+    }
     const at::Tensor together = TogetherAt(event, value, invoke);
     return states_[key] = event.next == nullptr ? Leaf(together) : event.next(together);
+  }
+  /// The statement of the same `invoke { }` that left the site as one of it that only asks finds
+  /// it; nullptr where there is none, or another invoke has changed its rows since.
+  const Event* LastOfAll(const Event& event) {
+    const NodeId own = program_.InvokeOf(event.node);
+    const Event* last = nullptr;
+    for (const Event& before : Events()) {
+      if (before.node >= event.node) break;
+      const NodeId other = program_.InvokeOf(before.node);
+      if (before.place.site != event.place.site || !Happens(before.node, step_) ||
+          program_.at(other).parent != program_.at(own).parent) {
+        continue;
+      }
+      if (before.next == nullptr ? other != own : !IsActive(before.node)) continue;
+      last = other == own ? &before : nullptr;
+    }
+    return last;
   }
   at::Tensor Gathered(const std::string& site, NodeId n) {
     for (const Event& event : Events()) {
