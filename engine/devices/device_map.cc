@@ -1,16 +1,16 @@
 #include "engine/devices/device_map.h"
 
 #include <algorithm>
-#include <optional>
 #include <set>
+#include <tuple>
 #include <utility>
 
+#include "absl/algorithm/container.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
 
 namespace weft::devices {
 namespace {
@@ -19,18 +19,40 @@ namespace {
 /// what programs compute.
 constexpr double kForWeights = 0.85;
 
-/// The block that a parameter belongs to: its path up to the first number, and that number. Nothing
-/// outside of blocks.
-std::optional<std::pair<std::string, int64_t>> BlockOf(const std::string& path) {
-  std::vector<std::string> before;
-  for (const absl::string_view part : absl::StrSplit(path, '.')) {
-    int64_t number = 0;
-    if (absl::SimpleAtoi(part, &number) && number >= 0 && !before.empty()) {
-      return std::pair(absl::StrJoin(before, "."), number);
-    }
-    before.emplace_back(part);
+/// Blocks of one list lie one after the other, by number.
+struct InOrder {
+  bool operator()(absl::string_view a, absl::string_view b) const {
+    const auto key = [](absl::string_view block) {
+      const size_t number = block.rfind('.') + 1;
+      return std::tuple(block.substr(0, number), block.size(), block);
+    };
+    return key(a) < key(b);
   }
-  return std::nullopt;
+};
+
+/// What is left for those that nobody has placed.
+struct Left {
+  std::vector<ParameterSize> parameters;
+  std::vector<Accelerator> accelerators;
+};
+Left LeftBeside(const std::map<std::string, c10::Device>& placed,
+                const std::vector<ParameterSize>& parameters,
+                const std::vector<Accelerator>& accelerators) {
+  Left left{{}, accelerators};
+  const DeviceMap map(c10::kCPU, placed);
+  for (const ParameterSize& parameter : parameters) {
+    const bool is_placed = std::any_of(placed.begin(), placed.end(), [&](const auto& module) {
+      return absl::StartsWith(parameter.path, absl::StrCat(module.first, "."));
+    });
+    if (!is_placed) left.parameters.push_back(parameter);
+    for (Accelerator& accelerator : left.accelerators) {
+      // Where nobody knows how much is free (0), nobody knows how much is left.
+      if (!is_placed || accelerator.device != map.Of(parameter.path)) continue;
+      if (accelerator.free_bytes == 0) continue;
+      accelerator.free_bytes -= std::min(accelerator.free_bytes - 1, parameter.bytes);
+    }
+  }
+  return left;
 }
 
 std::string Gigabytes(double bytes) { return absl::StrFormat("%.1f GiB", bytes / (1 << 30)); }
@@ -47,6 +69,16 @@ c10::Device DeviceMap::Of(absl::string_view path) const {
   return rest_;
 }
 
+absl::string_view BlockOf(absl::string_view path) {
+  for (size_t begin = 0; begin < path.size();) {
+    const size_t end = std::min(path.find('.', begin), path.size());
+    const absl::string_view name = path.substr(begin, end - begin);
+    if (!name.empty() && absl::c_all_of(name, absl::ascii_isdigit)) return path.substr(0, end);
+    begin = end + 1;
+  }
+  return "";
+}
+
 bool DeviceMap::OnlyCpu() const {
   return rest_.is_cpu() && std::all_of(modules_.begin(), modules_.end(),
                                        [](const auto& module) { return module.second.is_cpu(); });
@@ -58,9 +90,11 @@ std::string DeviceMap::Shown() const {
   return absl::StrJoin(all, ", ");
 }
 
-absl::StatusOr<DeviceMap> Spread(const std::vector<ParameterSize>& parameters,
-                                 const std::vector<Accelerator>& accelerators) {
-  if (accelerators.empty()) return DeviceMap();
+absl::StatusOr<DeviceMap> Spread(const std::vector<ParameterSize>& all_parameters,
+                                 const std::vector<Accelerator>& all_accelerators,
+                                 const std::map<std::string, c10::Device>& placed) {
+  if (all_accelerators.empty()) return DeviceMap(c10::kCPU, placed);
+  const auto [parameters, accelerators] = LeftBeside(placed, all_parameters, all_accelerators);
   const auto room_of = [](const Accelerator& accelerator) {
     return kForWeights * static_cast<double>(accelerator.free_bytes);
   };
@@ -68,14 +102,14 @@ absl::StatusOr<DeviceMap> Spread(const std::vector<ParameterSize>& parameters,
       *std::max_element(accelerators.begin(), accelerators.end(),
                         [](const auto& a, const auto& b) { return a.free_bytes < b.free_bytes; });
   double all = 0, outside = 0, room = 0;
-  std::map<std::pair<std::string, int64_t>, double> blocks;  // in order
+  std::map<absl::string_view, double, InOrder> blocks;
   for (const ParameterSize& parameter : parameters) {
     const auto bytes = static_cast<double>(parameter.bytes);
-    const auto block = BlockOf(parameter.path);
-    (block ? blocks[*block] : outside) += bytes;
+    const absl::string_view block = BlockOf(parameter.path);
+    (block.empty() ? outside : blocks[block]) += bytes;
     all += bytes;
   }
-  if (freest.free_bytes == 0 || all <= room_of(freest)) return DeviceMap(freest.device);
+  if (freest.free_bytes == 0 || all <= room_of(freest)) return DeviceMap(freest.device, placed);
   for (const Accelerator& accelerator : accelerators) room += room_of(accelerator);
   const auto too_small = [&] {
     return absl::ResourceExhaustedError(absl::StrCat(
@@ -83,7 +117,7 @@ absl::StatusOr<DeviceMap> Spread(const std::vector<ParameterSize>& parameters,
         " of them beside activations: host it in bfloat16, on more GPUs, or on the cpu"));
   };
   // What is outside of blocks begins and ends each pass: it lies on the first.
-  std::map<std::string, c10::Device> modules;
+  std::map<std::string, c10::Device> modules = placed;
   size_t at = 0;
   double left = room_of(accelerators[0]) - outside;
   for (const auto& [block, bytes] : blocks) {
@@ -92,7 +126,7 @@ absl::StatusOr<DeviceMap> Spread(const std::vector<ParameterSize>& parameters,
       left = room_of(accelerators[at]);
     }
     left -= bytes;
-    modules.emplace(absl::StrCat(block.first, ".", block.second), accelerators[at].device);
+    modules.emplace(block, accelerators[at].device);
   }
   if (outside > room_of(accelerators[0])) return too_small();
   return DeviceMap(accelerators[0].device, std::move(modules));
@@ -102,17 +136,6 @@ absl::StatusOr<DeviceMap> MakeDeviceMap(const std::string& device,
                                         const std::map<std::string, std::string>& modules,
                                         const std::vector<ParameterSize>& parameters) {
   LoadAccelerators();
-  DeviceMap map;
-  if (device == "auto") {
-    absl::StatusOr<DeviceMap> spread = Spread(parameters, ListAccelerators());
-    if (!spread.ok()) return spread.status();
-    map = *std::move(spread);
-  } else {
-    absl::StatusOr<c10::Device> all = ParseDevice(device);
-    if (!all.ok()) return all.status();
-    map = DeviceMap(*all);
-  }
-  if (modules.empty()) return map;
   std::map<std::string, c10::Device> placed;
   for (const auto& [path, name] : modules) {
     absl::StatusOr<c10::Device> own = ParseDevice(name);
@@ -130,7 +153,10 @@ absl::StatusOr<DeviceMap> MakeDeviceMap(const std::string& device,
     }
     placed.emplace(path, *own);
   }
-  return DeviceMap(map.root(), std::move(placed));
+  if (device == "auto") return Spread(parameters, ListAccelerators(), placed);
+  absl::StatusOr<c10::Device> rest = ParseDevice(device);
+  if (!rest.ok()) return rest.status();
+  return DeviceMap(*rest, std::move(placed));
 }
 
 }  // namespace weft::devices

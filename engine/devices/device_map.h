@@ -38,22 +38,28 @@ class DeviceMap {
   std::map<std::string, c10::Device> modules_;
 };
 
+/// The block that a module or parameter is, or is inside of: its path up to the first number,
+/// `model.layers.3`. Empty outside of blocks.
+absl::string_view BlockOf(absl::string_view path);
+
 /// Bytes of one parameter, by its path.
 struct ParameterSize {
   std::string path;
   uint64_t bytes = 0;
 };
 
-/// Where `device` and `modules` (paths and devices) say: `auto` is one GPU if the parameters fit
-/// into the free memory of one, all GPUs if they fit there, a block after the other, and the CPU
-/// where there are none. kInvalidArgument, kFailedPrecondition as ParseDevice; kResourceExhausted
-/// where the GPUs are too small.
+/// Where `device` and `modules` (paths and devices) say: `auto` is, for what `modules` does not
+/// name, one GPU if it fits into the free memory of one, all GPUs if it fits there, a block after
+/// the other, and the CPU where there are none. kInvalidArgument, kFailedPrecondition as
+/// ParseDevice; kResourceExhausted where the GPUs are too small.
 absl::StatusOr<DeviceMap> MakeDeviceMap(const std::string& device,
                                         const std::map<std::string, std::string>& modules,
                                         const std::vector<ParameterSize>& parameters);
 
-/// `auto` on these: for MakeDeviceMap, and its tests.
+/// `auto` on these, beside modules that lie where they were told to: for MakeDeviceMap, and its
+/// tests.
 absl::StatusOr<DeviceMap> Spread(const std::vector<ParameterSize>& parameters,
-                                 const std::vector<Accelerator>& accelerators);
+                                 const std::vector<Accelerator>& accelerators,
+                                 const std::map<std::string, c10::Device>& placed = {});
 
 }  // namespace weft::devices

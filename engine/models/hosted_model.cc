@@ -7,10 +7,7 @@
 #include <set>
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
 #include "engine/models/lora.h"
 #include "engine/models/record_sites.h"
 #include "engine/plan/operators.h"
@@ -43,17 +40,13 @@ absl::StatusOr<std::unique_ptr<HostedModel>> HostedModel::Host(Network network, 
 }
 
 void HostedModel::PlaceModules() {
-  // Blocks, whose name is a number (and not that of a list inside one), and what holds them.
-  const auto is_number = [](const std::string& name) {
-    return !name.empty() && std::all_of(name.begin(), name.end(), absl::ascii_isdigit);
-  };
+  // Blocks, and what holds them.
   std::set<std::string> hand_on = {""};
   for (const std::string& path : paths_) {
-    const std::vector<std::string> names = absl::StrSplit(path, '.');
-    const auto number = std::find_if(names.begin(), names.end(), is_number);
-    if (number == names.end() || number + 1 != names.end()) continue;
-    for (auto end = names.begin() + 1; end != names.end() + 1; ++end) {
-      hand_on.insert(absl::StrJoin(names.begin(), end, "."));
+    if (devices::BlockOf(path) != path) continue;
+    for (size_t end = path.size(); end != std::string::npos && end > 0;
+         end = path.rfind('.', end - 1)) {
+      hand_on.insert(path.substr(0, end));
     }
   }
   for (size_t i = 0; i < modules_.size(); ++i) {

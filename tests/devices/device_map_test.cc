@@ -73,6 +73,38 @@ TEST(SpreadTest, IsTheCpuWithoutGpusAndTheFirstWhereNobodyKnowsItsMemory) {
   EXPECT_EQ(Spread(TenBlocks(), {{kFirst, 0}, {kSecond, 0}})->root(), kFirst);
 }
 
+TEST(SpreadTest, IsOfWhatNobodyHasPlaced) {
+  const std::map<std::string, c10::Device> placed = {
+      {"lm_head", kSecond}, {"model.layers.0", kSecond}, {"model.layers.1.mlp", kCpu}};
+  // One GPU has room for the rest.
+  const auto one = Spread(TenBlocks(), {{kFirst, 11 * kGiB}, {kSecond, 2 * kGiB}}, placed);
+  ASSERT_THAT(one.status(), IsOk());
+  EXPECT_EQ(one->root(), kFirst);
+  EXPECT_EQ(one->modules(), placed);
+  // 6.8 GiB each, of which 1.5 of the second are taken, and 0.5 of the first by the embedding.
+  const auto both = Spread(TenBlocks(), {{kFirst, 8 * kGiB}, {kSecond, 8 * kGiB}}, placed);
+  ASSERT_THAT(both.status(), IsOk());
+  EXPECT_EQ(both->Of("model.embed_tokens.weight"), kFirst);
+  EXPECT_EQ(both->Of("lm_head.weight"), kSecond);
+  EXPECT_EQ(both->Of("model.layers.0.mlp"), kSecond);
+  EXPECT_EQ(both->Of("model.layers.1.mlp"), kCpu);
+  EXPECT_EQ(both->Of("model.layers.1.attn"), kFirst);
+  for (int i = 2; i < 10; ++i) {
+    EXPECT_EQ(both->Of(absl::StrCat("model.layers.", i)), i < 7 ? kFirst : kSecond) << i;
+  }
+  EXPECT_THAT(Spread(TenBlocks(), {{kFirst, 8 * kGiB}, {kSecond, 4 * kGiB}}, placed).status(),
+              StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("9.0 GiB")));
+  EXPECT_EQ(Spread(TenBlocks(), {}, placed)->modules(), placed);
+}
+
+TEST(BlockTest, IsThePathUpToTheFirstNumber) {
+  EXPECT_EQ(BlockOf("model.layers.3"), "model.layers.3");
+  EXPECT_EQ(BlockOf("model.layers.3.mlp.experts.7.up.weight"), "model.layers.3");
+  EXPECT_EQ(BlockOf("12"), "12");
+  EXPECT_EQ(BlockOf("model.layers3.x"), "");
+  EXPECT_EQ(BlockOf(""), "");
+}
+
 TEST(MakeDeviceMapTest, RefusesWhatIsNoDeviceOrNotThere) {
   const auto made = [](const std::string& device,
                        const std::map<std::string, std::string>& modules = {}) {

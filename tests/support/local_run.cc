@@ -7,8 +7,6 @@
 #include <cstdlib>
 #include <utility>
 
-#include "absl/algorithm/container.h"
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -146,9 +144,7 @@ LocalModel::LocalModel(const std::string& folder, bool pad_left,
   // Blocks in turn. Now that it is known which there are.
   size_t next = 0;
   for (const plan::ModuleSpec& module : spec().modules()) {
-    const std::string name = module.path.substr(module.path.rfind('.') + 1);
-    const bool block = !name.empty() && absl::c_all_of(name, absl::ascii_isdigit) &&
-                       name.size() < module.path.size();
+    const bool block = devices::BlockOf(module.path) == module.path && !module.path.empty();
     if (block) placed.device_map[module.path] = devices[next++ % devices.size()];
   }
   hosted_ = Host(folder, pad_left, placed);
