@@ -84,17 +84,9 @@ absl::Status PlanBuilder::Add(const graph::Backward& backward) {
   } else if (Varies(*loss)) {
     if (absl::Status known = NeedsSize(*loss, "this backward"); !known.ok()) return known;
   }
-  // Names of one item of a structure are names of one tensor, which has one gradient; and so are
-  // reads of one visit. Looked up once each: there may be as many as a program has statements.
-  std::map<Slot, Slot> reads;
-  const auto first_read = [&](Slot slot) {
-    const auto [found, added] = reads.try_emplace(slot, slot);
-    if (added) found->second = FirstReadOf(slot);
-    return found->second;
-  };
+  // Names of one item of a structure are names of one tensor, which has one gradient.
   std::map<std::pair<Slot, const void*>, Slot> items;
   const std::function<Slot(Slot)> tensor_of = [&](Slot slot) {
-    slot = first_read(slot);
     const int64_t made = slots_[slot].instruction;
     const auto* item = made < 0 ? nullptr : std::get_if<TakeItem>(&instructions_[made].what);
     if (item == nullptr) return slot;
@@ -122,12 +114,11 @@ absl::Status PlanBuilder::Add(const graph::Backward& backward) {
   // Autograd goes through what was computed in the reverse order: an item of a structure was made
   // with that, whenever it was taken.
   const auto whole_of = [&](Slot slot) {
-    slot = first_read(slot);
     for (;;) {
       const int64_t made = slots_[slot].instruction;
       const auto* item = made < 0 ? nullptr : std::get_if<TakeItem>(&instructions_[made].what);
       if (item == nullptr) return slot;
-      slot = first_read(item->from);
+      slot = item->from;
     }
   };
   std::sort(run.points.begin(), run.points.end(), [&](Slot a, Slot b) {
@@ -135,7 +126,7 @@ absl::Status PlanBuilder::Add(const graph::Backward& backward) {
     const When when_a = WhenOf(whole_a), when_b = WhenOf(whole_b);
     if (when_a < when_b || when_b < when_a) return when_b < when_a;
     if (whole_a != whole_b) return slots_[whole_a].instruction > slots_[whole_b].instruction;
-    return slots_[first_read(a)].instruction > slots_[first_read(b)].instruction;
+    return slots_[a].instruction > slots_[b].instruction;
   });
   for (size_t i = 0; i < run.points.size(); ++i) {
     points[tensor_of(run.points[i])] = static_cast<int>(i);
@@ -156,21 +147,6 @@ absl::Status PlanBuilder::Add(const graph::Backward& backward) {
   region_ = outside;
   backward_ = graph::kNoNode;
   return status;
-}
-
-Slot PlanBuilder::FirstReadOf(Slot slot) const {
-  const int64_t at = slots_[slot].instruction;
-  const auto* read = at < 0 ? nullptr : std::get_if<ReadSite>(&instructions_[at].what);
-  if (read == nullptr) return slot;
-  const When when = WhenOf(slot);
-  for (int64_t i = at - 1; i >= 0; --i) {
-    const Instruction& earlier = instructions_[i];
-    if (earlier.time != when.time || earlier.stage != when.stage) continue;
-    if (std::holds_alternative<WriteSite>(earlier.what)) break;
-    const auto* other = std::get_if<ReadSite>(&earlier.what);
-    if (other != nullptr && other->invoke == read->invoke) slot = earlier.result;
-  }
-  return slot;
 }
 
 void PlanBuilder::AskForGradient(Slot slot) {

@@ -260,10 +260,10 @@ absl::Status PlanBuilder::Replace(int name, Slot value, const std::string& in_pl
   if (site >= 0 && !others) {
     const size_t writes = writers_[{names_[root].stage, site}].size();
     names_[root].seen_writes = writes;
-    // Whoever reads there next has the very same, which has one gradient.
-    if (whole) {
-      versions_[{names_[root].stage, site}] = {names_[root].invoke, names_[root].slot, guard_,
-                                               writes};
+    // Of all rows the next read has zeros for pads, whatever the name has there.
+    if (whole && !plan_.invokes[names_[root].invoke].all_rows) {
+      versions_[{names_[root].stage, site, names_[root].invoke}] = {names_[root].slot, guard_,
+                                                                    writes};
     }
   }
   names_[root].epoch = ++epoch_;

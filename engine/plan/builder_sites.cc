@@ -108,23 +108,25 @@ absl::Status PlanBuilder::ReadPlaceInto(int name, const SitePlace& place, int in
 
 absl::StatusOr<int> PlanBuilder::ReadSiteInto(int name, int site, int invoke) {
   if (InsideOf(site) != nullptr) return ReadInsideInto(name, site, invoke);
-  std::optional<Slot> version = VersionAt(site, invoke);
-  const Slot slot =
-      version ? *version : Emit(ReadSite{invoke, false}, MetaAtSite(site, invoke), AtSite(site));
+  const size_t writes = writers_[{stage_, site}].size();
+  std::optional<Slot> slot = VersionAt(site, invoke);
+  if (!slot) {
+    slot = Emit(ReadSite{invoke, false}, MetaAtSite(site, invoke), AtSite(site));
+    // Read whether or not a branch is taken.
+    if (has_gradients_) versions_[{stage_, site, invoke}] = {*slot, -1, writes};
+  }
   skips_.AddTouch({node_, site, invoke, stage_});
   names_[name].site = site;
   names_[name].invoke = invoke;
-  names_[name].seen_writes = writers_[{stage_, site}].size();
-  return SetFresh(name, slot);
+  names_[name].seen_writes = writes;
+  return SetFresh(name, *slot);
 }
 
 std::optional<Slot> PlanBuilder::VersionAt(int site, int invoke) const {
-  const auto found = versions_.find({stage_, site});
+  const auto found = versions_.find({stage_, site, invoke});
   if (found == versions_.end()) return std::nullopt;
   const Version& version = found->second;
-  if (version.invoke != invoke || version.writes != writers_.at({stage_, site}).size()) {
-    return std::nullopt;
-  }
+  if (version.writes != writers_.at({stage_, site}).size()) return std::nullopt;
   int guard = guard_;
   while (guard >= 0 && guard != version.guard) guard = plan_.guards[guard].parent;
   return guard == version.guard ? std::optional(version.slot) : std::nullopt;

@@ -199,17 +199,10 @@ void FindPoints(Plan& plan, PlannedTrace& trace) {
     return;
   }
   latest->last = true;
-  // All reads of one visit give the tensor that the model goes on with, if one of them has to.
+  // All reads of one visit inside a watched call give the tensor that it goes on with, if one of
+  // them has to.
   for (size_t first = 0, end = 0; first < instructions.size(); first = end) {
     while (end < instructions.size() && instructions[end].time == instructions[first].time) ++end;
-    for (size_t i = first; i < end; ++i) {
-      const auto* asked = std::get_if<ReadSite>(&instructions[i].what);
-      if (asked == nullptr || !instructions[i].gradient) continue;
-      for (size_t j = first; j < end; ++j) {
-        const auto* read = std::get_if<ReadSite>(&instructions[j].what);
-        if (read != nullptr && read->invoke == asked->invoke) instructions[j].gradient = true;
-      }
-    }
     for (size_t i = first; i < end; ++i) {
       const auto* asked = std::get_if<ReadInside>(&instructions[i].what);
       if (asked == nullptr || !instructions[i].gradient) continue;

@@ -233,7 +233,7 @@ class PlanBuilder {
   absl::StatusOr<SitePlace> FindPlace(const graph::Site& site);
   absl::Status ReadPlaceInto(int name, const SitePlace& place, int invoke);
   absl::StatusOr<int> ReadSiteInto(int name, int site, int invoke);
-  /// What is at a site, if that is what a name means that was changed in place.
+  /// The value that is at a site already, where gradients are asked for.
   std::optional<Slot> VersionAt(int site, int invoke) const;
 
   // What was a tuple once: a decoder block's output.
@@ -360,8 +360,6 @@ class PlanBuilder {
   /// Refuses what has no gradient in this trace.
   absl::StatusOr<GradientOf> PointOf(NodeId value);
   absl::Status Add(const graph::Backward& backward);
-  /// Reads of one visit with nothing written between them are of one tensor: the first of them.
-  Slot FirstReadOf(Slot slot) const;
   /// The tensor that a structure holds, and that in a site's structure, is the very one that was
   /// put there or read.
   void AskForGradient(Slot slot);
@@ -452,16 +450,15 @@ class PlanBuilder {
   SkipCheck skips_;
   /// By stage and site, the invokes that wrote there, in written order.
   std::map<std::pair<int, int>, std::vector<int>> writers_;
-  /// By stage and site, what a name came to mean that was read there and changed in place, where
-  /// gradients are asked for: nobody has written there since, as long as there are `writes`
-  /// writers.
+  /// By stage, site and invoke, what was read there, or what that came to be in place, where
+  /// gradients are asked for: whoever reads it next has the very same, which has one gradient,
+  /// unless more than `writes` have written there by then.
   struct Version {
-    int invoke;
     Slot slot;
     int guard;
     size_t writes;
   };
-  std::map<std::pair<int, int>, Version> versions_;
+  std::map<std::tuple<int, int, int>, Version> versions_;
   std::vector<WatchedCall> watched_;
   std::map<std::pair<int, int>, int> site_steps_;  // by stage and site, see AtSite
   uint64_t epoch_ = 0;

@@ -441,6 +441,7 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::CallOperator& what, Visiting*) {
 absl::StatusOr<c10::IValue> Run::Do(const plan::RunBackward& what, Visiting* site) {
   const Stopwatch stopwatch(&pass_operator_seconds_);
   const plan::PlannedBackward& region = plan_.backwards[what.backward];
+  const graph::NodeId node = node_;  // while the way back goes, that of whoever waits for it
   const at::Tensor loss = frame_[what.loss].toTensor();
   if (!loss.requires_grad()) {
     return absl::FailedPreconditionError(
@@ -488,7 +489,10 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::RunBackward& what, Visiting* sit
     return absl::OkStatus();
   });
   for (int point = 0; point < points; ++point) tensors[point].remove_hook(hooks[point]);
-  if (status.ok()) status = ran;
+  if (status.ok()) {
+    node_ = node;
+    status = ran;
+  }
   if (status.ok()) status = pass_over(points);
   gradients_.clear();
   if (!status.ok()) return status;

@@ -40,16 +40,18 @@ bool IsConservative(const std::string& message) {
            "tensors, not",
            "a mask stands beside no other",
            "cannot hold",
-           "Dimension out of range",           // of nothing torch takes any
-           "only after the last step",         // a value of a generation's end
-           "begins as",                        // a carry keeps its shape
-           "one branch yields",                // and so do branches
-           "parameters are frozen",            // and have no gradients
-           "shows elements several times",     // nor has what is expanded
-           "whose graph is gone",              // of an earlier trace
-           "needs a gradient of what",         // a write that comes before its value
-           "is needed before this value",      // and a gradient's
-           "only floating-point values have",  // gradients
+           "Dimension out of range",  // of nothing torch takes any
+           "must have the same shape",
+           "is out of range: this site takes",  // also of what is written to no place in the end
+           "only after the last step",          // a value of a generation's end
+           "begins as",                         // a carry keeps its shape
+           "one branch yields",                 // and so do branches
+           "parameters are frozen",             // and have no gradients
+           "shows elements several times",      // nor has what is expanded
+           "whose graph is gone",               // of an earlier trace
+           "needs a gradient of what",          // a write that comes before its value
+           "is needed before this value",       // and a gradient's
+           "only floating-point values have",   // gradients
            "was made inside the `backward`",
            "the loss depends on none of",
            "the loss does not depend on",  // the rows of others lie in the same tensors
@@ -111,10 +113,15 @@ std::string Refusal(const Look& look) {
     throw;
   } catch (const c10::Error& error) {
     // The engine computes a new value, and those operators have one.
-    if (absl::StrContains(error.what_without_backtrace(), "the derivative for 'inplace version")) {
+    const std::string message = error.what_without_backtrace();
+    if (absl::StrContains(message, "the derivative for 'inplace version")) {
       throw Unsupported("an in-place operator whose derivative torch does not have");
     }
-    return error.what_without_backtrace();
+    // The engine goes backwards only where something of that is used.
+    if (absl::StrContains(message, "is not differentiable with respect to argument")) {
+      throw Unsupported("an argument that torch has no derivative for");
+    }
+    return message;
   } catch (const std::exception& error) {
     return error.what();
   }

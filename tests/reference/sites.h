@@ -55,6 +55,10 @@ class Sites : protected Values {
   at::Tensor Chosen(NodeId invoke, int64_t step) {
     const InStep in(*this, step);
     const at::Tensor logits = SiteLeaf(".output", Count() + 1, invoke).select(1, -1);
+    constexpr double kHuge = 1e30;
+    if (model_.rounded() && !logits.abs().lt(kHuge).all().item<bool>()) {
+      throw Unsupported("a token that is chosen from numbers beyond all bounds");
+    }
     if (logits.isnan().any().item<bool>()) throw Refused(invoke, "there is no likeliest token");
     if (IsClose(logits)) throw Unsupported("two tokens that rounding chooses between");
     return logits.argmax(-1);
@@ -261,13 +265,6 @@ class Sites : protected Values {
     return event;
   }
 
-  NodeId WrittenBy(NodeId n) const {
-    const auto& kind = program_.at(n).kind;
-    if (const auto* write = std::get_if<graph::Write>(&kind)) return write->value;
-    if (const auto* assign = std::get_if<graph::Assign>(&kind)) return assign->value;
-    return graph::kNoNode;
-  }
-
   static at::Tensor LeafOf(const c10::IValue& value) {
     const std::vector<at::Tensor> tensors = TensorsOf(value);
     if (tensors.empty()) throw std::invalid_argument("a value without a tensor");
@@ -312,10 +309,7 @@ class Sites : protected Values {
       // Who only asks may do so though nobody knows yet whether its branch is taken.
       if (event.change != nullptr && !IsActive(n)) continue;
       value = backwards() ? NextState(event, value, invoke) : AfterEvent(event, value, invoke);
-      if (value.is_floating_point()) continue;
-      CheckIds(value, n);
-      // Also of what is written to no place at all.
-      if (const NodeId written = WrittenBy(n)) CheckIds(LeafOf(Value(written, n)), n);
+      if (!value.is_floating_point()) CheckIds(value, n);
     }
     return value;
   }
@@ -356,18 +350,18 @@ class Sites : protected Values {
     const auto key = std::tuple(event.place.site, event.node, graph::kNoNode, step_);
     if (const auto found = states_.find(key); found != states_.end()) return found->second;
     if (event.next == nullptr) {
-      if (const Event* before = LastOfAll(event)) {
-        return states_[key] = Leaf(Gathered(*before, value, invoke));
+      if (const Event* before = AskedBefore(event)) {
+        return states_[key] = Gathered(*before, value, invoke);
       }
     }
     const at::Tensor together = TogetherAt(event, value, invoke);
     return states_[key] = event.next == nullptr ? Leaf(together) : event.next(together);
   }
-  /// The statement of the same `invoke { }` that left the site as one of it that only asks finds
-  /// it; nullptr where there is none, or another invoke has changed its rows since.
-  const Event* LastOfAll(const Event& event) {
+  /// A statement before `event` that asks, too, of the same `invoke { }`, if nobody has changed the
+  /// site since; else nullptr.
+  const Event* AskedBefore(const Event& event) {
     const NodeId own = program_.InvokeOf(event.node);
-    const Event* last = nullptr;
+    const Event* asked = nullptr;
     for (const Event& before : Events()) {
       if (before.node >= event.node) break;
       const NodeId other = program_.InvokeOf(before.node);
@@ -375,10 +369,13 @@ class Sites : protected Values {
           program_.at(other).parent != program_.at(own).parent) {
         continue;
       }
-      if (before.next == nullptr ? other != own : !IsActive(before.node)) continue;
-      last = other == own ? &before : nullptr;
+      if (before.next != nullptr) {
+        if (IsActive(before.node)) asked = nullptr;
+      } else if (other == own) {
+        asked = &before;
+      }
     }
-    return last;
+    return asked;
   }
   at::Tensor Gathered(const std::string& site, NodeId n) {
     for (const Event& event : Events()) {
