@@ -17,6 +17,13 @@ bool PlanBuilder::MadeBefore(int name, NodeId node) const {
   return name <= static_cast<int>(program_.nodes.size()) && static_cast<NodeId>(name) < node;
 }
 
+bool PlanBuilder::IsOfViews(int structure) const {
+  for (int name = names_[structure].base; name != -1; name = names_[name].base) {
+    if (MetaAt(names_[name].slot).isTensor()) return true;
+  }
+  return false;
+}
+
 absl::StatusOr<PlanBuilder::GradientOf> PlanBuilder::PointOf(NodeId value) {
   GradientOf point;
   point.root = static_cast<int>(value);
@@ -26,8 +33,9 @@ absl::StatusOr<PlanBuilder::GradientOf> PlanBuilder::PointOf(NodeId value) {
   }
   while (names_[point.root].base != -1) {
     const Name& name = names_[point.root];
-    // A tensor in a structure has a gradient, the structure has none.
-    if (!MetaAt(names_[name.base].slot).isTensor()) break;
+    // A tensor in a structure has a gradient, the structure has none; one in a list of views has
+    // that of what they are views of.
+    if (!MetaAt(names_[name.base].slot).isTensor() && !IsOfViews(name.base)) break;
     if (!name.alias) {
       if (name.step.overlapping) {
         return Refuse(absl::StrCat(Shown(point.root), " shows elements several times (",

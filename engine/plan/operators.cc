@@ -257,6 +257,9 @@ c10::IValue TakeResult(c10::Stack stack) {
   return c10::ivalue::Tuple::create(std::move(stack));
 }
 
+/// Torch conjugates and negates by a mark (transforms back do), which memory does not show.
+bool IsMarked(const at::Tensor& tensor) { return tensor.is_conj() || tensor.is_neg(); }
+
 }  // namespace
 
 absl::Status CatchTorch(absl::FunctionRef<absl::Status()> body) {
@@ -298,7 +301,12 @@ absl::StatusOr<c10::IValue> RunMeta(const OperatorRow& row, c10::Stack stack) {
     }
     if (row.device_argument >= 0) stack[row.device_argument] = c10::Device(c10::kMeta);
     row.handle.callBoxed(&stack);
-    for (const c10::IValue& result : stack) {
+    for (c10::IValue& result : stack) {
+      // As RunReal.
+      if (result.isTensor() && IsMarked(result.toTensor())) {
+        const at::Tensor marked = result.toTensor();
+        result = at::empty_strided(marked.sizes(), marked.strides(), marked.options());
+      }
       if (result.isTensor() && result.toTensor().dim() > kMostDimensions) {
         return absl::InvalidArgumentError(
             absl::StrCat(row.name, ": the result has ", result.toTensor().dim(),
@@ -403,8 +411,7 @@ absl::StatusOr<c10::IValue> RunReal(const OperatorRow& row, c10::Stack stack) {
     MakeViewable(row, stack);
     Call(row, stack);
     for (c10::IValue& result : stack) {
-      // Torch conjugates and negates by a mark (transforms back do), which memory does not show.
-      if (result.isTensor() && (result.toTensor().is_conj() || result.toTensor().is_neg())) {
+      if (result.isTensor() && IsMarked(result.toTensor())) {
         result = result.toTensor().resolve_conj().resolve_neg();
       }
     }

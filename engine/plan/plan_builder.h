@@ -359,6 +359,8 @@ class PlanBuilder {
   bool MadeBefore(int name, NodeId node) const;
   /// Refuses what has no gradient in this trace.
   absl::StatusOr<GradientOf> PointOf(NodeId value);
+  /// The structure is a list of views (`split`) of a tensor, or lies in one.
+  bool IsOfViews(int structure) const;
   absl::Status Add(const graph::Backward& backward);
   /// The tensor that a structure holds, and that in a site's structure, is the very one that was
   /// put there or read.

@@ -15,6 +15,7 @@
 #include "engine/plan/planner.h"
 #include "engine/run/move_together.h"
 #include "engine/run/overwrite.h"
+#include "engine/run/zero_gradient.h"
 
 namespace weft::run {
 namespace {
@@ -449,12 +450,20 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::RunBackward& what, Visiting* sit
   }
   const int points = static_cast<int>(what.points.size());
   gradients_.assign(points, at::Tensor());
+  std::vector<at::Tensor> tensors;
+  for (const Slot point : what.points) tensors.push_back(frame_[point].toTensor());
   absl::Status status;
   int next = 0;  // of the points, in the order in which their gradients come
   // Those before `point` that did not come will not.
   auto pass_over = [&](int point) -> absl::Status {
     for (; next < point; ++next) {
       if (region.first[next] == region.first[next + 1]) continue;
+      if (stops_zero_gradients()) {
+        gradients_[next] = at::zeros_like(tensors[next]);
+        absl::Status ran = ExecuteRange(region.first[next], region.first[next + 1], site);
+        if (!ran.ok()) return ran;
+        continue;
+      }
       node_ = stage_->instructions[region.first[next]].node;
       return absl::FailedPreconditionError(
           "the loss does not depend on this value, so there is no gradient");
@@ -468,11 +477,9 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::RunBackward& what, Visiting* sit
     next = point + 1;
     return ExecuteRange(region.first[point], region.first[point + 1], site);
   };
-  std::vector<at::Tensor> tensors;
   std::vector<unsigned> hooks;
   for (int point = 0; point < points; ++point) {
-    tensors.push_back(frame_[what.points[point]].toTensor());
-    hooks.push_back(tensors.back().register_hook([&, point](const at::Tensor& gradient) {
+    hooks.push_back(tensors[point].register_hook([&, point](const at::Tensor& gradient) {
       if (!gradient.defined() || !status.ok()) return gradient;
       status = plan::CatchTorch([&] { return reach(point, gradient); });
       // Ends going backwards; what it says is in `status`.
@@ -483,6 +490,7 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::RunBackward& what, Visiting* sit
   std::vector<at::Tensor> start;
   if (what.gradient != kNoSlot) start.push_back(frame_[what.gradient].toTensor());
   const absl::Status ran = plan::CatchTorch([&] {
+    if (points == 0) return absl::OkStatus();
     const at::AutoGradMode enabled(true);
     torch::autograd::grad({loss}, tensors, start, /*retain_graph=*/!region.last,
                           /*create_graph=*/false, /*allow_unused=*/true);
@@ -587,8 +595,12 @@ absl::Status Run::CheckRange(const at::Tensor& values, int64_t range) const {
                                             " is out of range: this site takes 0 to ", range - 1));
 }
 
+c10::IValue Run::ForRows(Slot slot) const {
+  return stops_zero_gradients() ? StopZeroGradient(frame_[slot]) : frame_[slot];
+}
+
 absl::StatusOr<c10::IValue> Run::Do(const plan::WriteSite& what, Visiting* site) {
-  const c10::IValue& value = frame_[what.value];
+  const c10::IValue value = ForRows(what.value);
   if (what.range > 0) {
     if (absl::Status status = CheckRange(Visiting::LeafOf(value), what.range); !status.ok()) {
       return status;
@@ -623,7 +635,7 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::SkipModule& what, Visiting* site
   const plan::SiteSpec& output =
       spec_.sites()[spec_.FindSite(what.module, graph::Point::kOutput, what.visit)];
   const at::Tensor meta = Visiting::LeafOf(plan::MetaOf(output.pattern, {1, 1}));
-  const at::Tensor value = Visiting::LeafOf(frame_[what.value]).to(meta.scalar_type());
+  const at::Tensor value = Visiting::LeafOf(ForRows(what.value)).to(meta.scalar_type());
   const int segment = segment_of_invoke_[what.invoke];
   if (segment >= 0) {
     site->pass().RequestSkip(&segments_[segment], value);

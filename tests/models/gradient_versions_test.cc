@@ -196,6 +196,66 @@ TEST(GradientVersionsTest, ABackwardOfWhichNothingIsUsedChangesNothing) {
   ExpectClose(back["r"], plain["r"]);
 }
 
+TEST(GradientVersionsTest, TwoReadsOfAllRowsAreOneVersion) {
+  const LocalResult run = LocalModel::Tiny().Run(R"(
+    invoke {
+      %first = read transformer.h.0.output
+      %second = read transformer.h.0.output
+      %loss = aten::sum(%first)
+      backward %loss { save g = grad %second }
+    }
+    invoke [[1, 2, 3], [4, 5, 6]] {})");
+  ASSERT_THAT(run.status, IsOk());
+  ExpectClose(run["g"], at::ones({2, 3, 32}));
+}
+
+/// As that of any view, it is a view of the gradient of what was split.
+TEST(GradientVersionsTest, APieceOfASplitHasItsPartOfTheWholesGradient) {
+  const auto run = [](const std::string& write) {
+    return RunBody(absl::StrCat(R"(
+      %before = read transformer.h.0.output
+      %h = read transformer.h.1.input
+      %part = %h[:, :, 16:]
+      %pieces = aten::split(%h, 16, -1)
+      %piece = %pieces[1]
+      %zero = tensor(float32, [], [0.0])
+      %loss = aten::sum(read result)
+      backward %loss {
+        save h = grad %h
+        save piece = grad %piece
+        )",
+                                write, "\n save before = grad %before }"));
+  };
+  const LocalResult plain = run("");
+  ASSERT_THAT(plain.status, IsOk());
+  ExpectClose(plain["piece"], plain["h"].narrow(-1, 16, 16));
+  EXPECT_GT(plain["piece"].abs().max().item<float>(), 0);
+  const LocalResult whole = run("grad %part = %zero"), piece = run("grad %piece = %zero");
+  ASSERT_THAT(whole.status, IsOk());
+  ASSERT_THAT(piece.status, IsOk());
+  ExpectClose(piece["before"], whole["before"]);
+  EXPECT_FALSE(at::allclose(piece["before"], plain["before"]));
+}
+
+/// Rows beside it get zeros, and zeros times a derivative that is not finite are NaN.
+TEST(GradientVersionsTest, NothingComesBackFromRowsThatTheLossIsNotOf) {
+  const std::string first = R"(invoke [[1, 2, 3]] {
+    %h = read transformer.h.0.output
+    %root = aten::sqrt(aten::relu(aten::neg(aten::abs(%h))))
+    %loss = aten::sum(read result)
+    backward %loss { save g = grad %h  save none = grad %root }
+  })";
+  const LocalResult alone =
+      LocalModel::Tiny().Run(std::string(first).replace(first.find("save none"), 22, ""));
+  const LocalResult beside = LocalModel::Tiny().Run(
+      absl::StrCat(first, "\ninvoke [[4, 5, 6]] { write transformer.h.1.output = %root }"));
+  ASSERT_THAT(alone.status, IsOk());
+  ASSERT_THAT(beside.status, IsOk());
+  EXPECT_TRUE(at::isfinite(beside["g"]).all().item<bool>());
+  ExpectClose(beside["g"], alone["g"]);
+  ExpectClose(beside["none"], at::zeros({1, 3, 32}));
+}
+
 /// What the model goes on with is the new value alone.
 TEST(GradientVersionsTest, TheLossDoesNotDependOnWhatWasReplaced) {
   const LocalResult run = RunBody(R"(

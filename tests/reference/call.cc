@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "tests/reference/interpreter.h"
 
 namespace weft::reference {
 namespace {
@@ -16,7 +17,7 @@ c10::OperatorHandle Find(const std::string& qualified) {
   const std::string name = qualified.substr(0, dot);
   const std::string overload = dot == std::string::npos ? "" : qualified.substr(dot + 1);
   auto found = c10::Dispatcher::singleton().findSchema({name, overload});
-  if (!found) throw std::invalid_argument("there is no operator " + qualified);
+  if (!found) throw Unsupported("an operator without its overload: " + qualified);
   return *found;
 }
 

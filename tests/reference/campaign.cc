@@ -4,10 +4,12 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/graph/error.h"
 #include "engine/graph/text.h"
 #include "engine/plan/operators.h"
 #include "tests/reference/compare.h"
 #include "tests/reference/generator.h"
+#include "tests/reference/invalid_program.h"
 #include "tests/reference/plain_model.h"
 
 namespace weft::reference {
@@ -84,6 +86,29 @@ Tally RunCampaign(uint64_t first, int64_t programs, bool report) {
       }
     }
     if (report && (i + 1) % 1000 == 0) std::fprintf(stderr, "%s\n", Summary(tally).c_str());
+  }
+  return tally;
+}
+
+SpoiledTally RunSpoiled(uint64_t first, int64_t programs) {
+  SpoiledTally tally;
+  for (int64_t i = 0; i < programs; ++i) {
+    const uint64_t seed = first + static_cast<uint64_t>(i);
+    const PlainModel& model = ModelOf(seed);
+    testing::LocalModel& hosted = Hosted(model);
+    const graph::Program program = Spoil(MakeProgram(seed, model, hosted.spec()), seed);
+    const absl::Status status = RunAll(hosted, program);
+    if (status.ok()) {
+      ++tally.valid;
+      continue;
+    }
+    ++tally.refused;
+    const bool named = graph::FromStatus(status).node != graph::kNoNode;
+    if (named && status.code() != absl::StatusCode::kInternal) continue;
+    if (tally.failure.empty()) {
+      tally.failure = absl::StrCat("seed ", seed, ":\n", graph::PrintProgram(program),
+                                   status.ToString(), named ? "" : ", without a statement");
+    }
   }
   return tally;
 }

@@ -26,6 +26,15 @@ std::string ProgramOf(uint64_t seed);
 /// Run the programs of the seeds from `first` on both ways. `report` prints how far it is.
 Tally RunCampaign(uint64_t first, int64_t programs, bool report);
 
+/// What came of many programs that something was made wrong in.
+struct SpoiledTally {
+  int64_t refused = 0, valid = 0;  // valid all the same
+  std::string failure;             // the first that was refused without naming a statement
+};
+
+/// Spoil the programs of the seeds from `first` on, and run them.
+SpoiledTally RunSpoiled(uint64_t first, int64_t programs);
+
 /// What was seen fewer than `least` times, a line each.
 std::string Rare(const Tally& tally, int64_t least);
 /// The counts, in a line.

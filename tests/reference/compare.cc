@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <memory>
@@ -42,6 +43,7 @@ bool IsConservative(const std::string& message) {
            "cannot hold",
            "Dimension out of range",  // of nothing torch takes any
            "must have the same shape",
+           "is not differentiable with respect to argument",
            "is out of range: this site takes",  // also of what is written to no place in the end
            "only after the last step",          // a value of a generation's end
            "begins as",                         // a carry keeps its shape
@@ -68,6 +70,12 @@ std::string Show(const at::Tensor& tensor) {
 }
 
 bool AllFinite(const at::Tensor& tensor) { return at::isfinite(tensor).all().item<bool>(); }
+
+bool WritesGradients(const graph::Program& program) {
+  return std::any_of(program.nodes.begin(), program.nodes.end(), [](const graph::Node& node) {
+    return std::holds_alternative<graph::GradWrite>(node.kind);
+  });
+}
 
 /// Why two tensors are not the same; empty if they are. The run's kernels see other strides, so
 /// they round otherwise.
@@ -116,6 +124,10 @@ std::string Refusal(const Look& look) {
     const std::string message = error.what_without_backtrace();
     if (absl::StrContains(message, "the derivative for 'inplace version")) {
       throw Unsupported("an in-place operator whose derivative torch does not have");
+    }
+    // The engine copies where memory does not lie as a view needs it.
+    if (absl::StrContains(message, "view size is not compatible")) {
+      throw Unsupported("a view that depends on strides");
     }
     // The engine goes backwards only where something of that is used.
     if (absl::StrContains(message, "is not differentiable with respect to argument")) {
@@ -180,8 +192,12 @@ Verdict CompareSupported(const PlainModel& model, const std::string& text, const
     }
     const std::string difference = Differ(found->second, tensor);
     if (difference.empty()) continue;
-    if (model.rounded() && !(AllFinite(found->second) && AllFinite(tensor))) {
-      throw Unsupported("numbers beyond all bounds, which rounding chooses between");
+    if (!AllFinite(found->second) || !AllFinite(tensor)) {
+      if (model.rounded()) {
+        throw Unsupported("numbers beyond all bounds, which rounding chooses between");
+      }
+      // Where they are written, zeros that come back from rows of another invoke go on.
+      if (WritesGradients(*program)) throw Unsupported("a zero gradient times infinity");
     }
     absl::StrAppend(&verdict.why, name, ": ", difference, "\n");
   }

@@ -240,8 +240,11 @@ class Values : protected Naming {
       return Scatter(before, PositionsAt(positions, changed.terms, n), value);
     }
     const c10::IValue part = Gather(before, positions).toTensor().clone();
-    const c10::IValue after = CallOn(part, std::get<graph::Operator>(program_.at(n).kind), n);
-    return Scatter(before, positions.toTensor(), after.toTensor());
+    const auto& op = std::get<graph::Operator>(program_.at(n).kind);
+    at::Tensor after = CallOn(part, op, n).toTensor();
+    // Torch lets gradients through where it has no derivative of an operator in place.
+    if (op.name.rfind("aten::logical_", 0) == 0) after = after.detach();
+    return Scatter(before, positions.toTensor(), after);
   }
 
   bool IsDetached(NodeId name) {
