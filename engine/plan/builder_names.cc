@@ -234,10 +234,10 @@ absl::Status PlanBuilder::Replace(int name, Slot value, const std::string& in_pl
     if (absl::Status status = CheckReady(site, when, in_place); !status.ok()) return status;
   }
   // Where gradients are asked for, the model goes on with the very version that the name means;
-  // unless others have written there since, when only the part is the name's.
+  // unless others have written there since, when only that part of it is the name's.
   const bool others = site >= 0 && WrittenByOthers(root);
   const bool whole = has_gradients_ && !others;
-  if (site >= 0 && (!whole || steps.empty())) {
+  if (site >= 0 && (!has_gradients_ || steps.empty())) {
     absl::Status status = EmitWrite(site, names_[root].invoke, steps, value);
     if (!status.ok()) return status;
   }
@@ -250,10 +250,17 @@ absl::Status PlanBuilder::Replace(int name, Slot value, const std::string& in_pl
       if (absl::Status known = NeedsSize(value, in_place); !known.ok()) return known;
     }
     c10::IValue meta = MetaAt(base);
-    names_[root].slot = Emit(ReplacePart{base, std::move(steps), value}, std::move(meta), when);
+    names_[root].slot = Emit(ReplacePart{base, steps, value}, std::move(meta), when);
     slots_[names_[root].slot].other = slots_[base].other;
-    if (site >= 0 && whole) {
-      absl::Status status = EmitWrite(site, names_[root].invoke, {}, names_[root].slot);
+    if (site >= 0 && has_gradients_) {
+      Slot part = names_[root].slot;
+      if (whole) steps.clear();
+      for (const ViewStep& step : steps) {
+        absl::StatusOr<Slot> next = ApplyStep(step, part);
+        if (!next.ok()) return next.status();
+        part = *next;
+      }
+      absl::Status status = EmitWrite(site, names_[root].invoke, std::move(steps), part);
       if (!status.ok()) return status;
     }
   }

@@ -178,6 +178,13 @@ TEST(GradientVersionsTest, AChangeOfAPartLeavesWhatOthersWroteMeanwhile) {
   ExpectClose(plain["now"], expected);
   ExpectClose(back["now"], expected);
   ExpectClose(back["r"], plain["r"]);
+  // Of what the name means now, the part alone is what the model goes on with.
+  const LocalResult part = RunBody(statements + "backward %loss { save n = grad %now }");
+  const LocalResult name = RunBody(statements + "backward %loss { save h = grad %h }");
+  ASSERT_THAT(part.status, IsOk());
+  ASSERT_THAT(name.status, IsOk());
+  ExpectClose(name["h"].select(1, 0), part["n"].select(1, 0));
+  ExpectClose(name["h"].narrow(1, 1, 2), at::zeros({1, 2, 32}));
 }
 
 /// Nobody goes backwards then, and what was read for it is written as anywhere else.
