@@ -481,6 +481,8 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::RunBackward& what, Visiting* sit
   for (int point = 0; point < points; ++point) {
     hooks.push_back(tensors[point].register_hook([&, point](const at::Tensor& gradient) {
       if (!gradient.defined() || !status.ok()) return gradient;
+      // What is computed from a gradient and from values of the forward has a gradient, too.
+      const at::AutoGradMode enabled(true);
       status = plan::CatchTorch([&] { return reach(point, gradient); });
       // Ends going backwards; what it says is in `status`.
       TORCH_CHECK(status.ok(), "a gradient's statements failed");
@@ -513,9 +515,9 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::ReadGradient& what, Visiting*) {
 
 absl::StatusOr<c10::IValue> Run::Do(const plan::WriteGradient& what, Visiting*) {
   at::Tensor& gradient = gradients_[what.point];
-  const at::Tensor& value = frame_[what.value].toTensor();
+  const at::Tensor value = frame_[what.value].toTensor().detach();
   if (what.steps.empty()) {
-    gradient = value.detach().to(gradient.options());
+    gradient = value.to(gradient.options());
     return c10::IValue();
   }
   const at::Tensor copy = gradient.clone();

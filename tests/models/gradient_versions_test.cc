@@ -263,6 +263,26 @@ TEST(GradientVersionsTest, NothingComesBackFromRowsThatTheLossIsNotOf) {
   ExpectClose(beside["none"], at::zeros({1, 3, 32}));
 }
 
+/// Though it is computed while autograd goes.
+TEST(GradientVersionsTest, WhatIsMadeOfAGradientAndAValueHasAGradient) {
+  const LocalResult run = RunBody(R"(
+    %h = read transformer.h.0.output
+    %loss = aten::sum(read result)
+    backward %loss {
+      %g = grad %h
+      %product = aten::mul(%g, %h)
+      save g = %g
+    }
+    %half = aten::mul(%g, 0.5)
+    %other = aten::mul(%half, %h)
+    %second = aten::add(aten::sum(%product), aten::sum(%other))
+    backward %second { save gg = grad %h }
+  )");
+  ASSERT_THAT(run.status, IsOk());
+  EXPECT_GT(run["g"].abs().max().item<float>(), 0);
+  ExpectClose(run["gg"], at::mul(run["g"], 1.5));
+}
+
 /// What the model goes on with is the new value alone.
 TEST(GradientVersionsTest, TheLossDoesNotDependOnWhatWasReplaced) {
   const LocalResult run = RunBody(R"(

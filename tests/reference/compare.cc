@@ -55,12 +55,15 @@ bool IsConservative(const std::string& message) {
            "is needed before this value",       // and a gradient's
            "only floating-point values have",   // gradients
            "was made inside the `backward`",
-           "the loss depends on none of",
-           "the loss does not depend on",  // the rows of others lie in the same tensors
        }) {
     if (absl::StrContains(message, rule)) return true;
   }
   return false;
+}
+
+bool IsIndependence(const std::string& message) {
+  return absl::StrContains(message, "the loss depends on none of") ||
+         absl::StrContains(message, "the loss does not depend on this value");
 }
 
 std::string Show(const at::Tensor& tensor) {
@@ -69,7 +72,10 @@ std::string Show(const at::Tensor& tensor) {
   return out.str();
 }
 
-bool AllFinite(const at::Tensor& tensor) { return at::isfinite(tensor).all().item<bool>(); }
+/// What is beyond this (a masked score) says nothing of how far other numbers may be.
+constexpr double kHuge = 1e30;
+
+bool IsBounded(const at::Tensor& tensor) { return tensor.abs().lt(kHuge).all().item<bool>(); }
 
 bool WritesGradients(const graph::Program& program) {
   return std::any_of(program.nodes.begin(), program.nodes.end(), [](const graph::Node& node) {
@@ -96,8 +102,6 @@ std::string Differ(const at::Tensor& run, const at::Tensor& meant) {
   const at::Tensor finite = at::isfinite(b);
   const bool is_short = run.scalar_type() == at::kHalf || run.scalar_type() == at::kBFloat16;
   const double tolerance = is_short ? 2e-2 : 1e-4;
-  // What is out of all bounds (a masked score) says nothing of how far others may be.
-  constexpr double kHuge = 1e30;
   const at::Tensor sizes = at::where(finite, b.abs(), at::zeros_like(b));
   const at::Tensor usual = at::where(sizes.lt(kHuge), sizes, at::zeros_like(b));
   const double most = usual.numel() == 0 ? 0 : usual.max().item<double>();
@@ -148,6 +152,13 @@ Verdict Refusals(const absl::Status& status, const graph::Program& program, cons
   if (status.code() == absl::StatusCode::kInternal) {
     return {Verdict::Kind::kDisagree, absl::StrCat("an internal error: ", message)};
   }
+  if (IsIndependence(message)) {
+    bool depends = false;
+    const std::string none = Refusal(
+        [&] { depends = LossReaches(program, model, drawn, graph::FromStatus(status).node); });
+    if (!depends) return {Verdict::Kind::kBothRefuse, absl::StrCat(message, "\n  and: ", none)};
+    return {Verdict::Kind::kDisagree, absl::StrCat("but it does depend on that: ", message)};
+  }
   if (IsConservative(message)) return {Verdict::Kind::kConservative, message};
   const std::string why = Refusal([&] { InterpretAll(program, model, drawn); });
   if (!why.empty()) return {Verdict::Kind::kBothRefuse, absl::StrCat(message, "\n  and: ", why)};
@@ -192,7 +203,7 @@ Verdict CompareSupported(const PlainModel& model, const std::string& text, const
     }
     const std::string difference = Differ(found->second, tensor);
     if (difference.empty()) continue;
-    if (!AllFinite(found->second) || !AllFinite(tensor)) {
+    if (!IsBounded(found->second) || !IsBounded(tensor)) {
       if (model.rounded()) {
         throw Unsupported("numbers beyond all bounds, which rounding chooses between");
       }

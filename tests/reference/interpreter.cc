@@ -64,6 +64,30 @@ class Interpreter : private Sites {
     }
   }
 
+  bool in_sweep() const { return sweep_ != graph::kNoNode; }
+  bool Sees(NodeId n) const { return IsSeen(n); }
+  bool LossReaches(NodeId n) {
+    if (std::holds_alternative<graph::Backward>(program_.at(n).kind)) {
+      for (NodeId child = n + 1; child <= Count(); ++child) {
+        const auto& kind = program_.at(child).kind;
+        const bool asks = std::holds_alternative<graph::GradRead>(kind) ||
+                          std::holds_alternative<graph::GradWrite>(kind);
+        if (asks && program_.at(child).parent == n && LossReaches(child)) return true;
+      }
+      return false;
+    }
+    const NodeId backward = program_.at(n).parent;
+    const auto& region = std::get<graph::Backward>(program_.at(backward).kind);
+    const at::Tensor loss = Value(region.loss, backward).toTensor();
+    if (!loss.requires_grad()) return false;
+    at::Tensor start;
+    if (region.gradient != graph::kNoNode) start = Value(region.gradient, backward).toTensor();
+    const auto* read = std::get_if<graph::GradRead>(&program_.at(n).kind);
+    const NodeId value =
+        read != nullptr ? read->value : std::get<graph::GradWrite>(program_.at(n).kind).value;
+    return GradientAt(loss, start, TargetOf(backward, value).tensor, {}).defined();
+  }
+
  private:
   void LookAt(NodeId n) {
     const auto& kind = program_.at(n).kind;
@@ -380,6 +404,18 @@ Saved Interpret(const graph::Program& program, const PlainModel& model, const Sa
   Saved saved;
   ForEachReading(program, model, drawn, [&](Interpreter& reading) { reading.AddSaves(saved); });
   return saved;
+}
+
+bool LossReaches(const graph::Program& program, const PlainModel& model, const Saved& drawn,
+                 NodeId node) {
+  bool reaches = true;
+  const bool swept = program.SweepOf(node) != graph::kNoNode;
+  ForEachReading(program, model, drawn, [&](Interpreter& reading) {
+    if (reading.Sees(node) && reading.in_sweep() == swept) {
+      reaches = reaches && reading.LossReaches(node);
+    }
+  });
+  return reaches;
 }
 
 void InterpretAll(const graph::Program& program, const PlainModel& model, const Saved& drawn) {

@@ -49,6 +49,11 @@ Saved Interpret(const graph::Program& program, const PlainModel& model, const Sa
 /// Look at all that the program says, wanted or not.
 void InterpretAll(const graph::Program& program, const PlainModel& model, const Saved& drawn);
 
+/// Whether the loss of a `backward` depends on what a statement in it asks for, or, of the
+/// `backward` itself, on what any of those do; in a sweep at each point.
+bool LossReaches(const graph::Program& program, const PlainModel& model, const Saved& drawn,
+                 graph::NodeId node);
+
 /// The tensors of a value by name, as Saved has them.
 void AddLeaves(const std::string& name, const c10::IValue& value, Saved& out);
 
