@@ -85,7 +85,9 @@ class Interpreter : private Sites {
     const auto* read = std::get_if<graph::GradRead>(&program_.at(n).kind);
     const NodeId value =
         read != nullptr ? read->value : std::get<graph::GradWrite>(program_.at(n).kind).value;
-    return GradientAt(loss, start, TargetOf(backward, value).tensor, {}).defined();
+    const at::Tensor gradient = GradientAt(loss, start, TargetOf(backward, value).tensor, {});
+    // What is replaced wholly has zeros here.
+    return gradient.defined() && gradient.ne(0).any().item<bool>();
   }
 
  private:
