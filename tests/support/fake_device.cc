@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -392,8 +393,10 @@ void RegisterKernels() {
   kLibrary->impl("_copy_from", &CopyFrom);
   for (const c10::DispatchKey key : {c10::DispatchKey::Conjugate, c10::DispatchKey::Negative}) {
     // What these keys do otherwise, a clone, calls _copy_from again.
-    static_cast<void>((new torch::Library(torch::Library::IMPL, "aten", key, __FILE__, __LINE__))
-                          ->impl("_copy_from", torch::CppFunction::makeFallthrough()));
+    static auto* const kFallthroughs = new std::vector<std::unique_ptr<torch::Library>>();
+    kFallthroughs->push_back(
+        std::make_unique<torch::Library>(torch::Library::IMPL, "aten", key, __FILE__, __LINE__));
+    kFallthroughs->back()->impl("_copy_from", torch::CppFunction::makeFallthrough());
   }
   kLibrary->impl("_has_compatible_shallow_copy_type", &HasCompatibleShallowCopyType);
   kLibrary->impl("record_stream", &RecordStream);
