@@ -386,8 +386,9 @@ absl::StatusOr<std::vector<at::Tensor>> InputMaker::Others(const graph::Program&
                                                            const std::vector<graph::NodeId>& nodes,
                                                            const at::Tensor& values) const {
   std::vector<at::Tensor> made;
-  const int64_t tokens = input_->tokens ? values.size(1) : 1;
+  // Only a model that says what it takes has others.
   for (size_t i = 1; i < nodes.size(); ++i) {
+    const int64_t tokens = input_->tokens ? values.size(1) : 1;
     const models::OtherInput& other = input_->others[i - 1];
     const at::Tensor tensor = ConstantOf(program, nodes[i]);
     if (!tensor.defined()) return std::vector<at::Tensor>();  // a blob that nobody has found
