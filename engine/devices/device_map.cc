@@ -30,6 +30,10 @@ struct InOrder {
   }
 };
 
+bool IsBelow(const std::string& path, const std::string& module) {
+  return absl::StartsWith(path, absl::StrCat(module, "."));
+}
+
 /// What is left for those that nobody has placed.
 struct Left {
   std::vector<ParameterSize> parameters;
@@ -42,13 +46,15 @@ Left LeftBeside(const std::map<std::string, c10::Device>& placed,
   const DeviceMap map(c10::kCPU, placed);
   for (const ParameterSize& parameter : parameters) {
     const bool is_placed = std::any_of(placed.begin(), placed.end(), [&](const auto& module) {
-      return absl::StartsWith(parameter.path, absl::StrCat(module.first, "."));
+      return IsBelow(parameter.path, module.first);
     });
-    if (!is_placed) left.parameters.push_back(parameter);
+    if (!is_placed) {
+      left.parameters.push_back(parameter);
+      continue;
+    }
     for (Accelerator& accelerator : left.accelerators) {
       // Where nobody knows how much is free (0), nobody knows how much is left.
-      if (!is_placed || accelerator.device != map.Of(parameter.path)) continue;
-      if (accelerator.free_bytes == 0) continue;
+      if (accelerator.device != map.Of(parameter.path) || accelerator.free_bytes == 0) continue;
       accelerator.free_bytes -= std::min(accelerator.free_bytes - 1, parameter.bytes);
     }
   }
@@ -144,9 +150,8 @@ absl::StatusOr<DeviceMap> MakeDeviceMap(const std::string& device,
                           absl::StrCat("`", path, "`: ", own.status().message()));
     }
     const bool known =
-        std::any_of(parameters.begin(), parameters.end(), [&](const ParameterSize& parameter) {
-          return absl::StartsWith(parameter.path, absl::StrCat(path, "."));
-        });
+        std::any_of(parameters.begin(), parameters.end(),
+                    [&](const ParameterSize& parameter) { return IsBelow(parameter.path, path); });
     if (!known) {
       return absl::InvalidArgumentError(
           absl::StrCat("there are no weights below `", path, "`, which is to lie on ", name));

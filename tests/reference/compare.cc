@@ -72,11 +72,6 @@ std::string Show(const at::Tensor& tensor) {
   return out.str();
 }
 
-/// What is beyond this (a masked score) says nothing of how far other numbers may be.
-constexpr double kHuge = 1e30;
-
-bool IsBounded(const at::Tensor& tensor) { return tensor.abs().lt(kHuge).all().item<bool>(); }
-
 bool WritesGradients(const graph::Program& program) {
   return std::any_of(program.nodes.begin(), program.nodes.end(), [](const graph::Node& node) {
     return std::holds_alternative<graph::GradWrite>(node.kind);

@@ -77,15 +77,10 @@ class Interpreter : private Sites {
       return false;
     }
     const NodeId backward = program_.at(n).parent;
-    const auto& region = std::get<graph::Backward>(program_.at(backward).kind);
-    const at::Tensor loss = Value(region.loss, backward).toTensor();
-    if (!loss.requires_grad()) return false;
-    at::Tensor start;
-    if (region.gradient != graph::kNoNode) start = Value(region.gradient, backward).toTensor();
     const auto* read = std::get_if<graph::GradRead>(&program_.at(n).kind);
     const NodeId value =
         read != nullptr ? read->value : std::get<graph::GradWrite>(program_.at(n).kind).value;
-    const at::Tensor gradient = GradientAt(loss, start, TargetOf(backward, value).tensor, {});
+    const at::Tensor gradient = FromLoss(backward, TargetOf(backward, value).tensor, {});
     // What is replaced wholly has zeros here.
     return gradient.defined() && gradient.ne(0).any().item<bool>();
   }
@@ -288,17 +283,24 @@ class Interpreter : private Sites {
     return Scatter(gradient, positions, value).toTensor();
   }
 
-  /// The same, before anything is written to it.
+  /// What comes to a tensor from a region's loss; undefined where that does not depend on it.
+  at::Tensor FromLoss(NodeId backward, const at::Tensor& point,
+                      const std::vector<GradientChange>& changes) {
+    const auto& region = std::get<graph::Backward>(program_.at(backward).kind);
+    const at::Tensor loss = Value(region.loss, backward).toTensor();
+    at::Tensor start;
+    if (region.gradient != graph::kNoNode) start = Value(region.gradient, backward).toTensor();
+    if (!loss.requires_grad()) return {};
+    return GradientAt(loss, start, point, changes);
+  }
+
+  /// The gradient where a target lies, before anything is written to it.
   at::Tensor BeforeWrites(NodeId backward, const Target& target, NodeId at) {
     const auto key = std::pair(backward, target.tensor.unsafeGetTensorImpl());
     if (const auto found = gradients_.find(key); found != gradients_.end()) return found->second;
     if (!going_.insert(key).second) throw Refused(at, "a gradient that depends on itself");
     std::vector<GradientChange> changes;
     try {
-      const auto& region = std::get<graph::Backward>(program_.at(backward).kind);
-      const at::Tensor loss = Value(region.loss, backward).toTensor();
-      at::Tensor start;
-      if (region.gradient != graph::kNoNode) start = Value(region.gradient, backward).toTensor();
       for (const Change& change : ChangesIn(backward)) {
         // Of those alone that the way back comes to before.
         if (change.target.tensor.is_same(target.tensor) ||
@@ -306,7 +308,7 @@ class Interpreter : private Sites {
           continue;
         }
         // What is written there goes on if rows of another invoke lie in the same tensor.
-        if (!loss.requires_grad() || !GradientAt(loss, start, change.target.tensor, {}).defined()) {
+        if (!FromLoss(backward, change.target.tensor, {}).defined()) {
           throw Unsupported("a gradient that is written where none comes");
         }
         // Once here, as nothing is looked at while autograd goes.
@@ -315,8 +317,7 @@ class Interpreter : private Sites {
                              return Apply(change, gradient);
                            }});
       }
-      at::Tensor gradient;
-      if (loss.requires_grad()) gradient = GradientAt(loss, start, target.tensor, changes);
+      at::Tensor gradient = FromLoss(backward, target.tensor, changes);
       // The run may say so instead, where it can know: rows of others lie in the same tensors.
       if (!gradient.defined()) gradient = at::zeros_like(target.tensor);
       going_.erase(key);

@@ -54,6 +54,15 @@ void InterpretAll(const graph::Program& program, const PlainModel& model, const 
 bool LossReaches(const graph::Program& program, const PlainModel& model, const Saved& drawn,
                  graph::NodeId node);
 
+/// What is beyond this (a masked score) says nothing of how far other numbers may be, and rounding
+/// decides what becomes of it.
+inline constexpr double kHuge = 1e30;
+
+/// No number of a tensor is huge, infinite or NaN.
+inline bool IsBounded(const at::Tensor& tensor) {
+  return tensor.abs().lt(kHuge).all().item<bool>();
+}
+
 /// The tensors of a value by name, as Saved has them.
 void AddLeaves(const std::string& name, const c10::IValue& value, Saved& out);
 

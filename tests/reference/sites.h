@@ -55,8 +55,7 @@ class Sites : protected Values {
   at::Tensor Chosen(NodeId invoke, int64_t step) {
     const InStep in(*this, step);
     const at::Tensor logits = SiteLeaf(".output", Count() + 1, invoke).select(1, -1);
-    constexpr double kHuge = 1e30;
-    if (model_.rounded() && !logits.abs().lt(kHuge).all().item<bool>()) {
+    if (model_.rounded() && !IsBounded(logits)) {
       throw Unsupported("a token that is chosen from numbers beyond all bounds");
     }
     if (logits.isnan().any().item<bool>()) throw Refused(invoke, "there is no likeliest token");
