@@ -27,6 +27,7 @@ absl::Status MeasureSite(const Options& options, Report& report);
 absl::Status MeasureRemote(const Options& options, Report& report);
 absl::Status MeasureResults(const Options& options, Report& report);
 absl::Status MeasureExperiments(const Options& options, Report& report);
+absl::Status MeasureGrid(const Options& options, Report& report);
 absl::Status MeasureModels(const Options& options, Report& report);
 absl::Status MeasureHostile(const Options& options, Report& report);
 

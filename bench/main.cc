@@ -24,6 +24,7 @@ const Benchmark kBenchmarks[] = {
     {"remote", "a trace through the server", weft::bench::MeasureRemote},
     {"results", "large results through the server", weft::bench::MeasureResults},
     {"experiments", "what people do, in GPT-2 124M", weft::bench::MeasureExperiments},
+    {"grid", "a patching grid as one sweep, in GPT-2 124M", weft::bench::MeasureGrid},
     {"models", "forwards and generations of whole models", weft::bench::MeasureModels},
     {"hostile", "a user beside clients that mean no good", weft::bench::MeasureHostile},
 };

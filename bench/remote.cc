@@ -42,9 +42,10 @@ absl::Status MeasureRemote(const Options& options, Report& report) {
   absl::StatusOr<std::unique_ptr<ServedModel>> served = ServedModel::Start(options.model_folder);
   if (!served.ok()) return served.status();
   const LanguageModel& model = (*served)->model();
-  // Reads the last module, so that the trace runs all of the pass that it is compared with.
+  // Reads the last module, and there not the last token alone, so that the trace runs all of the
+  // pass that it is compared with.
   Saved<Tensor> token;
-  auto experiment = [&] { token = model["lm_head"].output()[{Slice(), -1}].argmax(-1).save(); };
+  auto experiment = [&] { token = model["lm_head"].output()[{Slice(), 0}].argmax(-1).save(); };
 
   absl::StatusOr<Program> program = model.Record(kPrompt, experiment);
   if (!program.ok()) return program.status();

@@ -22,14 +22,12 @@ inline Vector Load(const BFloat16* from) {
 }
 inline Vector Load(const Float16* from) { return _mm256_cvtph_ps(Load16(from)); }
 inline Vector MultiplyAdd(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }
-inline float Sum(Vector v) {
-  __m128 sum = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-  sum = _mm_add_ps(sum, _mm_movehl_ps(sum, sum));
-  return _mm_cvtss_f32(_mm_add_ss(sum, _mm_shuffle_ps(sum, sum, 1)));
+inline void Store(float* to, Vector v) { _mm256_storeu_ps(to, v); }
+inline __m128 Fold(Vector v) {
+  return _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
 }
 
 inline Vector Broadcast(float value) { return _mm256_set1_ps(value); }
-inline void Store(float* to, Vector v) { _mm256_storeu_ps(to, v); }
 inline Vector Add(Vector a, Vector b) { return _mm256_add_ps(a, b); }
 inline Vector MultiplyBy(Vector a, Vector b) { return _mm256_mul_ps(a, b); }
 inline Vector Round(Vector v) {
@@ -57,7 +55,7 @@ constexpr int64_t kAnyRows = INT64_MAX;
 
 }  // namespace
 
-const Instructions kAvx2 = {MultiplyStored, LookStored, kAnyRows, kAnyRows};
+const Instructions kAvx2 = {MultiplyStored, SpaceFor, LookStored, kAnyRows, kAnyRows};
 
 }  // namespace weft::kernels
 #endif

@@ -22,10 +22,14 @@ inline Vector Load(const BFloat16* from) {
 }
 inline Vector Load(const Float16* from) { return _mm512_cvtph_ps(Load16(from)); }
 inline Vector MultiplyAdd(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }
-inline float Sum(Vector v) { return _mm512_reduce_add_ps(v); }
+inline void Store(float* to, Vector v) { _mm512_storeu_ps(to, v); }
+inline __m128 Fold(Vector v) {
+  const __m256d high = _mm512_extractf64x4_pd(_mm512_castps_pd(v), 1);
+  const __m256 half = _mm256_add_ps(_mm512_castps512_ps256(v), _mm256_castpd_ps(high));
+  return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+}
 
 inline Vector Broadcast(float value) { return _mm512_set1_ps(value); }
-inline void Store(float* to, Vector v) { _mm512_storeu_ps(to, v); }
 inline Vector Add(Vector a, Vector b) { return _mm512_add_ps(a, b); }
 inline Vector MultiplyBy(Vector a, Vector b) { return _mm512_mul_ps(a, b); }
 inline Vector Round(Vector v) {
@@ -48,7 +52,7 @@ inline Vector KeepFrom(Vector x, Vector least, Vector v) {
 
 namespace weft::kernels {
 
-const Instructions kAvx512 = {MultiplyStored, LookStored, 64, 16};
+const Instructions kAvx512 = {MultiplyStored, SpaceFor, LookStored, 64, 16};
 
 }  // namespace weft::kernels
 #endif

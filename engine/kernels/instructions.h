@@ -34,8 +34,10 @@ struct Looks {
 };
 
 struct Instructions {
-  /// The outputs `begin` to `end`.
-  void (*multiply)(const Products& products, int64_t begin, int64_t end);
+  /// The outputs `begin` to `end`. `space` is for as many numbers as `space_for` says, or nullptr:
+  /// many rows are then read less quickly.
+  void (*multiply)(const Products& products, int64_t begin, int64_t end, float* space);
+  int64_t (*space_for)(const Products& products);
   /// `scores` is space for `heads * keys` numbers.
   void (*look)(const Looks& looks, float* scores);
   /// More rows of a product than these are at::linear's: of float32, and of what has half its

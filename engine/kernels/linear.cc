@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <memory>
 #include <vector>
 
 #include "engine/kernels/instructions.h"
@@ -69,7 +70,10 @@ at::Tensor Linear(const at::Tensor& x, const at::Tensor& weight, const at::Tenso
                           .y = y.mutable_data_ptr<float>()};
   const int64_t grain = std::max<int64_t>(4, kWorthAThread / (rows * in));
   at::parallel_for(0, out, grain, [&products](int64_t begin, int64_t end) {
-    FindInstructions()->multiply(products, begin, end);
+    // Not filled: it is written before it is read.
+    const int64_t space = FindInstructions()->space_for(products);
+    const std::unique_ptr<float[]> numbers(space == 0 ? nullptr : new float[space]);
+    FindInstructions()->multiply(products, begin, end, numbers.get());
   });
   return y.to(x.scalar_type());
 }

@@ -370,6 +370,71 @@ void ShareRows(const Plan& plan, const PlannedTrace& trace, const ModelSpec& mod
   }
 }
 
+/// A view of nothing but the last token of a value `[B, T, ...]`.
+bool TakesLastToken(const BoundCall& call) {
+  const auto is = [&call](size_t argument, int64_t wanted) {
+    const c10::IValue& value = call.stack[argument];
+    return value.isInt() && value.toInt() == wanted;
+  };
+  if (call.row->name == "aten::select") return is(1, 1) && is(2, -1);
+  return call.row->name == "aten::slice" && is(1, 1) && is(2, -1) && call.stack[3].isNone() &&
+         is(4, 1);
+}
+
+/// By slot, whether more is used of a value than its last token.
+std::vector<bool> FindUsedWhole(const Plan& plan) {
+  std::vector<bool> whole(plan.slots, false);
+  const auto use = [&whole](Slot slot) { whole[slot] = true; };
+  // From the back, as what is taken out of a structure is used behind it.
+  for (size_t t = plan.traces.size(); t-- > 0;) {
+    for (size_t s = plan.traces[t].stages.size(); s-- > 0;) {
+      const std::vector<Instruction>& instructions = plan.traces[t].stages[s].instructions;
+      for (size_t i = instructions.size(); i-- > 0;) {
+        const Instruction& instruction = instructions[i];
+        ForGuards(plan, instruction, use);
+        const auto* call = std::get_if<CallOperator>(&instruction.what);
+        if (call != nullptr && TakesLastToken(call->call)) continue;
+        const bool item = std::holds_alternative<TakeItem>(instruction.what);
+        if (!item || whole[instruction.result]) ForOperands(instruction, use);
+      }
+    }
+  }
+  return whole;
+}
+
+/// Find whose prompts are looked at in their last token alone, wherever a pass can do with that.
+void FindLastAlone(const Plan& plan, const PlannedTrace& trace, const std::vector<bool>& used_whole,
+                   const ModelSpec& model, Stage& stage) {
+  if (trace.generates || trace.gradients) return;
+  std::vector<bool> looked_at(plan.invokes.size(), false), more(plan.invokes.size(), false);
+  for (const Instruction& instruction : stage.instructions) {
+    // A module that is called there out of band would take its segment's tokens as they are.
+    const auto* called = std::get_if<CallModule>(&instruction.what);
+    const auto* watched = std::get_if<CallWatched>(&instruction.what);
+    const int invoke = called != nullptr    ? called->invoke
+                       : watched != nullptr ? watched->invoke
+                                            : InvokeAt(instruction);
+    const int time = instruction.time;
+    if (invoke < 0 || time == kStart || !model.sites()[time].last_token) continue;
+    looked_at[invoke] = true;
+    const bool last = std::holds_alternative<ReadSite>(instruction.what) &&
+                      !plan.invokes[invoke].all_rows && !used_whole[instruction.result];
+    if (last) continue;
+    for (const int other : trace.invokes) {
+      // What shares its rows has the same input.
+      if (plan.invokes[invoke].all_rows || other == invoke ||
+          plan.invokes[other].input == plan.invokes[invoke].input) {
+        more[other] = true;
+      }
+    }
+  }
+  for (size_t invoke = 0; invoke < more.size(); ++invoke) {
+    if (!looked_at[invoke] || more[invoke]) continue;
+    stage.last_alone.resize(plan.invokes.size());
+    stage.last_alone[invoke] = true;
+  }
+}
+
 /// A stage for each set of regions that some later step has.
 void MakeLaterStages(Plan& plan, PlannedTrace& trace, int index,
                      const std::map<int, std::vector<Instruction>>& by_stage,
@@ -422,6 +487,10 @@ void FinishPlan(Plan& plan, std::vector<Instruction> instructions, int slots, bo
     MakeLaterStages(plan, trace, index, by_stage, reaches, model);
     FindPoints(plan, trace);
     ShareRows(plan, trace, model, trace.stages[PlannedTrace::kFirst]);
+  }
+  const std::vector<bool> used_whole = FindUsedWhole(plan);
+  for (PlannedTrace& trace : plan.traces) {
+    FindLastAlone(plan, trace, used_whole, model, trace.stages[PlannedTrace::kFirst]);
   }
 }
 

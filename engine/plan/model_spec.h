@@ -45,7 +45,8 @@ struct SiteSpec {
   int module = 0;  // among ModelSpec::modules
   graph::Pattern pattern;
   bool writable = true;
-  /// A generation computes it for the last token of each prompt alone.
+  /// A generation computes it for the last token of each prompt alone, and so does a trace that
+  /// looks at no other.
   bool last_token = false;
   /// Each prompt is one row there, without tokens.
   bool pooled = false;

@@ -311,6 +311,9 @@ struct Stage {
   std::vector<int> ends;
   /// By Plan::invokes; empty where nobody shares.
   std::vector<Sharing> sharing;
+  /// By Plan::invokes, those of whose prompts nobody looks at more than the last token where a pass
+  /// can do without the others (SiteSpec::last_token); empty where there is none.
+  std::vector<bool> last_alone;
   /// How many steps have it, as far as the options say; 1 of a trace's first pass.
   int64_t steps = 1;
 };

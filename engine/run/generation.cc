@@ -66,6 +66,7 @@ void Run::PreparePass() {
     segment.tokens = segment.input->tokens();
     segment.cache = generated.cache.get();
     segment.adapter = adapter_;
+    segment.last_alone = !stage_->last_alone.empty() && stage_->last_alone[invoke];
     segment.end = whole ? kWholePass : stage_->ends[invoke];
     if (generated.cache != nullptr) generated.cache->Rollback();
     segments_.push_back(segment);

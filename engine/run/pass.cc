@@ -630,7 +630,7 @@ void Pass::KeepLast(at::Tensor& hidden) {
   const OpTap::Pause pause;
   if (recorder_ != nullptr) recorder_->KeepLast();
   const auto shortens = [](const Segment* segment) {
-    return segment->cache != nullptr && segment->tokens > 1;
+    return (segment->cache != nullptr || segment->last_alone) && segment->tokens > 1;
   };
   if (std::none_of(present_.begin(), present_.end(), shortens)) return;
   std::vector<at::Tensor> rows;
@@ -639,7 +639,7 @@ void Pass::KeepLast(at::Tensor& hidden) {
       const InvokeInput& input = *segment->input;
       const at::Tensor own = Cut(hidden, *segment);
       at::Tensor last = own.narrow(1, segment->tokens - 1, 1);
-      if (input.padded && !pad_left_) {
+      if (input.padded && !pad_left_ && segment->cache != nullptr) {
         const at::Tensor at = input.mask.sum(1).sub_(1);
         last = own.index({at::arange(own.size(0)), at}).unsqueeze(1);
       }
@@ -650,6 +650,7 @@ void Pass::KeepLast(at::Tensor& hidden) {
     }
   }
   hidden = at::cat(rows, 1);
+  for (Segment* segment : sharing_) segment->tokens = segment->trunk->tokens;
   Place();
 }
 

@@ -66,6 +66,8 @@ struct Segment {
   int until = 0;  // see plan::Sharing
   /// Of a generation.
   KVCache* cache = nullptr;
+  /// Only the last token of each prompt is looked at from Pass::KeepLast on.
+  bool last_alone = false;
   /// That its rows pass through; nullptr for none.
   const Adapter* adapter = nullptr;
 
@@ -325,7 +327,7 @@ class Pass {
   bool Leave(int tap, at::Tensor& hidden);
   bool done() const { return done_; }
   /// Of generations only each prompt's last token goes on from here: what follows (the head) is
-  /// needed for choosing the next one.
+  /// needed for choosing the next one. So it does of segments whose others nobody looks at.
   void KeepLast(at::Tensor& hidden);
   /// The first real token of each prompt of `hidden`: from here on, until Unpool, a prompt is one
   /// row without tokens (`[B, ...]` where it is shown), as in a sentence encoder's pooler.

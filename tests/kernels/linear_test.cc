@@ -24,7 +24,7 @@ class LinearTest : public testing::TestWithParam<std::tuple<c10::ScalarType, int
 };
 
 TEST_P(LinearTest, IsTheProductInDoublePrecision) {
-  for (const int64_t rows : {1, 2, 3, 5, 6, 7, 13, 64}) {
+  for (const int64_t rows : {1, 2, 3, 5, 6, 7, 13, 25, 64}) {
     const at::Tensor x = Random({1, rows, in()}, type());
     const at::Tensor y = Linear(x, weight_, bias_);
     const at::Tensor exact =
@@ -39,7 +39,7 @@ TEST_P(LinearTest, IsTheProductInDoublePrecision) {
 TEST_P(LinearTest, ARowHasTheSameBitsAloneAndInCompany) {
   const at::Tensor x = Random({64, in()}, type());
   const at::Tensor all = Linear(x, weight_, bias_);
-  for (const int64_t rows : {1, 2, 3, 4, 5, 6, 7, 16, 17}) {
+  for (const int64_t rows : {1, 2, 3, 4, 5, 6, 7, 16, 17, 34}) {
     for (const int64_t first : {0, 1, 30}) {
       const at::Tensor some = Linear(x.narrow(0, first, rows), weight_, bias_);
       EXPECT_TRUE(at::equal(some, all.narrow(0, first, rows))) << rows << " from " << first;
@@ -49,7 +49,7 @@ TEST_P(LinearTest, ARowHasTheSameBitsAloneAndInCompany) {
 
 INSTANTIATE_TEST_SUITE_P(Shapes, LinearTest,
                          testing::Combine(testing::Values(at::kFloat, at::kBFloat16, at::kHalf),
-                                          testing::Values(1, 7, 16, 45, 768),
+                                          testing::Values(1, 7, 16, 45, 768, 1024, 2061),
                                           testing::Values(1, 5, 130)),
                          [](const testing::TestParamInfo<LinearTest::ParamType>& info) {
                            return std::string(c10::toString(std::get<0>(info.param))) + "_" +

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "tests/support/golden.h"
 #include "tests/support/local_run.h"
 #include "tests/support/status_matchers.h"
@@ -254,6 +255,82 @@ TEST(PlannerEndTest, EachInvokeEndsWhereItIsNeededLast) {
   EXPECT_EQ(plan->traces[0].stages[0].ends[0], TimeOf("transformer.h.0"));
   EXPECT_EQ(plan->traces[0].stages[0].ends[1], TimeOf("transformer.h.1"));
   EXPECT_EQ(plan->traces[0].stages[0].ends[2], kStart);
+}
+
+/// Of each invoke, whether the head computes its last tokens alone.
+std::vector<bool> LastAlone(const std::string& text) {
+  const absl::StatusOr<Plan> plan = LocalModel::Tiny().Plan(text);
+  EXPECT_THAT(plan, IsOk()) << text;
+  if (!plan.ok()) return {};
+  std::vector<bool> last = plan->traces[0].stages[0].last_alone;
+  last.resize(plan->invokes.size());
+  return last;
+}
+
+TEST(PlannerEndTest, TheHeadComputesTheLastTokenAloneWhereNobodyLooksAtAnother) {
+  using ::testing::ElementsAre;
+  for (const char* body : {
+           "save p = read lm_head.output[:, -1]",
+           "save p = read lm_head.output[:, -1, 42]",
+           "save p = read lm_head.output[:, -1:]",
+           "save p = aten::select(read lm_head.output, 1, -1)",
+           "save p = read result[:, -1]",
+           "%o = read .output\n save p = %o[\"logits\"][:, -1]",
+           "%p = read lm_head.output\n save a = %p[:, -1]\n save b = %p[:, -1, :7]",
+           "save h = read transformer.h.0.output\n save p = read lm_head.input[:, -1]",
+           "save p = read lm_head.output[:, -1]\n save l = call lm_head(read "
+           "transformer.ln_f.output)",
+       }) {
+    EXPECT_THAT(LastAlone(In(body)), ElementsAre(true)) << body;
+  }
+  for (const char* body : {
+           "save p = read lm_head.output",
+           "save p = read lm_head.output[:, 3]",
+           "save p = read lm_head.output[:, -2:]",
+           "save p = read lm_head.output[:, -1:3]",
+           "save p = read lm_head.output[-1]",
+           "save p = read lm_head.output[..., -1]",
+           "save p = read .output",
+           "%o = read .output\n save a = %o[\"logits\"][:, -1]\n save b = %o[\"logits\"][0]",
+           "%p = read lm_head.output\n save a = %p[:, -1]\n save s = aten::size(%p)",
+           "save p = read lm_head.output[:, -1]\n cache [lm_head] as c",
+           "write lm_head.output[:, 0] = 0.0\n save p = read lm_head.output[:, -1]",
+           "save p = read lm_head.output[:, -1]\n"
+           "save l = call lm_head(aten::mul(read lm_head.input, 2.0))",
+           "%h = read transformer.h.0.output\n %l = aten::sum(read lm_head.output[:, -1])\n"
+           "backward %l { save g = grad %h }",
+           "save h = read transformer.h.0.output",
+       }) {
+    EXPECT_THAT(LastAlone(In(body)), ElementsAre(false)) << body;
+  }
+  const std::string last = In("save p = read lm_head.output[:, -1]");
+  EXPECT_THAT(LastAlone(last + In("save q = read lm_head.output")), ElementsAre(true, false));
+  EXPECT_THAT(LastAlone(last + "invoke {\n save q = read lm_head.output[:, -1]\n}\n"),
+              ElementsAre(false, false));
+}
+
+TEST(PlannerEndTest, TheLastTokenComputedAloneIsTheSame) {
+  const std::string both =
+      "invoke [[64, 65, 66, 67], [68, 69]] {\n save a = read lm_head.output%s\n}\n"
+      "invoke [70, 71] {\n save b = read lm_head.output\n}\n";
+  LocalModel& model = LocalModel::Tiny();
+  const LocalResult alone = model.Run(absl::StrReplaceAll(both, {{"%s", "[:, -1]"}}));
+  const LocalResult all = model.Run(absl::StrReplaceAll(both, {{"%s", ""}}));
+  ASSERT_THAT(alone.status, IsOk());
+  ASSERT_THAT(all.status, IsOk());
+  ExpectClose(alone["a"], all["a"].select(1, -1));
+  ExpectClose(alone["b"], all["b"]);
+  const std::string points =
+      "sweep %l in [0, 1, 2] {\ninvoke [64, 65, 66, 67] {\n"
+      "write transformer.h.$l.output[:, 1] = 0.5\n save a = read lm_head.output%s\n}\n}\n";
+  const LocalResult swept = model.Run(absl::StrReplaceAll(points, {{"%s", "[:, -1]"}}));
+  const LocalResult whole = model.Run(absl::StrReplaceAll(points, {{"%s", ""}}));
+  ASSERT_THAT(swept.status, IsOk());
+  ASSERT_THAT(whole.status, IsOk());
+  for (int point = 0; point < 3; ++point) {
+    const std::string name = absl::StrCat("a/", point);
+    ExpectClose(swept[name], whole[name].select(1, -1));
+  }
 }
 
 TEST(PlannerEndTest, ValuesAreReleasedAfterTheirLastUse) {
