@@ -261,7 +261,7 @@ absl::Status MeasureTiny(const Options& options, Report& report) {
   if (!programs.ok()) return programs.status();
   const std::vector<std::string> text = {
       absl::StrCat("invoke ", PromptText(16, 0, 512),
-                   " { save top = aten::argmax(read lm_head.output[:, -1], -1) }\n")};
+                   " { save top = aten::argmax(read lm_head.output[:, 0], -1) }\n")};
   absl::StatusOr<Interleaved> measured = Interleaved::Measure(
       {[&] { return (*programs)->Run(text); }, [&] { return (*peer)->Forward(1, 16); }}, kRounds,
       /*per_round=*/200);

@@ -11,6 +11,7 @@ namespace {
 using Vector = __m256;
 constexpr int kWidth = 8;
 constexpr int kTileRows = 3;  // 12 sums, 3 rows and a weight: all 16 registers
+constexpr int kEvenRows = 8;
 
 inline Vector Zero() { return _mm256_setzero_ps(); }
 inline Vector Load(const float* from) { return _mm256_loadu_ps(from); }

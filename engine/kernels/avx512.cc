@@ -11,6 +11,7 @@ namespace {
 using Vector = __m512;
 constexpr int kWidth = 16;
 constexpr int kTileRows = 6;  // 24 sums, 6 rows and a weight: of 32 registers
+constexpr int kEvenRows = 24;
 
 inline Vector Zero() { return _mm512_setzero_ps(); }
 inline Vector Load(const float* from) { return _mm512_loadu_ps(from); }

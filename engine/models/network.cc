@@ -17,6 +17,7 @@
 #include "engine/models/gpt_families.h"
 #include "engine/models/llama.h"
 #include "engine/plan/operators.h"
+#include "engine/weights/copy_tensor.h"
 #include "engine/weights/hosting_dtype.h"
 
 namespace weft::models {
@@ -141,8 +142,11 @@ absl::StatusOr<at::Tensor> ParameterSource::TransposedParam(const std::string& n
   }
   absl::StatusOr<at::Tensor> tensor = Take(name, {in, out}, dtype_);
   if (!tensor.ok()) return tensor;
-  at::Tensor transposed = tensor->t().contiguous();
-  shown_[name] = transposed.t();
+  absl::StatusOr<at::Tensor> transposed =
+      weights::MakeEmpty({out, in}, tensor->scalar_type(), tensor->device());
+  if (!transposed.ok()) return transposed;
+  transposed->copy_(tensor->t());
+  shown_[name] = transposed->t();
   return transposed;
 }
 

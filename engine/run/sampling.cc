@@ -199,8 +199,25 @@ void TokenChooser::Process(const Row& row, std::vector<double>& logits) const {
   if (options_.min_p > 0) KeepLikely(options_.min_p, logits);
 }
 
+absl::StatusOr<int64_t> TokenChooser::Likeliest(const Row& row,
+                                                absl::Span<const float> logits) const {
+  const bool may_end = TakesLikeliest(row.added());
+  int64_t best = -1;
+  float largest = -std::numeric_limits<float>::infinity();
+  for (int64_t id = 0; id < static_cast<int64_t>(logits.size()); ++id) {
+    const float logit = logits[id];
+    if (std::isnan(logit)) return NaNLogits();
+    if (logit <= largest || (!may_end && IsEnd(id))) continue;
+    best = id;
+    largest = logit;
+  }
+  if (best < 0) return NothingToChoose();
+  return best;
+}
+
 absl::StatusOr<int64_t> TokenChooser::Choose(const Row& row, absl::Span<const float> logits,
                                              double random) const {
+  if (plain_) return Likeliest(row, logits);
   std::vector<double> processed(logits.begin(), logits.end());
   for (const double logit : processed) {
     if (std::isnan(logit)) return NaNLogits();

@@ -45,6 +45,8 @@ class TokenChooser {
                                  double random) const;
 
  private:
+  absl::StatusOr<int64_t> Likeliest(const Row& row, absl::Span<const float> logits) const;
+
   const graph::GenerateOptions& options_;
   const absl::flat_hash_set<int64_t> eos_;
   const bool plain_;  // no logit is changed but by min_new_tokens
