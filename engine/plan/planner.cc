@@ -65,7 +65,9 @@ absl::Status PlanBuilder::BuildRange(NodeId begin, NodeId end) {
     names_[id] = Name();
     Place(static_cast<int>(id));
     const NodeId next = graph::IsContainer(At()) ? ends_[id] : id + 1;
-    absl::Status status = std::visit([this](const auto& kind) { return Add(kind); }, At().kind);
+    // What torch refuses is this statement's, too.
+    absl::Status status = CatchTorch(
+        [this] { return std::visit([this](const auto& kind) { return Add(kind); }, At().kind); });
     if (!status.ok()) return InStatement(status);
     if (instructions_.size() > kMaxInstructions) {
       return graph::StatementError(

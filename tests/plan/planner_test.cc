@@ -13,6 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "engine/graph/error.h"
 #include "tests/support/golden.h"
 #include "tests/support/local_run.h"
 #include "tests/support/status_matchers.h"
@@ -85,6 +86,14 @@ TEST(PlannerTest, RefusesABlobThatNobodyHasFound) {
                                         "\") invoke [1] { save c = %c }");
   EXPECT_THAT(LocalModel::Tiny().Check(text).status(),
               StatusIs(absl::StatusCode::kNotFound, HasSubstr("the bytes of this blob")));
+}
+
+TEST(PlannerTest, WhatTorchRefusesNamesItsStatement) {
+  const absl::Status status = Refusal(R"(
+    %x = tensor(float32, [0, 2, 9223372036854775807], [])
+    write transformer.h.1.output[1:, :, :] = %x)");
+  EXPECT_THAT(status, StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_NE(graph::FromStatus(status).node, graph::kNoNode) << status;
 }
 
 TEST(PlannerOrderTest, ReadsMayBeWrittenInAnyOrder) {
