@@ -10,6 +10,13 @@
 
 namespace weft::bench {
 
+absl::StatusOr<double> TimeForward(models::HostedModel& model, const run::InvokeInput& input) {
+  at::Tensor output;
+  const double seconds = Time([&] { output = model.Forward(input); });
+  if (!output.defined()) return absl::InternalError("the bare pass gave nothing");
+  return seconds;
+}
+
 absl::StatusOr<Contender> MakeBarePass(const std::string& folder, const std::vector<int64_t>& ids) {
   absl::StatusOr<std::unique_ptr<models::HostedModel>> hosted = HostFolder(folder);
   if (!hosted.ok()) return hosted.status();
@@ -24,10 +31,7 @@ absl::StatusOr<Contender> MakeBarePass(const std::string& folder, const std::vec
     // As the engine does for passes that are too small to share out; of each thread its own.
     thread_local const bool alone = (at::set_num_threads(1), true);
     static_cast<void>(alone);
-    at::Tensor output;
-    const double seconds = Time([&] { output = pass->model->Forward(pass->input); });
-    if (!output.defined()) return absl::InternalError("the bare pass gave nothing");
-    return seconds;
+    return TimeForward(*pass->model, pass->input);
   };
 }
 

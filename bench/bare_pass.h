@@ -6,8 +6,12 @@
 
 #include "absl/status/statusor.h"
 #include "bench/harness.h"
+#include "engine/models/hosted_model.h"
 
 namespace weft::bench {
+
+/// The seconds of one forward with nobody in it.
+absl::StatusOr<double> TimeForward(models::HostedModel& model, const run::InvokeInput& input);
 
 /// A forward of the model in `folder` over one prompt: in this process, without a program.
 absl::StatusOr<Contender> MakeBarePass(const std::string& folder, const std::vector<int64_t>& ids);

@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "bench/bare_pass.h"
 #include "bench/benchmarks.h"
 #include "bench/program_run.h"
 #include "bench/random_folder.h"
@@ -30,6 +31,25 @@ constexpr double kMilli = 1e3;
 // bare pass is not.
 constexpr char kTop[] = "save top = aten::argmax(read lm_head.output[:, 0], -1)\n";
 constexpr char kLastTop[] = "save top = aten::argmax(read lm_head.output[:, -1], -1)\n";
+
+/// GPT-2 124M with random weights, and the plans of what runs in it.
+struct Gpt2 {
+  static absl::StatusOr<std::unique_ptr<Gpt2>> Make() {
+    absl::StatusOr<RandomFolder> folder = RandomFolder::Make(RandomFolder::Shape::kGpt2);
+    if (!folder.ok()) return folder.status();
+    auto model = HostFolder(folder->path().string());
+    if (!model.ok()) return model.status();
+    return std::make_unique<Gpt2>(*std::move(folder), *std::move(model));
+  }
+  Gpt2(RandomFolder its_folder, std::unique_ptr<models::HostedModel> hosted)
+      : folder(std::move(its_folder)),
+        model(std::move(hosted)),
+        plans(model->spec(), ServerLimits()) {}
+
+  const RandomFolder folder;
+  const std::unique_ptr<models::HostedModel> model;
+  plan::PlanCache plans;
+};
 
 std::string Invoke(const std::string& body) {
   return absl::StrCat("invoke [", absl::StrJoin(MakePrompt(kTokens), ", "), "] {\n", body, "}\n");
@@ -139,12 +159,10 @@ absl::Status MeasureNnsight(const Options& options, const RandomFolder& folder, 
 }  // namespace
 
 absl::Status MeasureExperiments(const Options& options, Report& report) {
-  absl::StatusOr<RandomFolder> folder = RandomFolder::Make(RandomFolder::Shape::kGpt2);
-  if (!folder.ok()) return folder.status();
-  absl::StatusOr<std::unique_ptr<models::HostedModel>> hosted = HostFolder(folder->path().string());
-  if (!hosted.ok()) return hosted.status();
-  models::HostedModel& model = **hosted;
-  plan::PlanCache plans(model.spec(), ServerLimits());
+  absl::StatusOr<std::unique_ptr<Gpt2>> gpt2 = Gpt2::Make();
+  if (!gpt2.ok()) return gpt2.status();
+  models::HostedModel& model = *(*gpt2)->model;
+  plan::PlanCache& plans = (*gpt2)->plans;
 
   std::vector<Experiment> experiments;
   for (const auto& [name, text] : std::vector<std::pair<std::string, std::string>>{
@@ -164,12 +182,7 @@ absl::Status MeasureExperiments(const Options& options, Report& report) {
   }
 
   const auto input = run::InvokeInput::Make({MakePrompt(kTokens)}, /*pad=*/0, model.pad_left());
-  const Contender bare = [&]() -> absl::StatusOr<double> {
-    at::Tensor output;
-    const double seconds = Time([&] { output = model.Forward(input); });
-    if (!output.defined()) return absl::InternalError("the bare pass gave nothing");
-    return seconds;
-  };
+  const Contender bare = [&] { return TimeForward(model, input); };
   std::vector<Contender> contenders = {bare, bare};
   for (const Experiment& experiment : experiments) {
     contenders.push_back(OfExperiment(experiment, model, plans));
@@ -194,7 +207,7 @@ absl::Status MeasureExperiments(const Options& options, Report& report) {
   report.Add({"the bare pass: GPT-2 124M, 128 tokens", "ms",
               measured->Of([](auto t) { return kMilli * t[0]; })});
   if (!options.python.empty()) {
-    if (absl::Status status = MeasureNnsight(options, *folder, report); !status.ok()) {
+    if (absl::Status status = MeasureNnsight(options, (*gpt2)->folder, report); !status.ok()) {
       return status;
     }
   }
@@ -202,12 +215,10 @@ absl::Status MeasureExperiments(const Options& options, Report& report) {
 }
 
 absl::Status MeasureGrid(const Options& /*options*/, Report& report) {
-  absl::StatusOr<RandomFolder> folder = RandomFolder::Make(RandomFolder::Shape::kGpt2);
-  if (!folder.ok()) return folder.status();
-  absl::StatusOr<std::unique_ptr<models::HostedModel>> hosted = HostFolder(folder->path().string());
-  if (!hosted.ok()) return hosted.status();
-  models::HostedModel& model = **hosted;
-  plan::PlanCache plans(model.spec(), ServerLimits());
+  absl::StatusOr<std::unique_ptr<Gpt2>> gpt2 = Gpt2::Make();
+  if (!gpt2.ok()) return gpt2.status();
+  models::HostedModel& model = *(*gpt2)->model;
+  plan::PlanCache& plans = (*gpt2)->plans;
   const std::string tokens = absl::StrJoin(MakePrompt(kPositions), ", ");
   std::vector<std::string> layers, positions, singles;
   for (int layer = 0; layer < kLayers; ++layer) {

@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/synchronization/mutex.h"
+#include "bench/bare_pass.h"
 #include "bench/benchmarks.h"
 #include "bench/program_run.h"
 #include "bench/random_folder.h"
@@ -176,12 +177,7 @@ absl::Status MeasureSetting(const Setting& setting, const Options& options, Repo
     for (int64_t row = 0; row < batch; ++row) rows.push_back(MakePrompt(tokens, row, vocabulary));
     const auto input = std::make_shared<const run::InvokeInput>(
         run::InvokeInput::Make(rows, /*pad=*/0, /*pad_left=*/true));
-    return [&model, input]() -> absl::StatusOr<double> {
-      at::Tensor output;
-      const double seconds = Time([&] { output = (*model)->Forward(*input); });
-      if (!output.defined()) return absl::InternalError("the forward gave nothing");
-      return seconds;
-    };
+    return [&model, input] { return TimeForward(**model, *input); };
   };
   const auto generate = [&](int64_t batch, int64_t tokens, bool invokes) -> Contender {
     const std::vector<std::string> texts = {
@@ -264,12 +260,7 @@ absl::Status MeasureTiny(const Options& options, Report& report) {
       HostFolder(folder->path().string(), at::kFloat);
   if (!model.ok()) return model.status();
   const auto input = run::InvokeInput::Make({MakePrompt(16, 0, 512)}, /*pad=*/0, /*pad_left=*/true);
-  const Contender pass = [&]() -> absl::StatusOr<double> {
-    at::Tensor output;
-    const double seconds = Time([&] { output = (*model)->Forward(input); });
-    if (!output.defined()) return absl::InternalError("the forward gave nothing");
-    return seconds;
-  };
+  const Contender pass = [&] { return TimeForward(**model, input); };
   const std::vector<std::string> text = {
       absl::StrCat("invoke ", PromptText(16, 0, 512),
                    " { save top = aten::argmax(read lm_head.output[:, 0], -1) }\n")};
