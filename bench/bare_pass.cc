@@ -1,5 +1,6 @@
 #include "bench/bare_pass.h"
 
+#include <ATen/DeviceAccelerator.h>
 #include <ATen/Parallel.h>
 
 #include <memory>
@@ -10,9 +11,16 @@
 
 namespace weft::bench {
 
+void Await(at::Device device) {
+  if (!device.is_cpu()) at::accelerator::synchronizeDevice(device.index());
+}
+
 absl::StatusOr<double> TimeForward(models::HostedModel& model, const run::InvokeInput& input) {
   at::Tensor output;
-  const double seconds = Time([&] { output = model.Forward(input); });
+  const double seconds = Time([&] {
+    output = model.Forward(input);
+    Await(output.device());
+  });
   if (!output.defined()) return absl::InternalError("the bare pass gave nothing");
   return seconds;
 }

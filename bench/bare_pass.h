@@ -10,6 +10,9 @@
 
 namespace weft::bench {
 
+/// Until `device` has done what it was told.
+void Await(at::Device device);
+
 /// The seconds of one forward with nobody in it.
 absl::StatusOr<double> TimeForward(models::HostedModel& model, const run::InvokeInput& input);
 

@@ -11,6 +11,8 @@ namespace weft::bench {
 struct Options {
   /// A Hub folder of a small model, for what is measured through a server.
   std::string model_folder = "models/atlas";
+  /// Where `experiments`, `grid` and `models` lie, such as `cuda:0`.
+  std::string device = "cpu";
   int samples = 200;  // of each of `experiments`
   /// Of `models`, what is measured; empty: all.
   std::vector<std::string> models;

@@ -34,10 +34,10 @@ constexpr char kLastTop[] = "save top = aten::argmax(read lm_head.output[:, -1],
 
 /// GPT-2 124M with random weights, and the plans of what runs in it.
 struct Gpt2 {
-  static absl::StatusOr<std::unique_ptr<Gpt2>> Make() {
+  static absl::StatusOr<std::unique_ptr<Gpt2>> Make(const std::string& device) {
     absl::StatusOr<RandomFolder> folder = RandomFolder::Make(RandomFolder::Shape::kGpt2);
     if (!folder.ok()) return folder.status();
-    auto model = HostFolder(folder->path().string());
+    auto model = HostFolder(folder->path().string(), std::nullopt, device);
     if (!model.ok()) return model.status();
     return std::make_unique<Gpt2>(*std::move(folder), *std::move(model));
   }
@@ -125,11 +125,11 @@ Contender OfExperiment(const Experiment& experiment, models::HostedModel& model,
 }
 
 /// One copy of as many bytes, into memory that is not there yet.
-Contender OfCopy(uint64_t bytes) {
-  const auto from =
-      std::make_shared<const at::Tensor>(at::ones({static_cast<int64_t>(bytes)}, at::kByte));
+Contender OfCopy(uint64_t bytes, at::Device device) {
+  const auto from = std::make_shared<const at::Tensor>(
+      at::ones({static_cast<int64_t>(bytes)}, at::kByte).to(device));
   return [from]() -> absl::StatusOr<double> {
-    return Time([&] { static_cast<void>(from->clone()); });
+    return Time([&] { static_cast<void>(from->to(at::kCPU, at::kByte, false, /*copy=*/true)); });
   };
 }
 
@@ -159,7 +159,7 @@ absl::Status MeasureNnsight(const Options& options, const RandomFolder& folder, 
 }  // namespace
 
 absl::Status MeasureExperiments(const Options& options, Report& report) {
-  absl::StatusOr<std::unique_ptr<Gpt2>> gpt2 = Gpt2::Make();
+  absl::StatusOr<std::unique_ptr<Gpt2>> gpt2 = Gpt2::Make(options.device);
   if (!gpt2.ok()) return gpt2.status();
   models::HostedModel& model = *(*gpt2)->model;
   plan::PlanCache& plans = (*gpt2)->plans;
@@ -186,7 +186,7 @@ absl::Status MeasureExperiments(const Options& options, Report& report) {
   std::vector<Contender> contenders = {bare, bare};
   for (const Experiment& experiment : experiments) {
     contenders.push_back(OfExperiment(experiment, model, plans));
-    contenders.push_back(OfCopy(experiment.result_bytes));
+    contenders.push_back(OfCopy(experiment.result_bytes, model.device()));
   }
   absl::StatusOr<Interleaved> measured =
       Interleaved::Measure(contenders, std::max(1, options.samples / kPerRound), kPerRound);
@@ -214,8 +214,8 @@ absl::Status MeasureExperiments(const Options& options, Report& report) {
   return absl::OkStatus();
 }
 
-absl::Status MeasureGrid(const Options& /*options*/, Report& report) {
-  absl::StatusOr<std::unique_ptr<Gpt2>> gpt2 = Gpt2::Make();
+absl::Status MeasureGrid(const Options& options, Report& report) {
+  absl::StatusOr<std::unique_ptr<Gpt2>> gpt2 = Gpt2::Make(options.device);
   if (!gpt2.ok()) return gpt2.status();
   models::HostedModel& model = *(*gpt2)->model;
   plan::PlanCache& plans = (*gpt2)->plans;

@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "bench/benchmarks.h"
 #include "bench/harness.h"
+#include "engine/devices/devices.h"
 
 namespace {
 
@@ -52,6 +53,9 @@ int main(int argc, char** argv) {
   app.add_option("--json", json, "Write what was measured to this file as well");
   app.add_option("--model", options.model_folder, "The model's folder, for `remote` and `results`")
       ->capture_default_str();
+  app.add_option("--device", options.device,
+                 "Where the models of `experiments`, `grid` and `models` lie, such as cuda:0")
+      ->capture_default_str();
   app.add_option("--samples", options.samples, "How often each of `experiments` is run")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
@@ -63,6 +67,8 @@ int main(int argc, char** argv) {
                  "A Python that has torch, transformers and nnsight: measure nnsight beside "
                  "`experiments` and transformers beside `models`, on the same weights");
   CLI11_PARSE(app, argc, argv);
+  // Before anything else asks LibTorch for one.
+  weft::devices::LoadAccelerators();
   // As weftd does.
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, 1 << 30);

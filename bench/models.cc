@@ -2,6 +2,7 @@
 #include <ATen/Parallel.h>
 
 #include <fstream>
+#include <map>
 #include <memory>
 #include <numeric>
 #include <optional>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "absl/algorithm/container.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/synchronization/mutex.h"
@@ -39,6 +41,8 @@ struct Setting {
   Shape shape;
   at::ScalarType type;
   double short_prompt, long_prompt, decode_one, decode_eight;
+  /// Measured where it is asked for alone.
+  bool large = false;
 };
 
 const Setting kSettings[] = {
@@ -46,6 +50,7 @@ const Setting kSettings[] = {
     {"gpt2-bf16", "GPT-2 124M, bfloat16", Shape::kGpt2, at::kBFloat16, 1, 1, 1, 1},
     {"llama", "Llama 160M, float32", Shape::kLlama, at::kFloat, 1.8, 1.1, 1.8, 3.5},
     {"llama-bf16", "Llama 160M, bfloat16", Shape::kLlama, at::kBFloat16, 1, 1, 1, 1},
+    {"llama-1b-bf16", "Llama 1.2B, bfloat16", Shape::kLlama1B, at::kBFloat16, 1, 1, 1, 1, true},
 };
 
 const char* NameOf(at::ScalarType type) { return type == at::kFloat ? "float32" : "bfloat16"; }
@@ -58,13 +63,14 @@ std::string PromptText(int64_t tokens, int64_t row, int64_t vocabulary) {
 class Programs {
  public:
   static absl::StatusOr<std::unique_ptr<Programs>> Start(const RandomFolder& folder,
-                                                         at::ScalarType type) {
+                                                         at::ScalarType type,
+                                                         const std::string& device) {
     auto programs = std::make_unique<Programs>();
     absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Create();
     if (!engine.ok()) return engine.status();
     programs->engine_ = *std::move(engine);
-    const absl::Status loaded =
-        programs->engine_->LoadModel(kModel, folder.path().string(), {.dtype = NameOf(type)});
+    const absl::Status loaded = programs->engine_->LoadModel(
+        kModel, folder.path().string(), {.dtype = NameOf(type), .device = device});
     if (!loaded.ok()) return loaded;
     return programs;
   }
@@ -133,31 +139,44 @@ std::string Generation(int64_t batch, int64_t prompt, int64_t tokens, bool invok
 }
 
 /// The products of a forward of one row, and nothing else.
-Contender BareProducts(Shape shape, at::ScalarType type) {
-  std::vector<at::Tensor> weights;
-  const auto add = [&](int64_t out, int64_t in) {
-    weights.push_back(at::randn({out, in}).to(type));
-  };
-  for (int layer = 0; layer < 12; ++layer) {
-    if (shape == Shape::kGpt2) {
-      add(2304, 768);
-      add(768, 768);
-      add(3072, 768);
-    } else {
-      for (int i = 0; i < 4; ++i) add(768, 768);
-      add(3072, 768);
-      add(3072, 768);
+struct Products {
+  Products(const models::Network& network, at::ScalarType type) {
+    for (const auto& [name, parameter] : network.parameters) {
+      const bool embeds = absl::StrContains(name, "embed") || absl::StrContains(name, ".wpe.");
+      if (parameter.dim() != 2 || embeds) continue;
+      // GPT-2 keeps a linear as `[in, out]`, but for the head, which is its embedding.
+      const bool turned = network.family == "gpt2" && !absl::StrContains(name, ".wte.") &&
+                          !absl::StartsWith(name, "lm_head");
+      if (network.family == "gpt2" && absl::StartsWith(name, "lm_head")) continue;
+      weights.push_back((turned ? parameter.t() : parameter).contiguous());
+      bytes += static_cast<double>(weights.back().nbytes());
+      const int64_t in = weights.back().size(1);
+      if (!rows.contains(in)) rows[in] = at::randn({1, in}).to(parameter.device(), type);
     }
-    add(768, 3072);
   }
-  add(shape == Shape::kGpt2 ? 50257 : 32000, 768);
-  const at::Tensor narrow = at::randn({1, 768}).to(type), wide = at::randn({1, 3072}).to(type);
-  return [weights, narrow, wide]() -> absl::StatusOr<double> {
+  double Run() const {
     const c10::InferenceMode inference;
     return Time([&] {
-      for (const at::Tensor& weight : weights) {
-        at::linear(weight.size(1) == 768 ? narrow : wide, weight);
-      }
+      for (const at::Tensor& weight : weights) at::linear(rows.at(weight.size(1)), weight);
+      Await(weights[0].device());
+    });
+  }
+
+  std::vector<at::Tensor> weights;
+  std::map<int64_t, at::Tensor> rows;  // by how wide they are
+  double bytes = 0;
+};
+
+constexpr int64_t kCopied = 256 << 20;
+
+/// A copy of kCopied bytes from memory to memory.
+Contender MemoryCopy(at::Device device) {
+  const at::TensorOptions bytes = at::TensorOptions(at::kByte).device(device);
+  const at::Tensor from = at::ones({kCopied}, bytes), to = at::empty({kCopied}, bytes);
+  return [from, to]() -> absl::StatusOr<double> {
+    return Time([&] {
+      to.copy_(from);
+      Await(to.device());
     });
   };
 }
@@ -166,11 +185,14 @@ absl::Status MeasureSetting(const Setting& setting, const Options& options, Repo
   absl::StatusOr<RandomFolder> folder = RandomFolder::Make(setting.shape);
   if (!folder.ok()) return folder.status();
   absl::StatusOr<std::unique_ptr<models::HostedModel>> model =
-      HostFolder(folder->path().string(), setting.type);
+      HostFolder(folder->path().string(), setting.type, options.device);
   if (!model.ok()) return model.status();
-  absl::StatusOr<std::unique_ptr<Programs>> programs = Programs::Start(*folder, setting.type);
+  absl::StatusOr<std::unique_ptr<Programs>> programs =
+      Programs::Start(*folder, setting.type, options.device);
   if (!programs.ok()) return programs.status();
   const int64_t vocabulary = (*model)->network().vocabulary;
+
+  const Products products((*model)->network(), setting.type);
 
   const auto forward = [&](int64_t batch, int64_t tokens) -> Contender {
     std::vector<std::vector<int64_t>> rows;
@@ -184,7 +206,7 @@ absl::Status MeasureSetting(const Setting& setting, const Options& options, Repo
         Generation(batch, kPrompt, tokens, invokes, vocabulary)};
     return [&programs, texts] { return (*programs)->Run(texts); };
   };
-  enum { kShort, kLong, kMany, kFirst, kOne, kFirstOf8, kRows, kInvokes, kBare, kOurs };
+  enum { kShort, kLong, kMany, kFirst, kOne, kFirstOf8, kRows, kInvokes, kBare, kCopy, kOurs };
   std::vector<Contender> contenders = {forward(1, 16),
                                        forward(1, 512),
                                        forward(8, 128),
@@ -193,11 +215,12 @@ absl::Status MeasureSetting(const Setting& setting, const Options& options, Repo
                                        generate(8, 1, false),
                                        generate(8, kNew, false),
                                        generate(8, kNew, true),
-                                       BareProducts(setting.shape, setting.type)};
+                                       [&] { return products.Run(); },
+                                       MemoryCopy((*model)->device())};
   std::unique_ptr<TransformersPeer> peer;
   if (!options.python.empty()) {
-    absl::StatusOr<std::unique_ptr<TransformersPeer>> started =
-        TransformersPeer::Start(options.python, folder->path().string(), NameOf(setting.type));
+    absl::StatusOr<std::unique_ptr<TransformersPeer>> started = TransformersPeer::Start(
+        options.python, folder->path().string(), NameOf(setting.type), options.device);
     if (!started.ok()) return started.status();
     peer = *std::move(started);
     for (const auto& [batch, tokens] : {std::pair(1, 16), {1, 512}, {8, 128}}) {
@@ -240,6 +263,10 @@ absl::Status MeasureSetting(const Setting& setting, const Options& options, Repo
   add("decoding one row, over its bare at::linear products", "x",
       setting.type == at::kFloat ? std::optional(0.9) : std::nullopt,
       [&](auto t) { return t[kBare] / decoding(t, kFirst, kOne); });
+  add("decoding one row, bytes of weights a second over those of a copy", "x", std::nullopt,
+      [&](auto t) {
+        return products.bytes / decoding(t, kFirst, kOne) / (2 * kCopied / t[kCopy]);
+      });
   add("forward of 1x512", "s", std::nullopt, [](auto t) { return t[kLong]; });
   add("decoding one row", "tokens/s", std::nullopt,
       [&](auto t) { return 1 / decoding(t, kFirst, kOne); });
@@ -252,12 +279,13 @@ absl::Status MeasureTiny(const Options& options, Report& report) {
   absl::StatusOr<RandomFolder> folder = RandomFolder::Make(Shape::kTiny);
   if (!folder.ok()) return folder.status();
   absl::StatusOr<std::unique_ptr<TransformersPeer>> peer =
-      TransformersPeer::Start(options.python, folder->path().string(), "float32");
+      TransformersPeer::Start(options.python, folder->path().string(), "float32", options.device);
   if (!peer.ok()) return peer.status();
-  absl::StatusOr<std::unique_ptr<Programs>> programs = Programs::Start(*folder, at::kFloat);
+  absl::StatusOr<std::unique_ptr<Programs>> programs =
+      Programs::Start(*folder, at::kFloat, options.device);
   if (!programs.ok()) return programs.status();
   absl::StatusOr<std::unique_ptr<models::HostedModel>> model =
-      HostFolder(folder->path().string(), at::kFloat);
+      HostFolder(folder->path().string(), at::kFloat, options.device);
   if (!model.ok()) return model.status();
   const auto input = run::InvokeInput::Make({MakePrompt(16, 0, 512)}, /*pad=*/0, /*pad_left=*/true);
   const Contender pass = [&] { return TimeForward(**model, input); };
@@ -281,7 +309,7 @@ absl::Status MeasureTiny(const Options& options, Report& report) {
   return absl::OkStatus();
 }
 
-absl::Status MeasureLoading(const RandomFolder& folder, Report& report) {
+absl::Status MeasureLoading(const RandomFolder& folder, const std::string& device, Report& report) {
   const std::string file = (folder.path() / "model.safetensors").string();
   const Contender reading = [&]() -> absl::StatusOr<double> {
     std::vector<char> buffer(size_t{16} << 20);
@@ -294,7 +322,7 @@ absl::Status MeasureLoading(const RandomFolder& folder, Report& report) {
   const Contender loading = [&]() -> absl::StatusOr<double> {
     absl::Status status;
     const double seconds =
-        Time([&] { status = HostFolder(folder.path().string(), at::kFloat).status(); });
+        Time([&] { status = HostFolder(folder.path().string(), at::kFloat, device).status(); });
     if (!status.ok()) return status;
     return seconds;
   };
@@ -305,9 +333,9 @@ absl::Status MeasureLoading(const RandomFolder& folder, Report& report) {
   return absl::OkStatus();
 }
 
-absl::Status MeasureCompany(const RandomFolder& folder, Report& report) {
+absl::Status MeasureCompany(const RandomFolder& folder, const std::string& device, Report& report) {
   constexpr int kPrograms = 16, kShortPrompt = 16, kTokens = 32;
-  absl::StatusOr<std::unique_ptr<Programs>> programs = Programs::Start(folder, at::kFloat);
+  absl::StatusOr<std::unique_ptr<Programs>> programs = Programs::Start(folder, at::kFloat, device);
   if (!programs.ok()) return programs.status();
   std::vector<std::string> texts;
   for (int i = 0; i < kPrograms; ++i) {
@@ -334,15 +362,15 @@ absl::Status MeasureCompany(const RandomFolder& folder, Report& report) {
 
 }  // namespace
 
-const std::vector<std::string> kModelNames = {"gpt2", "gpt2-bf16", "llama",  "llama-bf16",
-                                              "tiny", "company",   "loading"};
+const std::vector<std::string> kModelNames = {"gpt2",          "gpt2-bf16", "llama",   "llama-bf16",
+                                              "llama-1b-bf16", "tiny",      "company", "loading"};
 
 absl::Status MeasureModels(const Options& options, Report& report) {
   const auto wanted = [&](const std::string& key) {
     return options.models.empty() || absl::c_linear_search(options.models, key);
   };
   for (const Setting& setting : kSettings) {
-    if (!wanted(setting.key)) continue;
+    if (!wanted(setting.key) || (setting.large && options.models.empty())) continue;
     if (absl::Status status = MeasureSetting(setting, options, report); !status.ok()) return status;
   }
   if (wanted("tiny") && !options.python.empty()) {
@@ -352,9 +380,10 @@ absl::Status MeasureModels(const Options& options, Report& report) {
   absl::StatusOr<RandomFolder> folder = RandomFolder::Make(Shape::kGpt2);
   if (!folder.ok()) return folder.status();
   if (wanted("company")) {
-    if (absl::Status status = MeasureCompany(*folder, report); !status.ok()) return status;
+    if (absl::Status status = MeasureCompany(*folder, options.device, report); !status.ok())
+      return status;
   }
-  return wanted("loading") ? MeasureLoading(*folder, report) : absl::OkStatus();
+  return wanted("loading") ? MeasureLoading(*folder, options.device, report) : absl::OkStatus();
 }
 
 }  // namespace weft::bench

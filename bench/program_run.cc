@@ -13,11 +13,13 @@
 
 namespace weft::bench {
 
-absl::StatusOr<std::unique_ptr<models::HostedModel>> HostFolder(
-    const std::string& folder, std::optional<at::ScalarType> dtype) {
+absl::StatusOr<std::unique_ptr<models::HostedModel>> HostFolder(const std::string& folder,
+                                                                std::optional<at::ScalarType> dtype,
+                                                                const std::string& device) {
   absl::StatusOr<weights::HubFolder> hub = weights::HubFolder::Open(folder);
   if (!hub.ok()) return hub.status();
-  absl::StatusOr<models::Network> network = models::MakeNetwork(*hub, {.dtype = dtype});
+  absl::StatusOr<models::Network> network =
+      models::MakeNetwork(*hub, {.dtype = dtype, .device = device});
   if (!network.ok()) return network.status();
   return models::HostedModel::Host(*std::move(network), /*pad_left=*/true);
 }

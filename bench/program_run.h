@@ -13,9 +13,10 @@
 
 namespace weft::bench {
 
-/// The model in a Hub folder, in `dtype`; nothing: the checkpoint's.
+/// The model in a Hub folder, in `dtype`; nothing: the checkpoint's. On `device`, such as `cuda:0`.
 absl::StatusOr<std::unique_ptr<models::HostedModel>> HostFolder(
-    const std::string& folder, std::optional<at::ScalarType> dtype = std::nullopt);
+    const std::string& folder, std::optional<at::ScalarType> dtype = std::nullopt,
+    const std::string& device = "cpu");
 
 /// Token ids; transformers_beside.py and nnsight_beside.py make the same.
 std::vector<int64_t> MakePrompt(int64_t tokens, int64_t row = 0, int64_t vocabulary = 50257);

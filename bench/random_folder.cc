@@ -74,18 +74,19 @@ Weights WeightsOf(const Gpt2Sizes& sizes) {
   return weights;
 }
 
-constexpr int64_t kLlamaLayers = 12, kLlamaWidth = 768, kLlamaInner = 3072, kLlamaHeads = 12,
-                  kLlamaVocabulary = 32000;
+struct LlamaSizes {
+  int64_t layers, width, inner, heads, kv_heads, vocabulary;
+};
 
-nlohmann::json LlamaConfig() {
+nlohmann::json ConfigOf(const LlamaSizes& sizes) {
   return {{"model_type", "llama"},
           {"architectures", {"LlamaForCausalLM"}},
-          {"num_hidden_layers", kLlamaLayers},
-          {"hidden_size", kLlamaWidth},
-          {"intermediate_size", kLlamaInner},
-          {"num_attention_heads", kLlamaHeads},
-          {"num_key_value_heads", kLlamaHeads},
-          {"vocab_size", kLlamaVocabulary},
+          {"num_hidden_layers", sizes.layers},
+          {"hidden_size", sizes.width},
+          {"intermediate_size", sizes.inner},
+          {"num_attention_heads", sizes.heads},
+          {"num_key_value_heads", sizes.kv_heads},
+          {"vocab_size", sizes.vocabulary},
           {"max_position_embeddings", 2048},
           {"rms_norm_eps", 1e-06},
           {"hidden_act", "silu"},
@@ -94,24 +95,27 @@ nlohmann::json LlamaConfig() {
           {"eos_token_id", 2}};
 }
 
-Weights LlamaWeights() {
+Weights WeightsOf(const LlamaSizes& sizes, at::ScalarType type) {
   Weights weights;
   const auto linear = [&](const std::string& name, int64_t in, int64_t out) {
-    weights[name + ".weight"] = Product({out, in}, in);
+    weights[name + ".weight"] = Product({out, in}, in).to(type);
   };
-  weights["model.embed_tokens.weight"] = at::randn({kLlamaVocabulary, kLlamaWidth}).mul_(0.1);
-  weights["model.norm.weight"] = at::ones({kLlamaWidth});
-  linear("lm_head", kLlamaWidth, kLlamaVocabulary);
-  for (int64_t layer = 0; layer < kLlamaLayers; ++layer) {
+  const int64_t keys = sizes.width / sizes.heads * sizes.kv_heads;
+  weights["model.embed_tokens.weight"] =
+      at::randn({sizes.vocabulary, sizes.width}).mul_(0.1).to(type);
+  weights["model.norm.weight"] = at::ones({sizes.width}, type);
+  linear("lm_head", sizes.width, sizes.vocabulary);
+  for (int64_t layer = 0; layer < sizes.layers; ++layer) {
     const std::string block = absl::StrCat("model.layers.", layer);
-    weights[block + ".input_layernorm.weight"] = at::ones({kLlamaWidth});
-    weights[block + ".post_attention_layernorm.weight"] = at::ones({kLlamaWidth});
-    for (const char* name : {"q_proj", "k_proj", "v_proj", "o_proj"}) {
-      linear(absl::StrCat(block, ".self_attn.", name), kLlamaWidth, kLlamaWidth);
-    }
-    linear(block + ".mlp.gate_proj", kLlamaWidth, kLlamaInner);
-    linear(block + ".mlp.up_proj", kLlamaWidth, kLlamaInner);
-    linear(block + ".mlp.down_proj", kLlamaInner, kLlamaWidth);
+    weights[block + ".input_layernorm.weight"] = at::ones({sizes.width}, type);
+    weights[block + ".post_attention_layernorm.weight"] = at::ones({sizes.width}, type);
+    linear(block + ".self_attn.q_proj", sizes.width, sizes.width);
+    linear(block + ".self_attn.k_proj", sizes.width, keys);
+    linear(block + ".self_attn.v_proj", sizes.width, keys);
+    linear(block + ".self_attn.o_proj", sizes.width, sizes.width);
+    linear(block + ".mlp.gate_proj", sizes.width, sizes.inner);
+    linear(block + ".mlp.up_proj", sizes.width, sizes.inner);
+    linear(block + ".mlp.down_proj", sizes.inner, sizes.width);
   }
   return weights;
 }
@@ -120,7 +124,7 @@ absl::Status WriteSafetensors(const std::filesystem::path& path, const Weights& 
   nlohmann::json header = {{"__metadata__", {{"format", "pt"}}}};
   uint64_t offset = 0;
   for (const auto& [name, tensor] : tensors) {
-    header[name] = {{"dtype", "F32"},
+    header[name] = {{"dtype", tensor.scalar_type() == at::kFloat ? "F32" : "BF16"},
                     {"shape", tensor.sizes().vec()},
                     {"data_offsets", {offset, offset + tensor.nbytes()}}};
     offset += tensor.nbytes();
@@ -152,12 +156,27 @@ absl::StatusOr<RandomFolder> RandomFolder::Make(Shape shape) {
   std::ofstream(folder.path() / "tokenizer.json") << kTokenizer;
   absl::Status status = plan::CatchTorch([&] {
     at::manual_seed(0);
-    const bool llama = shape == Shape::kLlama;
-    const Gpt2Sizes sizes =
-        shape == Shape::kTiny ? Gpt2Sizes{2, 64, 4, 512, 256} : Gpt2Sizes{12, 768, 12, 50257, 1024};
-    std::ofstream(folder.path() / "config.json") << (llama ? LlamaConfig() : ConfigOf(sizes));
-    return WriteSafetensors(folder.path() / "model.safetensors",
-                            llama ? LlamaWeights() : WeightsOf(sizes));
+    const auto write = [&](const nlohmann::json& config, const Weights& weights) {
+      std::ofstream(folder.path() / "config.json") << config;
+      return WriteSafetensors(folder.path() / "model.safetensors", weights);
+    };
+    const auto gpt2 = [&](const Gpt2Sizes& sizes) {
+      return write(ConfigOf(sizes), WeightsOf(sizes));
+    };
+    const auto llama = [&](const LlamaSizes& sizes, at::ScalarType type) {
+      return write(ConfigOf(sizes), WeightsOf(sizes, type));
+    };
+    switch (shape) {
+      case Shape::kGpt2:
+        return gpt2({12, 768, 12, 50257, 1024});
+      case Shape::kTiny:
+        return gpt2({2, 64, 4, 512, 256});
+      case Shape::kLlama:
+        return llama({12, 768, 3072, 12, 12, 32000}, at::kFloat);
+      case Shape::kLlama1B:
+        return llama({16, 2048, 8192, 32, 8, 128256}, at::kBFloat16);
+    }
+    return absl::InternalError("no shape");
   });
   if (!status.ok()) return status;
   return folder;

@@ -16,7 +16,8 @@
 namespace weft::bench {
 
 absl::StatusOr<std::unique_ptr<TransformersPeer>> TransformersPeer::Start(
-    const std::string& python, const std::string& folder, const std::string& dtype) {
+    const std::string& python, const std::string& folder, const std::string& dtype,
+    const std::string& device) {
   std::array<int, 2> requests{}, answers{};
   if (pipe2(requests.data(), O_CLOEXEC) != 0 || pipe2(answers.data(), O_CLOEXEC) != 0) {
     return absl::UnavailableError("no pipe to be had");
@@ -28,9 +29,9 @@ absl::StatusOr<std::unique_ptr<TransformersPeer>> TransformersPeer::Start(
   posix_spawn_file_actions_adddup2(&actions, requests[0], STDIN_FILENO);
   posix_spawn_file_actions_adddup2(&actions, answers[1], STDOUT_FILENO);
   std::string program = python, script = "bench/transformers_beside.py", where = folder,
-              type = dtype;
-  const std::array<char*, 5> arguments = {program.data(), script.data(), where.data(), type.data(),
-                                          nullptr};
+              type = dtype, on = device;
+  const std::array<char*, 6> arguments = {program.data(), script.data(), where.data(),
+                                          type.data(),    on.data(),     nullptr};
   pid_t pid = 0;
   const int failed =
       posix_spawnp(&pid, python.c_str(), &actions, nullptr, arguments.data(), environ);

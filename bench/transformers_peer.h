@@ -15,11 +15,12 @@ namespace weft::bench {
 /// everybody else waits. Not thread-safe.
 class TransformersPeer {
  public:
-  /// Start `python` with the model in `folder`; `dtype` is torch's name. kUnavailable where it does
-  /// not come up.
+  /// Start `python` with the model in `folder` on `device`; `dtype` is torch's name. kUnavailable
+  /// where it does not come up.
   static absl::StatusOr<std::unique_ptr<TransformersPeer>> Start(const std::string& python,
                                                                  const std::string& folder,
-                                                                 const std::string& dtype);
+                                                                 const std::string& dtype,
+                                                                 const std::string& device);
   ~TransformersPeer();
   TransformersPeer(const TransformersPeer&) = delete;
   TransformersPeer& operator=(const TransformersPeer&) = delete;

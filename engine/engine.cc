@@ -261,6 +261,8 @@ class EngineImpl : public Engine {
 
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(EngineOptions options) {
   if (options.threads < 0) return absl::InvalidArgumentError("threads must not be negative");
+  // Before anything asks LibTorch whether there are any: it remembers the answer.
+  devices::LoadAccelerators();
   // Made here and not by the first request.
   plan::OperatorTable::Get();
   return std::make_unique<EngineImpl>(std::move(options));

@@ -11,8 +11,9 @@
 namespace weft::devices {
 
 /// Load LibTorch's library for GPUs, where it lies beside the others and this machine has a driver.
-/// Once, before anything asks LibTorch for one; thread-safe. What was in the way is told by
-/// ParseDevice where somebody asks for a GPU.
+/// Once, before anything asks LibTorch for one: it keeps to what it found first, and seeding a
+/// generator is to ask. Thread-safe. What was in the way is told by ParseDevice where somebody asks
+/// for a GPU.
 void LoadAccelerators();
 
 struct Accelerator {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "engine/kernels/gpu.h"
 #include "engine/kernels/instructions.h"
 #include "engine/kernels/stored.h"
 
@@ -27,17 +28,20 @@ const void* RowAt(const at::Tensor& x, int64_t row, int64_t head) {
 
 bool CanAttend(const NewToken& token) {
   const at::Tensor &q = token.q, &k = token.k, &v = token.v;
-  return FindInstructions() != nullptr && !OperatorsAreWanted() && StoredAs(q) && IsPlain(q) &&
-         IsPlain(k) && IsPlain(v) && q.scalar_type() == k.scalar_type() &&
-         q.scalar_type() == v.scalar_type() && q.dim() == 4 && q.size(2) == 1 && LiesInOrder(k) &&
-         LiesInOrder(v) && k.sizes() == v.sizes() && k.size(0) == q.size(0) &&
-         k.size(3) == q.size(3) && k.size(1) > 0 && q.size(1) % k.size(1) == 0 &&
+  if (q.is_cuda()) return gpu::CanAttend(token);
+  return !token.new_k.defined() && FindInstructions() != nullptr && !OperatorsAreWanted() &&
+         StoredAs(q) && IsPlain(q) && IsPlain(k) && IsPlain(v) &&
+         q.scalar_type() == k.scalar_type() && q.scalar_type() == v.scalar_type() && q.dim() == 4 &&
+         q.size(2) == 1 && LiesInOrder(k) && LiesInOrder(v) && k.sizes() == v.sizes() &&
+         k.size(0) == q.size(0) && k.size(3) == q.size(3) && k.size(1) > 0 &&
+         q.size(1) % k.size(1) == 0 &&
          (!token.seen.defined() || (IsPlain(token.seen) && token.seen.scalar_type() == at::kBool &&
                                     token.seen.dim() == 2 && token.seen.size(1) == k.size(2)));
 }
 
 at::Tensor Attend(absl::Span<const NewToken> tokens, double scale) {
   const at::Tensor& first = tokens[0].q;
+  if (first.is_cuda()) return gpu::Attend(tokens, scale);
   const int64_t heads = first.size(1), head_dim = first.size(3);
   int64_t rows = 0;
   for (const NewToken& token : tokens) rows += token.q.size(0);

@@ -11,10 +11,13 @@ struct NewToken {
   at::Tensor q;     // [B, heads, 1, head_dim]
   at::Tensor k, v;  // [B, kv_heads, keys, head_dim], kv_heads divides heads; as a KV cache has them
   at::Tensor seen;  // [B or 1, keys] bool, true at one key at least; undefined: all
+  /// On a GPU: what the last key and value are, `[B, kv_heads, 1, head_dim]`, which Attend is to
+  /// put into `k` and `v`. Undefined: they are there.
+  at::Tensor new_k = {}, new_v = {};
 };
 
-/// Whether Attend takes it: on a CPU with AVX2, where nobody wants gradients, with keys that lie
-/// one behind the other.
+/// Whether Attend takes it: on a CPU with AVX2 or an NVIDIA GPU, where nobody wants gradients, with
+/// keys that lie one behind the other.
 bool CanAttend(const NewToken& token);
 
 /// `softmax(scale * q k^T) v` of each as at::scaled_dot_product_attention, in one parallel loop

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/kernels/attention.h"
+#include "engine/kernels/gpu.h"
 #include "engine/run/kv_cache.h"
 #include "engine/run/op_tap.h"
 
@@ -27,6 +28,7 @@ struct Mask {
 struct Sight {
   at::Tensor k, v;
   Mask mask;
+  at::Tensor new_k, new_v;  // defined: what is still to be put at the end of k and v
 };
 
 /// `[B, keys]` bool of a padded segment: which keys are real tokens.
@@ -105,15 +107,33 @@ Mask MaskOf(run::Pass& pass, const run::Segment& segment, int64_t keys,
   return entries.back().mask;
 }
 
+/// Whether Attend takes one new token for each prompt, as far as that depends on the model.
+bool AreNewTokens(const run::Segment& segment, const AttentionOptions& options) {
+  return segment.input->tokens() == 1 && options.softcap == 0 && !options.slopes.defined();
+}
+
+/// Whether a kernel is to put the keys and values of new tokens into the cache where it looks at
+/// them: on a GPU the two copies would take as long as all the rest.
+bool PutByKernel(const run::Segment& segment, const AttentionOptions& options, const at::Tensor& q,
+                 const at::Tensor& k, const at::Tensor& v) {
+  if (!k.is_cuda() || segment.cache == nullptr || segment.cache->length() == 0) return false;
+  return AreNewTokens(segment, options) &&
+         kernels::gpu::CanPut(q, k, v, segment.cache->length() + 1);
+}
+
 /// `k` and `v` are those of the segment's new tokens. `all`: also what lies outside of the window
-/// is wanted, masked.
+/// is wanted, masked. `later`: see PutByKernel.
 Sight SightOf(run::Pass& pass, const AttentionOptions& options, const run::Segment& segment,
-              at::Tensor k, at::Tensor v, bool all) {
-  Sight sight{std::move(k), std::move(v), {}};
+              at::Tensor k, at::Tensor v, bool all, bool later) {
+  Sight sight{std::move(k), std::move(v), {}, {}, {}};
   at::Tensor present;
   if (segment.cache != nullptr) {
-    run::KVCache::Past past = segment.cache->Append(options.layer, sight.k, sight.v);
+    run::KVCache::Past past = segment.cache->Append(options.layer, sight.k, sight.v, !later);
     if (segment.cache->length() > 0) {
+      if (later) {
+        sight.new_k = sight.k;
+        sight.new_v = sight.v;
+      }
       sight.k = std::move(past.k);
       sight.v = std::move(past.v);
       present = std::move(past.present);
@@ -225,8 +245,8 @@ at::Tensor Fused(const run::Segment& segment, const AttentionOptions& options, c
 std::optional<kernels::NewToken> AsNewToken(const AttentionOptions& options, const at::Tensor& q,
                                             const Sight& sight) {
   if (q.size(2) != 1 || options.softcap > 0 || options.slopes.defined()) return std::nullopt;
-  kernels::NewToken token{q, sight.k, sight.v, {}};
-  if (sight.mask.seen) token.seen = sight.mask.seen->reshape({-1, sight.k.size(2)});
+  kernels::NewToken token{q, sight.k, sight.v, {}, sight.new_k, sight.new_v};
+  if (sight.mask.seen) token.seen = sight.mask.seen->reshape({-1, sight.k.size(2)}).contiguous();
   if (!kernels::CanAttend(token)) return std::nullopt;
   return token;
 }
@@ -270,7 +290,7 @@ class Stepwise {
       const run::Segment& segment = *segments_[i];
       const bool eager =
           !fused || tap_.Wants(Point::kScores, segment) || tap_.Wants(Point::kProbs, segment);
-      sights.push_back(SightOf(pass_, options, segment, ks[i], vs[i], /*all=*/eager));
+      sights.push_back(SightOf(pass_, options, segment, ks[i], vs[i], /*all=*/eager, /*later=*/false));
       if (!eager) continue;
       any = true;
       scores[i] = Scores(segment, options, qs[i], sights[i]);
@@ -345,12 +365,16 @@ at::Tensor Attend(run::Pass& pass, const AttentionOptions& options, const at::Te
   for (size_t i = 0; i < segments.size(); ++i) {
     const run::Segment& segment = *segments[i];
     const at::Tensor queries = HeadsOf(q, segment, options.heads);
-    const Sight sight = SightOf(pass, options, segment, HeadsOf(k, segment, options.kv_heads),
-                                HeadsOf(v, segment, options.kv_heads), /*all=*/false);
+    at::Tensor keys = HeadsOf(k, segment, options.kv_heads);
+    at::Tensor values = HeadsOf(v, segment, options.kv_heads);
+    const bool later = PutByKernel(segment, options, queries, keys, values);
+    const Sight sight = SightOf(pass, options, segment, std::move(keys), std::move(values),
+                                /*all=*/false, later);
     if (auto token = AsNewToken(options, queries, sight)) {
       tokens.push_back(*std::move(token));
       continue;
     }
+    TORCH_INTERNAL_ASSERT(!sight.new_k.defined());
     const bool eager = options.softcap > 0;
     const at::Tensor z = eager ? Weighted(Probs(Scores(segment, options, queries, sight)), sight)
                                : Fused(segment, options, queries, sight);

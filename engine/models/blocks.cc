@@ -5,7 +5,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "engine/kernels/gpu.h"
 #include "engine/kernels/linear.h"
+#include "engine/kernels/row_wise.h"
 #include "engine/run/adapter.h"
 
 namespace weft::models {
@@ -47,6 +49,13 @@ std::string LayerNormImpl::detail() const {
 }
 
 at::Tensor OwnNormImpl::forward(run::Pass&, at::Tensor x) {
+  if (kernels::gpu::Takes(x) && weight_.dim() > 0 && weight_.size(-1) == x.size(-1)) {
+    using kernels::gpu::NormKind;
+    const NormKind kind = kind_ == Kind::kRms        ? NormKind::kRoundThenWeigh
+                          : kind_ == Kind::kRmsPlus1 ? NormKind::kWeighBy1Plus
+                                                     : NormKind::kWeigh;
+    return kernels::gpu::Norm(x, weight_, eps_, kind, /*centred=*/kind_ == Kind::kCentred);
+  }
   const c10::ScalarType type = x.scalar_type();
   x = x.to(at::kFloat);
   if (kind_ == Kind::kCentred) x = at::sub(x, at::mean(x, {-1}, /*keepdim=*/true));
@@ -142,7 +151,9 @@ absl::StatusOr<std::unique_ptr<ActivationImpl>> ActivationImpl::Make(const std::
       absl::StrCat("activation `", name, "` is not served; there are: ", names));
 }
 
-at::Tensor ActivationImpl::forward(run::Pass&, at::Tensor x) { return function_(x); }
+at::Tensor ActivationImpl::forward(run::Pass&, at::Tensor x) {
+  return kernels::RowWise(function_, x);
+}
 
 absl::StatusOr<std::unique_ptr<LinearImpl>> MakeLinear(ParameterSource& source,
                                                        const std::string& name, int64_t in,

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "engine/kernels/row_wise.h"
 #include "engine/models/attention.h"
 #include "engine/models/blocks.h"
 #include "engine/models/module.h"
@@ -362,7 +363,8 @@ class RobertaHeadImpl : public Module {
     decoder_ = Own("decoder", std::move(decoder));
   }
   at::Tensor forward(run::Pass& pass, at::Tensor x) override {
-    x = at::gelu(Call(pass, *dense_, std::move(x)));
+    x = kernels::RowWise([](const at::Tensor& of) { return at::gelu(of); },
+                         Call(pass, *dense_, std::move(x)));
     return Call(pass, *decoder_, Call(pass, *norm_, std::move(x)));
   }
   std::string type() const override { return "RobertaLMHead"; }

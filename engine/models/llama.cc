@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "engine/kernels/row_wise.h"
 #include "engine/models/attention.h"
 #include "engine/models/blocks.h"
 #include "engine/models/llama_config.h"
@@ -321,7 +322,7 @@ class LlamaForCausalLMImpl : public Module {
     if (scale_ != 1) x = at::mul(x, scale_);
     if (softcap_ != 0) {
       x = at::div(x, softcap_);
-      x = at::tanh(x);
+      x = kernels::RowWise([](const at::Tensor& scores) { return at::tanh(scores); }, x);
       x = at::mul(x, softcap_);
     }
     return x;

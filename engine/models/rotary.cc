@@ -8,6 +8,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/kernels/gpu.h"
+#include "engine/kernels/row_wise.h"
 #include "engine/run/kv_cache.h"
 #include "engine/run/op_tap.h"
 
@@ -15,6 +17,9 @@ namespace weft::models {
 namespace {
 
 constexpr double kTwoPi = 2 * std::numbers::pi;
+
+at::Tensor Cos(const at::Tensor& angles) { return at::cos(angles); }
+at::Tensor Sin(const at::Tensor& angles) { return at::sin(angles); }
 
 bool DependsOnLength(const std::string& type) { return type == "dynamic" || type == "longrope"; }
 
@@ -187,11 +192,11 @@ const Rotary::Tables& Rotary::TablesOf(run::Pass& pass, const at::Tensor& x) con
       at::mul(pass.PositionsOnCpu().to(at::kFloat).unsqueeze(2), FrequenciesOfRows(pass));
   const at::Tensor each = layout_ == Layout::kHalves ? at::cat({angles, angles}, -1)
                                                      : at::repeat_interleave(angles, 2, -1);
-  const auto finish = [&](const at::Tensor& table) {
+  const auto finish = [&](at::Tensor (*function)(const at::Tensor&)) {
+    const at::Tensor table = kernels::RowWise(function, each);
     return at::mul(table, attention_factor_).to(x.device(), type).unsqueeze(2);
   };
-  return made.emplace(x.device(), Tables{finish(at::cos(each)), finish(at::sin(each))})
-      .first->second;
+  return made.emplace(x.device(), Tables{finish(Cos), finish(Sin)}).first->second;
 }
 
 /// transformers: rotate_half.
@@ -212,6 +217,9 @@ at::Tensor Rotary::Apply(run::Pass& pass, const at::Tensor& x) const {
     // Whether it is made here or by another layer, it is none of the module's operators.
     const run::OpTap::Pause pause;
     tables = &TablesOf(pass, x);
+  }
+  if (kernels::gpu::Takes(x)) {
+    return kernels::gpu::Turn(x, tables->cos, tables->sin, layout_ == Layout::kInterleaved);
   }
   const bool all = dim_ == x.size(-1);
   at::Tensor turning = all ? x : at::slice(x, -1, 0, dim_);

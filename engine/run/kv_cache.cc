@@ -30,7 +30,7 @@ void Write(const at::Tensor& slab, int64_t token, const at::Tensor& rows) {
 
 }  // namespace
 
-KVCache::Past KVCache::Append(int layer, const at::Tensor& k, const at::Tensor& v) {
+KVCache::Past KVCache::Append(int layer, const at::Tensor& k, const at::Tensor& v, bool write) {
   if (layers_.size() <= static_cast<size_t>(layer)) layers_.resize(layer + 1);
   Layer& own = layers_[layer];
   if (!own.slab.defined()) {
@@ -43,8 +43,10 @@ KVCache::Past KVCache::Append(int layer, const at::Tensor& k, const at::Tensor& 
   }
   const int64_t tokens = k.size(2), all = length_ + tokens;
   TORCH_CHECK(all <= capacity_, "the KV cache is full");
-  Write(own.k, length_, k);
-  Write(own.v, length_, v);
+  if (write) {
+    Write(own.k, length_, k);
+    Write(own.v, length_, v);
+  }
   std::fill_n(own.written.begin() + length_, tokens, uint8_t{1});
   Past past{own.k.narrow(2, 0, all), own.v.narrow(2, 0, all), {}};
   if (std::find(own.written.begin(), own.written.begin() + all, 0) != own.written.begin() + all) {

@@ -32,7 +32,8 @@ class KVCache {
     at::Tensor present;
   };
   /// Take the keys and values of new tokens, `[B, heads, T, head_dim]`, and give those of all.
-  Past Append(int layer, const at::Tensor& k, const at::Tensor& v);
+  /// Without `write` there is room for the new ones, where the caller puts them.
+  Past Append(int layer, const at::Tensor& k, const at::Tensor& v, bool write = true);
 
   /// The last `tokens` that were appended count.
   void Commit(int64_t tokens) {

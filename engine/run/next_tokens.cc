@@ -23,7 +23,33 @@ at::Tensor LastRows(const Segment& segment, const at::Tensor& rows, bool pad_lef
   return rows.select(1, -1);
 }
 
+/// The likeliest token of each row, and its logit, `[.., 1]`.
+struct Likeliest {
+  at::Tensor ids, values;
+};
+
+Likeliest LikeliestOf(const at::Tensor& logits) {
+  if (logits.is_cpu()) {
+    const at::Tensor ids = logits.argmax(-1, /*keepdim=*/true);
+    return {ids, logits.gather(-1, ids).to(at::kFloat)};
+  }
+  const auto [values, ids] = logits.max(-1, /*keepdim=*/true);
+  return {ids.to(at::kCPU), values.to(at::kCPU, at::kFloat)};
+}
+
+/// Of all rows of a pass: a device takes a while to answer, so one question is asked for all runs.
+const Likeliest& LikeliestOfPass(Pass& pass, const at::Tensor& result) {
+  static constexpr char kKey = 0;
+  std::shared_ptr<void>& slot = pass.ForRows(&kKey);
+  if (slot == nullptr) slot = std::make_shared<Likeliest>(LikeliestOf(result));
+  return *static_cast<const Likeliest*>(slot.get());
+}
+
 }  // namespace
+
+bool Run::TakesLikeliest() const {
+  return !trace().generates || chooser_->TakesLikeliest(static_cast<size_t>(step_));
+}
 
 void Run::BeginGeneration(Generated& generated, const InvokeInput& prompts) {
   if (!chooser_) chooser_.emplace(options(), tokens_.eos_ids);
@@ -74,9 +100,22 @@ absl::StatusOr<std::vector<at::Tensor>> Run::ChooseTokens(Pass& pass, const at::
   }
   if (trace().beams > 0) return logits;
   VisitNext(pass, spec_.LogitsSite(), logits);
+  const bool together =
+      !result.is_cpu() && TakesLikeliest() && !Listens(spec_.LogitsSite()) && !ended();
   for (size_t i = 0; i < present.size() && !ended(); ++i) {
     if (!logits[i].defined()) continue;
-    absl::StatusOr<at::Tensor> ids = Choose(*present[i], logits[i]);
+    const Segment& segment = *present[i];
+    Likeliest likeliest;
+    if (together) {
+      const Likeliest& all = LikeliestOfPass(pass, result);
+      likeliest = {LastRows(segment, Cut(all.ids, segment), pass.pad_left()),
+                   LastRows(segment, Cut(all.values, segment), pass.pad_left())};
+    } else if (TakesLikeliest()) {
+      likeliest = LikeliestOf(logits[i]);
+    }
+    absl::StatusOr<at::Tensor> ids = likeliest.ids.defined()
+                                         ? Accept(segment, likeliest.ids, likeliest.values)
+                                         : Draw(segment, logits[i]);
     if (!ids.ok()) {
       node_ = plan_.invokes[present[i]->invoke].node;
       return ids.status();
@@ -87,35 +126,44 @@ absl::StatusOr<std::vector<at::Tensor>> Run::ChooseTokens(Pass& pass, const at::
   return chosen;
 }
 
-absl::StatusOr<at::Tensor> Run::Choose(const Segment& segment, const at::Tensor& logits) const {
+absl::StatusOr<at::Tensor> Run::Accept(const Segment& segment, const at::Tensor& best,
+                                       const at::Tensor& logits) const {
   const std::vector<GeneratedRow>& rows = generated_[segment.invoke].rows;
-  // Rows that have passed one prompt together have its logits, and draw from them.
-  const int64_t count = rows.empty() ? logits.size(0) : static_cast<int64_t>(rows.size());
-  const int64_t same = count / logits.size(0);
-  const auto added = static_cast<size_t>(step_);
-  // Of a plain trace the likeliest.
-  const bool likeliest = !chooser_ || chooser_->TakesLikeliest(added);
-  const at::Tensor best = likeliest ? logits.argmax(-1) : at::Tensor();
-  const at::Tensor values = (likeliest ? logits.gather(1, best.unsqueeze(1)) : logits)
-                                .to(at::kCPU, at::kFloat)
-                                .contiguous();
-  at::Tensor ids = likeliest ? best.to(at::kCPU).contiguous() : at::empty({count}, at::kLong);
+  at::Tensor ids = best.squeeze(-1).clone(at::MemoryFormat::Contiguous);
+  const at::Tensor values = logits.contiguous();
   auto* id = ids.mutable_data_ptr<int64_t>();
-  for (int64_t r = 0; r < count; ++r) {
-    const float* value = values.const_data_ptr<float>() + r / same * values.size(1);
+  const auto* value = values.const_data_ptr<float>();
+  for (int64_t r = 0; r < ids.numel(); ++r) {
     if (!rows.empty() && rows[r].over) {
       id[r] = tokens_.pad_id;
-    } else if (!likeliest) {
-      absl::StatusOr<int64_t> chosen = chooser_->Choose(
-          {rows[r].ids, rows[r].prompt}, {value, static_cast<size_t>(values.size(1))},
-          UniformOf(seed_, rows[r].key, static_cast<uint64_t>(step_)));
-      if (!chosen.ok()) return chosen.status();
-      id[r] = *chosen;
-    } else if (std::isnan(*value)) {  // which argmax takes for the largest
+    } else if (std::isnan(value[r])) {  // which max takes for the largest
       return NaNLogits();
-    } else if (*value == -std::numeric_limits<float>::infinity() && !rows.empty()) {
+    } else if (value[r] == -std::numeric_limits<float>::infinity() && !rows.empty()) {
       return NothingToChoose();
     }
+  }
+  return ids;
+}
+
+absl::StatusOr<at::Tensor> Run::Draw(const Segment& segment, const at::Tensor& logits) const {
+  const std::vector<GeneratedRow>& rows = generated_[segment.invoke].rows;
+  // Rows that have passed one prompt together have its logits, and draw from them.
+  const auto count = static_cast<int64_t>(rows.size());
+  const int64_t same = count / logits.size(0);
+  const at::Tensor values = logits.to(at::kCPU, at::kFloat).contiguous();
+  at::Tensor ids = at::empty({count}, at::kLong);
+  auto* id = ids.mutable_data_ptr<int64_t>();
+  for (int64_t r = 0; r < count; ++r) {
+    if (rows[r].over) {
+      id[r] = tokens_.pad_id;
+      continue;
+    }
+    const float* value = values.const_data_ptr<float>() + r / same * values.size(1);
+    absl::StatusOr<int64_t> chosen = chooser_->Choose(
+        {rows[r].ids, rows[r].prompt}, {value, static_cast<size_t>(values.size(1))},
+        UniformOf(seed_, rows[r].key, static_cast<uint64_t>(step_)));
+    if (!chosen.ok()) return chosen.status();
+    id[r] = *chosen;
   }
   return ids;
 }

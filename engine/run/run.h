@@ -260,7 +260,12 @@ class Run {
   /// Visit the sites of the next token; undefined where nothing was chosen, else what was, by the
   /// segments that are present. Nothing may come of it where the run has ended meanwhile.
   absl::StatusOr<std::vector<at::Tensor>> ChooseTokens(Pass& pass, const at::Tensor& result);
-  absl::StatusOr<at::Tensor> Choose(const Segment& segment, const at::Tensor& logits) const;
+  /// Whether the next token of each row is the likeliest.
+  bool TakesLikeliest() const;
+  /// The tokens `best`, whose logits are `logits`, where they can be chosen; both `[B, 1]`.
+  absl::StatusOr<at::Tensor> Accept(const Segment& segment, const at::Tensor& best,
+                                    const at::Tensor& logits) const;
+  absl::StatusOr<at::Tensor> Draw(const Segment& segment, const at::Tensor& logits) const;
   const graph::GenerateOptions& options() const;
   /// How many rows have each prompt, where each prompt is to be passed once: rows that nobody sees
   /// on the way. 1 where every row passes its own.
