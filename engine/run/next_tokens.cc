@@ -47,9 +47,7 @@ const Likeliest& LikeliestOfPass(Pass& pass, const at::Tensor& result) {
 
 }  // namespace
 
-bool Run::TakesLikeliest() const {
-  return !trace().generates || chooser_->TakesLikeliest(static_cast<size_t>(step_));
-}
+bool Run::TakesLikeliest() const { return !trace().generates || chooser_->TakesLikeliest(); }
 
 void Run::BeginGeneration(Generated& generated, const InvokeInput& prompts) {
   if (!chooser_) chooser_.emplace(options(), tokens_.eos_ids);
@@ -113,9 +111,9 @@ absl::StatusOr<std::vector<at::Tensor>> Run::ChooseTokens(Pass& pass, const at::
     } else if (TakesLikeliest()) {
       likeliest = LikeliestOf(logits[i]);
     }
-    absl::StatusOr<at::Tensor> ids = likeliest.ids.defined()
-                                         ? Accept(segment, likeliest.ids, likeliest.values)
-                                         : Draw(segment, logits[i]);
+    absl::StatusOr<at::Tensor> ids = at::Tensor();
+    if (likeliest.ids.defined()) ids = Accept(segment, likeliest.ids, likeliest.values);
+    if (ids.ok() && !ids->defined()) ids = Draw(segment, logits[i]);
     if (!ids.ok()) {
       node_ = plan_.invokes[present[i]->invoke].node;
       return ids.status();
@@ -138,7 +136,9 @@ absl::StatusOr<at::Tensor> Run::Accept(const Segment& segment, const at::Tensor&
       id[r] = tokens_.pad_id;
     } else if (std::isnan(value[r])) {  // which max takes for the largest
       return NaNLogits();
-    } else if (value[r] == -std::numeric_limits<float>::infinity() && !rows.empty()) {
+    } else if (!rows.empty() && !chooser_->MayCome(id[r], static_cast<size_t>(step_))) {
+      return at::Tensor();
+    } else if (!rows.empty() && value[r] == -std::numeric_limits<float>::infinity()) {
       return NothingToChoose();
     }
   }

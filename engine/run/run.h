@@ -262,7 +262,8 @@ class Run {
   absl::StatusOr<std::vector<at::Tensor>> ChooseTokens(Pass& pass, const at::Tensor& result);
   /// Whether the next token of each row is the likeliest.
   bool TakesLikeliest() const;
-  /// The tokens `best`, whose logits are `logits`, where they can be chosen; both `[B, 1]`.
+  /// The tokens `best`, whose logits are `logits`, both `[B, 1]`; undefined where one of them may
+  /// not come yet.
   absl::StatusOr<at::Tensor> Accept(const Segment& segment, const at::Tensor& best,
                                     const at::Tensor& logits) const;
   absl::StatusOr<at::Tensor> Draw(const Segment& segment, const at::Tensor& logits) const;

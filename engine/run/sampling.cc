@@ -201,7 +201,7 @@ void TokenChooser::Process(const Row& row, std::vector<double>& logits) const {
 
 absl::StatusOr<int64_t> TokenChooser::Likeliest(const Row& row,
                                                 absl::Span<const float> logits) const {
-  const bool may_end = TakesLikeliest(row.added());
+  const bool may_end = row.added() >= options_.min_new_tokens;
   int64_t best = -1;
   float largest = -std::numeric_limits<float>::infinity();
   for (int64_t id = 0; id < static_cast<int64_t>(logits.size()); ++id) {

@@ -32,8 +32,12 @@ class TokenChooser {
   bool IsEnd(int64_t id) const { return eos_.contains(id); }
   /// How many do.
   size_t ends() const { return eos_.size(); }
-  /// The likeliest of the logits as they are is what Choose gives, for a row of so many new tokens.
-  bool TakesLikeliest(size_t added) const { return plain_ && added >= options_.min_new_tokens; }
+  /// The likeliest of the logits as they are is what Choose gives, where MayCome allows it.
+  bool TakesLikeliest() const { return plain_; }
+  /// The token may follow `added` new ones: not where it would end its row too early.
+  bool MayCome(int64_t id, size_t added) const {
+    return added >= options_.min_new_tokens || !IsEnd(id);
+  }
 
   /// Change the logits of a row as the options say, in transformers' order. What cannot be chosen
   /// is minus infinity afterwards. Where it samples, the rest is up to a constant.
