@@ -177,7 +177,6 @@ void FindPoints(Plan& plan, PlannedTrace& trace) {
   PlannedBackward* latest = nullptr;
   for (size_t i = 0; i < instructions.size(); ++i) {
     const Instruction& begin = instructions[i];
-    trace.writes_gradients |= std::holds_alternative<WriteGradient>(begin.what);
     const auto* run = std::get_if<RunBackward>(&begin.what);
     if (run == nullptr) continue;
     trace.gradients = true;

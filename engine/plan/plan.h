@@ -344,7 +344,6 @@ struct PlannedTrace {
   absl::flat_hash_map<uint64_t, int> stage_of;
   /// It goes backwards: its pass is its own, under autograd.
   bool gradients = false;
-  bool writes_gradients = false;
   /// Slots that no later trace needs.
   std::vector<Slot> release;
 

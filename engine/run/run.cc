@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <deque>
 #include <sstream>
 #include <type_traits>
 #include <utility>
@@ -432,6 +433,7 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::CallOperator& what, Visiting*) {
     plan::GiveGenerator(*what.call.row, stack, Mix(seed_, {static_cast<uint64_t>(step_), node_}));
   }
   absl::StatusOr<c10::IValue> result = plan::RunReal(*what.call.row, std::move(stack));
+  if (result.ok() && stops_zero_gradients()) result = RefuseGradientOnly(*result);
   if (!host_.placed() || !result.ok()) return result;
   // What is made of numbers alone is made on the CPU.
   return MapTensors(*result, [this](const at::Tensor& tensor) {
@@ -452,13 +454,20 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::RunBackward& what, Visiting* sit
   gradients_.assign(points, at::Tensor());
   std::vector<at::Tensor> tensors;
   for (const Slot point : what.points) tensors.push_back(frame_[point].toTensor());
+  const auto is_written = [&](int point) {
+    const auto first = stage_->instructions.begin();
+    return std::any_of(first + region.first[point], first + region.first[point + 1],
+                       [](const plan::Instruction& instruction) {
+                         return std::holds_alternative<plan::WriteGradient>(instruction.what);
+                       });
+  };
   absl::Status status;
   int next = 0;  // of the points, in the order in which their gradients come
   // Those before `point` that did not come will not.
   auto pass_over = [&](int point) -> absl::Status {
     for (; next < point; ++next) {
       if (region.first[next] == region.first[next + 1]) continue;
-      if (stops_zero_gradients()) {
+      if (stops_zero_gradients() && !is_written(next)) {
         gradients_[next] = at::zeros_like(tensors[next]);
         absl::Status ran = ExecuteRange(region.first[next], region.first[next + 1], site);
         if (!ran.ok()) return ran;
@@ -478,7 +487,9 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::RunBackward& what, Visiting* sit
     return ExecuteRange(region.first[point], region.first[point + 1], site);
   };
   std::vector<unsigned> hooks;
+  std::deque<ZerosForStopped> zeros;
   for (int point = 0; point < points; ++point) {
+    if (stops_zero_gradients() && is_written(point)) zeros.emplace_back(tensors[point]);
     hooks.push_back(tensors[point].register_hook([&, point](const at::Tensor& gradient) {
       if (!gradient.defined() || !status.ok()) return gradient;
       // What is computed from a gradient and from values of the forward has a gradient, too.

@@ -231,11 +231,8 @@ class Run {
   absl::Status WritePart(c10::IValue whole, const std::vector<plan::ViewStep>& steps,
                          const at::Tensor& value);
   absl::Status CheckRange(const at::Tensor& values, int64_t range) const;
-  /// No gradient of zeros comes back to one invoke from the rows of another. Where gradients are
-  /// written they may become others on the way.
-  bool stops_zero_gradients() const {
-    return gradients() && segments_.size() > 1 && !trace().writes_gradients;
-  }
+  /// No gradient of zeros comes back to one invoke from the rows of another.
+  bool stops_zero_gradients() const { return gradients() && segments_.size() > 1; }
   /// A value that rows of the pass become.
   c10::IValue ForRows(plan::Slot slot) const;
   /// What a module is called with out of band, checked; and whose rows it is, if that matters.

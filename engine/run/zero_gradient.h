@@ -1,6 +1,9 @@
 #pragma once
 
-#include <ATen/core/ivalue.h>
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/function.h>
+
+#include <memory>
 
 namespace weft::run {
 
@@ -10,5 +13,23 @@ namespace weft::run {
 /// of. Where one invoke's rows are made of another's, they would come back to that one: no number
 /// of its gradient, unless a derivative on the way is not finite.
 c10::IValue StopZeroGradient(const c10::IValue& value);
+
+/// While this lives, zeros come to a tensor to which a gradient would come that was stopped: what
+/// is written in their place goes on.
+class ZerosForStopped {
+ public:
+  explicit ZerosForStopped(const at::Tensor& tensor);
+  ~ZerosForStopped();
+  ZerosForStopped(const ZerosForStopped&) = delete;
+  ZerosForStopped& operator=(const ZerosForStopped&) = delete;
+
+ private:
+  const std::shared_ptr<torch::autograd::Node> maker_;
+  const torch::autograd::FunctionPreHook* hook_;
+};
+
+/// The results of an operator; if it has no derivative, that is an error once a gradient comes to
+/// them, and not already where one was stopped on the way, as autograd has it.
+c10::IValue RefuseGradientOnly(const c10::IValue& results);
 
 }  // namespace weft::run

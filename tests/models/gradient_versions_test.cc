@@ -263,6 +263,72 @@ TEST(GradientVersionsTest, NothingComesBackFromRowsThatTheLossIsNotOf) {
   ExpectClose(beside["none"], at::zeros({1, 3, 32}));
 }
 
+/// What another invoke writes may be made by an operator without a derivative, which refuses to be
+/// gone through as soon as numbers come back, be it with zeros.
+TEST(GradientVersionsTest, AnOperatorWithoutADerivativeRefusesOnlyALossOfTheRowsItsResultIsIn) {
+  const auto run = [](const std::string& of_first, const std::string& of_second) {
+    return LocalModel::Tiny().Run(absl::StrCat(R"(
+      invoke [[1, 2, 3]] {
+        %h = read transformer.h.0.output
+        %floor = aten::floor_divide(%h, 2)
+        )",
+                                               of_first, R"(
+      }
+      invoke [[4, 5, 6]] {
+        write transformer.h.1.output = aten::mul(%floor, 0.5)
+        save r = read result
+        )",
+                                               of_second, "\n}"));
+  };
+  const std::string loss = R"(
+    %loss = aten::sum(read result)
+    backward %loss { save g = grad %h })";
+  const LocalResult first = run(loss, "");
+  const LocalResult alone = RunBody("%h = read transformer.h.0.output" + loss);
+  ASSERT_THAT(first.status, IsOk());
+  ASSERT_THAT(alone.status, IsOk());
+  ExpectClose(first["g"], alone["g"]);
+  EXPECT_THAT(run("", loss).status,
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("derivative for aten::floor_divide is not implemented")));
+  const std::string within = R"(
+    %loss = aten::sum(aten::mul(%floor, 0.0))
+    backward %loss { save g = grad %h })";
+  EXPECT_THAT(run(within, "").status,
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("backward %loss")));
+}
+
+/// What is written where nothing comes is no zero, and what else comes is not stopped.
+TEST(GradientVersionsTest, WhatIsWrittenInPlaceOfAStoppedGradientGoesOn) {
+  const std::string first = R"(
+    %h = read transformer.h.0.output
+    %three = aten::mul(%h, 3.0)
+    %loss = aten::sum(read result)
+    backward %loss { )";
+  const LocalResult alone = RunBody(first + "save g = grad %h }");
+  const auto beside = [&](const std::string& gradients) {
+    return LocalModel::Tiny().Run(absl::StrCat("invoke [[1, 2, 3]] {", first, gradients, R"( } }
+      invoke [[4, 5, 6]] {
+        write transformer.h.1.output = aten::floor_divide(%three, 2)
+        save r = read result
+      })"));
+  };
+  const LocalResult behind = beside("%g = grad %h  grad %h = aten::mul(%g, 2.0)  save g = grad %h");
+  const LocalResult there = beside(R"(
+      save read = grad %three
+    }
+    backward %loss {
+      %none = grad %three
+      grad %three = aten::add(%none, 1.0)
+      save g = grad %h)");
+  ASSERT_THAT(alone.status, IsOk());
+  ASSERT_THAT(behind.status, IsOk());
+  ASSERT_THAT(there.status, IsOk());
+  ExpectClose(behind["g"], at::mul(alone["g"], 2.0));
+  ExpectClose(there["read"], at::zeros({1, 3, 32}));
+  ExpectClose(there["g"], at::add(alone["g"], 3.0));
+}
+
 /// Though it is computed while autograd goes.
 TEST(GradientVersionsTest, WhatIsMadeOfAGradientAndAValueHasAGradient) {
   const LocalResult run = RunBody(R"(
