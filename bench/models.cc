@@ -267,7 +267,7 @@ absl::Status MeasureSetting(const Setting& setting, const Options& options, Repo
       [&](auto t) {
         return products.bytes / decoding(t, kFirst, kOne) / (2 * kCopied / t[kCopy]);
       });
-  add("forward of 1x512", "s", std::nullopt, [](auto t) { return t[kLong]; });
+  add("forward of 1x512", "ms", std::nullopt, [](auto t) { return 1e3 * t[kLong]; });
   add("decoding one row", "tokens/s", std::nullopt,
       [&](auto t) { return 1 / decoding(t, kFirst, kOne); });
   add("decoding 8 rows", "tokens/s", std::nullopt,

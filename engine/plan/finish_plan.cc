@@ -171,6 +171,16 @@ std::vector<bool> FindLive(Plan& plan, std::vector<Instruction>& instructions, i
   return live;
 }
 
+/// Both read one visit, of one time.
+bool ReadTheSame(const Instruction& one, const Instruction& other) {
+  if (const auto* a = std::get_if<ReadInside>(&one.what)) {
+    const auto* b = std::get_if<ReadInside>(&other.what);
+    return b != nullptr && a->call == b->call && a->site == b->site;
+  }
+  const auto *a = std::get_if<ReadSite>(&one.what), *b = std::get_if<ReadSite>(&other.what);
+  return a != nullptr && b != nullptr && a->invoke == b->invoke;
+}
+
 /// Where the instructions of each gradient lie, and what else has to be read as it is used.
 void FindPoints(Plan& plan, PlannedTrace& trace) {
   std::vector<Instruction>& instructions = trace.stages[PlannedTrace::kFirst].instructions;
@@ -199,18 +209,14 @@ void FindPoints(Plan& plan, PlannedTrace& trace) {
     return;
   }
   latest->last = true;
-  // All reads of one visit inside a watched call give the tensor that it goes on with, if one of
-  // them has to.
+  // All reads of one visit give the tensor that the model goes on with, if one of them has to:
+  // where nothing was written in between, they are one.
   for (size_t first = 0, end = 0; first < instructions.size(); first = end) {
     while (end < instructions.size() && instructions[end].time == instructions[first].time) ++end;
     for (size_t i = first; i < end; ++i) {
-      const auto* asked = std::get_if<ReadInside>(&instructions[i].what);
-      if (asked == nullptr || !instructions[i].gradient) continue;
+      if (!instructions[i].gradient) continue;
       for (size_t j = first; j < end; ++j) {
-        const auto* read = std::get_if<ReadInside>(&instructions[j].what);
-        if (read != nullptr && read->call == asked->call && read->site == asked->site) {
-          instructions[j].gradient = true;
-        }
+        if (ReadTheSame(instructions[i], instructions[j])) instructions[j].gradient = true;
       }
     }
   }

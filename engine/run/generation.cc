@@ -130,6 +130,7 @@ void Run::AwaitCopies() {
 }
 
 absl::Status Run::Advance(Pass& pass, const at::Tensor& result) {
+  read_.clear();
   absl::StatusOr<std::vector<at::Tensor>> chosen = std::vector<at::Tensor>();
   const bool chooses = stopped_ == graph::kNoNode && result.defined() && Chooses();
   if (chooses) chosen = ChooseTokens(pass, result);

@@ -204,6 +204,7 @@ void Run::Begin(bool shared) {
 void Run::Visit(Visiting& site) {
   if (ended()) return;
   written_ = false;
+  read_.clear();
   const int time = site.time();
   const MemoryAccount::Charging charging(&memory_);
   absl::Status status = plan::CatchTorch([this, time, &site] {
@@ -238,6 +239,7 @@ void Run::Fail(absl::Status status) {
   status_ = std::move(status);
   // Nothing is held for a run that has ended.
   frame_.clear();
+  read_.clear();
   kept_.clear();
   carries_.clear();
 }
@@ -361,6 +363,12 @@ c10::IValue Run::ReadRows(int invoke, Visiting& site) {
 }
 
 absl::StatusOr<c10::IValue> Run::Do(const plan::ReadSite& what, Visiting* site) {
+  if (asks_for_gradient_) {
+    // A write in a branch that was not taken makes no other value of it.
+    const auto [read, first] = read_.try_emplace(what.invoke);
+    if (first) read->second = MapTensors(ReadRows(what.invoke, *site), WithGradient);
+    return read->second;
+  }
   c10::IValue value = ReadRows(what.invoke, *site);
   if (!what.copy || gradients() || segment_of_invoke_[what.invoke] < 0) return value;
   return MapTensors(value, [](const at::Tensor& tensor) { return tensor.clone(); });
@@ -614,6 +622,7 @@ c10::IValue Run::ForRows(Slot slot) const {
 
 absl::StatusOr<c10::IValue> Run::Do(const plan::WriteSite& what, Visiting* site) {
   const c10::IValue value = ForRows(what.value);
+  read_.clear();
   if (what.range > 0) {
     if (absl::Status status = CheckRange(Visiting::LeafOf(value), what.range); !status.ok()) {
       return status;

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
@@ -344,8 +345,10 @@ class Run {
   uint64_t told_log_bytes_ = 0;                 // of what was taken
   std::unordered_set<at::Device> copies_from_;  // from where saves are being copied to the host
   bool written_ = false;                        // at the site that is being visited
-  std::vector<at::Tensor> gradients_;           // by point of the region that is going backwards
-  int at_ = 0;                                  // the instruction that is being executed
+  /// What was read there for a gradient, by invoke, since the last write: it is read once.
+  absl::flat_hash_map<int, c10::IValue> read_;
+  std::vector<at::Tensor> gradients_;  // by point of the region that is going backwards
+  int at_ = 0;                         // the instruction that is being executed
   /// A watched call while it is made.
   struct Watching {
     Pass* pass = nullptr;              // of the call

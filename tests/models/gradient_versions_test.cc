@@ -156,6 +156,25 @@ TEST(GradientVersionsTest, AChangeInABranchIsNoVersionOutsideOfIt) {
   ExpectClose(run["after"], run["plain"]);
 }
 
+TEST(GradientVersionsTest, AWriteInABranchThatIsNotTakenMakesNoVersion) {
+  const auto gradient = [](const std::string& least) {
+    const LocalResult run = RunBody(absl::StrCat(R"(
+    %first = read transformer.h.0.output
+    %sum = aten::sum(aten::zeros_like(%first))
+    if aten::gt(%sum, )",
+                                                 least, R"() {
+      write transformer.h.0.output = aten::mul(%first, 1.0)
+    }
+    %second = read transformer.h.0.output
+    %loss = aten::add(aten::sum(%first), aten::mul(aten::sum(%second), 4.0))
+    backward %loss { save g = grad %second })"));
+    EXPECT_THAT(run.status, IsOk());
+    return run["g"];
+  };
+  ExpectClose(gradient("1.0"), at::full({1, 3, 32}, 5.0f));
+  ExpectClose(gradient("-1.0"), at::full({1, 3, 32}, 4.0f));
+}
+
 /// What is written at a site by somebody else stays, whether or not the program goes backwards.
 TEST(GradientVersionsTest, AChangeOfAPartLeavesWhatOthersWroteMeanwhile) {
   const std::string statements = R"(
@@ -254,8 +273,9 @@ TEST(GradientVersionsTest, NothingComesBackFromRowsThatTheLossIsNotOf) {
   })";
   const LocalResult alone =
       LocalModel::Tiny().Run(std::string(first).replace(first.find("save none"), 22, ""));
-  const LocalResult beside = LocalModel::Tiny().Run(
-      absl::StrCat(first, "\ninvoke [[4, 5, 6]] { write transformer.h.1.output = %root }"));
+  const LocalResult beside = LocalModel::Tiny().Run(absl::StrCat(
+      first,
+      "\ninvoke [[4, 5, 6]] { write transformer.h.1.output = %root  save r = read result }"));
   ASSERT_THAT(alone.status, IsOk());
   ASSERT_THAT(beside.status, IsOk());
   EXPECT_TRUE(at::isfinite(beside["g"]).all().item<bool>());

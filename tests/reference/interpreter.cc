@@ -40,16 +40,20 @@ class Interpreter : private Sites {
       if (program_.SweepOf(n) != sweep_ || program_.InvokeOf(n) == graph::kNoNode) continue;
       for (const int64_t step : StepsWith(n)) {
         const InStep in(*this, step);
-        if (!IsActive(n)) continue;
         const auto& kind = program_.at(n).kind;
-        if (const auto* save = std::get_if<graph::Save>(&kind)) {
+        const auto* save = std::get_if<graph::Save>(&kind);
+        const auto* log = std::get_if<graph::Log>(&kind);
+        const auto* cache = std::get_if<graph::Cache>(&kind);
+        // Of anything else nobody asks whether its branch is taken.
+        if ((save == nullptr && log == nullptr && cache == nullptr) || !IsActive(n)) continue;
+        if (save != nullptr) {
           const std::string item =
               program_.StepsOf(n) == graph::kNoNode ? "" : absl::StrCat("/", step);
           AddLeaves(absl::StrCat(save->name, Suffix(), item),
                     ToDType(Value(save->value, n), save->dtype), out);
         }
-        if (const auto* log = std::get_if<graph::Log>(&kind)) Value(log->value, n);
-        if (const auto* cache = std::get_if<graph::Cache>(&kind)) AddCache(*cache, n, out);
+        if (log != nullptr) Value(log->value, n);
+        if (cache != nullptr) AddCache(*cache, n, out);
       }
     }
   }
