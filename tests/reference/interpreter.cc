@@ -12,6 +12,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "engine/graph/uses.h"
 #include "tests/reference/call.h"
 #include "tests/reference/positions.h"
 #include "tests/reference/sites.h"
@@ -207,11 +208,17 @@ class Interpreter : private Sites {
     return {root, changes.empty() ? graph::kNoNode : changes.back()};
   }
   void FindAsked() {
+    // A gradient that nobody uses is none that anybody goes backwards for.
+    std::set<NodeId> used;
+    for (NodeId n = 1; n <= Count(); ++n) {
+      graph::ForEachUse(program_.at(n), [&](NodeId use) { used.insert(use); });
+    }
     for (NodeId n = 1; n <= Count(); ++n) {
       if (!IsSeen(n)) continue;
       const auto* read = std::get_if<graph::GradRead>(&program_.at(n).kind);
       const auto* write = std::get_if<graph::GradWrite>(&program_.at(n).kind);
-      if (read != nullptr) asked_.insert(AskedBy(program_.at(n).parent, read->value));
+      if (read != nullptr && used.contains(n))
+        asked_.insert(AskedBy(program_.at(n).parent, read->value));
       if (write != nullptr) asked_.insert(AskedBy(program_.at(n).parent, write->value));
     }
     // Reads of one visit are one version, as long as nothing is written between them.
