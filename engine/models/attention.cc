@@ -290,7 +290,8 @@ class Stepwise {
       const run::Segment& segment = *segments_[i];
       const bool eager =
           !fused || tap_.Wants(Point::kScores, segment) || tap_.Wants(Point::kProbs, segment);
-      sights.push_back(SightOf(pass_, options, segment, ks[i], vs[i], /*all=*/eager, /*later=*/false));
+      sights.push_back(
+          SightOf(pass_, options, segment, ks[i], vs[i], /*all=*/eager, /*later=*/false));
       if (!eager) continue;
       any = true;
       scores[i] = Scores(segment, options, qs[i], sights[i]);
