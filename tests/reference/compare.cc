@@ -107,7 +107,7 @@ std::string Differ(const at::Tensor& run, const at::Tensor& meant) {
   const at::Tensor sizes = at::where(finite, b.abs(), at::zeros_like(b));
   const at::Tensor usual = at::where(sizes.lt(kHuge), sizes, at::zeros_like(b));
   const double most = usual.numel() == 0 ? 0 : usual.max().item<double>();
-  const at::Tensor allowed = at::add(at::mul(at::clamp_min(sizes, most), tolerance), 1e-6);
+  const at::Tensor allowed = at::add(at::mul(at::clamp_min(sizes, most), tolerance), 1e-5);
   const at::Tensor same = at::logical_or(
       a.eq(b),
       at::logical_or(at::logical_and(a.isnan(), b.isnan()), at::sub(a, b).abs().le(allowed)));
