@@ -143,11 +143,11 @@ struct Products {
   Products(const models::Network& network, at::ScalarType type) {
     for (const auto& [name, parameter] : network.parameters) {
       const bool embeds = absl::StrContains(name, "embed") || absl::StrContains(name, ".wpe.");
-      if (parameter.dim() != 2 || embeds) continue;
-      // GPT-2 keeps a linear as `[in, out]`, but for the head, which is its embedding.
-      const bool turned = network.family == "gpt2" && !absl::StrContains(name, ".wte.") &&
-                          !absl::StartsWith(name, "lm_head");
-      if (network.family == "gpt2" && absl::StartsWith(name, "lm_head")) continue;
+      // GPT-2's head is its embedding.
+      const bool twice = network.family == "gpt2" && absl::StartsWith(name, "lm_head");
+      if (parameter.dim() != 2 || embeds || twice) continue;
+      // It keeps a linear as `[in, out]`.
+      const bool turned = network.family == "gpt2" && !absl::StrContains(name, ".wte.");
       weights.push_back((turned ? parameter.t() : parameter).contiguous());
       bytes += static_cast<double>(weights.back().nbytes());
       const int64_t in = weights.back().size(1);

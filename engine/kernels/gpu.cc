@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <limits>
-#include <vector>
 
 #include "engine/kernels/gpu_compiler.h"
 #include "engine/kernels/stored.h"

@@ -107,9 +107,10 @@ Mask MaskOf(run::Pass& pass, const run::Segment& segment, int64_t keys,
   return entries.back().mask;
 }
 
-/// Whether Attend takes one new token for each prompt, as far as that depends on the model.
-bool AreNewTokens(const run::Segment& segment, const AttentionOptions& options) {
-  return segment.input->tokens() == 1 && options.softcap == 0 && !options.slopes.defined();
+/// Of one new token for each prompt, which the kernel for that takes if the model's attention is
+/// plain.
+bool AreNewTokens(const at::Tensor& q, const AttentionOptions& options) {
+  return q.size(2) == 1 && options.softcap == 0 && !options.slopes.defined();
 }
 
 /// Whether a kernel is to put the keys and values of new tokens into the cache where it looks at
@@ -117,8 +118,7 @@ bool AreNewTokens(const run::Segment& segment, const AttentionOptions& options) 
 bool PutByKernel(const run::Segment& segment, const AttentionOptions& options, const at::Tensor& q,
                  const at::Tensor& k, const at::Tensor& v) {
   if (!k.is_cuda() || segment.cache == nullptr || segment.cache->length() == 0) return false;
-  return AreNewTokens(segment, options) &&
-         kernels::gpu::CanPut(q, k, v, segment.cache->length() + 1);
+  return AreNewTokens(q, options) && kernels::gpu::CanPut(q, k, v, segment.cache->length() + 1);
 }
 
 /// `k` and `v` are those of the segment's new tokens. `all`: also what lies outside of the window
@@ -244,7 +244,7 @@ at::Tensor Fused(const run::Segment& segment, const AttentionOptions& options, c
 /// Of one new token for each prompt, where the kernel for that can take it.
 std::optional<kernels::NewToken> AsNewToken(const AttentionOptions& options, const at::Tensor& q,
                                             const Sight& sight) {
-  if (q.size(2) != 1 || options.softcap > 0 || options.slopes.defined()) return std::nullopt;
+  if (!AreNewTokens(q, options)) return std::nullopt;
   kernels::NewToken token{q, sight.k, sight.v, {}, sight.new_k, sight.new_v};
   if (sight.mask.seen) token.seen = sight.mask.seen->reshape({-1, sight.k.size(2)}).contiguous();
   if (!kernels::CanAttend(token)) return std::nullopt;

@@ -201,13 +201,12 @@ void TokenChooser::Process(const Row& row, std::vector<double>& logits) const {
 
 absl::StatusOr<int64_t> TokenChooser::Likeliest(const Row& row,
                                                 absl::Span<const float> logits) const {
-  const bool may_end = row.added() >= options_.min_new_tokens;
   int64_t best = -1;
   float largest = -std::numeric_limits<float>::infinity();
   for (int64_t id = 0; id < static_cast<int64_t>(logits.size()); ++id) {
     const float logit = logits[id];
     if (std::isnan(logit)) return NaNLogits();
-    if (logit <= largest || (!may_end && IsEnd(id))) continue;
+    if (logit <= largest || !MayCome(id, row.added())) continue;
     best = id;
     largest = logit;
   }

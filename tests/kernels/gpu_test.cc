@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/devices/devices.h"
+#include "tests/kernels/exact_attention.h"
 
 namespace weft::kernels::gpu {
 namespace {
@@ -35,17 +36,6 @@ class GpuTest : public ::testing::TestWithParam<at::ScalarType> {
   const at::Device kGpu{at::kCUDA, 0};
 };
 
-at::Tensor ExactAttention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                          const at::Tensor& seen, double scale) {
-  const int64_t shared = q.size(1) / k.size(1);
-  at::Tensor scores = at::matmul(q, k.repeat_interleave(shared, 1).transpose(2, 3)) * scale;
-  if (seen.defined()) {
-    scores = scores.masked_fill(seen.logical_not().unsqueeze(1).unsqueeze(1),
-                                -std::numeric_limits<double>::infinity());
-  }
-  return at::matmul(scores.softmax(-1), v.repeat_interleave(shared, 1)).reshape({1, q.size(0), -1});
-}
-
 TEST_P(GpuTest, AttendsAndPutsWhatIsNewIntoTheCache) {
   for (const auto& [heads, kv_heads, head_dim] :
        {std::tuple(12, 12, 64), {4, 2, 12}, {8, 1, 128}, {2, 2, 256}}) {
@@ -71,9 +61,11 @@ TEST_P(GpuTest, AttendsAndPutsWhatIsNewIntoTheCache) {
         expected[1].narrow(2, keys - 1, 1).copy_(token.new_v);
       }
       EXPECT_TRUE(at::equal(slab, expected)) << keys;
-      const at::Tensor exact =
-          ExactAttention(Exactly(token.q), Exactly(expected[0].narrow(2, 0, keys)),
-                         Exactly(expected[1].narrow(2, 0, keys)), token.seen.cpu(), 0.3);
+      const NewToken held{.q = Exactly(token.q),
+                          .k = Exactly(expected[0].narrow(2, 0, keys)),
+                          .v = Exactly(expected[1].narrow(2, 0, keys)),
+                          .seen = token.seen.cpu()};
+      const at::Tensor exact = Exact(held, 0.3);
       EXPECT_LT(Distance(z, exact), Bound()) << heads << " heads, " << keys << " keys";
     }
   }
