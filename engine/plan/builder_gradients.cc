@@ -59,14 +59,40 @@ absl::StatusOr<PlanBuilder::GradientOf> PlanBuilder::PointOf(NodeId value) {
                                graph::ToString(FromScalarType(meta.toTensor().scalar_type())),
                                ", and only floating-point values have gradients"));
   }
-  if (WhenOf(slot).stage < FirstKey(trace_)) {
+  if (WhenOf(WholeOf(slot)).stage < FirstKey(trace_)) {
     return Refuse("this value is of an earlier trace, whose graph is gone",
-                  "go backwards in the trace that makes it");
+                  "go backwards in the trace that makes it, or take the gradient of an aten::clone "
+                  "of it that this trace makes");
   }
   if (std::holds_alternative<LoadParameter>(instructions_[slots_[slot].instruction].what)) {
     return Refuse("the model's parameters are frozen, and have no gradients");
   }
   return point;
+}
+
+Slot PlanBuilder::WholeOf(Slot value) const {
+  for (;;) {
+    const int64_t made = slots_[value].instruction;
+    const auto* item = made < 0 ? nullptr : std::get_if<TakeItem>(&instructions_[made].what);
+    if (item == nullptr) return value;
+    value = item->from;
+  }
+}
+
+Slot PlanBuilder::PointFor(Slot value) {
+  if (const auto found = points_.find(value); found != points_.end()) return found->second;
+  const int64_t made = slots_[value].instruction;
+  const auto* take = made < 0 ? nullptr : std::get_if<TakeItem>(&instructions_[made].what);
+  if (take == nullptr) return value;
+  const TakeItem item = *take;
+  const Slot whole = PointFor(item.from);
+  if (whole == item.from) return value;
+  // As what it is taken from, whether or not a branch is taken.
+  const int guard = std::exchange(guard_, -1);
+  const Slot point = Emit(TakeItem{whole, item.item}, MetaAt(value), WhenOf(whole));
+  guard_ = guard;
+  slots_[point].other = slots_[value].other;
+  return points_[value] = point;
 }
 
 absl::Status PlanBuilder::Add(const graph::Backward& backward) {
@@ -114,26 +140,21 @@ absl::Status PlanBuilder::Add(const graph::Backward& backward) {
     node_ = id;
     absl::StatusOr<GradientOf> point = PointOf(read != nullptr ? read->value : write->value);
     if (!point.ok()) return InStatement(point.status());
-    const Slot slot = names_[point->root].slot;
+    const Slot slot = PointFor(names_[point->root].slot);
     asked.push_back(slot);
     if (points.try_emplace(tensor_of(slot), 0).second) run.points.push_back(slot);
   }
   node_ = begin;
-  // Autograd goes through what was computed in the reverse order: an item of a structure was made
-  // with that, whenever it was taken.
-  const auto whole_of = [&](Slot slot) {
-    for (;;) {
-      const int64_t made = slots_[slot].instruction;
-      const auto* item = made < 0 ? nullptr : std::get_if<TakeItem>(&instructions_[made].what);
-      if (item == nullptr) return slot;
-      slot = item->from;
-    }
+  // Autograd goes through what was computed in the reverse order.
+  const auto order_of = [&](Slot slot) {
+    const int64_t made = slots_[slot].instruction;
+    return std::pair(made < 0 ? 0 : instructions_[made].order, made);
   };
   std::sort(run.points.begin(), run.points.end(), [&](Slot a, Slot b) {
-    const Slot whole_a = whole_of(a), whole_b = whole_of(b);
+    const Slot whole_a = WholeOf(a), whole_b = WholeOf(b);
     const When when_a = WhenOf(whole_a), when_b = WhenOf(whole_b);
     if (when_a < when_b || when_b < when_a) return when_b < when_a;
-    if (whole_a != whole_b) return slots_[whole_a].instruction > slots_[whole_b].instruction;
+    if (whole_a != whole_b) return order_of(whole_a) > order_of(whole_b);
     return slots_[a].instruction > slots_[b].instruction;
   });
   for (size_t i = 0; i < run.points.size(); ++i) {
@@ -172,7 +193,7 @@ When PlanBuilder::WhenPoint(int point) const {
 absl::Status PlanBuilder::Add(const graph::GradRead& read) {
   absl::StatusOr<GradientOf> point = PointOf(read.value);
   if (!point.ok()) return point.status();
-  const Slot slot = names_[point->root].slot;
+  const Slot slot = PointFor(names_[point->root].slot);
   const int index = gradient_region_.points.at(slot);
   const Slot gradient = Emit(ReadGradient{gradient_region_.backward, index, gradient_region_.begun},
                              MetaAt(slot), WhenPoint(index));
@@ -196,7 +217,7 @@ absl::Status PlanBuilder::Add(const graph::GradWrite& write) {
   if (!point.ok()) return point.status();
   absl::StatusOr<Slot> value = Current(static_cast<int>(write.gradient));
   if (!value.ok()) return value.status();
-  const int index = gradient_region_.points.at(names_[point->root].slot);
+  const int index = gradient_region_.points.at(PointFor(names_[point->root].slot));
   const When when = WhenPoint(index);
   if (when < WhenOf(*value)) {
     return Refuse(

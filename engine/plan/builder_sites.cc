@@ -111,15 +111,35 @@ absl::StatusOr<int> PlanBuilder::ReadSiteInto(int name, int site, int invoke) {
   const size_t writes = writers_[{stage_, site}].size();
   std::optional<Slot> slot = VersionAt(site, invoke);
   if (!slot) {
-    slot = Emit(ReadSite{invoke, false}, MetaAtSite(site, invoke), AtSite(site));
-    // Read whether or not a branch is taken.
-    if (has_gradients_) versions_[{stage_, site, invoke}] = {*slot, -1, writes};
+    const auto read = [&](bool point) {
+      return Emit(ReadSite{.invoke = invoke, .point = point}, MetaAtSite(site, invoke),
+                  AtSite(site));
+    };
+    slot = read(false);
+    if (has_gradients_) {
+      // Read whether or not a branch is taken.
+      versions_[{stage_, site, invoke}] = {*slot, -1, writes};
+      if (has_all_rows_ && !plan_.invokes[invoke].all_rows) points_[*slot] = read(true);
+    }
   }
   skips_.AddTouch({node_, site, invoke, stage_});
   names_[name].site = site;
   names_[name].invoke = invoke;
   names_[name].seen_writes = writes;
   return SetFresh(name, *slot);
+}
+
+int PlanBuilder::OrderOf(const Instruction& instruction) {
+  // Which may be an earlier trace's, while a later one is built.
+  if (!backwards_.contains(instruction.stage / kStageKeys)) return 0;
+  enum { kPoint, kAllRows, kRead, kOther, kKinds };
+  int& writes = site_writes_[{instruction.stage, instruction.time}];
+  const int version = writes * kKinds;
+  if (std::holds_alternative<WriteSite>(instruction.what)) ++writes;
+  const auto* read = std::get_if<ReadSite>(&instruction.what);
+  if (read == nullptr) return version + kOther;
+  if (read->point) return version + kPoint;
+  return version + (plan_.invokes[read->invoke].all_rows ? kAllRows : kRead);
 }
 
 std::optional<Slot> PlanBuilder::VersionAt(int site, int invoke) const {

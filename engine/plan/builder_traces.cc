@@ -55,10 +55,15 @@ absl::Status PlanBuilder::Add(const graph::Trace& trace) {
   }
   if (absl::Status status = CheckRoot(trace); !status.ok()) return status;
   BeginTrace(trace, node_);
-  has_gradients_ = false;
+  has_gradients_ = has_all_rows_ = false;
   for (NodeId id = node_ + 1; id < ends_[node_]; ++id) {
-    has_gradients_ |= std::holds_alternative<graph::Backward>(program_.at(id).kind);
+    const auto& kind = program_.at(id).kind;
+    has_gradients_ |= std::holds_alternative<graph::Backward>(kind);
+    const auto* invoke = std::get_if<graph::Invoke>(&kind);
+    has_all_rows_ |=
+        invoke != nullptr && std::holds_alternative<graph::Invoke::AllRows>(invoke->input);
   }
+  if (has_gradients_) backwards_.insert(trace_);
   return BuildInside();
 }
 

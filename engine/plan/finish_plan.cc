@@ -225,7 +225,8 @@ void FindPoints(Plan& plan, PlannedTrace& trace) {
 void SortByTime(std::vector<Instruction>& instructions) {
   std::stable_sort(instructions.begin(), instructions.end(),
                    [](const Instruction& a, const Instruction& b) {
-                     return std::tuple(a.time, a.late, a.step) < std::tuple(b.time, b.late, b.step);
+                     return std::tuple(a.time, a.late, a.step, a.order) <
+                            std::tuple(b.time, b.late, b.step, b.order);
                    });
 }
 

@@ -59,8 +59,10 @@ struct ViewStep {
 
 // What a run does, one instruction at a time.
 struct ReadSite {
-  int invoke;  // an index into Plan::invokes
-  bool copy;   // a later write in the same visit would show through
+  int invoke;         // an index into Plan::invokes
+  bool copy = false;  // a later write in the same visit would show through
+  /// Not what the program reads, but what all rows together are made of: it has the gradient.
+  bool point = false;
 };
 /// What belongs to an invoke itself: ids, mask, positions, rows.
 struct ReadInvoke {
@@ -220,6 +222,9 @@ struct Instruction {
   int step = 0;
   /// Of a time the last: sees every write.
   bool late = false;
+  /// Where a trace goes backwards, orders what happens at one time in one step, see
+  /// PlanBuilder::OrderOf.
+  int order = 0;
   /// Done only where this guard holds; -1: always. An index into Plan::guards.
   int guard = -1;
   /// A gradient of its result is asked for.

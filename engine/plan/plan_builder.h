@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -233,6 +234,11 @@ class PlanBuilder {
   absl::StatusOr<SitePlace> FindPlace(const graph::Site& site);
   absl::Status ReadPlaceInto(int name, const SitePlace& place, int invoke);
   absl::StatusOr<int> ReadSiteInto(int name, int site, int invoke);
+  /// Where gradients are asked for, what is read at a site is read when nothing but the writes
+  /// before it has happened there: first what has each invoke's gradient, then all rows, which are
+  /// made of it, then what each invoke's names mean, which is made of them. So a gradient has in it
+  /// all that comes of those rows, whoever read them.
+  int OrderOf(const Instruction& instruction);
   /// The value that is at a site already, where gradients are asked for.
   std::optional<Slot> VersionAt(int site, int invoke) const;
 
@@ -359,6 +365,10 @@ class PlanBuilder {
   bool MadeBefore(int name, NodeId node) const;
   /// Refuses what has no gradient in this trace.
   absl::StatusOr<GradientOf> PointOf(NodeId value);
+  /// What an item of a structure was made with, whenever it was taken; of others they themselves.
+  Slot WholeOf(Slot value) const;
+  /// The slot that has the gradient of a value.
+  Slot PointFor(Slot value);
   /// The structure is a list of views (`split`) of a tensor, or lies in one.
   bool IsOfViews(int structure) const;
   absl::Status Add(const graph::Backward& backward);
@@ -461,14 +471,19 @@ class PlanBuilder {
     size_t writes;
   };
   std::map<std::tuple<int, int, int>, Version> versions_;
+  /// Of what is read, and of items of it, the slot that has the gradient, if that is another.
+  absl::flat_hash_map<Slot, Slot> points_;
+  std::map<std::pair<int, int>, int> site_writes_;  // by stage and site, those planned so far
   std::vector<WatchedCall> watched_;
   std::map<std::pair<int, int>, int> site_steps_;  // by stage and site, see AtSite
   uint64_t epoch_ = 0;
   uint64_t changes_ = 0;  // in place, so far
   bool stops_ = false;
   bool has_gradients_ = false;
-  int steps_ = 0;                     // given out to `backward`s and watched calls
-  NodeId backward_ = graph::kNoNode;  // around the statement that is added
+  bool has_all_rows_ = false;           // the trace has an `invoke { }`
+  absl::flat_hash_set<int> backwards_;  // traces that have gradients
+  int steps_ = 0;                       // given out to `backward`s and watched calls
+  NodeId backward_ = graph::kNoNode;    // around the statement that is added
   Region gradient_region_;
   NodeId node_ = graph::kNoNode;
 
@@ -521,6 +536,7 @@ void PlanBuilder::EmitEffect(What what, const When& when) {
   instruction.step = when.step;
   instruction.guard = guard_;
   instruction.what = std::move(what);
+  instruction.order = OrderOf(instruction);
   instructions_.push_back(std::move(instruction));
 }
 

@@ -1,6 +1,5 @@
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
-#include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <algorithm>
 #include <limits>
@@ -124,9 +123,11 @@ void Run::EndPass(Pass& pass, const at::Tensor& result) {
 }
 
 void Run::AwaitCopies() {
-  for (const at::Device device : std::exchange(copies_from_, {})) {
-    c10::impl::VirtualGuardImpl(device.type()).getStream(device).synchronize();
-  }
+  if (copies_.empty()) return;
+  std::vector<c10::IValue*> values;
+  values.reserve(saved_.size());
+  for (SavedItem& item : saved_) values.push_back(&item.value);
+  copies_.Finish(values);
 }
 
 absl::Status Run::Advance(Pass& pass, const at::Tensor& result) {
@@ -147,13 +148,13 @@ absl::Status Run::Advance(Pass& pass, const at::Tensor& result) {
     if (!alive.ok()) return alive.status();
     more = *alive && step_ < trace().last_step;
   }
-  AwaitCopies();
   operator_seconds_ += std::exchange(pass_operator_seconds_, 0);
   if (more) {
     ++step_;
   } else if (!finished_) {
     if (absl::Status status = EndTrace(); !status.ok()) return status;
   }
+  AwaitCopies();
   kept_saves_ = saved_.size();
   kept_logs_ = logs_.size();
   if (finished_) {
@@ -268,6 +269,15 @@ absl::StatusOr<InvokeInput> Run::Prompts(const at::Tensor& ids, const at::Tensor
 }
 
 std::vector<SavedItem> Run::TakeSaved() {
+  // Of a pass that has failed they are still on their way.
+  if (absl::Status came = plan::CatchTorch([this] {
+        AwaitCopies();
+        return absl::OkStatus();
+      });
+      !came.ok()) {
+    Fail(std::move(came));
+    saved_.clear();
+  }
   kept_saves_ = 0;
   return std::exchange(saved_, {});
 }

@@ -25,22 +25,6 @@ using plan::kNoSlot;
 using plan::MapTensors;
 using plan::Slot;
 
-/// A tensor that a client may keep: on the host, dense, and of no more memory than it shows.
-at::Tensor Compact(const at::Tensor& tensor) {
-  if (tensor.requires_grad()) return Compact(tensor.detach());
-  if (tensor.device().is_cpu() && tensor.is_contiguous() &&
-      tensor.storage().nbytes() == tensor.nbytes()) {
-    return tensor;
-  }
-  // From a device into pinned memory, while the pass goes on: EndPass waits for it.
-  const bool device = !tensor.device().is_cpu();
-  at::Tensor out =
-      at::empty(tensor.sizes(),
-                at::TensorOptions(at::kCPU).dtype(tensor.scalar_type()).pinned_memory(device));
-  out.copy_(tensor, /*non_blocking=*/device);
-  return out;
-}
-
 /// Copy the tensors of `from` into those of `to`, whose structure it has; a lone tensor goes into
 /// the first.
 void CopyInto(const c10::IValue& to, const c10::IValue& from) {
@@ -365,7 +349,7 @@ c10::IValue Run::ReadRows(int invoke, Visiting& site) {
 absl::StatusOr<c10::IValue> Run::Do(const plan::ReadSite& what, Visiting* site) {
   if (asks_for_gradient_) {
     // A write in a branch that was not taken makes no other value of it.
-    const auto [read, first] = read_.try_emplace(what.invoke);
+    const auto [read, first] = read_.try_emplace(std::pair(what.invoke, what.point));
     if (first) read->second = MapTensors(ReadRows(what.invoke, *site), WithGradient);
     return read->second;
   }
@@ -685,10 +669,7 @@ void Run::Save(int save, const c10::IValue& value, std::optional<graph::DType> d
     while (spec_.FindSite(module, planned.entry->point, visits) >= 0) ++visits;
     item.visit = planned.entry->visit + static_cast<uint32_t>(step_) * visits;
   }
-  item.value = MapTensors(plan::ConvertFloats(value, dtype), [this](const at::Tensor& tensor) {
-    if (!tensor.is_cpu()) copies_from_.insert(tensor.device());
-    return Compact(tensor);
-  });
+  item.value = copies_.Begin(plan::ConvertFloats(value, dtype));
   ++saved_counts_[save];
   saved_.push_back(std::move(item));
 }

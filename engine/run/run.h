@@ -7,7 +7,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -20,6 +19,7 @@
 #include "engine/plan/model_spec.h"
 #include "engine/plan/plan.h"
 #include "engine/run/beam_search.h"
+#include "engine/run/host_copies.h"
 #include "engine/run/kv_cache.h"
 #include "engine/run/memory_account.h"
 #include "engine/run/pass.h"
@@ -342,11 +342,12 @@ class Run {
   std::vector<int64_t> saved_counts_;
   std::vector<LogEntry> logs_;
   uint64_t log_bytes_ = 0;
-  uint64_t told_log_bytes_ = 0;                 // of what was taken
-  std::unordered_set<at::Device> copies_from_;  // from where saves are being copied to the host
-  bool written_ = false;                        // at the site that is being visited
-  /// What was read there for a gradient, by invoke, since the last write: it is read once.
-  absl::flat_hash_map<int, c10::IValue> read_;
+  uint64_t told_log_bytes_ = 0;  // of what was taken
+  HostCopies copies_;            // of `saved_`
+  bool written_ = false;         // at the site that is being visited
+  /// What was read there for a gradient since the last write, by invoke and ReadSite::point: it is
+  /// read once.
+  absl::flat_hash_map<std::pair<int, bool>, c10::IValue> read_;
   std::vector<at::Tensor> gradients_;  // by point of the region that is going backwards
   int at_ = 0;                         // the instruction that is being executed
   /// A watched call while it is made.

@@ -143,8 +143,9 @@ TEST_F(DocsTest, TracingGuideRuns) {
   EXPECT_EQ(run(docs_tracing_md_9), " the Rome\n");
   EXPECT_THAT(run(docs_tracing_md_10), HasSubstr("passes"));
   EXPECT_THAT(run(docs_tracing_md_11), HasSubstr("transformer.h.0\n"));
-  EXPECT_EQ(run(docs_tracing_md_12), "[1, 2, 128]\n");
-  EXPECT_THAT(run(docs_tracing_md_13), HasSubstr(", 128][1, "));
+  EXPECT_EQ(run(docs_tracing_md_12), "[1, 8][1, 8, 128]\n");
+  EXPECT_EQ(run(docs_tracing_md_13), "[1, 2, 128]\n");
+  EXPECT_THAT(run(docs_tracing_md_14), HasSubstr(", 128][1, "));
 }
 
 // Needs no library of Weft's: a client of another language reads the .proto files alone.

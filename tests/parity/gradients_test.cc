@@ -9,6 +9,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "tests/support/golden.h"
 #include "tests/support/local_run.h"
 #include "tests/support/status_matchers.h"
@@ -176,6 +177,45 @@ invoke { %h0 = read transformer.h.0.output
 })"));
   ASSERT_THAT(all.status, IsOk());
   testing::ExpectClose(all["h0"], Golden().at("single.h0"), kTolerance);
+}
+
+// No golden file has these: they are whole numbers.
+TEST(GradientsTest, AreOfAllThatComesOfTheRowsWhoeverReadThem) {
+  const std::string by_all = R"(
+invoke { %all = read transformer.h.0.output
+  %three = aten::sum(aten::mul(%all, 3.0))
+})";
+  const std::string by_one = R"(
+invoke [64, 65, 66] { %own = read transformer.h.0.output
+  %two = aten::sum(aten::mul(%own, 2.0))
+})";
+  const std::string other = "invoke [68, 69, 83] { save shape = read transformer.h.0.output }\n";
+  const std::string backward = R"(
+invoke { %loss = aten::add(%two, %three)
+  backward %loss {
+    save all = grad %all
+    save own = grad %own
+  }
+})";
+  for (const bool one_first : {true, false}) {
+    // Rows that have a gradient already, and rows that have none.
+    for (const bool from_before : {true, false}) {
+      std::string text =
+          absl::StrCat(other, one_first ? by_one : by_all, one_first ? by_all : by_one, backward);
+      if (from_before) {
+        text = absl::StrReplaceAll(
+            text, {{"invoke [64, 65, 66] {",
+                    "invoke [64, 65, 66] { %wte = read transformer.wte.output\n "},
+                   {"backward %loss {", "backward %loss {\n    save wte = grad %wte"}});
+      }
+      const LocalResult result = LocalModel::Tiny().Run(text);
+      ASSERT_THAT(result.status, IsOk()) << text;
+      const at::Tensor own = result["own"], all = result["all"];
+      testing::ExpectClose(own, at::full_like(own, 5.0), 0, text);
+      testing::ExpectClose(all[0], at::full_like(all[0], 3.0), 0, text);
+      testing::ExpectClose(all[1], at::full_like(all[1], 5.0), 0, text);
+    }
+  }
 }
 
 TEST(GradientsTest, OfASliceAreASliceOfTheGradient) {

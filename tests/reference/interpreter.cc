@@ -249,7 +249,11 @@ class Interpreter : private Sites {
     if (std::holds_alternative<graph::Structure>(program_.at(root).kind)) {
       throw Refused(backward, "the gradient of a structure");
     }
-    const std::vector<at::Tensor> tensors = TensorsOf(VersionAfter(root, change));
+    const auto* read = std::get_if<graph::Read>(&program_.at(root).kind);
+    const bool of_invoke = read != nullptr && change == graph::kNoNode && IsOfModel(read->site) &&
+                           !IsAllRows(program_.InvokeOf(root));
+    const std::vector<at::Tensor> tensors =
+        TensorsOf(of_invoke ? PointOf(read->site, root) : VersionAfter(root, change));
     const c10::IValue positions = PositionsOf(value);
     if (!positions.isTensor()) throw Refused(backward, "the gradient of a structure");
     return {root, tensors[tensors.size() == 1 ? 0 : TensorOf(positions.toTensor())]};

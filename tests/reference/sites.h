@@ -38,15 +38,31 @@ class Sites : protected Values {
     if (site.point == Point::kResult && Generates(n)) return Generated(invoke);
     const Place place = PlaceOf(site);
     // Where its gradient is asked for the value is what the model goes on with from here.
-    const bool asked = IsAsked(n, graph::kNoNode);
-    if (asked && all) return Shown(place, Gathered(place.site, n));
-    const auto leaf = [&](NodeId of) { return SiteLeaf(place.site, asked ? n + 1 : n, of); };
+    if (all && IsAsked(n, graph::kNoNode)) return Shown(place, Gathered(place.site, n));
+    const auto leaf = [&](NodeId of) { return SiteLeaf(place.site, n, of); };
     return Shown(place, all ? Together(invoke, leaf) : leaf(invoke));
   }
 
+  /// What has the gradient of a read of one invoke's rows: all rows together are made of it, and
+  /// what the read's name means is made of those.
+  c10::IValue PointOf(const graph::Site& site, NodeId n) {
+    const Place place = PlaceOf(site);
+    const Event* first = nullptr;
+    for (const Event& event : Events()) {
+      if (event.node == n) first = &event;
+    }
+    while (const Event* before = first == nullptr ? nullptr : AskedBefore(*first)) first = before;
+    return Shown(place, SiteLeaf(place.site, first == nullptr ? n : first->node,
+                                 program_.InvokeOf(n), Asking::kOwn));
+  }
+
+  /// Whose asking for gradients what is at a site has gone through.
+  enum class Asking { kOwn, kAll };
+
   /// What is at a site for the rows of one invoke, as a statement sees it that is written at `at`.
-  at::Tensor SiteLeaf(const std::string& site, NodeId at, NodeId invoke) {
-    at::Tensor leaf = FindSiteLeaf(site, at, invoke);
+  at::Tensor SiteLeaf(const std::string& site, NodeId at, NodeId invoke,
+                      Asking asking = Asking::kAll) {
+    at::Tensor leaf = FindSiteLeaf(site, at, invoke, asking);
     if (!leaf.defined()) throw Refused(at, "the site " + site + " is not visited");
     return leaf;
   }
@@ -116,13 +132,14 @@ class Sites : protected Values {
   // --- forwards
 
   /// Undefined where the site is not visited.
-  at::Tensor FindSiteLeaf(const std::string& site, NodeId at, NodeId invoke) {
-    const auto key = std::tuple(site, at, invoke, step_);
+  at::Tensor FindSiteLeaf(const std::string& site, NodeId at, NodeId invoke,
+                          Asking asking = Asking::kAll) {
+    const auto key = std::tuple(site, at, invoke, asking, step_);
     if (const auto found = sites_.find(key); found != sites_.end()) return found->second;
     if (!looking_.insert(key).second) {
       throw Refused(at, "a value that is needed before it is there");
     }
-    Looking looking(*this, site, at, invoke);
+    Looking looking(*this, site, at, invoke, asking);
     try {
       model_.Forward(InputOf(invoke), looking);
     } catch (const Found&) {
@@ -137,11 +154,12 @@ class Sites : protected Values {
   struct Found {};
   /// A forward as far as one site.
   struct Looking : Onlooker {
-    Looking(Sites& of, std::string site, NodeId at, NodeId invoke)
-        : of(of), site(std::move(site)), at(at), invoke(invoke) {}
+    Looking(Sites& of, std::string site, NodeId at, NodeId invoke, Asking asking)
+        : of(of), site(std::move(site)), at(at), invoke(invoke), asking(asking) {}
     void Visit(const std::string& here, at::Tensor& there) override {
       const bool last = here == site;
-      there = of.AfterWrites(here, there, last ? at : of.Count() + 1, invoke);
+      there = of.AfterWrites(here, there, last ? at : of.Count() + 1, invoke,
+                             last ? asking : Asking::kAll);
       if (!last) return;
       value = there;
       throw Found();
@@ -160,6 +178,7 @@ class Sites : protected Values {
     Sites& of;
     const std::string site;
     const NodeId at, invoke;
+    const Asking asking;
     at::Tensor value;
   };
 
@@ -190,17 +209,44 @@ class Sites : protected Values {
     std::function<void(const c10::IValue& whole)> change;
     /// The same as a value of its own, where the program goes backwards.
     std::function<at::Tensor(const at::Tensor& whole)> next;
+    /// How many statements of the trace change the site before it.
+    int version = 0;
+
+    bool asks() const { return next == nullptr; }
   };
 
-  /// All of them, in written order.
+  /// All of them. Of a site in the order in which they happen: who asks comes before whoever
+  /// changes the site next, and who asks for one invoke's before who asks for all rows.
   const std::vector<Event>& Events() {
     if (events_) return *events_;
     events_.emplace();
+    std::map<std::pair<std::string, NodeId>, int> versions;
     for (NodeId n = 1; n <= Count(); ++n) {
       if (program_.InvokeOf(n) == graph::kNoNode || !IsSeen(n)) continue;
-      if (auto event = EventOf(n)) events_->push_back(*std::move(event));
+      auto event = EventOf(n);
+      if (!event) continue;
+      int& version = versions[{event->place.site, TraceOf(n)}];
+      event->version = event->asks() ? version : version++;
+      events_->push_back(*std::move(event));
     }
+    const auto order = [&](const Event& event) {
+      return std::tuple(event.version, !event.asks(), IsAllRows(program_.InvokeOf(event.node)));
+    };
+    std::stable_sort(events_->begin(), events_->end(),
+                     [&](const Event& a, const Event& b) { return order(a) < order(b); });
     return *events_;
+  }
+  NodeId TraceOf(NodeId n) const { return program_.at(program_.InvokeOf(n)).parent; }
+
+  /// Whether an event is to be seen by what is written at `at` and looks at its site.
+  bool IsBefore(const Event& event, NodeId at, Asking asking) {
+    if (!event.asks()) return event.node < at;
+    if (asking == Asking::kOwn && IsAllRows(program_.InvokeOf(event.node))) return false;
+    // Who asks later asks for the same, until somebody changes the site.
+    return std::none_of(Events().begin(), Events().end(), [&](const Event& change) {
+      return !change.asks() && change.place.site == event.place.site && change.node >= at &&
+             change.node < event.node && TraceOf(change.node) == TraceOf(event.node);
+    });
   }
 
   std::optional<Event> EventOf(NodeId n) {
@@ -297,12 +343,13 @@ class Sites : protected Values {
 
   /// A site's rows once the statements written before `at` have changed them.
   at::Tensor AfterWrites(const std::string& site, const at::Tensor& before, NodeId at,
-                         NodeId invoke) {
+                         NodeId invoke, Asking asking) {
     at::Tensor value =
         backwards() ? State(site, graph::kNoNode, invoke, at::alias(before)) : before;
     for (const Event& event : Events()) {
       const NodeId n = event.node;
-      if (n >= at || event.place.site != site || !Concerns(n, invoke) || !Happens(n, step_)) {
+      if (event.place.site != site || !Concerns(n, invoke) || !Happens(n, step_) ||
+          !IsBefore(event, at, asking)) {
         continue;
       }
       // Who only asks may do so though nobody knows yet whether its branch is taken.
@@ -321,8 +368,9 @@ class Sites : protected Values {
   }
 
   at::Tensor TogetherAt(const Event& event, const at::Tensor& value, NodeId invoke) {
+    const Asking asking = event.asks() ? Asking::kOwn : Asking::kAll;
     return Together(program_.InvokeOf(event.node), [&](NodeId other) {
-      return other == invoke ? value : SiteLeaf(event.place.site, event.node, other);
+      return other == invoke ? value : SiteLeaf(event.place.site, event.node, other, asking);
     });
   }
 
@@ -338,7 +386,7 @@ class Sites : protected Values {
     const NodeId own = program_.InvokeOf(event.node);
     at::Tensor next;
     if (own == invoke) {
-      next = event.next == nullptr ? Leaf(value) : event.next(value);
+      next = event.asks() ? Leaf(value) : event.next(value);
     } else {
       next = RowsOf(Gathered(event, value, invoke), own, invoke, value.sizes());
     }
@@ -348,27 +396,27 @@ class Sites : protected Values {
   at::Tensor Gathered(const Event& event, const at::Tensor& value, NodeId invoke) {
     const auto key = std::tuple(event.place.site, event.node, graph::kNoNode, step_);
     if (const auto found = states_.find(key); found != states_.end()) return found->second;
-    if (event.next == nullptr) {
+    if (event.asks()) {
       if (const Event* before = AskedBefore(event)) {
         return states_[key] = Gathered(*before, value, invoke);
       }
     }
     const at::Tensor together = TogetherAt(event, value, invoke);
-    return states_[key] = event.next == nullptr ? Leaf(together) : event.next(together);
+    return states_[key] = event.asks() ? Leaf(together) : event.next(together);
   }
-  /// A statement before `event` that asks, too, of the same `invoke { }`, if nobody has changed the
-  /// site since; else nullptr.
+  /// A statement before `event` that asks, too, of the same invoke, if nobody has changed the site
+  /// since; else nullptr.
   const Event* AskedBefore(const Event& event) {
     const NodeId own = program_.InvokeOf(event.node);
     const Event* asked = nullptr;
     for (const Event& before : Events()) {
-      if (before.node >= event.node) break;
+      if (&before == &event) break;
       const NodeId other = program_.InvokeOf(before.node);
       if (before.place.site != event.place.site || !Happens(before.node, step_) ||
           program_.at(other).parent != program_.at(own).parent) {
         continue;
       }
-      if (before.next != nullptr) {
+      if (!before.asks()) {
         if (IsActive(before.node)) asked = nullptr;
       } else if (other == own) {
         asked = &before;
@@ -380,14 +428,15 @@ class Sites : protected Values {
     for (const Event& event : Events()) {
       if (event.node != n) continue;
       const NodeId first = InvokesBeside(program_.InvokeOf(n)).at(0);
-      return Gathered(event, SiteLeaf(site, n, first), first);
+      return Gathered(event, SiteLeaf(site, n, first, Asking::kOwn), first);
     }
     throw std::logic_error("a read whose gradient nobody asks for");
   }
 
   std::optional<std::vector<Event>> events_;
-  std::map<std::tuple<std::string, NodeId, NodeId, int64_t>, at::Tensor> sites_, states_;
-  std::set<std::tuple<std::string, NodeId, NodeId, int64_t>> looking_;
+  std::map<std::tuple<std::string, NodeId, NodeId, Asking, int64_t>, at::Tensor> sites_;
+  std::set<std::tuple<std::string, NodeId, NodeId, Asking, int64_t>> looking_;
+  std::map<std::tuple<std::string, NodeId, NodeId, int64_t>, at::Tensor> states_;
 };
 
 }  // namespace weft::reference
