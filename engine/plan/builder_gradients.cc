@@ -70,21 +70,21 @@ absl::StatusOr<PlanBuilder::GradientOf> PlanBuilder::PointOf(NodeId value) {
   return point;
 }
 
+const TakeItem* PlanBuilder::ItemOf(Slot value) const {
+  const int64_t made = slots_[value].instruction;
+  return made < 0 ? nullptr : std::get_if<TakeItem>(&instructions_[made].what);
+}
+
 Slot PlanBuilder::WholeOf(Slot value) const {
-  for (;;) {
-    const int64_t made = slots_[value].instruction;
-    const auto* item = made < 0 ? nullptr : std::get_if<TakeItem>(&instructions_[made].what);
-    if (item == nullptr) return value;
-    value = item->from;
-  }
+  while (const TakeItem* item = ItemOf(value)) value = item->from;
+  return value;
 }
 
 Slot PlanBuilder::PointFor(Slot value) {
   if (const auto found = points_.find(value); found != points_.end()) return found->second;
-  const int64_t made = slots_[value].instruction;
-  const auto* take = made < 0 ? nullptr : std::get_if<TakeItem>(&instructions_[made].what);
-  if (take == nullptr) return value;
-  const TakeItem item = *take;
+  const TakeItem* const taken = ItemOf(value);
+  if (taken == nullptr) return value;
+  const TakeItem item = *taken;
   const Slot whole = PointFor(item.from);
   if (whole == item.from) return value;
   // As what it is taken from, whether or not a branch is taken.
@@ -121,8 +121,7 @@ absl::Status PlanBuilder::Add(const graph::Backward& backward) {
   // Names of one item of a structure are names of one tensor, which has one gradient.
   std::map<std::pair<Slot, const void*>, Slot> items;
   const std::function<Slot(Slot)> tensor_of = [&](Slot slot) {
-    const int64_t made = slots_[slot].instruction;
-    const auto* item = made < 0 ? nullptr : std::get_if<TakeItem>(&instructions_[made].what);
+    const TakeItem* const item = ItemOf(slot);
     if (item == nullptr) return slot;
     const c10::IValue& meta = MetaAt(slot);
     const void* same =

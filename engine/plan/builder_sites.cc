@@ -129,13 +129,14 @@ absl::StatusOr<int> PlanBuilder::ReadSiteInto(int name, int site, int invoke) {
   return SetFresh(name, *slot);
 }
 
-int PlanBuilder::OrderOf(const Instruction& instruction) {
+int PlanBuilder::OrderOf(const Instruction& instruction) const {
   // Which may be an earlier trace's, while a later one is built.
   if (!backwards_.contains(instruction.stage / kStageKeys)) return 0;
   enum { kPoint, kAllRows, kRead, kOther, kKinds };
-  int& writes = site_writes_[{instruction.stage, instruction.time}];
+  const auto writers = writers_.find({instruction.stage, instruction.time});
+  int writes = writers == writers_.end() ? 0 : static_cast<int>(writers->second.size());
+  if (std::holds_alternative<WriteSite>(instruction.what)) --writes;  // it is among them already
   const int version = writes * kKinds;
-  if (std::holds_alternative<WriteSite>(instruction.what)) ++writes;
   const auto* read = std::get_if<ReadSite>(&instruction.what);
   if (read == nullptr) return version + kOther;
   if (read->point) return version + kPoint;

@@ -238,7 +238,7 @@ class PlanBuilder {
   /// before it has happened there: first what has each invoke's gradient, then all rows, which are
   /// made of it, then what each invoke's names mean, which is made of them. So a gradient has in it
   /// all that comes of those rows, whoever read them.
-  int OrderOf(const Instruction& instruction);
+  int OrderOf(const Instruction& instruction) const;
   /// The value that is at a site already, where gradients are asked for.
   std::optional<Slot> VersionAt(int site, int invoke) const;
 
@@ -365,6 +365,8 @@ class PlanBuilder {
   bool MadeBefore(int name, NodeId node) const;
   /// Refuses what has no gradient in this trace.
   absl::StatusOr<GradientOf> PointOf(NodeId value);
+  /// How a value was taken out of a structure; nullptr if it was not.
+  const TakeItem* ItemOf(Slot value) const;
   /// What an item of a structure was made with, whenever it was taken; of others they themselves.
   Slot WholeOf(Slot value) const;
   /// The slot that has the gradient of a value.
@@ -473,7 +475,6 @@ class PlanBuilder {
   std::map<std::tuple<int, int, int>, Version> versions_;
   /// Of what is read, and of items of it, the slot that has the gradient, if that is another.
   absl::flat_hash_map<Slot, Slot> points_;
-  std::map<std::pair<int, int>, int> site_writes_;  // by stage and site, those planned so far
   std::vector<WatchedCall> watched_;
   std::map<std::pair<int, int>, int> site_steps_;  // by stage and site, see AtSite
   uint64_t epoch_ = 0;

@@ -217,8 +217,9 @@ class Interpreter : private Sites {
       if (!IsSeen(n)) continue;
       const auto* read = std::get_if<graph::GradRead>(&program_.at(n).kind);
       const auto* write = std::get_if<graph::GradWrite>(&program_.at(n).kind);
-      if (read != nullptr && used.contains(n))
+      if (read != nullptr && used.contains(n)) {
         asked_.insert(AskedBy(program_.at(n).parent, read->value));
+      }
       if (write != nullptr) asked_.insert(AskedBy(program_.at(n).parent, write->value));
     }
     // Reads of one visit are one version, as long as nothing is written between them.
