@@ -507,7 +507,7 @@ absl::Status PlanBuilder::Add(const graph::Skip& skip) {
   if (!input.ok()) return input.status();
   absl::StatusOr<int> output = FindSite({skip.module, Point::kOutput, skip.visit});
   if (!output.ok()) return output.status();
-  if (CountTensors(model_.sites()[*output].pattern) > 1) {
+  if (CountTensors(SpecOf(*output).pattern) > 1) {
     return Refuse(absl::StrCat("`", skip.module, "` returns several tensors, and a skip gives one"),
                   "write its output instead");
   }

@@ -24,9 +24,14 @@ void Run::CountRows() {
   rows_.store(rows, std::memory_order_relaxed);
 }
 
+void Run::BeginStage(const plan::Stage& stage) {
+  stage_ = &stage;
+  ran_.assign(stage.instructions.size(), false);
+}
+
 void Run::PreparePass() {
   const plan::PlannedTrace& planned = trace();
-  stage_ = &planned.StageOf(step_);
+  BeginStage(planned.StageOf(step_));
   // The last step that somebody needs may end early.
   const bool whole = planned.generates && (step_ < planned.last_step || planned.whole);
   const std::string& adapter = std::get<graph::Trace>(program_.at(planned.node).kind).adapter;
@@ -176,7 +181,7 @@ absl::Status Run::EndTrace() {
   for (Generated& generated : generated_) generated.cache = nullptr;
   // Outside of any pass, so nobody waits for it there.
   shared_ = false;
-  stage_ = &planned.stages[plan::PlannedTrace::kAfter];
+  BeginStage(planned.stages[plan::PlannedTrace::kAfter]);
   // What is called there looks at the prompts, also of an invoke that had no rows any more.
   segments_.clear();
   together_of_ = -1;

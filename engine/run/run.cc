@@ -14,6 +14,7 @@
 #include "engine/graph/error.h"
 #include "engine/plan/operands.h"
 #include "engine/plan/planner.h"
+#include "engine/run/dependence.h"
 #include "engine/run/move_together.h"
 #include "engine/run/overwrite.h"
 #include "engine/run/zero_gradient.h"
@@ -266,6 +267,7 @@ absl::Status Run::Execute(const plan::Instruction& instruction, Visiting* site) 
   const bool absent = some_ended_ && IsAbsent(instruction);
   if (some_ended_ && instruction.result != kNoSlot) absent_[instruction.result] = absent;
   if (!absent && Holds(instruction.guard)) {
+    ran_[at_] = true;
     absl::StatusOr<c10::IValue> result =
         std::visit([&](const auto& what) { return Do(what, site); }, instruction.what);
     if (!result.ok()) return result.status();
@@ -425,7 +427,9 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::CallOperator& what, Visiting*) {
     plan::GiveGenerator(*what.call.row, stack, Mix(seed_, {static_cast<uint64_t>(step_), node_}));
   }
   absl::StatusOr<c10::IValue> result = plan::RunReal(*what.call.row, std::move(stack));
-  if (result.ok() && stops_zero_gradients()) result = RefuseGradientOnly(*result);
+  if (result.ok() && stops_zero_gradients()) {
+    result = RefuseGradientOnly(*result, [this, at = at_] { return DependsOnPoints(at); });
+  }
   if (!host_.placed() || !result.ok()) return result;
   // What is made of numbers alone is made on the CPU.
   return MapTensors(*result, [this](const at::Tensor& tensor) {
@@ -478,10 +482,14 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::RunBackward& what, Visiting* sit
     next = point + 1;
     return ExecuteRange(region.first[point], region.first[point + 1], site);
   };
+  asked_ = {what.points, {what.loss}, {}, {}};
   std::vector<unsigned> hooks;
   std::deque<ZerosForStopped> zeros;
   for (int point = 0; point < points; ++point) {
-    if (stops_zero_gradients() && is_written(point)) zeros.emplace_back(tensors[point]);
+    if (stops_zero_gradients() && is_written(point)) {
+      zeros.emplace_back(tensors[point]);
+      asked_.sources.push_back(what.points[point]);
+    }
     hooks.push_back(tensors[point].register_hook([&, point](const at::Tensor& gradient) {
       if (!gradient.defined() || !status.ok()) return gradient;
       // What is computed from a gradient and from values of the forward has a gradient, too.
@@ -507,9 +515,24 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::RunBackward& what, Visiting* sit
     status = ran;
   }
   if (status.ok()) status = pass_over(points);
+  asked_ = {};
   gradients_.clear();
   if (!status.ok()) return status;
   return c10::IValue();
+}
+
+bool Run::DependsOnPoints(int instruction) {
+  if (asked_.depending.empty()) {
+    asked_.depending = DependingOn(asked_.points, {plan_, trace(), *stage_, ran_});
+  }
+  return asked_.depending[instruction];
+}
+
+bool Run::HasGradient(int instruction) {
+  if (asked_.needed.empty()) {
+    asked_.needed = NeededFor(asked_.sources, {plan_, trace(), *stage_, ran_});
+  }
+  return asked_.needed[instruction];
 }
 
 absl::StatusOr<c10::IValue> Run::Do(const plan::ReadGradient& what, Visiting*) {
@@ -600,8 +623,9 @@ absl::Status Run::CheckRange(const at::Tensor& values, int64_t range) const {
                                             " is out of range: this site takes 0 to ", range - 1));
 }
 
-c10::IValue Run::ForRows(Slot slot) const {
-  return stops_zero_gradients() ? StopZeroGradient(frame_[slot]) : frame_[slot];
+c10::IValue Run::ForRows(Slot slot) {
+  if (!stops_zero_gradients()) return frame_[slot];
+  return StopGradientUnless(frame_[slot], [this, at = at_] { return HasGradient(at); });
 }
 
 absl::StatusOr<c10::IValue> Run::Do(const plan::WriteSite& what, Visiting* site) {

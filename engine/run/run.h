@@ -234,8 +234,12 @@ class Run {
   absl::Status CheckRange(const at::Tensor& values, int64_t range) const;
   /// No gradient of zeros comes back to one invoke from the rows of another.
   bool stops_zero_gradients() const { return gradients() && segments_.size() > 1; }
+  /// Of the region that is going backwards: what an instruction has made depends on one of its
+  /// points; or a gradient comes from what depends on that.
+  bool DependsOnPoints(int instruction);
+  bool HasGradient(int instruction);
   /// A value that rows of the pass become.
-  c10::IValue ForRows(plan::Slot slot) const;
+  c10::IValue ForRows(plan::Slot slot);
   /// What a module is called with out of band, checked; and whose rows it is, if that matters.
   absl::StatusOr<at::Tensor> ArgumentOf(int module, plan::Slot input) const;
   const Segment* SegmentFor(int module, int invoke) const;
@@ -252,6 +256,7 @@ class Run {
   absl::Span<Segment* const> SegmentsOf(int invoke);
   /// The segments and listeners of the pass that comes next.
   void PreparePass();
+  void BeginStage(const plan::Stage& stage);
   absl::Status Advance(Pass& pass, const at::Tensor& result);
   /// Whether this pass is to choose tokens.
   bool Chooses() const;
@@ -348,6 +353,15 @@ class Run {
   /// What was read there for a gradient since the last write, by invoke and ReadSite::point: it is
   /// read once.
   absl::flat_hash_map<std::pair<int, bool>, c10::IValue> read_;
+  std::vector<bool> ran_;  // by instruction of the stage
+  /// Of the region that is going backwards, and by instruction, empty until somebody wants to know:
+  /// see DependingOn and NeededFor.
+  struct Asked {
+    absl::Span<const plan::Slot> points;
+    std::vector<plan::Slot> sources;  // of gradients: the loss, and points where they are written
+    std::vector<bool> depending, needed;
+  };
+  Asked asked_;
   std::vector<at::Tensor> gradients_;  // by point of the region that is going backwards
   int at_ = 0;                         // the instruction that is being executed
   /// A watched call while it is made.

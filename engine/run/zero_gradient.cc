@@ -4,6 +4,7 @@
 #include <torch/csrc/autograd/functions/utils.h>
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 #include <vector>
 
@@ -14,25 +15,29 @@ namespace {
 
 using torch::autograd::variable_list;
 
-struct StopZeros : torch::autograd::Node {
-  using Node::Node;
+struct StopGradient : torch::autograd::Node {
+  StopGradient(torch::autograd::edge_list next, std::function<bool()> needed)
+      : Node(std::move(next)), needed(std::move(needed)) {}
   variable_list apply(variable_list&& gradients) override {
-    at::Tensor& gradient = gradients[0];
-    if (gradient.defined() && !gradient.ne(0).any().item<bool>()) gradient = at::Tensor();
+    if (!needed()) return variable_list(num_outputs());
     return std::move(gradients);
   }
+  const std::function<bool()> needed;
 };
 
 /// Autograd visits what lies behind a stopped gradient, too, with none: most nodes give none on
 /// then, and an Error raises whatever comes.
 struct RefuseGradient : torch::autograd::Node {
-  explicit RefuseGradient(std::shared_ptr<Node> refusal)
-      : Node(torch::autograd::edge_list(refusal->next_edges())), refusal(std::move(refusal)) {}
+  RefuseGradient(std::shared_ptr<Node> refusal, std::function<bool()> depends)
+      : Node(torch::autograd::edge_list(refusal->next_edges())),
+        refusal(std::move(refusal)),
+        depends(std::move(depends)) {}
   variable_list apply(variable_list&& gradients) override {
-    if (!gradients[0].defined()) return variable_list(num_outputs());
+    if (!gradients[0].defined() || !depends()) return variable_list(num_outputs());
     return (*refusal)(std::move(gradients));
   }
   const std::shared_ptr<Node> refusal;
+  const std::function<bool()> depends;
 };
 
 struct ZerosForNone : torch::autograd::FunctionPreHook {
@@ -56,10 +61,11 @@ at::Tensor MadeBy(std::shared_ptr<torch::autograd::Node> node, const at::Tensor&
 
 }  // namespace
 
-c10::IValue StopZeroGradient(const c10::IValue& value) {
-  return plan::MapTensors(value, [](const at::Tensor& tensor) {
+c10::IValue StopGradientUnless(const c10::IValue& value, std::function<bool()> needed) {
+  return plan::MapTensors(value, [&needed](const at::Tensor& tensor) {
     if (!tensor.requires_grad()) return tensor;
-    return MadeBy(std::make_shared<StopZeros>(torch::autograd::collect_next_edges(tensor)), tensor);
+    auto edges = torch::autograd::collect_next_edges(tensor);
+    return MadeBy(std::make_shared<StopGradient>(std::move(edges), needed), tensor);
   });
 }
 
@@ -78,12 +84,12 @@ ZerosForStopped::~ZerosForStopped() {
               hooks.end());
 }
 
-c10::IValue RefuseGradientOnly(const c10::IValue& results) {
-  return plan::MapTensors(results, [](const at::Tensor& tensor) {
+c10::IValue RefuseGradientOnly(const c10::IValue& results, std::function<bool()> depends) {
+  return plan::MapTensors(results, [&depends](const at::Tensor& tensor) {
     if (!tensor.requires_grad()) return tensor;
     const std::shared_ptr<torch::autograd::Node> maker = tensor.grad_fn();
     if (dynamic_cast<const torch::autograd::Error*>(maker.get()) == nullptr) return tensor;
-    return MadeBy(std::make_shared<RefuseGradient>(maker), tensor);
+    return MadeBy(std::make_shared<RefuseGradient>(maker, depends), tensor);
   });
 }
 

@@ -318,6 +318,66 @@ TEST(GradientVersionsTest, AnOperatorWithoutADerivativeRefusesOnlyALossOfTheRows
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("backward %loss")));
 }
 
+/// A zero that the loss itself gives meets a derivative that is not finite.
+TEST(GradientVersionsTest, ZerosComeBackFromRowsThatTheLossIsOf) {
+  const std::string body = R"(
+    %h = read transformer.h.0.output
+    write transformer.h.1.output = aten::sqrt(aten::mul(%h, 0.0))
+    %loss = aten::sum(aten::mul(read transformer.h.1.output, 0.0))
+    backward %loss { save g = grad %h })";
+  const LocalResult alone = RunBody(body);
+  const LocalResult beside = LocalModel::Tiny().Run(
+      absl::StrCat("invoke [[1, 2, 3]] {", body, "} invoke [[4, 5, 6]] { save r = read result }"));
+  ASSERT_THAT(alone.status, IsOk());
+  ASSERT_THAT(beside.status, IsOk());
+  EXPECT_TRUE(alone["g"].isnan().all().item<bool>());
+  EXPECT_TRUE(beside["g"].isnan().all().item<bool>());
+  EXPECT_TRUE(beside["r"].isfinite().all().item<bool>());
+}
+
+/// The rows of the first invoke have a graph for its own gradient, and lie in one tensor with those
+/// of the second: autograd sees a way from the operator to the second's embedding.
+TEST(GradientVersionsTest, AnOperatorWithoutADerivativeRefusesOnlyWhatItDependsOn) {
+  const auto run = [](const std::string& asked) {
+    return LocalModel::Tiny().Run(absl::StrCat(R"(
+      invoke [[1, 2, 3]] {
+        %h = read transformer.h.0.output
+        %own = aten::sum(%h)
+        backward %own { save ones = grad %h }
+        %floor = aten::floor_divide(read transformer.h.1.output, 0.5)
+      }
+      invoke [[4, 5, 6]] {
+        %embedded = read transformer.wte.output
+        %both = aten::add(aten::sum(read result), aten::sum(aten::mul(%floor, 3.0)))
+        backward %both { save g = grad )",
+                                               asked, " }\n}"));
+  };
+  const LocalResult alone = LocalModel::Tiny().Run(R"(invoke [[4, 5, 6]] {
+    %embedded = read transformer.wte.output
+    %loss = aten::sum(read result)
+    backward %loss { save g = grad %embedded } })");
+  const LocalResult beside = run("%embedded");
+  ASSERT_THAT(alone.status, IsOk());
+  ASSERT_THAT(beside.status, IsOk());
+  ExpectClose(beside["g"], alone["g"]);
+  const auto refused = StatusIs(absl::StatusCode::kInvalidArgument,
+                                HasSubstr("derivative for aten::floor_divide is not implemented"));
+  EXPECT_THAT(run("%h").status, refused);
+  // And where what is asked for becomes rows of the first.
+  const LocalResult steered = LocalModel::Tiny().Run(R"(
+    invoke [[4, 5, 6]] {
+      %embedded = read transformer.wte.output
+      %part = aten::mul(%embedded, 0.5)
+    }
+    invoke [[1, 2, 3]] {
+      write transformer.h.0.output = %part
+      %floor = aten::floor_divide(read transformer.h.1.output, 0.5)
+      %loss = aten::sum(aten::mul(%floor, 3.0))
+      backward %loss { save g = grad %embedded }
+    })");
+  EXPECT_THAT(steered.status, refused);
+}
+
 /// What is written where nothing comes is no zero, and what else comes is not stopped.
 TEST(GradientVersionsTest, WhatIsWrittenInPlaceOfAStoppedGradientGoesOn) {
   const std::string first = R"(
