@@ -76,6 +76,7 @@ absl::Status TooManyRows(const graph::Program& program, graph::NodeId id, uint64
 }  // namespace
 
 absl::StatusOr<InvokeInputs> InputMaker::Make(const graph::Program& program,
+                                              const std::string& owner,
                                               uint64_t pass_tokens) const {
   InvokeInputs made;
   const graph::Trace* trace = nullptr;
@@ -99,7 +100,7 @@ absl::StatusOr<InvokeInputs> InputMaker::Make(const graph::Program& program,
       const graph::Invoke filled =
           swept == nullptr ? graph::Invoke() : AtPoint(program, *swept, point);
       absl::StatusOr<run::InvokeInput> input =
-          MakeOne(program, id, swept == nullptr ? *invoke : filled, *trace, pass_tokens);
+          MakeOne(program, owner, id, swept == nullptr ? *invoke : filled, *trace, pass_tokens);
       if (!input.ok()) return input.status();
       plan::RowCount count;
       if (input->mask.defined()) count = {input->batch(), input->tokens()};
@@ -113,7 +114,7 @@ absl::StatusOr<InvokeInputs> InputMaker::Make(const graph::Program& program,
 }
 
 absl::StatusOr<run::InvokeInput> InputMaker::MakeOne(const graph::Program& program,
-                                                     graph::NodeId id, const graph::Invoke& invoke,
+                                                     const std::string& owner, graph::NodeId id, const graph::Invoke& invoke,
                                                      const graph::Trace& trace,
                                                      uint64_t pass_tokens) const {
   if (IsComputed(program, invoke)) {
@@ -132,10 +133,10 @@ absl::StatusOr<run::InvokeInput> InputMaker::MakeOne(const graph::Program& progr
   absl::StatusOr<Rows> rows = Rows();
   if (const auto* tokens = std::get_if<graph::Invoke::Tokens>(&invoke.input)) rows = tokens->rows;
   if (const auto* prompts = std::get_if<graph::Invoke::Prompts>(&invoke.input)) {
-    rows = Tokenized(program, id, *prompts);
+    rows = Tokenized(program, owner, id, *prompts);
   }
   if (const auto* chats = std::get_if<graph::Invoke::Chats>(&invoke.input)) {
-    rows = Templated(program, id, *chats);
+    rows = Templated(program, owner, id, *chats);
   }
   if (const auto* tensors = std::get_if<graph::Invoke::Tensors>(&invoke.input)) {
     rows = Unpadded(program, id, *tensors);
@@ -150,7 +151,7 @@ absl::StatusOr<run::InvokeInput> InputMaker::MakeOne(const graph::Program& progr
 }
 
 absl::StatusOr<std::vector<int64_t>> InputMaker::Encode(const graph::Program& program,
-                                                        graph::NodeId id, const std::string& text,
+                                                        const std::string& owner, graph::NodeId id, const std::string& text,
                                                         bool special_tokens) const {
   if (text.size() > static_cast<size_t>(max_tokens_) * kLongestToken) {
     return Refuse(program, id,
@@ -158,7 +159,7 @@ absl::StatusOr<std::vector<int64_t>> InputMaker::Encode(const graph::Program& pr
                                max_tokens_, " tokens"),
                   "shorten it");
   }
-  absl::StatusOr<std::vector<int64_t>> ids = tokenizer_->Encode(text, special_tokens);
+  absl::StatusOr<std::vector<int64_t>> ids = ids_.Encode(owner, text, special_tokens);
   if (ids.ok()) return ids;
   return Refuse(program, id, std::string(ids.status().message()), "", ids.status().code());
 }
@@ -195,14 +196,15 @@ absl::Status InputMaker::Expand(const graph::Program& program, graph::NodeId id,
 }
 
 absl::StatusOr<InputMaker::Rows> InputMaker::Tokenized(
-    const graph::Program& program, graph::NodeId id, const graph::Invoke::Prompts& prompts) const {
+    const graph::Program& program, const std::string& owner, graph::NodeId id,
+    const graph::Invoke::Prompts& prompts) const {
   if (tokenizer_ == nullptr) {
     return Refuse(program, id, "this model has no tokenizer", "give token ids");
   }
   Rows rows;
   for (const std::string& text : prompts.texts) {
     absl::StatusOr<std::vector<int64_t>> ids =
-        Encode(program, id, text, !prompts.no_special_tokens);
+        Encode(program, owner, id, text, !prompts.no_special_tokens);
     if (!ids.ok()) return ids.status();
     rows.push_back(*std::move(ids));
   }
@@ -210,7 +212,7 @@ absl::StatusOr<InputMaker::Rows> InputMaker::Tokenized(
 }
 
 absl::StatusOr<InputMaker::Rows> InputMaker::Templated(const graph::Program& program,
-                                                       graph::NodeId id,
+                                                       const std::string& owner, graph::NodeId id,
                                                        const graph::Invoke::Chats& chats) const {
   if (tokenizer_ == nullptr) {
     return Refuse(program, id, "this model has no tokenizer", "give token ids");
@@ -234,7 +236,7 @@ absl::StatusOr<InputMaker::Rows> InputMaker::Templated(const graph::Program& pro
       return Refuse(program, id, std::string(text.status().message()), "", text.status().code());
     }
     // The template has put in the special tokens that there are.
-    absl::StatusOr<std::vector<int64_t>> ids = Encode(program, id, *text, /*special_tokens=*/false);
+    absl::StatusOr<std::vector<int64_t>> ids = Encode(program, owner, id, *text, /*special_tokens=*/false);
     if (!ids.ok()) return ids.status();
     rows.push_back(*std::move(ids));
   }

@@ -14,6 +14,7 @@
 #include "engine/run/pass.h"
 #include "engine/run/run.h"
 #include "engine/text/model_text.h"
+#include "engine/text/token_cache.h"
 
 namespace weft {
 
@@ -37,33 +38,37 @@ class InputMaker {
              int64_t vocabulary, int64_t max_tokens)
       : spec_(spec),
         tokenizer_(tokenizer),
+        ids_(tokenizer),
         chat_template_(chat_template),
         tokens_(tokens),
         input_(input),
         vocabulary_(vocabulary),
         max_tokens_(max_tokens) {}
 
-  /// Of a program that passed graph::Check. Errors name the invoke: ids out of range, prompts too
-  /// long for the model or for a pass of `pass_tokens` rows, tensors that are no ids.
-  absl::StatusOr<InvokeInputs> Make(const graph::Program& program, uint64_t pass_tokens) const;
+  /// Of a program of `owner` (RunOptions::owner) that passed graph::Check. Errors name the invoke:
+  /// ids out of range, prompts too long for the model or for a pass of `pass_tokens` rows, tensors
+  /// that are no ids.
+  absl::StatusOr<InvokeInputs> Make(const graph::Program& program, const std::string& owner,
+                                    uint64_t pass_tokens) const;
 
  private:
   using Rows = std::vector<std::vector<int64_t>>;
 
   /// The input `invoke`, which is that of node `id` or, where a sweep fills it in, one of its
   /// points.
-  absl::StatusOr<run::InvokeInput> MakeOne(const graph::Program& program, graph::NodeId id,
-                                           const graph::Invoke& invoke, const graph::Trace& trace,
-                                           uint64_t pass_tokens) const;
+  absl::StatusOr<run::InvokeInput> MakeOne(const graph::Program& program, const std::string& owner,
+                                           graph::NodeId id, const graph::Invoke& invoke,
+                                           const graph::Trace& trace, uint64_t pass_tokens) const;
   /// What a generation asks of its prompts: room for new tokens, a row for each sequence.
   absl::Status Expand(const graph::Program& program, graph::NodeId id,
                       const graph::GenerateOptions& generate, uint64_t pass_tokens,
                       Rows* rows) const;
-  absl::StatusOr<Rows> Tokenized(const graph::Program& program, graph::NodeId id,
-                                 const graph::Invoke::Prompts& prompts) const;
-  absl::StatusOr<Rows> Templated(const graph::Program& program, graph::NodeId id,
-                                 const graph::Invoke::Chats& chats) const;
-  absl::StatusOr<std::vector<int64_t>> Encode(const graph::Program& program, graph::NodeId id,
+  absl::StatusOr<Rows> Tokenized(const graph::Program& program, const std::string& owner,
+                                 graph::NodeId id, const graph::Invoke::Prompts& prompts) const;
+  absl::StatusOr<Rows> Templated(const graph::Program& program, const std::string& owner,
+                                 graph::NodeId id, const graph::Invoke::Chats& chats) const;
+  absl::StatusOr<std::vector<int64_t>> Encode(const graph::Program& program,
+                                              const std::string& owner, graph::NodeId id,
                                               const std::string& text, bool special_tokens) const;
   absl::StatusOr<Rows> Unpadded(const graph::Program& program, graph::NodeId id,
                                 const graph::Invoke::Tensors& tensors) const;
@@ -81,6 +86,7 @@ class InputMaker {
 
   const plan::ModelSpec& spec_;
   const text::Tokenizer* const tokenizer_;
+  mutable text::TokenCache ids_;
   const absl::StatusOr<std::shared_ptr<const text::ChatTemplate>>& chat_template_;
   const run::TokenOptions& tokens_;
   const std::optional<models::RowInput>& input_;

@@ -440,7 +440,7 @@ absl::StatusOr<ModelHost::Prepared> ModelHost::Prepare(const graph::Program& pro
     return status;
   }
   if (absl::Status status = CheckAdapters(program); !status.ok()) return status;
-  absl::StatusOr<InvokeInputs> made = inputs_.Make(program, limits.pass_tokens);
+  absl::StatusOr<InvokeInputs> made = inputs_.Make(program, options.owner, limits.pass_tokens);
   if (!made.ok()) return made.status();
   Prepared prepared;
   prepared.inputs = std::move(made->inputs);

@@ -3,6 +3,7 @@
 #include <array>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -104,10 +105,9 @@ class KeyStore {
   const std::function<absl::Time()> now_;
   mutable absl::Mutex mutex_;
   const std::unique_ptr<sqlite::Database> db_ ABSL_PT_GUARDED_BY(mutex_);
-  mutable sqlite::Statement data_version_ ABSL_GUARDED_BY(mutex_);
   mutable sqlite::Statement all_ ABSL_GUARDED_BY(mutex_);
-  mutable int64_t rows_version_ ABSL_GUARDED_BY(mutex_) = 0;
-  mutable bool rows_are_stale_ ABSL_GUARDED_BY(mutex_) = true;
+  /// From before the rows were read.
+  mutable std::optional<sqlite::CommitMark> rows_mark_ ABSL_GUARDED_BY(mutex_);
   mutable absl::flat_hash_map<std::string, Row> rows_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -12,7 +12,10 @@ namespace {
 // Of the bytes that may wait for readers.
 constexpr uint64_t kReservedPart = 8;
 constexpr uint64_t kLittlePart = 64;
-constexpr absl::Duration kFlushDelay = absl::Milliseconds(5);
+// Between two looks at what is to be written: what was there at the one is written at the next.
+constexpr absl::Duration kFlushPeriod = absl::Milliseconds(5);
+// Looks in vain, after which the thread that looks goes to sleep.
+constexpr int kIdleLooks = 200;
 
 }  // namespace
 
@@ -136,23 +139,28 @@ void RunRegistry::Watch() {
     return std::clamp(options().slow_reader_timeout / 4, absl::Milliseconds(10), absl::Seconds(1));
   };
   const auto wanted = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
-    return !watching_ || !to_cancel_.empty() || !to_flush_.empty();
+    return !watching_ || !to_cancel_.empty() || (asleep_ && !to_flush_.empty());
   };
   absl::Time next_sweep = absl::Now() + period();
+  absl::Time next_look = absl::InfiniteFuture();
+  std::vector<std::shared_ptr<ActiveRun>> waiting;  // since the last look
+  int idle_looks = kIdleLooks;
   while (true) {
     std::vector<std::shared_ptr<ActiveRun>> to_flush;
-    bool sweep, flush;
+    bool sweep;
     {
       absl::MutexLock lock(&mutex_);
-      mutex_.AwaitWithDeadline(absl::Condition(&wanted), next_sweep);
+      asleep_ = idle_looks >= kIdleLooks;
+      mutex_.AwaitWithDeadline(absl::Condition(&wanted),
+                               asleep_ ? next_sweep : std::min(next_look, next_sweep));
       if (!watching_) return;
       sweep = !to_cancel_.empty();
-      flush = !to_flush_.empty();
-    }
-    if (flush) {
-      absl::SleepFor(kFlushDelay);
-      absl::MutexLock lock(&mutex_);
-      to_flush.swap(to_flush_);
+      const absl::Time now = absl::Now();
+      if (asleep_ ? !to_flush_.empty() : now >= next_look) {
+        to_flush = std::exchange(waiting, std::exchange(to_flush_, {}));
+        idle_looks = to_flush.empty() && waiting.empty() ? idle_looks + 1 : 0;
+        next_look = now + kFlushPeriod;
+      }
     }
     for (const std::shared_ptr<ActiveRun>& run : to_flush) run->Flush();
     const absl::Time now = absl::Now();

@@ -78,7 +78,8 @@ class RunRegistry {
 
   /// Have `run` write what waits, on the watching thread and after a moment: writing is not the
   /// business of the thread that runs a model, and a small run ends within that moment, so that all
-  /// of it is one message.
+  /// of it is one message. Wakes nobody as long as such runs keep coming: the watching thread looks
+  /// by itself then.
   void FlushSoon(std::shared_ptr<ActiveRun> run);
 
   /// Look at every run and its key, and see to what was handed to CancelSoon and FlushSoon, until
@@ -99,6 +100,8 @@ class RunRegistry {
   uint32_t run_count_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<std::shared_ptr<Job>> to_cancel_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::shared_ptr<ActiveRun>> to_flush_ ABSL_GUARDED_BY(mutex_);
+  /// The watching thread sleeps until it is woken, not just from one look to the next.
+  bool asleep_ ABSL_GUARDED_BY(mutex_) = false;
   uint64_t pending_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::flat_hash_map<std::string, uint64_t> pending_by_key_ ABSL_GUARDED_BY(mutex_);
   bool accepting_ ABSL_GUARDED_BY(mutex_) = true;

@@ -61,6 +61,7 @@ absl::StatusOr<RunOptions> DecodeOptions(const v1::RunOptions& options, const ke
   decoded.exact = options.exact();
   decoded.seed = options.seed();
   decoded.stream_tokens = options.stream_tokens();
+  decoded.owner = key.id;
   decoded.access.weights = keys::HasScope(key, keys::kWeightsScope);
   return decoded;
 }

@@ -16,6 +16,11 @@ namespace {
 
 constexpr int kBusyMilliseconds = 5000;
 
+// Of the index of the write-ahead log, which lies in shared memory (https://sqlite.org/walformat.html):
+// its regions are as large, and the first word of its header is the format's version.
+constexpr int kLogIndexRegionBytes = 32768;
+constexpr uint32_t kLogIndexVersion = 3007000;
+
 // Make the folder for its owner alone; one that exists keeps its mode.
 absl::Status MakeFolder(const std::filesystem::path& folder) {
   std::error_code error;
@@ -111,7 +116,33 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(
                         "opening");
   if (status.ok()) status = database->Migrate(migrations);
   if (!status.ok()) return status;
+  database->FindLogIndex();
   return database;
+}
+
+void Database::FindLogIndex() {
+  sqlite3_file* file = nullptr;
+  if (sqlite3_file_control(db_.get(), "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK ||
+      file == nullptr || file->pMethods == nullptr || file->pMethods->iVersion < 2) {
+    return;
+  }
+  // The region that SQLite itself has mapped by now: nothing is made larger here.
+  volatile void* region = nullptr;
+  if (file->pMethods->xShmMap(file, 0, kLogIndexRegionBytes, /*extend=*/0, &region) != SQLITE_OK ||
+      region == nullptr) {
+    return;
+  }
+  const auto* const words = static_cast<const volatile uint32_t*>(region);
+  if (words[0] == kLogIndexVersion) log_index_ = words;
+}
+
+std::optional<CommitMark> Database::ReadCommitMark() const {
+  if (log_index_ == nullptr) return std::nullopt;
+  CommitMark mark;
+  for (size_t i = 0; i < mark.size(); ++i) {
+    mark[i] = __atomic_load_n(&log_index_[i], __ATOMIC_ACQUIRE);
+  }
+  return mark;
 }
 
 absl::StatusOr<int64_t> Database::Version() {

@@ -2,9 +2,11 @@
 
 #include <sqlite3.h>
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -41,6 +43,9 @@ class Statement {
   std::unique_ptr<sqlite3_stmt, Deleter> statement_;
 };
 
+/// The header of the index of the write-ahead log, both copies of it: another one after each commit.
+using CommitMark = std::array<uint32_t, 24>;
+
 /// A database file of a data folder, with a write-ahead log: several processes may use it at once.
 ///
 /// The folder is made with mode 0700, the files with 0600. Statements must be gone before it. Not
@@ -67,6 +72,10 @@ class Database {
   absl::Status Transact(const std::function<absl::Status()>& body);
   /// `sql` is one statement.
   absl::StatusOr<Statement> Prepare(const std::string& sql);
+  /// Where nobody has committed since, in this process or another, it is the same; so what was read
+  /// after one is as it was as long as the next is equal. Takes no query and no system call: some
+  /// loads from shared memory. None where SQLite keeps its index elsewhere.
+  std::optional<CommitMark> ReadCommitMark() const;
   /// Rows that the last statement changed.
   int changes() const { return sqlite3_changes(db_.get()); }
 
@@ -78,10 +87,13 @@ class Database {
       : db_(db), path_(std::move(path)), what_(what) {}
   absl::Status Migrate(const std::vector<std::string>& migrations);
   absl::StatusOr<int64_t> Version();
+  void FindLogIndex();
 
   const std::unique_ptr<sqlite3, Closer> db_;
   const std::string path_;
   const char* const what_;
+  // Mapped until the connection is closed; other processes write it.
+  const volatile uint32_t* log_index_ = nullptr;
 };
 
 }  // namespace weft::sqlite

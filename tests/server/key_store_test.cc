@@ -6,14 +6,19 @@
 
 #include <atomic>
 #include <cmath>
+#include <cstdlib>
+#include <filesystem>
 #include <fstream>
+#include <optional>
 #include <set>
 #include <sstream>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_folder.h"
 
@@ -127,6 +132,74 @@ TEST_F(KeyStoreTest, KeyRevokedByAnotherProcessEndsAtOnce) {
               StatusIs(absl::StatusCode::kUnauthenticated,
                        HasSubstr("revoked at 2023-11-14 22:13:20 UTC")));
   EXPECT_THAT(store_->Authenticate(other.secret), IsOk());
+}
+
+// The store sees by itself that rows have changed, from the index of the write-ahead log: whatever
+// becomes of that log, nothing may be missed.
+TEST_F(KeyStoreTest, ChangesAreSeenWhateverBecomesOfTheLog) {
+  const auto open = [&] {
+    return sqlite::Database::Open(data(), "keys.db", {.what = "key store"}, {"", ""}).value();
+  };
+  const std::unique_ptr<sqlite::Database> elsewhere = open();
+  const std::optional<sqlite::CommitMark> mark = elsewhere->ReadCommitMark();
+  ASSERT_TRUE(mark.has_value());
+  EXPECT_EQ(elsewhere->ReadCommitMark(), mark);
+  const char* const ends[] = {"SELECT 1",
+                              "PRAGMA wal_checkpoint(PASSIVE)",
+                              "PRAGMA wal_checkpoint(FULL)",
+                              "PRAGMA wal_checkpoint(RESTART)",
+                              "PRAGMA wal_checkpoint(TRUNCATE)",
+                              "VACUUM"};
+  for (int round = 0; round < 2; ++round) {
+    for (const char* before : ends) {
+      for (const char* after : ends) {
+        const NewKey made = Create();
+        ASSERT_THAT(elsewhere->Execute(before, "ending the log of"), IsOk());
+        ASSERT_THAT(store_->Authenticate(made.secret), IsOk()) << before << ", " << after;
+        ASSERT_THAT(elsewhere->Execute(absl::StrCat("UPDATE keys SET revoked = 1 WHERE id = '",
+                                                    made.key.id, "'")
+                                           .c_str(),
+                                       "writing"),
+                    IsOk());
+        ASSERT_THAT(elsewhere->Execute(after, "ending the log of"), IsOk());
+        ASSERT_THAT(store_->Authenticate(made.secret),
+                    StatusIs(absl::StatusCode::kUnauthenticated))
+            << before << ", " << after;
+      }
+    }
+  }
+  EXPECT_NE(elsewhere->ReadCommitMark(), mark);
+}
+
+constexpr char kRevokedByIt[] = "WEFT_TEST_REVOKE";
+
+// What the test below runs in a process of its own.
+TEST(KeyStoreProcess, DISABLED_Revokes) {
+  const char* const what = std::getenv(kRevokedByIt);
+  ASSERT_NE(what, nullptr);
+  const std::pair<std::string, std::string> id_and_folder =
+      absl::StrSplit(what, absl::MaxSplits(' ', 1));
+  absl::StatusOr<std::unique_ptr<KeyStore>> store =
+      KeyStore::Open(id_and_folder.second, {.create = false});
+  ASSERT_THAT(store, IsOk());
+  ASSERT_THAT((*store)->Revoke(id_and_folder.first), IsOk());
+}
+
+TEST_F(KeyStoreTest, AKeyIsRevokedFromAProcessOfItsOwn) {
+  const std::string self = std::filesystem::read_symlink("/proc/self/exe");
+  for (int i = 0; i < 3; ++i) {
+    const NewKey made = Create();
+    const NewKey other = Create();
+    ASSERT_THAT(store_->Authenticate(made.secret), IsOk());
+    ASSERT_EQ(setenv(kRevokedByIt, absl::StrCat(made.key.id, " ", data()).c_str(), 1), 0);
+    const std::string command = absl::StrCat(
+        "'", self,
+        "' --gtest_also_run_disabled_tests --gtest_filter=KeyStoreProcess.DISABLED_Revokes",
+        " >/dev/null");
+    ASSERT_EQ(std::system(command.c_str()), 0);
+    EXPECT_THAT(store_->Authenticate(made.secret), StatusIs(absl::StatusCode::kUnauthenticated));
+    EXPECT_THAT(store_->Authenticate(other.secret), IsOk());
+  }
 }
 
 TEST_F(KeyStoreTest, WrongSecretOfARevokedKeyLearnsNothing) {

@@ -445,6 +445,22 @@ TEST_F(ServiceTest, WeightsScopeReachesTheEngine) {
   EXPECT_THAT(access, ElementsAre(false, true));
 }
 
+TEST_F(ServiceTest, TheEngineKnowsWhoseARunIs) {
+  std::vector<std::string> owners;
+  engine_.on_submit = [&](const std::shared_ptr<FakeJob>& job,
+                          const FakeEngine::Submission& submission) {
+    owners.push_back(submission.options.owner);
+    job->Accept();
+    job->Complete();
+    return absl::OkStatus();
+  };
+  Start();
+  const keys::NewKey one = Key({.scopes = {"trace"}}), other = Key({.scopes = {"trace"}});
+  EXPECT_TRUE(Run(Request(), one.secret).status.ok());
+  EXPECT_TRUE(Run(Request(), other.secret).status.ok());
+  EXPECT_THAT(owners, ElementsAre(one.key.id, other.key.id));
+}
+
 TEST_F(ServiceTest, WithoutKeysEveryoneMayDoEverything) {
   with_keys_ = false;
   engine_.on_submit = [&](const std::shared_ptr<FakeJob>& job,
