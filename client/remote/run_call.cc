@@ -110,7 +110,9 @@ std::optional<Chunk> FindChunk(Cursor event) {
     if (!event.Varint()) return std::nullopt;
     tag = event.Varint();
   }
-  if (tag != kChunk || event.Varint() != event.left()) return std::nullopt;
+  if (tag != kChunk) return std::nullopt;
+  const std::optional<uint64_t> bytes = event.Varint();
+  if (bytes != event.left()) return std::nullopt;
   uint32_t tensor = 0;
   uint64_t offset = 0;
   while ((tag = event.Varint())) {
