@@ -1,6 +1,5 @@
 #include "client/remote/run_call.h"
 
-#include <algorithm>
 #include <optional>
 #include <string>
 #include <system_error>
@@ -8,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "client/remote/event_cursor.h"
 #include "client/remote/messages.h"
 #include "engine/graph/codec.h"
 #include "engine/graph/error.h"
@@ -24,112 +24,6 @@ void* Tag(const char& tag) { return const_cast<char*>(&tag); }
 
 /// What of a result must be outstanding for a second thread to pay.
 constexpr uint64_t kWorthAThread = uint64_t{4} << 20;
-
-// Tags of the wire format: field << 3 | type.
-constexpr uint64_t kEvent = v1::RunEvents::kEventsFieldNumber << 3 | 2;
-constexpr uint64_t kSequence = v1::RunEvent::kSequenceFieldNumber << 3 | 0;
-constexpr uint64_t kChunk = v1::RunEvent::kChunkFieldNumber << 3 | 2;
-constexpr uint64_t kChunkTensor = v1::Chunk::kTensorFieldNumber << 3 | 0;
-constexpr uint64_t kChunkOffset = v1::Chunk::kOffsetFieldNumber << 3 | 0;
-constexpr uint64_t kChunkData = v1::Chunk::kDataFieldNumber << 3 | 2;
-
-/// Reads a message in pieces from front to back.
-class Cursor {
- public:
-  explicit Cursor(const std::vector<grpc::Slice>& slices) : slices_(&slices) {
-    for (const grpc::Slice& slice : slices) left_ += slice.size();
-  }
-
-  uint64_t left() const { return left_; }
-
-  /// A cursor over the next `bytes`, of which there are as many, and move behind them.
-  Cursor Split(uint64_t bytes) {
-    Cursor part = *this;
-    part.left_ = bytes;
-    for (Cursor skip = part; skip.left_ > 0;) {
-      skip.Next();
-      slice_ = skip.slice_;
-      at_ = skip.at_;
-    }
-    left_ -= bytes;
-    return part;
-  }
-
-  /// The rest of the present piece; empty at the end.
-  absl::string_view Next() {
-    if (left_ == 0) return {};
-    SkipEmpty();
-    const grpc::Slice& slice = (*slices_)[slice_];
-    const absl::string_view piece(reinterpret_cast<const char*>(slice.begin()) + at_,
-                                  std::min<uint64_t>(slice.size() - at_, left_));
-    Advance(piece.size());
-    return piece;
-  }
-
-  std::optional<uint64_t> Varint() {
-    uint64_t value = 0;
-    for (int shift = 0; shift < 64 && left_ > 0; shift += 7) {
-      SkipEmpty();
-      const uint8_t byte = (*slices_)[slice_].begin()[at_];
-      Advance(1);
-      value |= static_cast<uint64_t>(byte & 0x7f) << shift;
-      if ((byte & 0x80) == 0) return value;
-    }
-    return std::nullopt;
-  }
-
- private:
-  /// While left_ > 0, there is a slice that has bytes.
-  void SkipEmpty() {
-    while (at_ == (*slices_)[slice_].size()) {
-      ++slice_;
-      at_ = 0;
-    }
-  }
-  void Advance(size_t bytes) {
-    at_ += bytes;
-    left_ -= bytes;
-  }
-
-  const std::vector<grpc::Slice>* slices_;
-  size_t slice_ = 0, at_ = 0;
-  uint64_t left_ = 0;
-};
-
-struct Chunk {
-  uint32_t tensor = 0;
-  uint64_t offset = 0;
-  Cursor bytes;
-};
-
-/// The chunk that the event is, if it was written with its bytes last. Nothing otherwise: then
-/// protobuf reads it.
-std::optional<Chunk> FindChunk(Cursor event) {
-  std::optional<uint64_t> tag = event.Varint();
-  if (tag == kSequence) {
-    if (!event.Varint()) return std::nullopt;
-    tag = event.Varint();
-  }
-  if (tag != kChunk) return std::nullopt;
-  const std::optional<uint64_t> bytes = event.Varint();
-  if (bytes != event.left()) return std::nullopt;
-  uint32_t tensor = 0;
-  uint64_t offset = 0;
-  while ((tag = event.Varint())) {
-    const std::optional<uint64_t> value = event.Varint();
-    if (!value) return std::nullopt;
-    if (*tag == kChunkTensor) {
-      tensor = static_cast<uint32_t>(*value);
-    } else if (*tag == kChunkOffset) {
-      offset = *value;
-    } else if (*tag == kChunkData && *value == event.left()) {
-      return Chunk{tensor, offset, event};
-    } else {
-      return std::nullopt;
-    }
-  }
-  return std::nullopt;
-}
 
 }  // namespace
 
@@ -225,14 +119,12 @@ absl::Status RunCall::Handle(grpc::ByteBuffer* message) {
   if (!message->Dump(&slices).ok()) return absl::DataLossError("a message that cannot be read");
   Cursor events(slices);
   while (events.left() > 0) {
-    const std::optional<uint64_t> tag = events.Varint();
-    const std::optional<uint64_t> bytes = events.Varint();
-    if (tag != kEvent || !bytes || *bytes > events.left()) {
+    std::optional<Cursor> event = NextEvent(&events);
+    if (!event) {
       return absl::DataLossError("the server sent a message that is no weft.v1.RunEvents");
     }
-    Cursor event = events.Split(*bytes);
     absl::Status status;
-    if (std::optional<Chunk> chunk = FindChunk(event)) {
+    if (std::optional<Chunk> chunk = FindChunk(*event)) {
       began_ = true;
       status = assembler_.BeginChunk(chunk->tensor, chunk->offset, chunk->bytes.left());
       while (status.ok() && chunk->bytes.left() > 0) {
@@ -241,7 +133,7 @@ absl::Status RunCall::Handle(grpc::ByteBuffer* message) {
       if (status.ok()) status = Deliver();
     } else {
       std::string gathered;
-      while (event.left() > 0) absl::StrAppend(&gathered, event.Next());
+      while (event->left() > 0) absl::StrAppend(&gathered, event->Next());
       v1::RunEvent parsed;
       if (!parsed.ParseFromString(gathered)) {
         return absl::DataLossError("the server sent an event that is no weft.v1.RunEvent");
