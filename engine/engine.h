@@ -191,8 +191,8 @@ struct RunOptions {
   uint64_t seed = 0;
   bool stream_tokens = false;  // tell NewTokens
   Access access;
-  /// Whose program it is, a key's id; empty: nobody's in particular. What is remembered of its texts
-  /// is remembered for programs of the same owner.
+  /// Whose program it is, a key's id; empty: nobody's in particular. What is remembered of its
+  /// texts is remembered for programs of the same owner.
   std::string owner = {};
   /// Called by Submit with the plan's estimate (tokens, result_bytes, peak_bytes) before anything
   /// is queued: an error refuses the run. Empty: every run is taken.

@@ -114,7 +114,8 @@ absl::StatusOr<InvokeInputs> InputMaker::Make(const graph::Program& program,
 }
 
 absl::StatusOr<run::InvokeInput> InputMaker::MakeOne(const graph::Program& program,
-                                                     const std::string& owner, graph::NodeId id, const graph::Invoke& invoke,
+                                                     const std::string& owner, graph::NodeId id,
+                                                     const graph::Invoke& invoke,
                                                      const graph::Trace& trace,
                                                      uint64_t pass_tokens) const {
   if (IsComputed(program, invoke)) {
@@ -151,7 +152,8 @@ absl::StatusOr<run::InvokeInput> InputMaker::MakeOne(const graph::Program& progr
 }
 
 absl::StatusOr<std::vector<int64_t>> InputMaker::Encode(const graph::Program& program,
-                                                        const std::string& owner, graph::NodeId id, const std::string& text,
+                                                        const std::string& owner, graph::NodeId id,
+                                                        const std::string& text,
                                                         bool special_tokens) const {
   if (text.size() > static_cast<size_t>(max_tokens_) * kLongestToken) {
     return Refuse(program, id,
@@ -236,7 +238,8 @@ absl::StatusOr<InputMaker::Rows> InputMaker::Templated(const graph::Program& pro
       return Refuse(program, id, std::string(text.status().message()), "", text.status().code());
     }
     // The template has put in the special tokens that there are.
-    absl::StatusOr<std::vector<int64_t>> ids = Encode(program, owner, id, *text, /*special_tokens=*/false);
+    absl::StatusOr<std::vector<int64_t>> ids =
+        Encode(program, owner, id, *text, /*special_tokens=*/false);
     if (!ids.ok()) return ids.status();
     rows.push_back(*std::move(ids));
   }

@@ -16,8 +16,9 @@ namespace {
 
 constexpr int kBusyMilliseconds = 5000;
 
-// Of the index of the write-ahead log, which lies in shared memory (https://sqlite.org/walformat.html):
-// its regions are as large, and the first word of its header is the format's version.
+// Of the index of the write-ahead log, which lies in shared memory
+// (https://sqlite.org/walformat.html): its regions are as large, and the first word of its header
+// is the format's version.
 constexpr int kLogIndexRegionBytes = 32768;
 constexpr uint32_t kLogIndexVersion = 3007000;
 

@@ -43,7 +43,8 @@ class Statement {
   std::unique_ptr<sqlite3_stmt, Deleter> statement_;
 };
 
-/// The header of the index of the write-ahead log, both copies of it: another one after each commit.
+/// The header of the index of the write-ahead log, both copies of it: another one after each
+/// commit.
 using CommitMark = std::array<uint32_t, 24>;
 
 /// A database file of a data folder, with a write-ahead log: several processes may use it at once.

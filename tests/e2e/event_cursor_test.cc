@@ -50,8 +50,8 @@ TEST(EventCursorTest, ChunksOfAServerAreFoundInPlace) {
   const graph::HostTensor tensor = MakeTensor();
   v1::RunEvent running;
   running.mutable_running();
-  for (const uint64_t size : {uint64_t{1}, uint64_t{127}, uint64_t{128}, uint64_t{200'000},
-                              server::kChunkBytes}) {
+  for (const uint64_t size :
+       {uint64_t{1}, uint64_t{127}, uint64_t{128}, uint64_t{200'000}, server::kChunkBytes}) {
     for (const auto& [sequence, id, offset] : std::vector<std::tuple<uint64_t, uint32_t, uint64_t>>{
              {1, 0, 0}, {300, 1, 1}, {uint64_t{1} << 40, 70000, 1'048'576}}) {
       std::vector<grpc::Slice> message = {server::SerializeEvent(running)};

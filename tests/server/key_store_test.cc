@@ -156,14 +156,13 @@ TEST_F(KeyStoreTest, ChangesAreSeenWhateverBecomesOfTheLog) {
         const NewKey made = Create();
         ASSERT_THAT(elsewhere->Execute(before, "ending the log of"), IsOk());
         ASSERT_THAT(store_->Authenticate(made.secret), IsOk()) << before << ", " << after;
-        ASSERT_THAT(elsewhere->Execute(absl::StrCat("UPDATE keys SET revoked = 1 WHERE id = '",
-                                                    made.key.id, "'")
-                                           .c_str(),
-                                       "writing"),
-                    IsOk());
+        ASSERT_THAT(
+            elsewhere->Execute(
+                absl::StrCat("UPDATE keys SET revoked = 1 WHERE id = '", made.key.id, "'").c_str(),
+                "writing"),
+            IsOk());
         ASSERT_THAT(elsewhere->Execute(after, "ending the log of"), IsOk());
-        ASSERT_THAT(store_->Authenticate(made.secret),
-                    StatusIs(absl::StatusCode::kUnauthenticated))
+        ASSERT_THAT(store_->Authenticate(made.secret), StatusIs(absl::StatusCode::kUnauthenticated))
             << before << ", " << after;
       }
     }
