@@ -6,6 +6,7 @@
 
 #include "absl/types/span.h"
 #include "engine/kernels/attention.h"
+#include "engine/kernels/instructions.h"
 
 namespace weft::kernels::gpu {
 
@@ -25,15 +26,11 @@ bool CanPut(const at::Tensor& q, const at::Tensor& new_k, const at::Tensor& new_
 bool CanAttend(const NewToken& token);
 at::Tensor Attend(absl::Span<const NewToken> tokens, double scale);
 
-enum class NormKind : uint8_t { kRoundThenWeigh, kWeigh, kWeighBy1Plus };
-/// `x` over the root of its mean square along the last dimension, times `weight`, whose dimensions
-/// are x's last; computed in float32. `centred`: without its mean. Of x's dtype.
+/// As kernels::Norm.
 at::Tensor Norm(const at::Tensor& x, const at::Tensor& weight, double eps, NormKind kind,
                 bool centred);
 
-/// Heads `[1, rows, heads, head_dim]` turned by angles whose cosines and sines, `[1, rows, 1,
-/// dim]`, are in x's dtype or in float32; each step is rounded to theirs. `neighbours`: dimension 0
-/// turns with 1, and so on; else with `dim / 2`. What is behind `dim` stays.
+/// As kernels::Turn.
 at::Tensor Turn(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin, bool neighbours);
 
 }  // namespace weft::kernels::gpu

@@ -33,6 +33,33 @@ struct Looks {
   float* z;  // [heads, head_dim]
 };
 
+enum class NormKind : uint8_t { kRoundThenWeigh, kWeigh, kWeighBy1Plus };
+
+/// Rows of `width` numbers over the roots of their mean squares, each times the weights.
+struct Norms {
+  const void* x;
+  const void* weight;  // [weight_rows, width], of rows that repeat
+  Stored stored;       // x, weight and y
+  int64_t width, weight_rows;
+  float eps;
+  NormKind kind;
+  bool centred;  // without their means
+  void* y;
+};
+
+/// Heads of rows, `[rows, heads, head_dim]`, turned by the row's angles; see turn.h.
+struct Turns {
+  const void* x;
+  Stored stored;  // x and y
+  int64_t row_stride, head_stride, heads, head_dim;
+  const void* cos;  // [rows, turned]
+  const void* sin;
+  Stored table;  // as x, or float32
+  int64_t turned;
+  bool neighbours;
+  void* y;
+};
+
 struct Instructions {
   /// The outputs `begin` to `end`. `space` is for as many numbers as `space_for` says, or nullptr:
   /// many rows are then read less quickly.
@@ -40,6 +67,9 @@ struct Instructions {
   int64_t (*space_for)(const Products& products);
   /// `scores` is space for `heads * keys` numbers.
   void (*look)(const Looks& looks, float* scores);
+  /// The rows `begin` to `end`.
+  void (*norm)(const Norms& norms, int64_t begin, int64_t end);
+  void (*turn)(const Turns& turns, int64_t begin, int64_t end);
   /// More rows of a product than these are at::linear's: of float32, and of what has half its
   /// bytes, for which some processors have instructions that nothing here uses.
   int64_t most_rows, most_half_rows;

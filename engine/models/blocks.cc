@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "engine/kernels/gpu.h"
 #include "engine/kernels/linear.h"
+#include "engine/kernels/norm.h"
 #include "engine/kernels/row_wise.h"
 #include "engine/run/adapter.h"
 
@@ -49,12 +49,12 @@ std::string LayerNormImpl::detail() const {
 }
 
 at::Tensor OwnNormImpl::forward(run::Pass&, at::Tensor x) {
-  if (kernels::gpu::Takes(x) && weight_.dim() > 0 && weight_.size(-1) == x.size(-1)) {
-    using kernels::gpu::NormKind;
+  if (kernels::CanNorm(x, weight_)) {
+    using kernels::NormKind;
     const NormKind kind = kind_ == Kind::kRms        ? NormKind::kRoundThenWeigh
                           : kind_ == Kind::kRmsPlus1 ? NormKind::kWeighBy1Plus
                                                      : NormKind::kWeigh;
-    return kernels::gpu::Norm(x, weight_, eps_, kind, /*centred=*/kind_ == Kind::kCentred);
+    return kernels::Norm(x, weight_, eps_, kind, /*centred=*/kind_ == Kind::kCentred);
   }
   const c10::ScalarType type = x.scalar_type();
   x = x.to(at::kFloat);

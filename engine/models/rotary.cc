@@ -8,8 +8,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "engine/kernels/gpu.h"
 #include "engine/kernels/row_wise.h"
+#include "engine/kernels/turn.h"
 #include "engine/run/kv_cache.h"
 #include "engine/run/op_tap.h"
 
@@ -218,8 +218,8 @@ at::Tensor Rotary::Apply(run::Pass& pass, const at::Tensor& x) const {
     const run::OpTap::Pause pause;
     tables = &TablesOf(pass, x);
   }
-  if (kernels::gpu::Takes(x)) {
-    return kernels::gpu::Turn(x, tables->cos, tables->sin, layout_ == Layout::kInterleaved);
+  if (kernels::CanTurn(x, tables->cos, tables->sin)) {
+    return kernels::Turn(x, tables->cos, tables->sin, layout_ == Layout::kInterleaved);
   }
   const bool all = dim_ == x.size(-1);
   at::Tensor turning = all ? x : at::slice(x, -1, 0, dim_);
