@@ -27,6 +27,8 @@ constexpr int kSlow = 200;
 constexpr char kSlowProgram[] = "invoke [1] { %z = aten::zeros([1024, 256])  save z = %z }";
 // A while in which what was begun is under way.
 constexpr absl::Duration kSettle = absl::Milliseconds(50);
+// Whoever fails often waits a second for each answer: from then on as many are refused as call.
+constexpr absl::Duration kRefusalsSettle = absl::Milliseconds(1200);
 
 }  // namespace
 
@@ -61,7 +63,7 @@ absl::Status MeasureHostile(const Options& options, Report& report) {
   uint64_t refused = 0;
   auto flooded = [&]() -> absl::StatusOr<double> {
     testing::Flood flood(address, kRefusedPerSecond);
-    absl::SleepFor(kSettle);
+    absl::SleepFor(kRefusalsSettle);
     const uint64_t before = flood.refused();
     absl::StatusOr<double> seconds = work();
     refused = flood.refused() - before;
