@@ -1,6 +1,7 @@
 #include "engine/kernels/linear.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/cpu/Utils.h>
 
 #include <algorithm>
 #include <memory>
@@ -13,8 +14,26 @@ namespace weft::kernels {
 namespace {
 
 constexpr int64_t kWorthAThread = int64_t{1} << 17;  // products of two numbers
+constexpr int64_t kMostRowsBesideTiles = 8;          // of prompts
 
-bool Fits(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+/// Whether the processor multiplies tiles of bfloat16 (AMX).
+bool HasTiles() {
+  static const bool kFound = [] {
+    const auto found = at::cpu::get_cpu_capabilities();
+    const auto tiles = found.find("amx_bf16");
+    return tiles != found.end() && tiles->second.isBool() && tiles->second.toBool();
+  }();
+  return kFound;
+}
+
+/// How many rows of this kind are not better left to at::linear.
+int64_t MostRows(const Instructions& instructions, Stored stored, Rows kind) {
+  if (stored == Stored::kFloat32) return instructions.most_rows;
+  const bool tiles = stored == Stored::kBFloat16 && kind == Rows::kOfPrompts && HasTiles();
+  return tiles ? kMostRowsBesideTiles : instructions.most_half_rows;
+}
+
+bool Fits(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, Rows kind) {
   const Instructions* instructions = FindInstructions();
   if (instructions == nullptr || OperatorsAreWanted() || !StoredAs(weight)) return false;
   if (!IsPlain(x) || !IsPlain(weight) || x.scalar_type() != weight.scalar_type()) return false;
@@ -26,9 +45,7 @@ bool Fits(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias)
                          bias.dim() != 1 || bias.size(0) != weight.size(0))) {
     return false;
   }
-  return x.numel() / weight.size(1) <= (*StoredAs(weight) == Stored::kFloat32
-                                            ? instructions->most_rows
-                                            : instructions->most_half_rows);
+  return x.numel() / weight.size(1) <= MostRows(*instructions, *StoredAs(weight), kind);
 }
 
 /// Of a model whose weights were not loaded, where each row is the one before, shifted by one.
@@ -49,8 +66,9 @@ at::Tensor MultiplyWithFew(const at::Tensor& x, const at::Tensor& weight, const 
 
 }  // namespace
 
-at::Tensor Linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  if (!Fits(x, weight, bias)) {
+at::Tensor Linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                  Rows kind) {
+  if (!Fits(x, weight, bias, kind)) {
     if (!OperatorsAreWanted() && IsMadeUp(weight)) return MultiplyWithFew(x, weight, bias);
     return at::linear(x, weight, bias);
   }

@@ -13,7 +13,8 @@
 namespace weft::models {
 
 at::Tensor LinearImpl::forward(run::Pass& pass, at::Tensor x) {
-  at::Tensor y = kernels::Linear(x, weight_, bias_);
+  at::Tensor y = kernels::Linear(
+      x, weight_, bias_, pass.OneRowEach() ? kernels::Rows::kOfSteps : kernels::Rows::kOfPrompts);
   if (pass.adapted()) [[unlikely]] {
     return run::Adapt(pass, input_tap() / 2, x, std::move(y));
   }

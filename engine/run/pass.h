@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <ATen/core/ivalue.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <map>
@@ -297,6 +298,11 @@ class Pass {
   bool placed() const { return taps_.placed; }
   /// The segments that are present, in row order.
   absl::Span<Segment* const> present() const { return present_; }
+  /// No segment has several tokens of a prompt: as in a step of generations.
+  bool OneRowEach() const {
+    return std::all_of(present_.begin(), present_.end(),
+                       [](const Segment* segment) { return segment->tokens == 1; });
+  }
 
   /// Offer a module's input or output to whoever listens; may replace it.
   void Tap(int tap, at::Tensor& value) {

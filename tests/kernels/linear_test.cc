@@ -33,14 +33,16 @@ class LinearTest : public testing::TestWithParam<std::tuple<c10::ScalarType, int
 TEST_P(LinearTest, IsTheProductInDoublePrecision) {
   for (const int64_t rows : {1, 2, 3, 5, 6, 7, 13, 25, 64}) {
     const at::Tensor x = Random({1, rows, in()}, type());
-    const at::Tensor y = Linear(x, weight_, bias_);
     const at::Tensor exact =
         at::linear(x.to(at::kDouble), weight_.to(at::kDouble), bias_.to(at::kDouble));
-    ASSERT_EQ(y.sizes(), exact.sizes());
-    ASSERT_EQ(y.scalar_type(), type());
     const double bound = type() == at::kFloat ? 2e-6 : type() == at::kHalf ? 1e-3 : 5e-3;
-    EXPECT_LT((y.to(at::kDouble) - exact).abs().max().item<double>(), bound * Scale(exact, in()))
-        << rows;
+    for (const Rows kind : {Rows::kOfSteps, Rows::kOfPrompts}) {
+      const at::Tensor y = Linear(x, weight_, bias_, kind);
+      ASSERT_EQ(y.sizes(), exact.sizes());
+      ASSERT_EQ(y.scalar_type(), type());
+      EXPECT_LT((y.to(at::kDouble) - exact).abs().max().item<double>(), bound * Scale(exact, in()))
+          << rows;
+    }
   }
 }
 
