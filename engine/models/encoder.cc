@@ -183,9 +183,6 @@ EncoderConfig ReadConfig(ConfigReader& read, bool roberta) {
   }
   // Decoders, and what transformers 5.x has no more.
   read.Only<bool>("is_decoder", false);
-  if (read.Has("quantization_config")) {
-    read.Refuse("quantization_config", "quantised checkpoints are not served");
-  }
   read.Only<bool>("add_cross_attention", false);
   read.Only<std::string>("position_embedding_type", "absolute");
   return config;

@@ -40,12 +40,10 @@ absl::StatusOr<GPT2Config> ReadConfig(const weights::ModelConfig& json) {
   config.tie_word_embeddings = read.Get<bool>("tie_word_embeddings", true);
   config.activation_function = read.Get<std::string>("activation_function", "gelu_new");
   config.eos_ids = read.Ids("eos_token_id", {50256});
-  const bool cross = read.Get<bool>("add_cross_attention", false);
-  if (!read.status().ok()) return read.status();
-  if (cross) {
-    return absl::UnimplementedError(
-        absl::StrCat(json.path(), ": `add_cross_attention`: only decoders alone are served"));
+  if (read.Get<bool>("add_cross_attention", false)) {
+    read.Refuse("add_cross_attention", "only decoders alone are served");
   }
+  if (!read.status().ok()) return read.status();
   if (config.n_embd % config.n_head != 0) {
     return absl::InvalidArgumentError(absl::StrCat(json.path(), ": `n_embd` is ", config.n_embd,
                                                    ", which `n_head` ", config.n_head,

@@ -21,12 +21,8 @@ std::string Activation(ConfigReader& read, const std::string& name, const std::s
   return activation;
 }
 
-/// `hidden`, `heads` and `kv_heads` are known: what follows from them. What no family serves is
-/// refused.
+/// `hidden`, `heads` and `kv_heads` are known: what follows from them.
 void SetHeads(ConfigReader& read, const std::string& hidden, GptFamily& family) {
-  if (read.Has("quantization_config")) {
-    read.Refuse("quantization_config", "quantised checkpoints are not served");
-  }
   if (!read.status().ok()) return;
   if (family.hidden % family.heads != 0) {
     read.Invalid(hidden, absl::StrCat("is ", family.hidden, ", which ", family.heads,

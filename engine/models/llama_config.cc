@@ -34,9 +34,6 @@ class LlamaReader {
       return absl::UnimplementedError(
           absl::StrCat(read_.config().path(), ": model_type `", type, "` is not of this shape"));
     }
-    if (read_.Has("quantization_config")) {
-      read_.Refuse("quantization_config", "quantised checkpoints are not served");
-    }
     (this->*family->second)();
     if (!read_.status().ok()) return read_.status();
     if (absl::Status status = Check(); !status.ok()) return status;

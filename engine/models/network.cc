@@ -183,6 +183,10 @@ absl::StatusOr<Network> MakeNetwork(const weights::HubFolder& folder,
   for (const Family& family : kFamilies) {
     absl::StrAppend(&known, known.empty() ? "" : ", ", family.model_type);
     if (*type != family.model_type) continue;
+    if (folder.config().Has("quantization_config")) {
+      return absl::UnimplementedError(absl::StrCat(
+          folder.config().path(), ": `quantization_config`: quantised checkpoints are not served"));
+    }
     const weights::NameRules names =
         family.names_by != nullptr ? family.names_by(folder.config()) : family.names();
     std::optional<weights::Checkpoint> checkpoint;

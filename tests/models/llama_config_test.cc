@@ -131,8 +131,6 @@ TEST(LlamaConfigTest, WhatIsNotServedIsNamed) {
   EXPECT_THAT(StatusOf(R"("model_type": "qwen3", "layer_types": ["full_attention", "ring",
                           "full_attention", "full_attention"])"),
               Refuses("layer_types", "\"ring\" is not served"));
-  EXPECT_THAT(StatusOf(R"("model_type": "llama", "quantization_config": {"bits": 4})"),
-              Refuses("quantization_config", "quantised"));
 }
 
 TEST(LlamaConfigTest, WhatMakesNoSenseIsNamed) {

@@ -79,6 +79,13 @@ TEST(NetworkTest, AnActivationThatIsNotServedIsNamed) {
               StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("activation `swiglu`")));
 }
 
+TEST(NetworkTest, QuantisedCheckpointsAreRefused) {
+  EXPECT_THAT(MakeWith([](auto& config) {
+                config["quantization_config"] = {{"bits", 4}};
+              }),
+              StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("`quantization_config`")));
+}
+
 TEST(NetworkTest, CrossAttentionIsRefused) {
   EXPECT_THAT(MakeWith([](auto& config) { config["add_cross_attention"] = true; }),
               StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("add_cross_attention")));
