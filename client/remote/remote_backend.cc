@@ -422,7 +422,7 @@ class RemoteBackend final : public Backend {
     return absl::OkStatus();
   }
 
-  /// A call that only reads, tried again where that is safe.
+  /// A call that may be made twice, made again where nobody answered.
   template <typename Request, typename Response>
   absl::Status Call(grpc::Status (v1::Weft::Stub::*method)(grpc::ClientContext*, const Request&,
                                                            Response*),
