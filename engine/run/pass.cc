@@ -714,12 +714,12 @@ at::Tensor Pass::JoinSkipped(const at::Tensor& output, absl::Span<const SkipRequ
                              std::vector<Segment*> before, at::Device device) {
   const OpTap::Pause pause;
   PoolOrNot(before);
-  // Who was let in meanwhile stays.
+  // The rows stay where they were: whoever called the module may add its input to what comes back,
+  // and ends may have moved meanwhile (`stop`). Who was let in comes behind them; then there is no
+  // such input, as rows come in only where their tensor is all that goes on.
   for (Segment* segment : present_) {
     if (std::find(before.begin(), before.end(), segment) == before.end()) before.push_back(segment);
   }
-  std::stable_sort(before.begin(), before.end(),
-                   [](const Segment* a, const Segment* b) { return a->end > b->end; });
   std::vector<at::Tensor> rows;
   for (Segment* segment : before) {
     at::Tensor part;

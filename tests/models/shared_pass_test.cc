@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -214,6 +215,33 @@ TEST_F(SharedPassTest, AValueOfOneInvokeIsPatchedIntoAnother) {
   at::Tensor expected = other["h"].clone();
   expected.select(1, -1).copy_(patched["clean"].select(1, -1));
   ExpectClose(patched["seen"], expected);
+}
+
+TEST_F(SharedPassTest, WhoStopsMovesNobodysRowsWhereAModuleIsSkipped) {
+  // Of equal lengths, so that rows that change places would not be noticed by their shapes.
+  const std::string stops =
+      "invoke [1, 2, 3] { %h = read transformer.h.0.output\n"
+      "  if aten::ge(aten::sum(aten::abs(%h)), 0.0) { stop }\n"
+      "  save r = read result }";
+  const std::string plain = absl::StrCat("invoke ", kAbc, " { save r = read result }");
+  const std::string skips =
+      "invoke [4, 5, 6] { %x = read transformer.h.2.mlp.input\n"
+      "  skip transformer.h.2.mlp = aten::mul(%x, 0.0)\n"
+      "  save s = read transformer.h.2.output  save r = read result }";
+  const LocalResult plain_alone = model_.Run(plain), skips_alone = model_.Run(skips);
+  ASSERT_THAT(skips_alone.status, IsOk());
+  std::vector<std::string> programs = {stops, plain, skips};
+  std::sort(programs.begin(), programs.end());
+  do {
+    const std::vector<LocalResult> shared = model_.RunTogether(programs);
+    for (size_t i = 0; i < programs.size(); ++i) {
+      ASSERT_THAT(shared[i].status, IsOk());
+      if (programs[i] == plain) ExpectClose(shared[i]["r"], plain_alone["r"]);
+      if (programs[i] != skips) continue;
+      ExpectClose(shared[i]["s"], skips_alone["s"]);
+      ExpectClose(shared[i]["r"], skips_alone["r"]);
+    }
+  } while (std::next_permutation(programs.begin(), programs.end()));
 }
 
 TEST_F(SharedPassTest, AnEdgeFromALaterSiteOfAnotherInvokeIsRefused) {
