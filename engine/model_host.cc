@@ -596,6 +596,8 @@ void ModelHost::RunPass(absl::Span<const std::shared_ptr<batch::Work>> work) {
     // Somebody broke the pass for all. Nothing of it counts: each is run by itself, and only who
     // breaks that pass too is at fault.
     for (HostedJob* job : jobs) {
+      // Who had failed by itself has nothing left to begin again with.
+      if (!job->run().status().ok()) continue;
       absl::Status alone = RunOnce({&job, 1});
       if (!alone.ok()) job->run().Fail(alone);
     }
@@ -611,7 +613,7 @@ void ModelHost::RunPass(absl::Span<const std::shared_ptr<batch::Work>> work) {
       if (queued.ok()) continue;
       jobs[i]->run().Fail(queued);
     }
-    if (jobs[i]->run().evicted()) {
+    if (jobs[i]->run().status().ok() && jobs[i]->run().evicted()) {
       jobs[i]->RunAlone();
       absl::Status queued = scheduler_->Add(work[i]);
       if (queued.ok()) continue;

@@ -36,7 +36,8 @@ bool CanAttend(const NewToken& token) {
          k.size(0) == q.size(0) && k.size(3) == q.size(3) && k.size(1) > 0 &&
          q.size(1) % k.size(1) == 0 &&
          (!token.seen.defined() || (IsPlain(token.seen) && token.seen.scalar_type() == at::kBool &&
-                                    token.seen.dim() == 2 && token.seen.size(1) == k.size(2)));
+                                    token.seen.dim() == 2 && token.seen.size(1) == k.size(2) &&
+                                    (token.seen.size(0) == 1 || token.seen.size(0) == q.size(0))));
 }
 
 at::Tensor Attend(absl::Span<const NewToken> tokens, double scale) {

@@ -55,11 +55,12 @@ Mask MakeMask(const run::Segment& segment, int64_t keys, const AttentionOptions&
     if (input.padded) mask.seen = RealKeys(segment, keys).view({input.batch(), 1, 1, keys});
     return mask;
   }
-  if (input.padded) {
+  // Of a later step one token sees all before it. Without them, as in a call out of band, it sees
+  // itself: there is nothing to hide.
+  if (input.padded && input.attention_mask.size(3) == keys) {
     mask.seen = input.attention_mask;
   } else {
-    // The first tokens see only each other; of a later step one token sees all before it.
-    mask.causal = input.tokens() == keys;
+    mask.causal = input.tokens() == keys;  // the first tokens see only each other
   }
   if (options.window == 0 || keys <= options.window) return mask;
   // By position: pads between two tokens put no distance between them.

@@ -202,6 +202,8 @@ absl::StatusOr<c10::IValue> HostedModel::CallModule(int module, const at::Tensor
   // The module's own trailing dimensions stay; all before them become rows.
   const int64_t own_dims = static_cast<int64_t>(pattern.shape.size()) - spec_->LeadingOf(site);
   const auto leading = input.sizes().slice(0, input.dim() - own_dims);
+  // As many as it is called with: the segment may have fewer in its pass by now.
+  if (leading.size() > 1) own.tokens = leading[1];
   std::vector<int64_t> packed = {1, c10::multiply_integers(leading)};
   packed.insert(packed.end(), input.sizes().end() - own_dims, input.sizes().end());
   if (watcher != nullptr) pass.LetWatch(watcher, first);

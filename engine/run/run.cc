@@ -4,7 +4,6 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <deque>
 #include <sstream>
 #include <type_traits>
@@ -17,6 +16,7 @@
 #include "engine/run/dependence.h"
 #include "engine/run/move_together.h"
 #include "engine/run/overwrite.h"
+#include "engine/run/stopwatch.h"
 #include "engine/run/zero_gradient.h"
 
 namespace weft::run {
@@ -97,18 +97,6 @@ std::string Print(const c10::IValue& value) {
   }
   return out.str();
 }
-
-class Stopwatch {
- public:
-  explicit Stopwatch(double* total) : total_(*total) {}
-  ~Stopwatch() {
-    total_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  }
-
- private:
-  double& total_;
-  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
 
 }  // namespace
 
@@ -199,7 +187,7 @@ void Run::Visit(Visiting& site) {
 }
 
 void Run::CheckAlive(absl::Time now) {
-  if (ended()) return;
+  if (!status_.ok()) return;
   if (cancelled_.load(std::memory_order_relaxed)) {
     status_ = absl::CancelledError("the run was cancelled");
   } else if (now > deadline_) {
@@ -320,6 +308,9 @@ absl::Status Run::CheckBudget() {
   }
   if (cancelled_.load(std::memory_order_relaxed)) {
     return absl::CancelledError("the run was cancelled");
+  }
+  if (deadline_ != absl::InfiniteFuture() && absl::Now() > deadline_) {
+    return absl::DeadlineExceededError("the run's deadline passed while it was running");
   }
   return absl::OkStatus();
 }

@@ -7,6 +7,7 @@
 #include "engine/plan/operators.h"
 #include "engine/plan/planner.h"
 #include "engine/run/run.h"
+#include "engine/run/stopwatch.h"
 
 // Calls of modules out of band whose sites are visited. What waits for a site inside lies behind
 // the call, in the order of the sites, and is executed while the call is there.
@@ -61,6 +62,7 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::CallWatched& what, Visiting*) {
   WatcherOf watcher(visited);
   absl::StatusOr<c10::IValue> result = absl::InternalError("not called");
   const absl::Status ran = plan::CatchTorch([&] {
+    const Stopwatch stopwatch(&pass_operator_seconds_);
     result = host_.CallModule(what.module, *value, SegmentFor(what.module, what.invoke), &watcher,
                               adapter_);
     return result.status();
