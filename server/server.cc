@@ -254,7 +254,15 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   }
   const size_t colon = options.listen.rfind(':');
   server->address_ = absl::StrCat(options.listen.substr(0, colon), ":", server->port_);
-  server->watcher_ = std::thread([registry = server->registry_] { registry->Watch(); });
+  server->watcher_ = std::thread([registry = server->registry_] {
+    const auto watch = [&registry] {
+      registry->Watch();
+      return absl::OkStatus();
+    };
+    // After an exception it goes on: somebody has to look at the runs.
+    while (!CatchAll("watching runs", watch).ok()) {
+    }
+  });
   server->WatchModels(options, engine, audit);
   return server;
 }

@@ -47,30 +47,27 @@ absl::StatusOr<std::unique_ptr<AuditStore>> AuditStore::Open(const std::string& 
 
 absl::Status AuditStore::Append(const std::vector<Entry>& entries) {
   absl::MutexLock lock(&mutex_);
-  if (absl::Status begun = db_->Execute("BEGIN IMMEDIATE", "writing"); !begun.ok()) return begun;
-  absl::StatusOr<sqlite::Statement> insert = db_->Prepare(kInsert);
-  absl::Status written = insert.status();
-  for (size_t i = 0; i < entries.size() && written.ok(); ++i) {
-    const Entry& entry = entries[i];
-    insert->Reset();
-    insert->Bind(1, UnixSeconds(entry.time))
-        .Bind(2, entry.key_id)
-        .Bind(3, entry.peer)
-        .Bind(4, entry.method)
-        .Bind(5, entry.model)
-        .Bind(6, entry.job_id)
-        .Bind(7, entry.trace_id)
-        .Bind(8, entry.subject)
-        .Bind(9, int64_t{entry.code})
-        .Bind(10, entry.seconds)
-        .Bind(11, static_cast<int64_t>(entry.tokens))
-        .Bind(12, static_cast<int64_t>(entry.result_bytes));
-    if (insert->Step() != SQLITE_DONE) written = db_->Error("writing");
-  }
-  if (insert.ok()) insert->Reset();
-  if (written.ok()) written = db_->Execute("COMMIT", "writing");
-  if (!written.ok()) db_->Execute("ROLLBACK", "writing").IgnoreError();
-  return written;
+  return db_->Transact([&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) -> absl::Status {
+    absl::StatusOr<sqlite::Statement> insert = db_->Prepare(kInsert);
+    if (!insert.ok()) return insert.status();
+    for (const Entry& entry : entries) {
+      insert->Reset();
+      insert->Bind(1, UnixSeconds(entry.time))
+          .Bind(2, entry.key_id)
+          .Bind(3, entry.peer)
+          .Bind(4, entry.method)
+          .Bind(5, entry.model)
+          .Bind(6, entry.job_id)
+          .Bind(7, entry.trace_id)
+          .Bind(8, entry.subject)
+          .Bind(9, int64_t{entry.code})
+          .Bind(10, entry.seconds)
+          .Bind(11, static_cast<int64_t>(entry.tokens))
+          .Bind(12, static_cast<int64_t>(entry.result_bytes));
+      if (insert->Step() != SQLITE_DONE) return db_->Error("writing");
+    }
+    return absl::OkStatus();
+  });
 }
 
 absl::StatusOr<std::vector<Entry>> AuditStore::List(const Query& query) const {

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <exception>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "server/limits/limiter.h"
 
@@ -24,6 +25,8 @@ constexpr absl::Duration kCollectEvery = absl::Minutes(1);
 // worth that.
 constexpr int kRenewPart = 64;
 constexpr int64_t kBatch = 4096;
+// No disk has as much, and sums of a few of these fit in 64 bits.
+constexpr uint64_t kMostBytes = uint64_t{1} << 48;
 
 constexpr char kTable[] = R"(
 CREATE TABLE blobs (
@@ -279,19 +282,46 @@ absl::StatusOr<Blob> BlobStore::Place(Upload* upload) {
   return Blob{upload->sha256_, upload->bytes_, absl::FromUnixSeconds(absl::ToUnixSeconds(expires))};
 }
 
-absl::StatusOr<BlobStore::Kept> BlobStore::Keep(const keys::Key& key, const char* data,
-                                                size_t bytes) {
-  absl::StatusOr<std::string> hash = graph::ContentHash::Of(data, bytes);
-  if (!hash.ok()) return hash.status();
-  absl::StatusOr<Blob> blob = Renew(key, *hash);
-  if (blob.ok()) return Kept{*std::move(blob), true};
-  if (!absl::IsNotFound(blob.status())) return blob.status();
-  absl::StatusOr<std::unique_ptr<Upload>> upload = Begin(key, *hash, bytes);
+absl::StatusOr<std::vector<Blob>> BlobStore::Keep(const keys::Key& key,
+                                                  absl::Span<const Bytes> contents) {
+  std::vector<Blob> blobs(contents.size());
+  uint64_t missing_bytes = 0;
+  absl::flat_hash_set<std::string> missing;
+  for (size_t i = 0; i < contents.size(); ++i) {
+    absl::StatusOr<std::string> hash = graph::ContentHash::Of(contents[i].data, contents[i].size);
+    if (!hash.ok()) return hash.status();
+    blobs[i].sha256 = *std::move(hash);
+    absl::StatusOr<Blob> renewed = Renew(key, blobs[i].sha256);
+    if (renewed.ok()) {
+      blobs[i] = *std::move(renewed);
+    } else if (!absl::IsNotFound(renewed.status())) {
+      return renewed.status();
+    } else if (missing.insert(blobs[i].sha256).second) {
+      missing_bytes += ChargeOf(contents[i].size);
+    }
+  }
+  if (missing.size() > 1) {
+    absl::MutexLock lock(&mutex_);
+    if (absl::Status room = CheckRoom(key, missing_bytes); !room.ok()) return room;
+  }
+  for (size_t i = 0; i < contents.size(); ++i) {
+    if (!missing.contains(blobs[i].sha256)) continue;
+    absl::StatusOr<Blob> blob = Store(key, blobs[i].sha256, contents[i]);
+    if (!blob.ok()) return blob.status();
+    blobs[i] = *std::move(blob);
+  }
+  return blobs;
+}
+
+absl::StatusOr<Blob> BlobStore::Store(const keys::Key& key, const std::string& sha256,
+                                      const Bytes& content) {
+  // Somebody else may have brought it meanwhile; so may this, a moment ago.
+  absl::StatusOr<Blob> blob = Renew(key, sha256);
+  if (!absl::IsNotFound(blob.status())) return blob;
+  absl::StatusOr<std::unique_ptr<Upload>> upload = Begin(key, sha256, content.size);
   if (!upload.ok()) return upload.status();
-  if (absl::Status added = (*upload)->Append(data, bytes); !added.ok()) return added;
-  blob = (*upload)->Finish();
-  if (!blob.ok()) return blob.status();
-  return Kept{*std::move(blob), false};
+  if (absl::Status added = (*upload)->Append(content.data, content.size); !added.ok()) return added;
+  return (*upload)->Finish();
 }
 
 absl::StatusOr<std::vector<Blob>> BlobStore::List(const keys::Key& key) {
@@ -344,17 +374,12 @@ absl::Status BlobStore::Remove(const std::string& owner, const std::string& sha2
 }
 
 absl::Status BlobStore::RemoveExpired() {
-  struct Expired {
-    Name name;
-    uint64_t charge;
-  };
   while (true) {
-    std::vector<Expired> expired;
-    std::vector<Name> held;
+    std::vector<Name> expired, held;
     int64_t seen = 0;
     {
       absl::StatusOr<sqlite::Statement> select = db_->Prepare(
-          "SELECT owner, sha256, charge FROM blobs WHERE expires <= ?1 ORDER BY expires LIMIT ?2");
+          "SELECT owner, sha256 FROM blobs WHERE expires <= ?1 ORDER BY expires LIMIT ?2");
       if (!select.ok()) return select.status();
       select->Bind(1, absl::ToUnixSeconds(now_())).Bind(2, kBatch);
       int stepped;
@@ -362,11 +387,7 @@ absl::Status BlobStore::RemoveExpired() {
         ++seen;
         Name name = {select->Text(0), select->Text(1)};
         if (InUse(name)) continue;
-        if (Held(name.first, name.second)) {
-          held.push_back(std::move(name));
-          continue;
-        }
-        expired.push_back({std::move(name), static_cast<uint64_t>(select->Integer(2))});
+        (Held(name.first, name.second) ? held : expired).push_back(std::move(name));
       }
       if (stepped != SQLITE_DONE) return db_->Error("reading");
     }
@@ -374,7 +395,11 @@ absl::Status BlobStore::RemoveExpired() {
     const absl::Status removed = Change([&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
       absl::Status status;
       for (size_t i = 0; i < expired.size() && status.ok(); ++i) {
-        status = Remove(expired[i].name.first, expired[i].name.second, expired[i].charge);
+        const auto& [owner, sha256] = expired[i];
+        // Another process may have brought it back since.
+        const absl::StatusOr<Row> row = Find(owner, sha256, /*expired_too=*/true);
+        if (row.ok() && row->expires <= now_()) status = Remove(owner, sha256, row->charge);
+        if (!row.ok() && !absl::IsNotFound(row.status())) status = row.status();
       }
       for (size_t i = 0; i < held.size() && status.ok(); ++i) {
         status = FindAndRenew(held[i].first, held[i].second).status();
@@ -459,6 +484,10 @@ absl::StatusOr<absl::Duration> BlobStore::UntilFree(const std::string& owner, ui
 }
 
 absl::Status BlobStore::CheckRoom(const keys::Key& key, uint64_t bytes) {
+  if (bytes > kMostBytes) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("a blob of ", bytes, " bytes is larger than any may be (", kMostBytes, ")"));
+  }
   const std::string owner = OwnerOf(key);
   const uint64_t charge = ChargeOf(bytes);
   const uint64_t quota = QuotaLocked(key);

@@ -15,6 +15,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "engine/graph/content_hash.h"
 #include "server/blobs/blob_file.h"
 #include "server/keys/key.h"
@@ -108,12 +109,14 @@ class BlobStore {
   /// Take room for a blob of `bytes` bytes. kResourceExhausted, naming the limit, if there is none.
   absl::StatusOr<std::unique_ptr<Upload>> Begin(const keys::Key& key, const std::string& sha256,
                                                 uint64_t bytes);
-  struct Kept {
-    Blob blob;
-    bool existed = false;  // it was there, and was renewed
+  struct Bytes {
+    const char* data = nullptr;
+    size_t size = 0;
   };
-  /// Store bytes that are in memory.
-  absl::StatusOr<Kept> Keep(const keys::Key& key, const char* data, size_t bytes);
+  /// Store what is in memory, in this order; what is there already is renewed. Nothing is stored
+  /// where there is no room for all of it. Where storing fails otherwise a part may stay, as of any
+  /// other upload, until it expires: others may have been told by then that it is there.
+  absl::StatusOr<std::vector<Blob>> Keep(const keys::Key& key, absl::Span<const Bytes> contents);
   /// In the order of their ends, the next to expire first.
   absl::StatusOr<std::vector<Blob>> List(const keys::Key& key);
   /// kNotFound; kFailedPrecondition while it is in use.
@@ -170,6 +173,7 @@ class BlobStore {
   }
   bool InUse(const Name& name) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<Blob> Place(Upload* upload);
+  absl::StatusOr<Blob> Store(const keys::Key& key, const std::string& sha256, const Bytes& content);
   void EndUpload(const std::string& owner, uint64_t bytes);
   void CollectUntilStopped();
 

@@ -275,6 +275,7 @@ absl::Status KeyStore::Refresh() const {
   if (mark && mark == rows_mark_) return absl::OkStatus();
 
   absl::flat_hash_map<std::string, Row> rows;
+  all_.Reset();  // of somebody whom an exception ended
   int more;
   while ((more = all_.Step()) == SQLITE_ROW) {
     Row row = ReadRow(all_);
@@ -332,6 +333,7 @@ absl::StatusOr<NewKey> KeyStore::Create(const Request& request) {
 absl::StatusOr<std::vector<Key>> KeyStore::List() const {
   absl::MutexLock lock(&mutex_);
   std::vector<Key> keys;
+  all_.Reset();
   int stepped;
   while ((stepped = all_.Step()) == SQLITE_ROW) keys.push_back(ReadRow(all_).key);
   const absl::Status read = stepped == SQLITE_DONE ? absl::OkStatus() : db_->Error("reading");

@@ -10,10 +10,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "server/keys/key.h"
 #include "server/limits/bucket.h"
+#include "server/steady_time.h"
 
 namespace weft::limits {
 
@@ -58,7 +58,7 @@ inline constexpr uint32_t kUploadsOfAll = 64;
 /// was idle may take that at once. Thread-safe.
 class Limiter {
  public:
-  explicit Limiter(std::function<absl::Time()> now = absl::Now) : now_(std::move(now)) {}
+  explicit Limiter(std::function<absl::Time()> now = server::SteadyNow) : now_(std::move(now)) {}
 
   /// Count a call. To be asked before the call is parsed.
   absl::Status TakeRequest(const keys::Key& key);

@@ -7,9 +7,9 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/synchronization/mutex.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "server/limits/bucket.h"
+#include "server/steady_time.h"
 
 namespace weft::limits {
 
@@ -24,7 +24,8 @@ class PeerThrottle {
   static constexpr size_t kMaxPeers = 4096;
   static constexpr absl::Duration kHold = absl::Seconds(1);
 
-  explicit PeerThrottle(std::function<absl::Time()> now = absl::Now) : now_(std::move(now)) {}
+  explicit PeerThrottle(std::function<absl::Time()> now = server::SteadyNow)
+      : now_(std::move(now)) {}
 
   /// Count a failure of `peer`, as gRPC writes it (`ipv4:10.0.0.7:51234`); ports are left out.
   absl::Duration CountFailure(const std::string& peer);

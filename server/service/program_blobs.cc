@@ -57,21 +57,14 @@ absl::StatusOr<v1::Value> KeepValue(const keys::Key& key, blobs::BlobStore* stor
   if (absl::Status encoded = EncodeValue(value, 0, &message, &tensors); !encoded.ok()) {
     return encoded;
   }
-  std::vector<std::string> hashes, made;
-  absl::Status kept;
-  for (size_t i = 0; i < tensors.size() && kept.ok(); ++i) {
-    absl::StatusOr<blobs::BlobStore::Kept> blob =
-        store->Keep(key, tensors[i].data, tensors[i].bytes);
-    kept = blob.status();
-    if (!kept.ok()) break;
-    hashes.push_back(blob->blob.sha256);
-    if (!blob->existed) made.push_back(blob->blob.sha256);
-  }
-  if (!kept.ok()) {
-    // A part of it is nothing that anybody knows of; what cannot be deleted expires.
-    for (const std::string& sha256 : made) store->Delete(key, sha256).IgnoreError();
-    return kept;
-  }
+  std::vector<blobs::BlobStore::Bytes> contents;
+  contents.reserve(tensors.size());
+  for (const graph::HostTensor& tensor : tensors) contents.push_back({tensor.data, tensor.bytes});
+  absl::StatusOr<std::vector<blobs::Blob>> kept = store->Keep(key, contents);
+  if (!kept.ok()) return kept.status();
+  std::vector<std::string> hashes;
+  hashes.reserve(kept->size());
+  for (const blobs::Blob& blob : *kept) hashes.push_back(blob.sha256);
   SetBlobs(hashes, &message);
   return message;
 }

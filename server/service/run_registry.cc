@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "server/steady_time.h"
 
 namespace weft::server {
 namespace {
@@ -141,7 +141,7 @@ void RunRegistry::Watch() {
   const auto wanted = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
     return !watching_ || !to_cancel_.empty() || (asleep_ && !to_flush_.empty());
   };
-  absl::Time next_sweep = absl::Now() + period();
+  absl::Time next_sweep = SteadyNow() + period();
   absl::Time next_look = absl::InfiniteFuture();
   std::vector<std::shared_ptr<ActiveRun>> waiting;  // since the last look
   int idle_looks = kIdleLooks;
@@ -151,11 +151,11 @@ void RunRegistry::Watch() {
     {
       absl::MutexLock lock(&mutex_);
       asleep_ = idle_looks >= kIdleLooks;
-      mutex_.AwaitWithDeadline(absl::Condition(&wanted),
-                               asleep_ ? next_sweep : std::min(next_look, next_sweep));
+      const absl::Time next = asleep_ ? next_sweep : std::min(next_look, next_sweep);
+      mutex_.AwaitWithTimeout(absl::Condition(&wanted), next - SteadyNow());
       if (!watching_) return;
       sweep = !to_cancel_.empty();
-      const absl::Time now = absl::Now();
+      const absl::Time now = SteadyNow();
       if (asleep_ ? !to_flush_.empty() : now >= next_look) {
         to_flush = std::exchange(waiting, std::exchange(to_flush_, {}));
         idle_looks = to_flush.empty() && waiting.empty() ? idle_looks + 1 : 0;
@@ -163,7 +163,7 @@ void RunRegistry::Watch() {
       }
     }
     for (const std::shared_ptr<ActiveRun>& run : to_flush) run->Flush();
-    const absl::Time now = absl::Now();
+    const absl::Time now = SteadyNow();
     if (!sweep && now < next_sweep) continue;
     Sweep(now);
     next_sweep = now + period();

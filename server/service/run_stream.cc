@@ -6,17 +6,21 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "engine/graph/codec.h"
 #include "server/service/messages.h"
 #include "server/service/status.h"
 #include "server/service/wire.h"
+#include "server/steady_time.h"
 
 namespace weft::server {
 namespace {
 
 // The name and label of a log line, roughly.
 constexpr uint64_t kLogOverhead = 64;
+// Of a name, in an error.
+constexpr size_t kShownName = 100;
+// Of the event about a value that is kept, beside its name: once, and for each tensor.
+constexpr uint64_t kKeptOverhead = 256, kKeptTensorOverhead = 64;
 // A message that has as much takes no further event.
 constexpr uint64_t kFullMessageBytes = 64 * 1024;
 
@@ -153,11 +157,15 @@ absl::Status RunStream::Enqueue(const Event& event) {
   } else if (std::holds_alternative<Running>(event)) {
     message.mutable_running();
     if (key_.limits.run_seconds > 0) {
-      run_deadline_ = absl::Now() + absl::Seconds(key_.limits.run_seconds);
+      run_deadline_ = SteadyNow() + absl::Seconds(key_.limits.run_seconds);
     }
   } else if (const auto* missing = std::get_if<Missing>(&event)) {
     message.mutable_missing()->set_name(missing->name);
     graph::EncodeError(missing->reason, message.mutable_missing()->mutable_reason());
+    const auto bytes = static_cast<uint64_t>(message.ByteSizeLong());
+    absl::Status taken = TakePendingBytes("what is missing of the results has ", bytes);
+    if (taken.ok()) EnqueueEvent(&message).charge = bytes;
+    return taken;
   } else if (const auto* completed = std::get_if<Completed>(&event)) {
     ReportDroppedLogs();
     call_.tokens = completed->cost.tokens;
@@ -179,8 +187,11 @@ absl::Status RunStream::EnqueueResult(const Result& result) {
   if (!encoded.ok()) return encoded;
   uint64_t bytes = 0;
   for (const graph::HostTensor& tensor : tensors) bytes += tensor.bytes;
-  if (absl::Status taken = TakeResultBytes(result.name, bytes); !taken.ok()) return taken;
-  EnqueueEvent(&message);
+  // A name may be as long as a request, and come once for each step.
+  const auto around = static_cast<uint64_t>(message.ByteSizeLong());
+  absl::Status taken = TakeResultBytes(result.name, bytes, around);
+  if (!taken.ok()) return taken;
+  EnqueueEvent(&message).charge = around;
   for (graph::HostTensor& tensor : tensors) {
     const uint32_t id = tensors_++;
     if (tensor.bytes == 0) continue;  // there is nothing to send
@@ -195,13 +206,14 @@ absl::Status RunStream::EnqueueResult(const Result& result) {
   return absl::OkStatus();
 }
 
-absl::Status RunStream::TakeResultBytes(const std::string& name, uint64_t bytes) {
+absl::Status RunStream::TakeResultBytes(const std::string& name, uint64_t bytes, uint64_t others) {
   // The plan's estimate was checked before; this is what it came to.
   if (absl::Status allowed = limits::CheckResultBytes(key_, call_.result_bytes + bytes);
       !allowed.ok()) {
     return allowed;
   }
-  absl::Status taken = TakePendingBytes(absl::StrCat("the result '", name, "' has "), bytes);
+  absl::Status taken = TakePendingBytes(
+      absl::StrCat("the result '", CutText(name, kShownName), "' has "), bytes + others);
   if (taken.ok()) call_.result_bytes += bytes;
   return taken;
 }
@@ -230,23 +242,62 @@ absl::Status RunStream::EnqueueKept(const Result& result) {
   absl::Status encoded = EncodeValue(result.value, 0, &unused, &tensors);
   if (!encoded.ok()) return encoded;
   for (const graph::HostTensor& tensor : tensors) bytes += tensor.bytes;
-  if (absl::Status taken = TakeResultBytes(result.name, bytes); !taken.ok()) return taken;
-  // It looks for its place when this has put it into the queue, as both hold the lock for that.
-  const bool posted = keeper_.pool->Post([stream = shared_from_this(), sequence = sequence_ + 1,
-                                          result] { stream->Keep(sequence, result); });
+  const uint64_t around = kKeptOverhead + result.name.size() + kKeptTensorOverhead * tensors.size();
+  absl::Status taken = TakeResultBytes(result.name, bytes, around);
+  if (!taken.ok()) return taken;
+  // The bytes are charged for as long as the task holds them, whoever has gone meanwhile. It looks
+  // for its place when this has put it into the queue, as both hold the lock for that.
+  const bool posted =
+      keeper_.pool->Post([stream = shared_from_this(), sequence = sequence_ + 1, result, bytes] {
+        stream->Keep(sequence, result);
+        stream->registry_->GiveBytes(stream->key_.id, bytes);
+      });
   if (!posted) {
-    registry_->GiveBytes(key_.id, bytes);
+    registry_->GiveBytes(key_.id, bytes + around);
     return Busy();
   }
   Outgoing out;
   out.sequence = ++sequence_;
   out.waits = true;
-  out.charge = bytes;
+  out.charge = around;
   queue_.push_back(std::move(out));
   return absl::OkStatus();
 }
 
 void RunStream::Keep(uint64_t sequence, const Result& result) {
+  const auto find = [this, sequence]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return std::find_if(queue_.begin(), queue_.end(), [sequence](const Outgoing& out) {
+      return out.waits && out.sequence == sequence;
+    });
+  };
+  {
+    absl::MutexLock lock(&mutex_);
+    if (find() == queue_.end()) return;  // nobody is there any more: it is kept for nobody
+  }
+  grpc::Slice event;
+  const absl::Status told = CatchAll("telling of a value that was kept", [&] {
+    event = SerializeEvent(KeptEvent(sequence, result));
+    return absl::OkStatus();
+  });
+  uint64_t charge = 0;
+  {
+    absl::MutexLock lock(&mutex_);
+    const auto found = find();
+    if (found == queue_.end()) return;
+    if (told.ok()) {
+      found->event = std::move(event);
+      found->waits = false;
+    } else {
+      charge = found->charge;
+      queue_.erase(found);  // what follows must not wait for it
+    }
+  }
+  if (told.ok()) return Advance();
+  registry_->GiveBytes(key_.id, charge);
+  End(told);
+}
+
+v1::RunEvent RunStream::KeptEvent(uint64_t sequence, const Result& result) {
   v1::RunEvent message;
   message.set_sequence(sequence);
   const absl::Status kept = CatchAll("keeping a value", [&] {
@@ -261,20 +312,7 @@ void RunStream::Keep(uint64_t sequence, const Result& result) {
     message.mutable_missing()->set_name(result.name);
     graph::EncodeError(graph::FromStatus(kept), message.mutable_missing()->mutable_reason());
   }
-  uint64_t charge = 0;
-  {
-    absl::MutexLock lock(&mutex_);
-    const auto waits = [sequence](const Outgoing& out) {
-      return out.waits && out.sequence == sequence;
-    };
-    const auto found = std::find_if(queue_.begin(), queue_.end(), waits);
-    if (found == queue_.end()) return;  // nobody is there any more
-    found->event = SerializeEvent(message);
-    found->waits = false;
-    charge = std::exchange(found->charge, 0);
-  }
-  registry_->GiveBytes(key_.id, charge);
-  Advance();
+  return message;
 }
 
 void RunStream::EnqueueLog(const LogLine& line) {
@@ -401,7 +439,7 @@ void RunStream::Advance() {
     if (HasNext()) {
       NextMessage();
       write = writing_ = true;
-      write_started_ = absl::Now();
+      write_started_ = SteadyNow();
     }
     if (ended_ && queue_.empty()) {
       finish = finished_ = true;

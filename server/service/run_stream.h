@@ -108,11 +108,13 @@ class RunStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   // Charge for bytes that will wait for the reader; `what` begins the refusal.
   absl::Status TakePendingBytes(const std::string& what, uint64_t bytes)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Charge for a result's bytes.
-  absl::Status TakeResultBytes(const std::string& name, uint64_t bytes)
+  // Charge for a result's bytes, and for `others` around them.
+  absl::Status TakeResultBytes(const std::string& name, uint64_t bytes, uint64_t others)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // On the pool: write what waits as `sequence` to the store.
   void Keep(uint64_t sequence, const Result& result);
+  // On the pool: the event in the place of what was kept, or was not.
+  v1::RunEvent KeptEvent(uint64_t sequence, const Result& result);
   void EnqueueLog(const LogLine& line) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Outgoing& EnqueueEvent(v1::RunEvent* event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ReportDroppedLogs() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -3,11 +3,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "engine/graph/content_hash.h"
 #include "server/service/program_blobs.h"
 #include "server/service/status.h"
 #include "server/service/wire.h"
+#include "server/steady_time.h"
 
 namespace weft::server {
 namespace {
@@ -39,7 +39,7 @@ UploadStream::UploadStream(std::shared_ptr<RunRegistry> registry, Gate* gate, Ca
       response_(response),
       call_(std::move(call)),
       slot_(std::move(slot)),
-      chunk_began_(absl::Now()) {}
+      chunk_began_(SteadyNow()) {}
 
 void UploadStream::OnReadDone(bool ok) {
   {
@@ -60,7 +60,7 @@ void UploadStream::Work(bool last) {
     fields = call_.log_fields();
   }
   const LogScope scope(std::move(fields));
-  const absl::Time began = absl::Now();
+  const absl::Time began = SteadyNow();
   const absl::Status taken = CatchAll(kMethod, [&]() -> absl::Status {
     if (!last) return TakeMessage();
     if (upload_ == nullptr) {
@@ -72,23 +72,23 @@ void UploadStream::Work(bool last) {
     Answer(*blob, /*existed=*/false);
     return absl::OkStatus();
   });
-  if (!taken.ok() || answered_) {
+  if (!taken.ok() || answer_.Valid()) {
     upload_ = nullptr;
-    return FinishOnce(taken);
+    return FinishOnce(taken, taken.ok() ? &answer_ : nullptr);
   }
-  {
-    absl::MutexLock lock(&mutex_);
-    if (finished_) {
-      upload_ = nullptr;
-      return;
-    }
-    reading_ = true;
-    chunk_began_ += absl::Now() - began;  // the client had to wait
-    if (chunk_bytes_ >= kChunkBytes) {
-      chunk_began_ = absl::Now();
-      chunk_bytes_ = 0;
-    }
+  absl::MutexLock lock(&mutex_);
+  if (finished_) {
+    upload_ = nullptr;
+    return;
   }
+  reading_ = true;
+  chunk_began_ += SteadyNow() - began;  // the client had to wait
+  if (chunk_bytes_ >= kChunkBytes) {
+    chunk_began_ = SteadyNow();
+    chunk_bytes_ = 0;
+  }
+  // With the lock: nobody may give gRPC the status before, after which it has no stream to read
+  // from. It does not call back on this thread.
   StartRead(&incoming_);
 }
 
@@ -138,8 +138,7 @@ void UploadStream::Answer(const blobs::Blob& blob, bool existed) {
   v1::UploadResponse answer;
   answer.set_existed(existed);
   EncodeBlob(blob, answer.mutable_blob());
-  *response_ = Serialize(answer);
-  answered_ = true;
+  answer_ = Serialize(answer);
   if (metrics::Metrics* metrics = registry_->metrics().get()) {
     (existed ? metrics->blobs_existed : metrics->blobs_uploaded).Increment();
   }
@@ -147,10 +146,11 @@ void UploadStream::Answer(const blobs::Blob& blob, bool existed) {
   call_.subject = graph::ContentHash::ToText(blob.sha256);
 }
 
-void UploadStream::FinishOnce(const absl::Status& status) {
+void UploadStream::FinishOnce(const absl::Status& status, grpc::ByteBuffer* answer) {
   {
     absl::MutexLock lock(&mutex_);
     if (std::exchange(finished_, true)) return;
+    if (answer != nullptr) response_->Swap(answer);
     // Before the client can know, so that its next upload is taken.
     slot_.Release();
     gate_->End(call_, status);

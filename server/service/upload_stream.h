@@ -62,20 +62,21 @@ class UploadStream final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
   absl::Status TakeMessage();
   absl::Status TakeHeader(const v1::UploadRequest& message);
   void Answer(const blobs::Blob& blob, bool existed);
-  /// Give gRPC the status, once.
-  void FinishOnce(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_);
+  /// Give gRPC the status, once, and with it what answers the call.
+  void FinishOnce(const absl::Status& status, grpc::ByteBuffer* answer = nullptr)
+      ABSL_LOCKS_EXCLUDED(mutex_);
 
   const std::shared_ptr<RunRegistry> registry_;
   Gate* const gate_;
   const keys::Key key_;
   blobs::BlobStore* const store_;
   WorkerPool* const pool_;
-  grpc::ByteBuffer* const response_;
+  grpc::ByteBuffer* const response_;  // gone as soon as gRPC has the status
 
   // Of whoever has the stream to itself: gRPC while it reads, then the pool.
   grpc::ByteBuffer incoming_;
   std::unique_ptr<blobs::BlobStore::Upload> upload_;
-  bool answered_ = false;  // the response is there: nothing more is needed
+  grpc::ByteBuffer answer_;  // once it is there nothing more is needed
 
   absl::Mutex mutex_;
   Call call_ ABSL_GUARDED_BY(mutex_);

@@ -9,6 +9,7 @@
 #include <system_error>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 
 namespace weft::sqlite {
@@ -196,9 +197,13 @@ absl::Status Database::Execute(const char* sql, const char* doing) {
 
 absl::Status Database::Transact(const std::function<absl::Status()>& body) {
   if (absl::Status begun = Execute("BEGIN IMMEDIATE", "writing"); !begun.ok()) return begun;
-  absl::Status changed = body();
+  absl::Status changed = absl::InternalError("an exception");
+  // Also where `body` throws.
+  const absl::Cleanup rollback = [&] {
+    if (!changed.ok()) sqlite3_exec(db_.get(), "ROLLBACK", nullptr, nullptr, nullptr);
+  };
+  changed = body();
   if (changed.ok()) changed = Execute("COMMIT", "writing");
-  if (!changed.ok()) Execute("ROLLBACK", "writing").IgnoreError();
   return changed;
 }
 

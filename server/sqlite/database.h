@@ -69,7 +69,7 @@ class Database {
   /// kInternal, or kUnavailable if another process keeps it busy.
   absl::Status Error(const char* doing) const;
   absl::Status Execute(const char* sql, const char* doing);
-  /// Do `body` in one transaction, which an error of it undoes.
+  /// Do `body` in one transaction, which an error or an exception of it undoes.
   absl::Status Transact(const std::function<absl::Status()>& body);
   /// `sql` is one statement.
   absl::StatusOr<Statement> Prepare(const std::string& sql);

@@ -292,6 +292,25 @@ TEST_F(BlobServiceTest, AClientThatGoesAwayLeavesNothing) {
   EXPECT_THAT(LeftOver(), IsEmpty());
 }
 
+TEST_F(BlobServiceTest, AClientMayGoAwayWhileItsBlobIsPutInItsPlace) {
+  Start();
+  for (int i = 0; i < 100; ++i) {
+    const std::string bytes = absl::StrCat("blob ", i);
+    const auto uploading = Begin(secret_);
+    uploading->writer->Write(Header(HashOf(bytes), bytes.size()));
+    uploading->writer->Write(Data(bytes));
+    uploading->writer->WritesDone();
+    // Between the last message and the answer, which takes longer than that: it waits for a disk.
+    absl::SleepFor(absl::Microseconds(20 * i));
+    uploading->context->TryCancel();
+    uploading->writer->Finish();
+  }
+  // What was in its place by then stays, whole.
+  for (const std::string& name : LeftOver()) {
+    EXPECT_EQ(name.size(), 2 * graph::ContentHash::kBytes);
+  }
+}
+
 TEST_F(BlobServiceTest, AnUploadThatStopsIsEnded) {
   options_.slow_reader_timeout = absl::Milliseconds(50);
   Start();
@@ -468,6 +487,38 @@ TEST_F(BlobServiceTest, WhatFindsNoRoomIsMissingWithTheReason) {
   EXPECT_EQ(events[2].result().name(), "number");
   // Nor is a part of it left.
   EXPECT_THAT(List(poor), IsEmpty());
+}
+
+TEST_F(BlobServiceTest, WhatIsKeptCountsAsPendingUntilItIsWritten) {
+  options_.max_pending_bytes = 8 << 20;
+  Start();
+  engine_.on_submit = [](const std::shared_ptr<FakeJob>& job, const FakeEngine::Submission&) {
+    job->Accept();
+    job->Emit(Result{.name = "kept", .value = TensorOf(std::string(5 << 20, 'k')), .keep = true});
+    return absl::OkStatus();
+  };
+  // Who goes away leaves what the store is about to write, which is charged for until then.
+  for (int i = 0; i < 20; ++i) {
+    const auto context = ContextWith(secret_);
+    const auto reader = stub_->Run(context.get(), Request("invoke [1] { }"));
+    v1::RunEvents message;
+    reader->Read(&message);
+    context->TryCancel();
+    reader->Finish();
+  }
+  engine_.on_submit = [](const std::shared_ptr<FakeJob>& job, const FakeEngine::Submission&) {
+    job->Accept();
+    job->Emit(Result{.name = "r", .value = TensorOf(std::string(5 << 20, 'r'))});
+    job->Complete();
+    return absl::OkStatus();
+  };
+  // And is given back, all of it.
+  grpc::Status status;
+  for (int i = 0; i < 500 && (i == 0 || !status.ok()); ++i) {
+    absl::SleepFor(absl::Milliseconds(10));
+    status = Run(Request("invoke [1] { }"), secret_);
+  }
+  EXPECT_TRUE(status.ok()) << status.error_message();
 }
 
 TEST_F(BlobServiceTest, IsWrittenDownWithTheHashItWasAbout) {

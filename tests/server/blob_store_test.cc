@@ -70,6 +70,13 @@ class BlobStoreTest : public ::testing::Test {
     return (*upload)->Finish();
   }
 
+  absl::StatusOr<std::vector<Blob>> Keep(const keys::Key& key,
+                                         const std::vector<std::string>& contents) {
+    std::vector<BlobStore::Bytes> bytes;
+    for (const std::string& content : contents) bytes.push_back({content.data(), content.size()});
+    return store_->Keep(key, bytes);
+  }
+
   std::string PathOf(const std::string& owner, const std::string& bytes) const {
     return folder_.File(
         absl::StrCat("blobs/", owner, "/", graph::ContentHash::ToText(HashOf(bytes))));
@@ -412,7 +419,7 @@ TEST_F(BlobStoreTest, ManyThreadsMayKeepTheSameAndDifferentBytes) {
     threads.emplace_back([&, t] {
       for (int i = 0; i < 5 && ends[t].ok(); ++i) {
         for (const std::string& bytes : {absl::StrCat("same ", i), absl::StrCat("own ", t, i)}) {
-          const auto kept = store_->Keep(ana_, bytes.data(), bytes.size());
+          const auto kept = Keep(ana_, {bytes});
           if (!kept.ok()) ends[t] = kept.status();
         }
       }
@@ -425,15 +432,31 @@ TEST_F(BlobStoreTest, ManyThreadsMayKeepTheSameAndDifferentBytes) {
 }
 
 TEST_F(BlobStoreTest, KeepingWhatIsThereRenewsIt) {
-  const std::string bytes = "kept";
-  auto kept = store_->Keep(ana_, bytes.data(), bytes.size());
-  ASSERT_THAT(kept, IsOk());
-  EXPECT_FALSE(kept->existed);
+  ASSERT_THAT(Keep(ana_, {"kept"}), IsOk());
   now_ += absl::Hours(24);
-  kept = store_->Keep(ana_, bytes.data(), bytes.size());
+  const auto kept = Keep(ana_, {"kept", "kept", "more"});
   ASSERT_THAT(kept, IsOk());
-  EXPECT_TRUE(kept->existed);
-  EXPECT_EQ(kept->blob.expires, now_ + kTimeToLive);
+  EXPECT_EQ(kept->size(), 3);
+  for (const Blob& blob : *kept) EXPECT_EQ(blob.expires, now_ + kTimeToLive);
+  EXPECT_EQ(store_->List(ana_)->size(), 2);
+}
+
+TEST_F(BlobStoreTest, OfWhatHasNoRoomTogetherNothingIsKept) {
+  Reopen({.key_bytes = 1 << 20});
+  const std::string large = Bytes(600 << 10, 'a'), other = Bytes(600 << 10, 'b');
+  ASSERT_THAT(Keep(ana_, {"there"}), IsOk());
+  EXPECT_THAT(Keep(ana_, {"there", large, other}),
+              StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("blob_bytes")));
+  EXPECT_EQ(store_->List(ana_)->size(), 1);
+  EXPECT_THAT(Keep(ana_, {"there", large, large}), IsOk());
+}
+
+TEST_F(BlobStoreTest, AnnouncedSizesThatDoNotAddUpIn64BitsAreRefused) {
+  store_->SetLimits({.total_bytes = 0, .key_bytes = 0, .time_to_live = kTimeToLive});
+  EXPECT_THAT(store_->Begin(ana_, HashOf("x"), uint64_t{1} << 63),
+              StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("larger than any")));
+  const auto upload = store_->Begin(ana_, HashOf("x"), uint64_t{1} << 48);
+  EXPECT_THAT(upload, IsOk());
 }
 
 }  // namespace

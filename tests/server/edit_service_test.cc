@@ -382,7 +382,7 @@ TEST_F(EditServiceTest, BlobsOfEditsAreTheKeysOwn) {
   EXPECT_THAT(Store("blob", text).status,
               GrpcIs(grpc::StatusCode::NOT_FOUND, HasSubstr("no blob")));
   const keys::Key key = keys_->List()->front();
-  ASSERT_THAT(blobs_->Keep(key, "abcd", 4), IsOk());
+  ASSERT_THAT(blobs_->Keep(key, {{"abcd", 4}}), IsOk());
   ASSERT_TRUE(Store("blob", text).status.ok());
   EXPECT_TRUE(Run(Request({"blob"}), secret_).ok());
   ASSERT_THAT(blobs_->Delete(key, hash), IsOk());

@@ -806,6 +806,24 @@ TEST_F(ServiceTest, ResultsOverThePendingBoundFailTheirRunAlone) {
   }
 }
 
+TEST_F(ServiceTest, NamesOfResultsCountAsPending) {
+  options_.max_pending_bytes = 10 * kMiB;
+  HeldJob job(&engine_);
+  Start();
+  const auto context = Context();
+  const auto reader = stub_->Run(context.get(), Request());
+  // The same long name at every step, of numbers that have no bytes of a tensor; one that has no
+  // value is told by name, too.
+  const std::string name(kMiB, 'n');
+  for (int i = 0; i < 20; ++i) {
+    job->Emit(Result{.name = name, .value = {int64_t{i}}});
+    job->Emit(Missing{.name = name});
+  }
+  EXPECT_TRUE(job->WaitForCancel());
+  EXPECT_THAT(Finish(reader.get()).status,
+              GrpcIs(grpc::StatusCode::RESOURCE_EXHAUSTED, HasSubstr("--max-pending-bytes")));
+}
+
 TEST_F(ServiceTest, LogLinesThatDoNotFitAreCounted) {
   options_.max_log_bytes = 64 * 1024;
   HeldJob job(&engine_);
