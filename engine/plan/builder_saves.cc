@@ -47,6 +47,10 @@ absl::Status PlanBuilder::Add(const graph::Save& save) {
   absl::StatusOr<Slot> value = Current(static_cast<int>(save.value));
   if (!value.ok()) return value.status();
   const int index = SaveOf(save.name, std::nullopt, save.keep);
+  if (plan_.saves[index].keep != save.keep) {
+    return Refuse(absl::StrCat("`", save.name, "` is kept on the server in one branch alone"),
+                  "keep it in both, or under another name");
+  }
   When when = Start();
   when.Add(WhenOf(*value));
   if (absl::Status status = CheckNotAfter(when); !status.ok()) return status;
@@ -71,7 +75,12 @@ absl::Status PlanBuilder::Add(const graph::Stop&) {
   }
   // Once what is written before it is done.
   When when = Start();
-  if (auto latest = effects_.find(stage_); latest != effects_.end()) when.Add(latest->second);
+  for (const auto& [stage, latest] : effects_) {
+    if (stage == stage_) when.Add(latest);
+    if (selection_ || stage / kStageKeys != trace_ || stage <= stage_) continue;
+    // Written before it, and there only in later steps, or after the last one.
+    when.Add(stage == AfterKey(trace_) ? latest : When{.stage = AfterKey(trace_)});
+  }
   if (absl::Status status = CheckNotAfter(when); !status.ok()) return status;
   EmitEffect(StopRun{}, Guarded(when));
   return absl::OkStatus();

@@ -254,9 +254,15 @@ absl::StatusOr<Slot> PlanBuilder::FirstItem(NodeId value, int depth) {
   return Current(name);
 }
 
+int PlanBuilder::StepsKey() const {
+  // A later step has the statements of several regions, in the order in which they are written.
+  const bool in_region = stage_ != FirstKey(trace_) && stage_ != AfterKey(trace_);
+  return in_region ? RegionKey(trace_, 0) : stage_;
+}
+
 When PlanBuilder::AtSite(int site) const {
   When when{.stage = stage_, .time = site, .cause = node_};
-  const auto step = site_steps_.find({stage_, site});
+  const auto step = site_steps_.find({StepsKey(), site});
   if (step != site_steps_.end()) when.step = step->second;
   return when;
 }
@@ -265,7 +271,7 @@ When PlanBuilder::Settle(int site, const When& needs) {
   When when = AtSite(site);
   const When ready = Guarded(needs);
   if (ready.stage == stage_ && ready.time == site && ready.step > when.step) {
-    when.step = site_steps_[{stage_, site}] = ready.step;
+    when.step = site_steps_[{StepsKey(), site}] = ready.step;
   }
   return when;
 }

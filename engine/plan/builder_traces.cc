@@ -21,6 +21,7 @@ namespace weft::plan {
 namespace {
 
 constexpr size_t kMaxTraces = 4096;
+constexpr size_t kMaxInvokes = 1 << 18;
 
 /// The first of the steps after a generation's first that are selected.
 int64_t FirstLater(const std::optional<Selection>& selection) {
@@ -198,6 +199,12 @@ absl::Status PlanBuilder::Add(const graph::Invoke& invoke) {
   if (InputOf(node_) >= static_cast<int>(given_rows_.size())) {
     return absl::InternalError("fewer row counts than invokes");
   }
+  if (plan_.invokes.size() >= kMaxInvokes) {
+    return graph::StatementError(absl::StatusCode::kResourceExhausted, program_, node_,
+                                 absl::StrCat("up to here the program comes to ", kMaxInvokes,
+                                              " invokes, of each point of its sweeps"),
+                                 "split it");
+  }
   absl::StatusOr<RowCount> rows = RowsOf(node_);
   if (!rows.ok()) return rows.status();
   if (!CallsWithIds() && !std::holds_alternative<graph::Invoke::AllRows>(invoke.input)) {
@@ -239,6 +246,11 @@ absl::Status PlanBuilder::Add(const graph::Invoke& invoke) {
   }
   if (planned.all_rows) {
     // All of this place: of the trace, or of the sweep's point.
+    const std::pair<NodeId, int> place(At().parent, group_);
+    if (all_rows_ && all_rows_->first == place) {
+      rows_.back() = all_rows_->second;
+      return BuildInside();
+    }
     RowCount all;
     for (NodeId id = At().parent + 1; id < ends_[At().parent]; ++id) {
       const auto* other = std::get_if<graph::Invoke>(&program_.at(id).kind);
@@ -250,6 +262,7 @@ absl::Status PlanBuilder::Add(const graph::Invoke& invoke) {
       all.tokens = std::max(all.tokens, own->tokens);
     }
     rows_.back() = all;
+    all_rows_.emplace(place, all);
   }
   return BuildInside();
 }
@@ -284,6 +297,7 @@ absl::Status PlanBuilder::Add(const graph::Sweep& sweep) {
       }
       const NodeId trace = plan_.traces[outside_trace].node;
       BeginTrace(std::get<graph::Trace>(program_.at(trace).kind), trace);
+      if (has_gradients_) backwards_.insert(trace_);
     }
     region_ = node;
     point_ = static_cast<uint32_t>(point);

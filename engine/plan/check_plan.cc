@@ -495,9 +495,22 @@ class Checker {
     check_.saves[save] = PatternOf(saved);
     size_t tensor = 0;
     if (!by_data.empty()) MarkAtMost(by_data, tensor, check_.saves[save]);
+    if (!by_data.empty() && tensor != by_data.size()) {
+      // There are as many as there are tokens, say, and now there are others.
+      tensor = 0;
+      MarkAtMost({}, tensor, check_.saves[save]);
+    }
     return Checked(CountPeak(0));
   }
   absl::StatusOr<c10::IValue> Visit(const SetCarry& what) {
+    if (!At(what.carry).isNone()) {
+      const std::string before = graph::ToString(PatternOf(At(what.carry)));
+      const std::string after = graph::ToString(PatternOf(At(what.value)));
+      if (before != after) {
+        return Misfit(absl::StrCat("what is carried was ", before, ", and is ", after, " here"),
+                      "carry a value that keeps its structure, shape and dtype");
+      }
+    }
     Release(what.carry);
     uint64_t largest = 0, bytes = 0;
     Measure(At(what.value), largest, bytes);
@@ -506,7 +519,15 @@ class Checker {
     return c10::IValue();
   }
   absl::StatusOr<c10::IValue> Visit(const TakeCarry& what) { return At(what.carry); }
-  absl::StatusOr<c10::IValue> Visit(const ChooseValue& what) { return At(what.then); }
+  absl::StatusOr<c10::IValue> Visit(const ChooseValue& what) {
+    const std::string yes = graph::ToString(PatternOf(At(what.then)));
+    const std::string no = graph::ToString(PatternOf(At(what.otherwise)));
+    if (yes != no) {
+      return Misfit(absl::StrCat("one branch yields ", yes, " and the other ", no),
+                    "both yield the same structure, shape and dtype");
+    }
+    return At(what.then);
+  }
   absl::StatusOr<c10::IValue> Visit(const ReadResult& what) {
     const RowCount& rows = rows_[what.invoke];
     std::vector<int64_t> shape = {trace_->ReturnedOf(rows.batch)};
@@ -523,6 +544,11 @@ class Checker {
       return Misfit(absl::StrCat("`input_ids` has the shape ", c10::str(value.sizes()),
                                  " and `attention_mask` ",
                                  c10::str(At(what.mask).toTensor().sizes())));
+    }
+    // Seen when it was planned, and perhaps with other numbers of tokens.
+    if (ids && (value.dim() < 1 || value.dim() > 2 || value.numel() == 0)) {
+      return Misfit(absl::StrCat("`input_ids` is ", graph::ToString(PatternOf(At(what.value)))),
+                    "it is int64[tokens] or int64[batch, tokens]");
     }
     const RowCount rows = BroughtRows(model_, next.first_site, ids, value.sizes());
     rows_[what.invoke] = rows;
@@ -582,13 +608,15 @@ class Checker {
     return Checked(FitsPart(*part, At(what.value)));
   }
 
-  /// `by_data`: of each tensor, from `tensor` on, which dimensions depend on data.
+  /// `by_data`: of each tensor, from `tensor` on, which dimensions depend on data; of those that it
+  /// does not know, any may.
   static void MarkAtMost(const std::vector<std::vector<bool>>& by_data, size_t& tensor,
                          graph::Pattern& pattern) {
     if (auto* found = std::get_if<graph::Pattern::Tensor>(&pattern.value)) {
-      const std::vector<bool>& marks = by_data[tensor++];
-      for (size_t i = 0; i < found->shape.size() && i < marks.size(); ++i) {
-        found->shape[i].at_most = marks[i];
+      const size_t place = tensor++;
+      for (size_t i = 0; i < found->shape.size(); ++i) {
+        found->shape[i].at_most =
+            place >= by_data.size() || (i < by_data[place].size() && by_data[place][i]);
       }
     } else if (auto* list = std::get_if<graph::Pattern::List>(&pattern.value)) {
       for (graph::Pattern& item : list->items) MarkAtMost(by_data, tensor, item);

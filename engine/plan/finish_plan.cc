@@ -6,10 +6,17 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "engine/plan/operands.h"
 
 namespace weft::plan {
 namespace {
+
+// Numbers that say in each pass how far the rows of each invoke are needed.
+constexpr size_t kMaxEnds = size_t{1} << 26;
+// The same of later steps, where an instruction counts as this many.
+constexpr size_t kMaxCopied = size_t{1} << 27;
+constexpr size_t kInstruction = 64;
 
 template <typename Visit>
 void ForGuards(const Plan& plan, const Instruction& instruction, const Visit& visit) {
@@ -441,10 +448,10 @@ void FindLastAlone(const Plan& plan, const PlannedTrace& trace, const std::vecto
   }
 }
 
-/// A stage for each set of regions that some later step has.
-void MakeLaterStages(Plan& plan, PlannedTrace& trace, int index,
-                     const std::map<int, std::vector<Instruction>>& by_stage,
-                     const Reaches& reaches, const ModelSpec& model) {
+/// A stage for each set of regions that some later step has. `copied` counts their instructions.
+absl::Status MakeLaterStages(Plan& plan, PlannedTrace& trace, int index,
+                             const std::map<int, std::vector<Instruction>>& by_stage,
+                             const Reaches& reaches, const ModelSpec& model, size_t& copied) {
   for (int64_t step = 1; step <= trace.last_step; ++step) {
     uint64_t active = 0;
     for (size_t region = 0; region < trace.regions.size(); ++region) {
@@ -455,6 +462,7 @@ void MakeLaterStages(Plan& plan, PlannedTrace& trace, int index,
       ++trace.stages[it->second].steps;
       continue;
     }
+    copied += plan.invokes.size();
     std::vector<Instruction> instructions;
     std::vector<int> ends(plan.invokes.size(), kStart);
     for (size_t region = 0; region < trace.regions.size(); ++region) {
@@ -462,6 +470,12 @@ void MakeLaterStages(Plan& plan, PlannedTrace& trace, int index,
       const int key = RegionKey(index, static_cast<int>(region));
       const auto part = by_stage.find(key);
       if (part == by_stage.end()) continue;
+      copied += part->second.size() * kInstruction;
+      if (copied > kMaxCopied) {
+        return absl::ResourceExhaustedError(
+            "the `steps` of this program select steps in so many ways that all of these together "
+            "are too large: split it, or let regions select the same steps");
+      }
       instructions.insert(instructions.end(), part->second.begin(), part->second.end());
       const std::vector<int> needed = reaches.EndsOf(key);
       for (size_t i = 0; i < ends.size(); ++i) ends[i] = std::max(ends[i], needed[i]);
@@ -469,13 +483,20 @@ void MakeLaterStages(Plan& plan, PlannedTrace& trace, int index,
     SortByTime(instructions);
     trace.stages.push_back(MakeStage(std::move(instructions), std::move(ends), model));
   }
+  return absl::OkStatus();
 }
 
 }  // namespace
 
-void FinishPlan(Plan& plan, std::vector<Instruction> instructions, int slots, bool stops,
-                const ModelSpec& model) {
+absl::Status FinishPlan(Plan& plan, std::vector<Instruction> instructions, int slots, bool stops,
+                        const ModelSpec& model) {
+  if (plan.traces.size() * plan.invokes.size() > kMaxEnds) {
+    return absl::ResourceExhaustedError(absl::StrCat("the program takes ", plan.traces.size(),
+                                                     " passes, with ", plan.invokes.size(),
+                                                     " invokes in all: split it"));
+  }
   Reaches reaches(plan);
+  size_t copied = 0;
   const std::vector<bool> live = FindLive(plan, instructions, slots, stops, reaches);
   std::map<int, std::vector<Instruction>> by_stage;
   for (size_t i = 0; i < instructions.size(); ++i) {
@@ -490,7 +511,8 @@ void FinishPlan(Plan& plan, std::vector<Instruction> instructions, int slots, bo
     for (const int key : {FirstKey(index), AfterKey(index)}) {
       trace.stages.push_back(MakeStage(by_stage[key], reaches.EndsOf(key), model));
     }
-    MakeLaterStages(plan, trace, index, by_stage, reaches, model);
+    absl::Status made = MakeLaterStages(plan, trace, index, by_stage, reaches, model, copied);
+    if (!made.ok()) return made;
     FindPoints(plan, trace);
     ShareRows(plan, trace, model, trace.stages[PlannedTrace::kFirst]);
   }
@@ -498,6 +520,7 @@ void FinishPlan(Plan& plan, std::vector<Instruction> instructions, int slots, bo
   for (PlannedTrace& trace : plan.traces) {
     FindLastAlone(plan, trace, used_whole, model, trace.stages[PlannedTrace::kFirst]);
   }
+  return absl::OkStatus();
 }
 
 }  // namespace weft::plan

@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "absl/status/status.h"
 #include "engine/plan/model_spec.h"
 #include "engine/plan/plan.h"
 
@@ -18,7 +19,8 @@ inline int AfterKey(int trace) { return FirstKey(trace) + kStageKeys - 1; }
 /// The last step of planning, on instructions in written order whose slots are below `slots`: drop
 /// what nobody can observe, find where each invoke's rows may leave the pass, sort by pass and
 /// time, and tell each slot's last use. `stops`: the program says where it ends.
-void FinishPlan(Plan& plan, std::vector<Instruction> instructions, int slots, bool stops,
-                const ModelSpec& model);
+/// kResourceExhausted where the stages take too much together.
+absl::Status FinishPlan(Plan& plan, std::vector<Instruction> instructions, int slots, bool stops,
+                        const ModelSpec& model);
 
 }  // namespace weft::plan

@@ -82,11 +82,15 @@ absl::Status CheckIndexRanges(const OperatorRow& row, const c10::Stack& stack) {
     } else if (index.isList()) {
       int place = 0;
       for (const c10::IValue& item : index.toListRef()) {
+        int dimensions = 1;  // that it indexes
         if (item.isTensor() && item.toTensor().defined()) {
-          absl::Status status = CheckOne(row, range, stack, item.toTensor(), place);
+          const at::Tensor& tensor = item.toTensor();
+          absl::Status status = CheckOne(row, range, stack, tensor, place);
           if (!status.ok()) return status;
+          const c10::ScalarType type = tensor.scalar_type();
+          if (type == at::kBool || type == at::kByte) dimensions = static_cast<int>(tensor.dim());
         }
-        ++place;
+        place += dimensions;
       }
     }
   }

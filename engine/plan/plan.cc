@@ -13,7 +13,7 @@ bool Selection::Has(int64_t step) const {
 int64_t Selection::CountBelow(int64_t count) const {
   if (!list.empty()) return std::lower_bound(list.begin(), list.end(), count) - list.begin();
   const int64_t stop = end < 0 ? count : std::min(end, count);
-  return stop <= first ? 0 : (stop - first + stride - 1) / stride;
+  return stop <= first ? 0 : (stop - first - 1) / stride + 1;
 }
 
 int64_t Selection::LastBelow(int64_t count) const {

@@ -145,6 +145,8 @@ class PlanBuilder {
   When Start() const { return When{.stage = stage_}; }
   /// At a site, behind what is written at this visit of it already.
   When AtSite(int site) const;
+  /// Among which stages' statements at a site those are that are added now.
+  int StepsKey() const;
   /// Not before it is known whether the branch is taken.
   When Guarded(When when) const {
     if (guard_ >= 0) when.Add(guards_when_[guard_]);
@@ -476,7 +478,7 @@ class PlanBuilder {
   /// Of what is read, and of items of it, the slot that has the gradient, if that is another.
   absl::flat_hash_map<Slot, Slot> points_;
   std::vector<WatchedCall> watched_;
-  std::map<std::pair<int, int>, int> site_steps_;  // by stage and site, see AtSite
+  std::map<std::pair<int, int>, int> site_steps_;  // by stage and site, see AtSite and StepsKey
   uint64_t epoch_ = 0;
   uint64_t changes_ = 0;  // in place, so far
   bool stops_ = false;
@@ -484,7 +486,10 @@ class PlanBuilder {
   bool has_all_rows_ = false;           // the trace has an `invoke { }`
   absl::flat_hash_set<int> backwards_;  // traces that have gradients
   int steps_ = 0;                       // given out to `backward`s and watched calls
-  NodeId backward_ = graph::kNoNode;    // around the statement that is added
+  size_t list_items_ = 0;               // of all values that are lists
+  /// Of the container and group of an `invoke { }`, the rows that it sees; the last that was asked.
+  std::optional<std::pair<std::pair<NodeId, int>, RowCount>> all_rows_;
+  NodeId backward_ = graph::kNoNode;  // around the statement that is added
   Region gradient_region_;
   NodeId node_ = graph::kNoNode;
 
@@ -521,6 +526,7 @@ Slot PlanBuilder::Emit(What what, c10::IValue meta, const When& when) {
                           std::is_same_v<What, LoadParameter> || std::is_same_v<What, ReadResult> ||
                           std::is_same_v<What, TakeCarry>;
   const When made = kLooks ? when : Guarded(when);
+  if (meta.isList()) list_items_ += meta.toListRef().size();
   EmitEffect(std::move(what), made);
   if (kLooks) instructions_.back().guard = -1;
   slots_.push_back({std::move(meta), made, instruction});

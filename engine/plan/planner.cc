@@ -17,6 +17,7 @@ namespace {
 // A change in place recomputes the views of what it changes when they are used again. This keeps
 // what a small program can make of that small.
 constexpr size_t kMaxInstructions = 1 << 18;
+constexpr size_t kMaxListItems = 1 << 20;
 
 }  // namespace
 
@@ -26,7 +27,9 @@ absl::StatusOr<Plan> PlanBuilder::Build() {
   if (!status.ok()) return status;
   if (status = skips_.Check(program_, model_, plan_); !status.ok()) return status;
   if (status = skips_.CheckWhole(program_, model_, plan_); !status.ok()) return status;
-  FinishPlan(plan_, std::move(instructions_), static_cast<int>(slots_.size()), stops_, model_);
+  status =
+      FinishPlan(plan_, std::move(instructions_), static_cast<int>(slots_.size()), stops_, model_);
+  if (!status.ok()) return status;
   return std::move(plan_);
 }
 
@@ -75,6 +78,13 @@ absl::Status PlanBuilder::BuildRange(NodeId begin, NodeId end) {
           absl::StrCat("up to here the program comes to more than ", kMaxInstructions,
                        " instructions"),
           "split it, or change fewer values in place whose views are used afterwards");
+    }
+    if (list_items_ > kMaxListItems) {
+      return graph::StatementError(
+          absl::StatusCode::kResourceExhausted, program_, node_,
+          absl::StrCat("up to here the program has lists of more than ", kMaxListItems,
+                       " values, of each point of its sweeps"),
+          "split it, or take slices of a tensor");
     }
     id = next;
   }

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <map>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "engine/graph/error.h"
@@ -23,6 +26,34 @@ bool Meet(const Plan& plan, int a, int b) {
   }
   return false;
 }
+
+/// Statements of one kind, by the rows that they are about.
+template <typename What>
+class ByRows {
+ public:
+  void Add(const Plan& plan, int invoke, const What* what) {
+    all_.push_back(what);
+    (plan.invokes[invoke].all_rows ? of_all_rows_ : of_invoke_[invoke]).push_back(what);
+  }
+  /// Those about rows of `invoke`.
+  std::vector<const What*> For(const Plan& plan, int invoke) const {
+    if (plan.invokes[invoke].all_rows) return all_;
+    std::vector<const What*> found = of_all_rows_;
+    const auto own = of_invoke_.find(invoke);
+    if (own != of_invoke_.end()) found.insert(found.end(), own->second.begin(), own->second.end());
+    return found;
+  }
+
+ private:
+  std::vector<const What*> all_, of_all_rows_;
+  std::map<int, std::vector<const What*>> of_invoke_;
+};
+
+/// Of a trace, or of a sweep's point in it: other rows are apart.
+struct Group {
+  ByRows<SkipCheck::Skip> skips;
+  ByRows<SkipCheck::Touch> touches;
+};
 
 }  // namespace
 
@@ -72,26 +103,30 @@ absl::Status SkipCheck::Check(const graph::Program& program, const ModelSpec& mo
   const auto refuse = [&](graph::NodeId node, const std::string& message) {
     return graph::StatementError(absl::StatusCode::kInvalidArgument, program, node, message);
   };
-  for (size_t i = 0; i < skips_.size(); ++i) {
-    const Skip& skip = skips_[i];
-    for (size_t j = 0; j < i; ++j) {
-      const Skip& other = skips_[j];
-      const bool apart = skip.output < other.input || other.output < skip.input;
-      if (apart || !ShareRows(plan, skip.invoke, other.invoke) ||
-          !SamePass(plan, skip.stage, other.stage)) {
-        continue;
-      }
+  // What can meet at all: a sweep has many points with a few skips each.
+  std::map<std::pair<int, int>, Group> groups;
+  const auto group_of = [&](int invoke) -> Group& {
+    return groups[{plan.invokes[invoke].trace, plan.invokes[invoke].group}];
+  };
+  for (const Touch& touch : touched_)
+    group_of(touch.invoke).touches.Add(plan, touch.invoke, &touch);
+  for (const Skip& skip : skips_) {
+    Group& group = group_of(skip.invoke);
+    for (const Skip* other : group.skips.For(plan, skip.invoke)) {
+      const bool apart = skip.output < other->input || other->output < skip.input;
+      if (apart || !SamePass(plan, skip.stage, other->stage)) continue;
       return refuse(skip.node, absl::StrCat("this skip overlaps with\n  ",
-                                            graph::PrintStatement(program, other.node)));
+                                            graph::PrintStatement(program, other->node)));
     }
-    for (const Touch& touch : touched_) {
-      if (touch.site <= skip.input || touch.site >= skip.output ||
-          !ShareRows(plan, skip.invoke, touch.invoke) || !SamePass(plan, skip.stage, touch.stage)) {
+    group.skips.Add(plan, skip.invoke, &skip);
+    for (const Touch* touch : group.touches.For(plan, skip.invoke)) {
+      if (touch->site <= skip.input || touch->site >= skip.output ||
+          !SamePass(plan, skip.stage, touch->stage)) {
         continue;
       }
       return refuse(
-          touch.node,
-          absl::StrCat("`", graph::ToString(model.sites()[touch.site].site),
+          touch->node,
+          absl::StrCat("`", graph::ToString(model.sites()[touch->site].site),
                        "` is not visited, because it is inside a module that is skipped by\n  ",
                        graph::PrintStatement(program, skip.node)));
     }

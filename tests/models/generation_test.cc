@@ -251,6 +251,64 @@ TEST_F(GenerationTest, AfterItModulesAreCalledWithWholePrompts) {
   EXPECT_EQ(result["norm"].sizes(), result["out"].sizes());
 }
 
+TEST_F(GenerationTest, ACallBehindTheHeadHasAllTokensOfItsPrompt) {
+  const LocalResult result =
+      model_.Run(absl::StrCat("generate max_new_tokens=1\ninvoke ", kSingle, R"( {
+        %in = read transformer.h.1.input
+        save out = read transformer.h.1.output
+        %zero = aten::mul(aten::mean(read lm_head.output), 0.0)
+        save again = call transformer.h.1(aten::add(%in, %zero))
+      })"));
+  ASSERT_THAT(result.status, IsOk());
+  ExpectClose(result["again"], result["out"]);
+}
+
+TEST_F(GenerationTest, ACallOfAStepsTokenSeesThatTokenAlonePadsOrNot) {
+  const std::string calls =
+      "generate max_new_tokens=3\n"
+      "invoke $ { steps [1:3] { save y = call transformer.h.1(read transformer.h.1.input) } }";
+  const auto run = [&](const std::string& prompts) {
+    std::string text = calls;
+    return model_.Run(text.replace(text.find('$'), 1, prompts));
+  };
+  const LocalResult both = run("[[64], [1, 2, 3]]");
+  ASSERT_THAT(both.status, IsOk());
+  const LocalResult one = run("[64]"), three = run("[1, 2, 3]");
+  for (const std::string step : {"y/1", "y/2"}) {
+    ExpectClose(both[step].narrow(0, 0, 1), one[step]);
+    ExpectClose(both[step].narrow(0, 1, 1), three[step]);
+  }
+}
+
+TEST_F(GenerationTest, StatementsOfSeveralRegionsMeetInTheirOrderAtASite) {
+  const LocalResult result =
+      model_.Run(absl::StrCat("generate max_new_tokens=3\ninvoke ", kSingle, R"( {
+        steps [:] {
+          %h = read transformer.h.1.output
+          %y = call watched transformer.h.0.mlp(%h)
+          save y = %y
+          write transformer.h.1.output = %y
+        }
+        steps [:] { save r = read transformer.h.1.output }
+      })"));
+  ASSERT_THAT(result.status, IsOk());
+  for (const std::string step : {"/0", "/1", "/2"}) {
+    EXPECT_TRUE(at::equal(result["r" + step], result["y" + step])) << step;
+  }
+}
+
+TEST_F(GenerationTest, AConditionalStopComesAfterWhatIsWrittenBeforeIt) {
+  const LocalResult result = model_.Run(Generate(kSingle, R"(
+    steps [:] { save h = read transformer.h.0.output }
+    save all = read result
+    if aten::gt(aten::max(read lm_head.output), -1000000000.0) { stop }
+    save late = read result)"));
+  ASSERT_THAT(result.status, IsOk());
+  EXPECT_TRUE(at::equal(result["all"], golden_.at("plain/ids")));
+  EXPECT_TRUE(result.saved.contains("h/3"));
+  EXPECT_THAT(result.missing.at("late"), HasSubstr("stopped"));
+}
+
 TEST_F(GenerationTest, NaNLogitsEndTheRunThatMadeThemAlone) {
   const std::string broken = Generate(kSingle, R"(
     steps [1] {

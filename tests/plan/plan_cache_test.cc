@@ -73,6 +73,44 @@ TEST_F(PlanCacheTest, OneKindOfProgramIsPlannedOnceAndGivesTheNumbersOfEach) {
             Get(Scaled("[9, 9, 9]", "0.5", "[0, 0]"))->plan);
 }
 
+TEST_F(PlanCacheTest, HowManyDimensionsAValueHasMayDependOnTheCounts) {
+  const auto squeezed = [](const std::string& ids) {
+    return absl::StrCat(
+        "invoke ", ids,
+        " { %s = aten::squeeze(read transformer.h.0.output)  save y = %s[..., 0] }");
+  };
+  ExpectRunsAsIfPlannedAlone(squeezed("[1, 2, 3]"));
+  ExpectRunsAsIfPlannedAlone(squeezed("[[1, 2, 3], [4, 5, 6]]"));
+  const auto split = [](const std::string& ids) {
+    return absl::StrCat("invoke ", ids, R"( {
+      %h = read transformer.h.0.output
+      save both = (aten::split(%h, 1, 1), %h[aten::gt(%h, 0.0)])
+    })");
+  };
+  ExpectRunsAsIfPlannedAlone(split("[1, 2]"));
+  ExpectRunsAsIfPlannedAlone(split("[1, 2, 3, 4, 5, 6, 7, 8, 9]"));
+}
+
+TEST_F(PlanCacheTest, WhatATraceBeginsWithIsCheckedForEachCount) {
+  const auto next = [](const std::string& ids, const std::string& shaped) {
+    return absl::StrCat("invoke ", ids, R"( {
+      %i = read ids
+      %b = aten::unsqueeze(%i[:, 3:], 1)
+      %c = aten::expand(%b, [2, 5, -1])
+      %d = )",
+                        shaped, R"(
+    }
+    trace invoke (%d) { save l = read lm_head.output })");
+  };
+  for (const std::string shaped : {"aten::squeeze(%c, 2)", "aten::flatten(%c, 1)"}) {
+    EXPECT_THAT(Get(next("[1, 2, 3, 4]", shaped)), IsOk());
+    EXPECT_THAT(Get(next("[1, 2, 3]", shaped)),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("`input_ids` is int64[2")));
+  }
+  EXPECT_THAT(Get(next("[1, 2, 3, 4, 5]", "aten::squeeze(%c, 2)")),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("`input_ids` is int64[2")));
+}
+
 TEST_F(PlanCacheTest, APlanServesOtherTokenCountsAndIsCheckedForEach) {
   const absl::StatusOr<Planned> three = Get(Scaled("[1, 2, 3]", "2.0", "[1, 2]"));
   const absl::StatusOr<Planned> batch = Get(Scaled("[[1, 2], [3, 4, 5, 6]]", "2.0", "[1, 2]"));

@@ -2,9 +2,11 @@
 // again while running.
 
 #include <ATen/ATen.h>
+#include <ATen/TensorIndexing.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -44,6 +46,25 @@ auto IsRefused(const std::string& first, const std::string& second = "") {
 }
 
 at::Tensor Hidden() { return RunBody("save x = %h")["x"]; }
+
+TEST(SelectionTest, StepsAreCountedWhateverTheStride) {
+  const Selection sparse{.first = 3, .stride = std::numeric_limits<int64_t>::max()};
+  EXPECT_EQ(sparse.CountBelow(3), 0);
+  EXPECT_EQ(sparse.CountBelow(10), 1);
+  EXPECT_EQ(Selection{.first = 1}.CountBelow(10), 9);
+  EXPECT_EQ((Selection{.first = 1, .stride = 3}.CountBelow(8)), 3);
+}
+
+TEST(SelectionTest, AnIndexBehindAMaskIsOfTheDimensionBehindAllOfTheMasks) {
+  const LocalResult result = RunBody(R"(
+    %m = aten::ge(aten::abs(%h[:, :, 0]), 0.0)
+    save x = aten::index(%h, [%m, tensor(int64, [1], [20])]))");
+  EXPECT_TRUE(result["x"].equal(Hidden().index({0, at::indexing::Slice(), 20})));
+  const LocalResult beyond = LocalModel::Tiny().Run(In(R"(
+    %m = aten::ge(aten::abs(%h[:, :, 0]), 0.0)
+    save x = aten::index(%h, [%m, tensor(int64, [1], [32])]))"));
+  EXPECT_THAT(beyond.status, IsRefused("it must lie in [-32, 32)"));
+}
 
 TEST(SelectionTest, AMaskSelectsAsInTorch) {
   const LocalResult result = RunBody(R"(
