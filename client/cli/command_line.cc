@@ -500,7 +500,10 @@ int Main(int argc, char** argv, LocalBackendMaker make_local) {
   global.ca_file = configuration.options.ca_file;
   global.cert_file = configuration.options.cert_file;
   global.key_file = configuration.options.key_file;
-  return action();
+  const int code = action();
+  if (code != kOk || std::cout.flush()) return code;
+  std::cerr << "weft: what was to be printed could not be written to standard output\n";
+  return kOther;
 }
 
 }  // namespace weft::cli

@@ -1,11 +1,13 @@
 #include "client/cli/commands.h"
 
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <iterator>
 #include <memory>
 #include <optional>
+#include <sstream>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -92,11 +94,13 @@ absl::StatusOr<std::string> ReadSource(const std::string& file) {
     return std::string(std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>());
   }
   std::ifstream stream(file, std::ios::binary);
-  std::string text((std::istreambuf_iterator<char>(stream)), std::istreambuf_iterator<char>());
-  if (!stream.good() && !stream.eof()) {
+  std::ostringstream text;
+  // Of a folder the stream can be opened, and reading throws.
+  if (stream.good() && !std::filesystem::is_directory(file)) text << stream.rdbuf();
+  if (!stream.good() || stream.bad()) {
     return absl::NotFoundError(absl::StrCat("cannot read ", file));
   }
-  return text;
+  return text.str();
 }
 
 RemoteOptions ToRemoteOptions(const GlobalOptions& global) {

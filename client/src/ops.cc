@@ -35,7 +35,10 @@ Var op(const std::string& name, const std::vector<Arg>& args, const NamedArgs& n
   return recording == nullptr ? Var() : recording->Op(name, args, named, where);
 }
 
-Var constant(const Tensor& value, Location where) { return AsVar(Operand(value, where)); }
+Var constant(const Tensor& value, Location where) {
+  Recording* recording = Recording::Current();
+  return recording == nullptr ? Var() : recording->OwnConstant(value, where);
+}
 Var constant(const Blob& value, Location where) { return AsVar(Operand(value, where)); }
 
 Var make_list(const std::vector<Arg>& items, Location where) {

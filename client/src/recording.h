@@ -122,6 +122,8 @@ class Recording {
          Location where);
   /// A number, a tensor, or a sweep's parameter.
   Var Constant(const Operand& value);
+  /// One that no other name means, as it may be changed in place.
+  Var OwnConstant(const Tensor& value, Location where);
   /// Any argument as a value.
   Var ArgValue(const Arg& value, Location where);
   Var Index(const Var& target, const Indices& indices, bool target_is_temporary);
@@ -252,6 +254,8 @@ class Recording {
   bool CheckChange(graph::NodeId node, const std::string& statement, Location where);
   /// What is written to a copy of a part goes to that part too.
   void WriteBack(graph::NodeId changed, Location where);
+  /// No later use of the same bytes is to mean this constant, which has changed.
+  void Unshare(graph::NodeId constant);
   void AssignTo(graph::NodeId target, graph::NodeId value, bool number, Location where);
   /// The nodes that say where the real tokens are, of the invoke or steps that are open.
   Tokens FindTokens(Location where);

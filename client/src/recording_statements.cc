@@ -117,6 +117,11 @@ Var Recording::Op(const std::string& name, const std::vector<Arg>& args, const N
 
 Var Recording::Constant(const Operand& value) { return Var(serial_, Use(value, "constant")); }
 
+Var Recording::OwnConstant(const Tensor& value, Location where) {
+  if (!Open("constant", where)) return Poison();
+  return AddValue(graph::Constant{ToGraph(value), ""}, where);
+}
+
 Var Recording::ArgValue(const Arg& value, Location where) {
   const Arg::Variant& variant = value.value();
   if (const auto* var = std::get_if<Var>(&variant)) return *var;
@@ -282,6 +287,7 @@ void Recording::WriteBack(NodeId changed, Location where) {
   // Up from a view to what it is a view of.
   while (changed != kNoNode && !failed_) {
     const auto& kind = program_.at(changed).kind;
+    if (std::holds_alternative<graph::Constant>(kind)) return Unshare(changed);
     if (const auto* index = std::get_if<graph::Index>(&kind)) {
       if (notes_[changed - 1].writes_back) return AssignTo(changed, changed, false, where);
       if (HasTensors(index->terms)) return;
@@ -293,6 +299,13 @@ void Recording::WriteBack(NodeId changed, Location where) {
       return;
     const auto* first = std::get_if<graph::NodeRef>(&op->arguments[0].value);
     changed = first == nullptr ? kNoNode : first->id;
+  }
+}
+
+void Recording::Unshare(NodeId constant) {
+  for (Frame& frame : frames_) {
+    absl::erase_if(frame.constants,
+                   [constant](const auto& entry) { return entry.second == constant; });
   }
 }
 

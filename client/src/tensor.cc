@@ -225,6 +225,11 @@ absl::StatusOr<Tensor> Tensor::Wrap(DType dtype, Shape shape, std::shared_ptr<co
   if (size == 0) {
     return absl::InvalidArgumentError(absl::StrCat("no dtype has the number ", dtype));
   }
+  constexpr size_t kMostDimensions = 64;  // as torch
+  if (shape.size() > kMostDimensions) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a tensor has at most ", kMostDimensions, " dimensions, not ", shape.size()));
+  }
   const int64_t numel = NumelOf(shape);
   int64_t expected = 0;
   if (numel < 0 || __builtin_mul_overflow(numel, size, &expected) ||

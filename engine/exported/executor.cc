@@ -10,7 +10,11 @@ namespace weft::exported {
 namespace {
 
 at::Tensor TensorAt(const c10::IValue& value, const SiteLeaf& leaf) {
-  return leaf.item < 0 ? value.toTensor() : value.toListRef()[leaf.item].toTensor();
+  if (leaf.item < 0) return value.toTensor();
+  const auto items = value.toListRef();
+  TORCH_CHECK(static_cast<size_t>(leaf.item) < items.size(), "it has ", items.size(),
+              " tensors, and one behind them is asked for");
+  return items[leaf.item].toTensor();
 }
 
 }  // namespace

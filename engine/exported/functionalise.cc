@@ -47,15 +47,32 @@ class Functionaliser {
     }
     for (ValueId& output : program_.outputs) Refresh(output);
     for (ModuleEntry& module : program_.modules) {
-      // The root's are the program's. A module's own are what it made, whatever became of it.
-      if (module.path.empty() && module.signature) module.signature->outputs = program_.outputs;
+      if (!module.signature) continue;
+      if (module.path.empty()) {
+        module.signature->outputs = program_.outputs;
+        continue;
+      }
+      // What was written to later has another value by then, and nobody knows on which side of the
+      // module's end: who uses what then tells.
+      const auto is_stale = [this](ValueId value) {
+        if (value == kNoValue) return false;
+        const Fact& fact = facts_[Canonical(value)];
+        const int written = facts_[RootOf(Canonical(value))].written;
+        return written > 0 && (fact.version != written || Now(Canonical(value)) != value);
+      };
+      const Signature& signature = *module.signature;
+      if (std::any_of(signature.inputs.begin(), signature.inputs.end(), is_stale) ||
+          std::any_of(signature.outputs.begin(), signature.outputs.end(), is_stale)) {
+        module.signature.reset();
+      }
     }
     return absl::OkStatus();
   }
 
  private:
   static constexpr int kMostWrites = 5000;
-  static constexpr size_t kMostMade = 200'000;      // nodes, views made again among them
+  // Nodes and items of their arguments, views made again among them.
+  static constexpr size_t kMostMade = 2'000'000;
   static constexpr size_t kMostLooks = 20'000'000;  // at values, to find what shares memory
   static constexpr int kDeepestView = 64;
 
@@ -106,6 +123,7 @@ class Functionaliser {
     }
     const ValueId base = Current(facts_[value].base);
     Node again = program_.nodes[facts_[value].node];
+    made_ += SizeOf(again);
     const ValueId fresh = NewValue(value);
     SetFirst(again, {Argument::Use{base}});
     again.outputs = {Output{false, {fresh}}};
@@ -148,6 +166,20 @@ class Functionaliser {
     }
   }
 
+  /// As kMostMade counts it.
+  static size_t SizeOf(const Node& node) {
+    size_t size = 1;
+    for (const NamedArgument& argument : node.arguments) size += CountItems(argument.argument);
+    return size;
+  }
+  static size_t CountItems(const Argument& argument) {
+    size_t size = 1;
+    if (const auto* list = std::get_if<Argument::List>(&argument.value)) {
+      for (const Argument& item : list->items) size += CountItems(item);
+    }
+    return size;
+  }
+
   static bool Writes(const GraphOperator& op) {
     // Of those beside the table, what would be written is turned off by an argument.
     return op.row != nullptr && op.row->schema().is_mutable();
@@ -173,7 +205,8 @@ class Functionaliser {
     for (NamedArgument& argument : node.arguments) {
       ForEachUse(argument.argument, [&](ValueId& value) { Refresh(value); });
     }
-    if (program_.nodes.size() > kMostMade) {
+    made_ += SizeOf(node);
+    if (made_ > kMostMade) {
       return absl::ResourceExhaustedError(absl::StrCat(
           "node ", Named(node), ": views of what is written to are made again more than ",
           kMostMade, " times", kWayOut));
@@ -338,6 +371,7 @@ class Functionaliser {
   size_t place_ = 0;
   int writes_ = 0;
   size_t looks_ = 0;
+  size_t made_ = 0;
   bool too_deep_ = false;  // views of views beyond what is kept
 };
 

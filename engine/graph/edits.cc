@@ -98,6 +98,9 @@ absl::Status CheckShape(const std::string& name, const Program& program) {
     return absl::InvalidArgumentError(
         absl::StrCat("edit `", name, "`: there is no `invoke { }` with its statements"));
   }
+  if (!Is<Trace>(program.at(1))) {
+    return EditError(name, program, 1, "an edit begins with a trace, which has one `invoke { }`");
+  }
   return absl::OkStatus();
 }
 
@@ -131,6 +134,7 @@ class Merger {
   Program out_;
   std::vector<Origin> origins_;
   absl::flat_hash_set<std::string> names_;
+  absl::flat_hash_map<std::string, int> next_;  // number to try, by name
   // Of the trace being copied.
   const Trace* trace_ = nullptr;
   NodeId trace_id_ = kNoNode;
@@ -147,7 +151,8 @@ NodeId Merger::Append(Node node, Origin origin) {
 std::string Merger::FreshName(const std::string& name) {
   if (name.empty()) return name;
   std::string fresh = name;
-  for (int n = 2; !names_.insert(fresh).second; ++n) fresh = absl::StrCat(name, "_", n);
+  int& n = next_.try_emplace(name, 2).first->second;
+  for (; !names_.insert(fresh).second; ++n) fresh = absl::StrCat(name, "_", n);
   return fresh;
 }
 
@@ -245,7 +250,32 @@ absl::Status Merger::CopyEdit(size_t which, NodeId invoke) {
   // Where each of its nodes went; of a region that is written out, where its statements go.
   std::vector<NodeId> to = constants_[which];
   std::vector<bool> left_out(to.size(), false);
-  absl::flat_hash_map<NodeId, std::vector<NodeId>> results;  // of regions that are written out
+  struct Given {
+    NodeId value = kNoNode;
+    NodeId from = kNoNode;  // in the edit
+  };
+  absl::flat_hash_map<NodeId, std::vector<Given>> results;  // of regions that are written out
+  const auto give = [&](absl::Span<const NodeId> values) {
+    std::vector<Given> given;
+    for (const NodeId value : values) given.push_back({to[value], value});
+    return given;
+  };
+  // Of what a region is given, or gives: a value of its own where one of both changes in place.
+  const auto own = [&](NodeId id, const Given& given) {
+    if (!changed_[which][id] && !changed_[which][given.from]) return given.value;
+    const Node& node = from.at(id);
+    Node copy;
+    copy.parent = to[node.parent];
+    copy.name = FreshName(node.name);
+    copy.source = node.source;
+    copy.source.file = absl::StrCat("edit ", edit.name, ", ", node.source.file);
+    copy.kind = Operator{"aten::clone", {{"", NodeRef{given.value}}}};
+    return Append(std::move(copy), {number, id});
+  };
+  const auto is_written_out = [&](NodeId region) {
+    while (region != kNoNode && !results.contains(region)) region = from.at(region).parent;
+    return region != kNoNode;
+  };
 
   for (NodeId id = 1; id <= from.nodes.size(); ++id) {
     const Node& node = from.at(id);
@@ -267,28 +297,24 @@ absl::Status Merger::CopyEdit(size_t which, NodeId invoke) {
     }
     const auto written_out = results.find(node.parent);
     if (const auto* steps = std::get_if<Steps>(&node.kind); steps != nullptr && plain) {
-      std::vector<NodeId> carried;
-      for (NodeId initial : steps->initial) carried.push_back(to[initial]);
-      results.emplace(id, std::move(carried));
+      results.emplace(id, give(steps->initial));
       to[id] = to[node.parent];
       left_out[id] = !SelectsFirstStep(*steps);
       continue;
     }
     if (written_out != results.end()) {
       if (const auto* carry = std::get_if<Carry>(&node.kind)) {
-        to[id] = written_out->second[carry->index];
+        to[id] = own(id, written_out->second[carry->index]);
         continue;
       }
       if (const auto* yield = std::get_if<Yield>(&node.kind)) {
-        std::vector<NodeId> values;
-        for (NodeId value : yield->values) values.push_back(to[value]);
-        written_out->second = std::move(values);
+        written_out->second = give(yield->values);
         continue;
       }
     }
     if (const auto* result = std::get_if<RegionResult>(&node.kind)) {
       if (const auto region = results.find(result->region); region != results.end()) {
-        to[id] = region->second[result->index];
+        to[id] = own(id, region->second[result->index]);
         continue;
       }
     }
@@ -297,7 +323,7 @@ absl::Status Merger::CopyEdit(size_t which, NodeId invoke) {
     copy.source.file = absl::StrCat("edit ", edit.name, ", ", node.source.file);
     Renumber(to, &copy);
     if (auto* save = std::get_if<Save>(&copy.kind);
-        save != nullptr && written_out != results.end()) {
+        save != nullptr && is_written_out(node.parent)) {
       // What is saved in steps comes back as a list.
       Node list;
       list.parent = copy.parent;
@@ -318,6 +344,9 @@ absl::StatusOr<Program> Merger::Run() {
   if (absl::Status status = CheckSaves(); !status.ok()) return status;
   for (const Node& node : program_.nodes) {
     if (!node.name.empty()) names_.insert(node.name);
+    if (const auto* sweep = std::get_if<Sweep>(&node.kind)) {
+      for (const SweepParameter& parameter : sweep->parameters) names_.insert(parameter.name);
+    }
   }
   for (const Edit& edit : edits_) changed_.push_back(MayBeChanged(*edit.program));
   std::vector<NodeId> to(program_.nodes.size() + 1, kNoNode);

@@ -100,6 +100,7 @@ bool Parser::ParseValueStatement() {
   // Assignment or a use that only indexes: known after the brackets.
   const char* brackets = p_;
   const uint32_t brackets_line = line_;
+  const size_t nodes = program_.nodes.size();
   std::vector<IndexTerm> skipped;
   while (At('[')) {
     skipped.clear();
@@ -108,6 +109,7 @@ bool Parser::ParseValueStatement() {
   const bool assignment = At('=');
   p_ = brackets;
   line_ = brackets_line;
+  program_.nodes.resize(nodes);  // they are read once more
   if (!assignment) return ParseIndexes(&target);
   Assign assign;
   assign.target = target;

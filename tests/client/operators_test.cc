@@ -263,6 +263,24 @@ TEST(RecordedSemanticsTest, NumbersOnTheLeftAreWhatTheySeem) {
   EXPECT_THAT(values->span<float>(), ::testing::ElementsAre(8, 6, 4, 2, 1, 1, -1, 4));
 }
 
+TEST(RecordedSemanticsTest, ConstantsOfTheSameBytesChangeApart) {
+  const LanguageModel model = OpenModel();
+  const Tensor zero = tensor({0.0, 0.0});
+  Saved<Tensor> values;
+  ASSERT_TRUE(model
+                  .Trace({1, 2, 3},
+                         [&] {
+                           Var a = constant(zero), b = constant(zero);
+                           a += 1.0;
+                           b += 2.0;
+                           // An operand, changed in place, and used again.
+                           const Var c = op("aten::add_", {zero, 4.0});
+                           values = stack({a, b, c, a + zero}).save();
+                         })
+                  .ok());
+  EXPECT_THAT(values->span<float>(), ::testing::ElementsAre(1, 1, 2, 2, 4, 4, 1, 1));
+}
+
 TEST(RecordedSemanticsTest, WritesReachTheModelAndSavesKeepTheirVersion) {
   const LanguageModel model = OpenModel();
   Saved<Tensor> before, after, next, logits;

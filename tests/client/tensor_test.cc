@@ -39,6 +39,10 @@ TEST(TensorTest, LiteralsHaveTorchsTypes) {
   EXPECT_EQ(tensor({0.1}, kFloat64).at<double>(0), 0.1);
   EXPECT_THAT(tensor({{1, 2}, {3, 4}}).shape(), ElementsAre(2, 2));
   EXPECT_EQ(tensor(2.5).item(), 2.5);
+  EXPECT_EQ(Tensor::From<int64_t>({(int64_t{1} << 53) + 1}).item<int64_t>(),
+            (int64_t{1} << 53) + 1);
+  const std::complex<float> z(1, 2);
+  EXPECT_EQ(Tensor::From<std::complex<float>>({z}).item<std::complex<float>>(), z);
 }
 
 TEST(TensorTest, WrapChecksSizesAndAlignment) {
@@ -50,6 +54,8 @@ TEST(TensorTest, WrapChecksSizesAndAlignment) {
   EXPECT_FALSE(Tensor::Wrap(kFloat32, {1}, nullptr, kBytes + 1, 4).ok());
   EXPECT_FALSE(Tensor::Wrap(static_cast<DType>(77), {1}, nullptr, kBytes, 4).ok());
   EXPECT_TRUE(Tensor::Wrap(kFloat32, {0, int64_t{1} << 62, 8}, nullptr, kBytes, 0).ok());
+  EXPECT_TRUE(Tensor::Wrap(kFloat32, std::vector<int64_t>(64, 1), nullptr, kBytes, 4).ok());
+  EXPECT_FALSE(Tensor::Wrap(kFloat32, std::vector<int64_t>(65, 1), nullptr, kBytes, 4).ok());
 }
 
 TEST(TensorTest, MisuseEndsWithItsReason) {

@@ -87,6 +87,49 @@ TEST(EditsTest, AConstantThatIsChangedInPlaceIsEachInvokesOwn) {
                 invoke [2] { %c_2 = 1.0  aten::add_(%c_2, %d)  write h.0.output[...] = %c_2 })"));
 }
 
+TEST(EditsTest, WhatStepsCarryIsAValueOfItsOwnWhereItChangesInPlace) {
+  EXPECT_EQ(Applied("invoke [1] { save h = read h.0.output }", {R"(invoke {
+                      %h = read h.0.output
+                      %s = steps [:] carry %a = %h { aten::mul_(%a, 0.0)  yield %a }
+                      aten::add_(%s, 1)
+                      write h.1.input = %s
+                    })"}),
+            Printed(R"(
+              invoke [1] {
+                %h = read h.0.output
+                %a = aten::clone(%h)
+                aten::mul_(%a, 0.0)
+                %s = aten::clone(%a)
+                aten::add_(%s, 1)
+                write h.1.input = %s
+                save h = read h.0.output
+              })"));
+}
+
+TEST(EditsTest, WhatIsSavedInABranchOfStepsIsAListToo) {
+  EXPECT_THAT(Applied("invoke [1] { }",
+                      {"invoke { steps [:] { %h = read h.0.output  if true { save x = %h } } }"}),
+              HasSubstr("%7 = [%h]\n    save x = %7"));
+}
+
+TEST(EditsTest, NamesOfASweepAreTaken) {
+  EXPECT_THAT(Applied("sweep %l in [0, 1] { invoke [1] { save x = read h.$l.output } }",
+                      {"invoke { %l = read h.0.output  write h.0.output = aten::neg(%l) }"}),
+              HasSubstr("%l_2 = read h.0.output"));
+}
+
+TEST(EditsTest, WhatIsNoTraceIsRefused) {
+  Program program;
+  Node node;
+  node.kind = Invoke{Invoke::AllRows{}};
+  program.nodes.push_back(node);
+  node.kind = Steps{};
+  node.parent = 1;
+  program.nodes.push_back(node);
+  EXPECT_THAT(CheckEdit("mine", program),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("begins with a trace")));
+}
+
 TEST(EditsTest, StackInOrder) {
   EXPECT_EQ(Applied("invoke [1] { %a = read h.1.output  save a = %a }",
                     {"invoke { %a = read h.0.output  write h.0.mlp.output = %a }",

@@ -170,6 +170,16 @@ TEST(TextTest, ChainedBracketsOfAWriteAreOneIndex) {
               StatusIs(kInvalid, HasSubstr("only a lone integer or key")));
 }
 
+TEST(TextTest, AnOperatorInTheBracketsOfAnAssignmentIsOneNode) {
+  const absl::StatusOr<Program> program = ParseProgram(
+      "invoke [1] { %x = read h.0.output  %i = 1  %x[aten::add_(%i, 1), aten::neg(%i)] = 0.0 }");
+  ASSERT_THAT(program, IsOk());
+  const auto is_operator = [](const Node& node) {
+    return std::holds_alternative<Operator>(node.kind);
+  };
+  EXPECT_EQ(std::count_if(program->nodes.begin(), program->nodes.end(), is_operator), 2);
+}
+
 TEST(TextTest, ChainedBracketsOfAValueAreOneNodeEach) {
   EXPECT_THAT(Reprint(Inside("%x = %h[0][:, -1]")), HasSubstr("  %4 = %h[0]\n  %x = %4[:, -1]\n"));
   EXPECT_THAT(Reprint(Inside("%h[0][1]")), HasSubstr("  %4 = %h[0]\n  %5 = %4[1]\n"));

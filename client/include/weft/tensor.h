@@ -164,7 +164,12 @@ class Tensor {
   /// The only element of a tensor, converted.
   template <typename T = double>
   T item() const {
-    return static_cast<T>(NumberAt(OnlyElement()));
+    const int64_t element = OnlyElement();
+    if constexpr (requires { internal::DTypeOf<T>::value; }) {
+      // Not by way of a double, which does not hold every integer, nor a complex number.
+      if (dtype_ == internal::DTypeOf<T>::value) return span<T>()[element];
+    }
+    return static_cast<T>(NumberAt(element));
   }
   /// Element `offset` in row-major order as a number; the real part of a complex one.
   double NumberAt(int64_t offset) const;
