@@ -1,7 +1,10 @@
 #include "tests/reference/campaign.h"
 
 #include <cstdio>
+#include <map>
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "engine/graph/error.h"
@@ -31,6 +34,45 @@ void Count(const graph::Program& program, Tally& tally) {
     ++tally.kinds[kKindNames[node.kind.index()]];
     if (const auto* op = std::get_if<graph::Operator>(&node.kind)) ++tally.operators[op->name];
   }
+}
+
+/// A program that may share its passes, and what it gives by itself.
+struct Alone {
+  std::string text;
+  testing::LocalResult result;
+};
+
+std::optional<Alone> RunAlone(const PlainModel& model, const std::string& text) {
+  testing::LocalModel& hosted = Hosted(model);
+  const absl::StatusOr<plan::Plan> plan = hosted.Plan(text);
+  // These have passes of their own in the engine, too.
+  if (!plan.ok() || plan->alone || plan->gradients) return std::nullopt;
+  return Alone{text, hosted.Run(text)};
+}
+
+/// How a result in company differs from the one alone; empty if it does not.
+std::string Difference(const testing::LocalResult& alone, const testing::LocalResult& shared,
+                       bool rounded) {
+  if (alone.status.code() != shared.status.code()) {
+    return absl::StrCat("which ends with ", shared.status.ToString(), " and not with ",
+                        alone.status.ToString());
+  }
+  if (!alone.status.ok()) return "";
+  if (alone.missing != shared.missing) return "of which other saves are missing";
+  if (alone.saved.size() != shared.saved.size()) return "which saves other values";
+  for (const auto& [name, value] : alone.saved) {
+    const auto found = shared.saved.find(name);
+    if (found == shared.saved.end()) return absl::StrCat("which does not save ", name);
+    const at::Tensor& other = found->second;
+    if (value.sizes() != other.sizes() || value.scalar_type() != other.scalar_type()) {
+      return absl::StrCat("whose ", name, " has another shape");
+    }
+    const double tolerance = rounded ? 1e-4 : 0;
+    if (!at::allclose(value, other, tolerance, tolerance, /*equal_nan=*/true)) {
+      return absl::StrCat("whose ", name, " is otherwise");
+    }
+  }
+  return "";
 }
 
 }  // namespace
@@ -109,6 +151,34 @@ SpoiledTally RunSpoiled(uint64_t first, int64_t programs) {
       tally.failure = absl::StrCat("seed ", seed, ":\n", graph::PrintProgram(program),
                                    status.ToString(), named ? "" : ", without a statement");
     }
+  }
+  return tally;
+}
+
+CompanyTally RunInCompany(uint64_t first, int64_t programs) {
+  constexpr size_t kTogether = 4;
+  CompanyTally tally;
+  std::map<const PlainModel*, std::vector<Alone>> waiting;
+  for (int64_t i = 0; i < programs && tally.failure.empty(); ++i) {
+    const uint64_t seed = first + static_cast<uint64_t>(i);
+    const PlainModel& model = ModelOf(seed);
+    std::optional<Alone> alone = RunAlone(model, ProgramOf(seed));
+    if (!alone) continue;
+    std::vector<Alone>& group = waiting[&model];
+    group.push_back(*std::move(alone));
+    if (group.size() < kTogether) continue;
+    std::vector<std::string> texts;
+    for (const Alone& one : group) texts.push_back(one.text);
+    const std::vector<testing::LocalResult> shared = Hosted(model).RunTogether(texts);
+    for (size_t j = 0; j < group.size(); ++j) {
+      ++tally.programs;
+      const std::string why = Difference(group[j].result, shared[j], model.rounded());
+      if (why.empty() || !tally.failure.empty()) continue;
+      tally.failure = absl::StrCat("program ", j + 1, " of ", group.size(), " up to seed ", seed,
+                                   ", ", why, ":\n");
+      for (const std::string& text : texts) absl::StrAppend(&tally.failure, text, "---\n");
+    }
+    group.clear();
   }
   return tally;
 }

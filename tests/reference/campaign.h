@@ -35,6 +35,16 @@ struct SpoiledTally {
 /// Spoil the programs of the seeds from `first` on, and run them.
 SpoiledTally RunSpoiled(uint64_t first, int64_t programs);
 
+/// What came of programs that shared their passes with others.
+struct CompanyTally {
+  int64_t programs = 0;  // that ran in company
+  std::string failure;   // the first whose result was another than alone, with all of its pass
+};
+
+/// Run the programs of the seeds from `first` on alone, and a few at a time in shared passes:
+/// nobody's result depends on who else is there.
+CompanyTally RunInCompany(uint64_t first, int64_t programs);
+
 /// What was seen fewer than `least` times, a line each.
 std::string Rare(const Tally& tally, int64_t least);
 /// The counts, in a line.

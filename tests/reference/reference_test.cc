@@ -1,6 +1,7 @@
 // Random programs, run by the engine and read by a slow interpreter that shares no code with it.
 // `reference_test --programs 100000 --seed 1` runs that many and says what was seen how often,
-// `reference_test --spoiled 10000 --seed 1` runs programs with something wrong.
+// `reference_test --spoiled 10000 --seed 1` runs programs with something wrong, and
+// `reference_test --company 10000 --seed 1` programs alone and together with others.
 
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
@@ -48,6 +49,12 @@ TEST(InvalidProgramTest, IsRefusedWithItsStatement) {
   EXPECT_GT(tally.refused, 700);
 }
 
+TEST(CompanyTest, NobodysResultDependsOnWhoElseIsInThePass) {
+  const CompanyTally tally = RunInCompany(1, 1500);
+  EXPECT_EQ(tally.failure, "");
+  EXPECT_GT(tally.programs, 700);
+}
+
 }  // namespace
 
 /// The program in a file, for the model of the programs of a seed.
@@ -64,14 +71,16 @@ int CompareFile(const std::string& path, uint64_t seed) {
   return verdict.kind == Verdict::Kind::kDisagree ? 1 : 0;
 }
 
-/// What --programs or --spoiled and --seed ask for, or the program of --program; -1 if they do not.
+/// What --programs, --spoiled or --company and --seed ask for, or the program of --program; -1 if
+/// they do not.
 int RunFromCommandLine(int argc, char** argv) {
-  int64_t programs = 0, spoiled = 0;
+  int64_t programs = 0, spoiled = 0, company = 0;
   std::string file;
   uint64_t seed = 1;
   for (int i = 1; i + 1 < argc; ++i) {
     if (std::strcmp(argv[i], "--programs") == 0) programs = std::atoll(argv[i + 1]);
     if (std::strcmp(argv[i], "--spoiled") == 0) spoiled = std::atoll(argv[i + 1]);
+    if (std::strcmp(argv[i], "--company") == 0) company = std::atoll(argv[i + 1]);
     if (std::strcmp(argv[i], "--seed") == 0) seed = std::strtoull(argv[i + 1], nullptr, 10);
     if (std::strcmp(argv[i], "--program") == 0) file = argv[i + 1];
   }
@@ -80,6 +89,12 @@ int RunFromCommandLine(int argc, char** argv) {
     const SpoiledTally tally = RunSpoiled(seed, spoiled);
     std::printf("%ld refused, %ld valid all the same\n%s\n", static_cast<long>(tally.refused),
                 static_cast<long>(tally.valid), tally.failure.c_str());
+    return tally.failure.empty() ? 0 : 1;
+  }
+  if (company > 0) {
+    const CompanyTally tally = RunInCompany(seed, company);
+    std::printf("%ld ran in company\n%s\n", static_cast<long>(tally.programs),
+                tally.failure.c_str());
     return tally.failure.empty() ? 0 : 1;
   }
   if (programs <= 0) return -1;
