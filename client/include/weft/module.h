@@ -35,8 +35,8 @@ using WrapperKeys = std::map<std::type_index, std::vector<std::string>>;
 
 /// A module of a model, by its path in transformers' tree: `model["transformer.h"][1]["mlp"]`.
 ///
-/// Every decoder also has the names `layers`, `layers[i]`'s `attention` (or `self_attn`, `attn`) and
-/// `mlp`, `ln_final`, `lm_head` and `embed` (or `embed_tokens`), and ModelOptions::rename gives
+/// Every decoder also has the names `layers`, `layers[i]`'s `attention` (or `self_attn`, `attn`)
+/// and `mlp`, `ln_final`, `lm_head` and `embed` (or `embed_tokens`), and ModelOptions::rename gives
 /// more. Whether there is such a module is checked where it is used in a trace. Thread-safe; its
 /// members that record are for the thread that records.
 class Module {
