@@ -5,8 +5,10 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "engine/plan/planner.h"
 #include "tests/support/golden.h"
 #include "tests/support/local_run.h"
 #include "tests/support/status_matchers.h"
@@ -40,6 +42,32 @@ TEST(GradientVersionsTest, AnOperatorThatReturnsItsArgumentHasAGradientOfItsOwn)
   ASSERT_THAT(run.status, IsOk());
   ExpectClose(run["same"], at::full({1, 3, 32}, 2.0f));
   ExpectClose(run["h"], at::full({1, 3, 32}, 3.0f));
+}
+
+TEST(GradientVersionsTest, EveryPassOfASweepHasTheGradientsOfTheFirst) {
+  const auto program = testing::ParseAndCheck(R"(sweep %s in [1.0, 2.0, 3.0] {
+    invoke [1, 2, 3] {
+      %h = read transformer.h.0.output
+      %l = aten::sum(aten::mul(%h, %s))
+    }
+    invoke {
+      %a = read transformer.h.0.output
+      backward aten::add(%l, aten::sum(aten::mul(%a, 3.0))) { save g = grad %a }
+    }
+  })");
+  ASSERT_THAT(program, IsOk());
+  LocalModel& model = LocalModel::Tiny();
+  for (const int64_t points : {1, 2, 3}) {
+    const std::vector<int64_t> per_pass = {points};
+    const absl::StatusOr<plan::Plan> plan =
+        plan::MakePlan(*program, model.spec(), testing::CountRows(*program), per_pass);
+    ASSERT_THAT(plan, IsOk());
+    const LocalResult run = model.RunPlanned(*plan, *program);
+    ASSERT_THAT(run.status, IsOk());
+    for (int point = 0; point < 3; ++point) {
+      ExpectClose(run[absl::StrCat("g/", point)], at::full({1, 3, 32}, 4.0 + point));
+    }
+  }
 }
 
 TEST(GradientVersionsTest, TwoReadsWithoutAWriteBetweenThemAreOneVersion) {
