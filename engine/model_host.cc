@@ -138,7 +138,8 @@ void HostedJob::Cancel() {
 }
 
 void HostedJob::Moved(uint32_t position) {
-  if (!started_.load()) Tell(Queued{position});
+  if (started_.load() || position_.exchange(position) == position) return;
+  Tell(Queued{position});
 }
 
 void HostedJob::Start() {

@@ -68,6 +68,7 @@ class HostedJob : public Job, public batch::Work {
   std::deque<Event> untold_ ABSL_GUARDED_BY(mutex_);
   bool telling_ ABSL_GUARDED_BY(mutex_) = false;
   std::atomic<bool> started_{false};
+  std::atomic<int64_t> position_{-1};  // in the queue, as it was told
 };
 
 /// One hosted model: its tokenizer, plans, queue and thread. Thread-safe.

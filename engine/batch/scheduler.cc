@@ -53,9 +53,11 @@ absl::Status Scheduler::Queue(std::shared_ptr<Work> work, bool first) {
     }
     auto place = std::find_if(queue_.begin(), queue_.end(), [&](const auto& other) {
       return other->priority() < work->priority() ||
-             (first && other->priority() == work->priority());
+             (first && other->priority() == work->priority() && other.get() != left_behind_);
     });
     queue_.insert(place, std::move(work));
+    // Of those in a pass many come back at once, and the next one begins at once: it tells.
+    if (first) return absl::OkStatus();
     queue = queue_;
   }
   TellPositions(queue);
@@ -97,6 +99,7 @@ std::vector<std::shared_ptr<Work>> Scheduler::TakeNext() {
     queue_.pop_front();
     if (next.back()->alone()) break;
   }
+  left_behind_ = queue_.empty() ? nullptr : queue_.front().get();
   return next;
 }
 

@@ -56,7 +56,8 @@ class Scheduler {
   /// Queue work. kResourceExhausted if it can never fit into a pass.
   absl::Status Add(std::shared_ptr<Work> work) ABSL_LOCKS_EXCLUDED(mutex_);
   /// Queue work that was in a pass and needs another: before those of its priority that wait to
-  /// begin.
+  /// begin, but not before whom a pass has left behind at the head of the queue. So nobody waits
+  /// for the end of a generation.
   absl::Status Continue(std::shared_ptr<Work> work) ABSL_LOCKS_EXCLUDED(mutex_);
   /// Take work out of the queue; false if it is not there (any more).
   bool Remove(const Work& work) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -77,6 +78,8 @@ class Scheduler {
   int64_t max_rows_ ABSL_GUARDED_BY(mutex_);
   uint64_t max_bytes_ ABSL_GUARDED_BY(mutex_);
   std::deque<std::shared_ptr<Work>> queue_ ABSL_GUARDED_BY(mutex_);
+  /// Whom the last pass left behind at the head: the next one is theirs. For comparing only.
+  const Work* left_behind_ ABSL_GUARDED_BY(mutex_) = nullptr;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };

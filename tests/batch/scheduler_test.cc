@@ -164,6 +164,31 @@ TEST_F(SchedulerTest, NobodyOvertakesWorkThatDoesNotFit) {
   EXPECT_THAT(Next(), ElementsAre("large", "small"));
 }
 
+TEST_F(SchedulerTest, WorkThatGoesOnGoesBeforeWhoWaitsToBegin) {
+  const auto generation = Add("generation", {.rows = 2});
+  EXPECT_THAT(Next(), ElementsAre("generation"));
+  Add("a");
+  EXPECT_THAT(scheduler_.Continue(generation), IsOk());
+  EXPECT_THAT(Next(), ElementsAre("generation", "a"));
+}
+
+TEST_F(SchedulerTest, WorkThatGoesOnPassesNobodyByForEver) {
+  const auto generation = Add("generation", {.rows = 2});
+  EXPECT_THAT(Next(), ElementsAre("generation"));
+  Add("large", {.rows = kMaxRows});
+  Add("alone", {.alone = true});
+  Add("small");
+  const auto go_on = [&] { EXPECT_THAT(scheduler_.Continue(generation), IsOk()); };
+  go_on();
+  EXPECT_THAT(Next(), ElementsAre("generation"));
+  go_on();
+  EXPECT_THAT(Next(), ElementsAre("large"));
+  EXPECT_THAT(Next(), ElementsAre("generation"));
+  go_on();
+  EXPECT_THAT(Next(), ElementsAre("alone"));
+  EXPECT_THAT(Next(), ElementsAre("generation", "small"));
+}
+
 TEST_F(SchedulerTest, WorkThatMustBeAloneSharesNoPass) {
   Add("a");
   Add("alone", {.alone = true});
