@@ -11,8 +11,8 @@
 namespace weft::kernels {
 namespace {
 
-bool IsTableOf(const at::Tensor& x, const at::Tensor& table) {
-  return IsPlain(table) && table.is_contiguous() && table.dim() == 4 && table.size(0) == 1 &&
+bool FitsTable(const at::Tensor& x, const at::Tensor& table) {
+  return table.is_contiguous() && table.dim() == 4 && table.size(0) == 1 &&
          table.size(1) == x.size(1) && table.size(2) == 1 && table.size(3) <= x.size(3) &&
          table.size(3) % 2 == 0 &&
          (table.scalar_type() == x.scalar_type() || table.scalar_type() == at::kFloat);
@@ -22,9 +22,12 @@ bool IsTableOf(const at::Tensor& x, const at::Tensor& table) {
 
 bool CanTurn(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
   if (x.dim() != 4 || x.size(0) != 1 || x.stride(3) != 1) return false;
+  if (!FitsTable(x, cos) || !FitsTable(x, sin) || cos.sizes() != sin.sizes() ||
+      cos.scalar_type() != sin.scalar_type()) {
+    return false;
+  }
   if (gpu::Takes(x)) return true;
-  return IsPlain(x) && StoredAs(x) && x.numel() > 0 && IsTableOf(x, cos) && IsTableOf(x, sin) &&
-         cos.sizes() == sin.sizes() && cos.scalar_type() == sin.scalar_type() &&
+  return IsPlain(x) && IsPlain(cos) && IsPlain(sin) && StoredAs(x) && x.numel() > 0 &&
          FindInstructions() != nullptr && !OperatorsAreWanted();
 }
 

@@ -264,6 +264,12 @@ absl::StatusOr<InvokeInput> Run::Prompts(const at::Tensor& ids, const at::Tensor
     }
     longest = std::max(longest, static_cast<int64_t>(rows[r].size()));
   }
+  if (longest != given.size(1)) {
+    // What is planned has as many tokens as there are columns.
+    return absl::InvalidArgumentError(
+        absl::StrCat("the prompts have ", given.size(1), " columns and at most ", longest,
+                     " tokens by their mask: leave the pads out that all of them have"));
+  }
   // The last new token is chosen, and not looked at any more.
   const int64_t positions = longest + trace.steps - 1;
   if (tokens_.max_tokens > 0 && positions > tokens_.max_tokens) {

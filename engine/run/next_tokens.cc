@@ -1,6 +1,7 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <utility>
 
@@ -86,9 +87,15 @@ void Run::VisitNext(Pass& pass, int time, std::vector<at::Tensor>& parts) {
 absl::StatusOr<std::vector<at::Tensor>> Run::ChooseTokens(Pass& pass, const at::Tensor& result) {
   const absl::Span<Segment* const> present = pass.present();
   std::vector<at::Tensor> logits(present.size()), chosen(present.size());
+  // By their place: those of a run that has ended this pass already are no more.
+  const auto is_own = [this](const Segment* segment) {
+    return !std::less<>()(segment, segments_.data()) &&
+           std::less<>()(segment, segments_.data() + segments_.size());
+  };
   for (size_t i = 0; i < present.size(); ++i) {
+    if (!is_own(present[i])) continue;
     const Segment& segment = *present[i];
-    if (segment.run != this || segment.end <= trace().result_site) continue;
+    if (segment.end <= trace().result_site) continue;
     logits[i] = LastRows(segment, Cut(result, segment), pass.pad_left());
     const int64_t rows = generated_[segment.invoke].rows_of_prompt;
     // Whoever looks at them sees every row.

@@ -346,8 +346,12 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::ReadSite& what, Visiting* site) 
     if (first) read->second = MapTensors(ReadRows(what.invoke, *site), WithGradient);
     return read->second;
   }
+  if (segment_of_invoke_[what.invoke] < 0) {
+    const Stopwatch stopwatch(&pass_operator_seconds_);  // they are put together
+    return ReadRows(what.invoke, *site);
+  }
   c10::IValue value = ReadRows(what.invoke, *site);
-  if (!what.copy || gradients() || segment_of_invoke_[what.invoke] < 0) return value;
+  if (!what.copy || gradients()) return value;
   return MapTensors(value, [](const at::Tensor& tensor) { return tensor.clone(); });
 }
 
@@ -620,6 +624,7 @@ c10::IValue Run::ForRows(Slot slot) {
 }
 
 absl::StatusOr<c10::IValue> Run::Do(const plan::WriteSite& what, Visiting* site) {
+  const Stopwatch stopwatch(&pass_operator_seconds_);
   const c10::IValue value = ForRows(what.value);
   read_.clear();
   if (what.range > 0) {

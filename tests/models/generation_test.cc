@@ -309,6 +309,25 @@ TEST_F(GenerationTest, AConditionalStopComesAfterWhatIsWrittenBeforeIt) {
   EXPECT_THAT(result.missing.at("late"), HasSubstr("stopped"));
 }
 
+TEST_F(GenerationTest, ARunThatBeginsItsNextTraceLeavesTheTokensOfOthersAlone) {
+  // So many that the segments before them are given back to the system.
+  std::string invokes;
+  for (int i = 0; i < 3000; ++i) absl::StrAppend(&invokes, "invoke [1] { }\n");
+  const std::string session =
+      absl::StrCat("trace invoke [64, 65] { save l = read lm_head.output }\ntrace\n", invokes);
+  const std::string generation = Generate(kSingle, "");
+  for (const bool first : {true, false}) {
+    std::vector<std::string> programs = {session, generation, session};
+    if (!first) programs = {generation, session};
+    const std::vector<LocalResult> results = model_.RunTogether(programs);
+    for (size_t i = 0; i < programs.size(); ++i) {
+      ASSERT_THAT(results[i].status, IsOk());
+      if (programs[i] != generation) continue;
+      EXPECT_TRUE(at::equal(results[i]["ids"], golden_.at("plain/ids")));
+    }
+  }
+}
+
 TEST_F(GenerationTest, NaNLogitsEndTheRunThatMadeThemAlone) {
   const std::string broken = Generate(kSingle, R"(
     steps [1] {

@@ -87,6 +87,17 @@ TEST(SessionsTest, AMaskLeavesPadsOut) {
   ExpectClose(result["last"], result["same"]);
 }
 
+TEST(SessionsTest, PadsThatAllPromptsHaveAreRefused) {
+  const LocalResult result = LocalModel::Tiny().Run(R"(
+    trace
+    %mask = tensor(int64, [2, 3], [0, 1, 1, 0, 0, 1])
+    invoke [[64, 65, 66], [67, 68, 69]] { %ids = read ids  %m = aten::mul(%mask, 1) }
+    trace
+    invoke (input_ids=%ids, attention_mask=%m) { save last = read result })");
+  EXPECT_THAT(result.status, StatusIs(absl::StatusCode::kInvalidArgument,
+                                      HasSubstr("3 columns and at most 2 tokens")));
+}
+
 TEST(SessionsTest, GradientsAreOfTheTraceThatGoesBackwards) {
   const LocalResult result = RunText(R"(
     trace
