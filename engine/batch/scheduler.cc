@@ -51,9 +51,10 @@ absl::Status Scheduler::Queue(std::shared_ptr<Work> work, bool first) {
           "the trace has ", work->rows(), " rows, pads included; a pass holds at most ", max_rows_,
           "; split the trace"));
     }
+    const Work* const left_behind = left_behind_;
     auto place = std::find_if(queue_.begin(), queue_.end(), [&](const auto& other) {
       return other->priority() < work->priority() ||
-             (first && other->priority() == work->priority() && other.get() != left_behind_);
+             (first && other->priority() == work->priority() && other.get() != left_behind);
     });
     queue_.insert(place, std::move(work));
     // Of those in a pass many come back at once, and the next one begins at once: it tells.
