@@ -7,7 +7,7 @@
 #include <iterator>
 #include <memory>
 #include <optional>
-#include <sstream>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -94,13 +94,12 @@ absl::StatusOr<std::string> ReadSource(const std::string& file) {
     return std::string(std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>());
   }
   std::ifstream stream(file, std::ios::binary);
-  std::ostringstream text;
-  // Of a folder the stream can be opened, and reading throws.
-  if (stream.good() && !std::filesystem::is_directory(file)) text << stream.rdbuf();
-  if (!stream.good() || stream.bad()) {
+  // A folder can be opened, and reading it throws.
+  std::error_code unknown;
+  if (!stream.good() || std::filesystem::is_directory(file, unknown)) {
     return absl::NotFoundError(absl::StrCat("cannot read ", file));
   }
-  return text.str();
+  return std::string(std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>());
 }
 
 RemoteOptions ToRemoteOptions(const GlobalOptions& global) {

@@ -71,8 +71,8 @@ class Functionaliser {
 
  private:
   static constexpr int kMostWrites = 5000;
-  // Nodes and items of their arguments, views made again among them.
-  static constexpr size_t kMostMade = 2'000'000;
+  static constexpr size_t kMostMade = 200'000;      // nodes, views made again among them
+  static constexpr size_t kMostItems = 2'000'000;   // of these nodes' arguments
   static constexpr size_t kMostLooks = 20'000'000;  // at values, to find what shares memory
   static constexpr int kDeepestView = 64;
 
@@ -123,7 +123,7 @@ class Functionaliser {
     }
     const ValueId base = Current(facts_[value].base);
     Node again = program_.nodes[facts_[value].node];
-    made_ += SizeOf(again);
+    items_ += CountItems(again);
     const ValueId fresh = NewValue(value);
     SetFirst(again, {Argument::Use{base}});
     again.outputs = {Output{false, {fresh}}};
@@ -166,9 +166,8 @@ class Functionaliser {
     }
   }
 
-  /// As kMostMade counts it.
-  static size_t SizeOf(const Node& node) {
-    size_t size = 1;
+  static size_t CountItems(const Node& node) {
+    size_t size = 0;
     for (const NamedArgument& argument : node.arguments) size += CountItems(argument.argument);
     return size;
   }
@@ -205,11 +204,11 @@ class Functionaliser {
     for (NamedArgument& argument : node.arguments) {
       ForEachUse(argument.argument, [&](ValueId& value) { Refresh(value); });
     }
-    made_ += SizeOf(node);
-    if (made_ > kMostMade) {
+    items_ += CountItems(node);
+    if (program_.nodes.size() > kMostMade || items_ > kMostItems) {
       return absl::ResourceExhaustedError(absl::StrCat(
           "node ", Named(node), ": views of what is written to are made again more than ",
-          kMostMade, " times", kWayOut));
+          kMostMade, " times, or have more than ", kMostItems, " arguments", kWayOut));
     }
     if (Writes(*op)) return AddInPlace(std::move(node), *op, first);
     if (MakesViews(*op) && first != kNoValue) {
@@ -371,7 +370,7 @@ class Functionaliser {
   size_t place_ = 0;
   int writes_ = 0;
   size_t looks_ = 0;
-  size_t made_ = 0;
+  size_t items_ = 0;
   bool too_deep_ = false;  // views of views beyond what is kept
 };
 

@@ -4,7 +4,6 @@
 #include <utility>
 #include <variant>
 
-#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 
@@ -17,15 +16,13 @@ constexpr size_t kMaxChecks = 256;  // of one plan
 /// Whether a plan is made for one set of token counts alone: how many dimensions a value has, or
 /// whether its size is known before the run, is a part of the plan.
 bool DependsOnCounts(const graph::Program& program) {
-  static const auto* const kOperators = new absl::flat_hash_set<absl::string_view>(
-      {"aten::argwhere", "aten::index", "aten::masked_select", "aten::nonzero",
-       "aten::nonzero_numpy", "aten::squeeze", "aten::squeeze_", "aten::where"});
   const auto is_tensor = [](const graph::IndexTerm& term) {
     return std::holds_alternative<graph::NodeRef>(term);
   };
   return std::any_of(program.nodes.begin(), program.nodes.end(), [&](const graph::Node& node) {
     if (const auto* op = std::get_if<graph::Operator>(&node.kind)) {
-      return kOperators->contains(absl::string_view(op->name).substr(0, op->name.find('.')));
+      const auto name = absl::string_view(op->name).substr(0, op->name.find('.'));
+      return name == "aten::index" || name == "aten::squeeze";
     }
     const auto* index = std::get_if<graph::Index>(&node.kind);
     return index != nullptr && std::any_of(index->terms.begin(), index->terms.end(), is_tensor);

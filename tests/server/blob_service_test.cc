@@ -489,7 +489,7 @@ TEST_F(BlobServiceTest, WhatFindsNoRoomIsMissingWithTheReason) {
   EXPECT_THAT(List(poor), IsEmpty());
 }
 
-TEST_F(BlobServiceTest, WhatIsKeptCountsAsPendingUntilItIsWritten) {
+TEST_F(BlobServiceTest, BytesOfWhatIsKeptAreGivenBackWhoeverGoesAway) {
   options_.max_pending_bytes = 8 << 20;
   Start();
   engine_.on_submit = [](const std::shared_ptr<FakeJob>& job, const FakeEngine::Submission&) {
@@ -497,7 +497,7 @@ TEST_F(BlobServiceTest, WhatIsKeptCountsAsPendingUntilItIsWritten) {
     job->Emit(Result{.name = "kept", .value = TensorOf(std::string(5 << 20, 'k')), .keep = true});
     return absl::OkStatus();
   };
-  // Who goes away leaves what the store is about to write, which is charged for until then.
+  // Who goes away leaves what the store is about to write, or has just written.
   for (int i = 0; i < 20; ++i) {
     const auto context = ContextWith(secret_);
     const auto reader = stub_->Run(context.get(), Request("invoke [1] { }"));
@@ -512,7 +512,7 @@ TEST_F(BlobServiceTest, WhatIsKeptCountsAsPendingUntilItIsWritten) {
     job->Complete();
     return absl::OkStatus();
   };
-  // And is given back, all of it.
+  // All of it is given back: there is room again for as much.
   grpc::Status status;
   for (int i = 0; i < 500 && (i == 0 || !status.ok()); ++i) {
     absl::SleepFor(absl::Milliseconds(10));
