@@ -15,11 +15,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "bench/bare_pass.h"
 #include "bench/benchmarks.h"
 #include "bench/program_run.h"
 #include "bench/random_folder.h"
 #include "bench/transformers_peer.h"
+#include "engine/devices/threads.h"
 #include "engine/engine.h"
 #include "engine/graph/text.h"
 #include "engine/models/hosted_model.h"
@@ -169,6 +172,24 @@ struct Products {
 
 constexpr int64_t kCopied = 256 << 20;
 
+/// `contender` where nobody else keeps threads to share out work (engine/devices/threads.h): those
+/// of engines are given back, and of transformers they sleep.
+Contender Rested(Contender contender) {
+  return [contender = std::move(contender)] {
+    devices::GiveThreadsBack();
+    absl::SleepFor(absl::Milliseconds(200));
+    return contender();
+  };
+}
+
+/// `contender`, which shares out work of this thread.
+Contender OnThisThread(Contender contender) {
+  return [contender = std::move(contender)] {
+    at::zeros({int64_t{1} << 20});  // starts its threads
+    return contender();
+  };
+}
+
 /// A copy of kCopied bytes from memory to memory.
 Contender MemoryCopy(at::Device device) {
   const at::TensorOptions bytes = at::TensorOptions(at::kByte).device(device);
@@ -199,7 +220,7 @@ absl::Status MeasureSetting(const Setting& setting, const Options& options, Repo
     for (int64_t row = 0; row < batch; ++row) rows.push_back(MakePrompt(tokens, row, vocabulary));
     const auto input = std::make_shared<const run::InvokeInput>(
         run::InvokeInput::Make(rows, /*pad=*/0, /*pad_left=*/true));
-    return [&model, input] { return TimeForward(**model, *input); };
+    return OnThisThread([&model, input] { return TimeForward(**model, *input); });
   };
   const auto generate = [&](int64_t batch, int64_t tokens, bool invokes) -> Contender {
     const std::vector<std::string> texts = {
@@ -215,8 +236,8 @@ absl::Status MeasureSetting(const Setting& setting, const Options& options, Repo
                                        generate(8, 1, false),
                                        generate(8, kNew, false),
                                        generate(8, kNew, true),
-                                       [&] { return products.Run(); },
-                                       MemoryCopy((*model)->device())};
+                                       OnThisThread([&] { return products.Run(); }),
+                                       OnThisThread(MemoryCopy((*model)->device()))};
   std::unique_ptr<TransformersPeer> peer;
   if (!options.python.empty()) {
     absl::StatusOr<std::unique_ptr<TransformersPeer>> started = TransformersPeer::Start(
@@ -233,6 +254,7 @@ absl::Status MeasureSetting(const Setting& setting, const Options& options, Repo
       });
     }
   }
+  for (Contender& contender : contenders) contender = Rested(std::move(contender));
   absl::StatusOr<Interleaved> measured = Interleaved::Measure(contenders, kRounds, 1);
   if (!measured.ok()) return measured.status();
 

@@ -37,6 +37,7 @@ class Hop : public batch::Work {
  public:
   int64_t rows() const override { return 1; }
   uint64_t bytes() const override { return 0; }
+  bool begun() const override { return false; }
   bool alone() const override { return false; }
   int priority() const override { return 0; }
   void Moved(uint32_t) override {}
@@ -48,6 +49,7 @@ class ClockWorker : public batch::Worker {
     arrived_.store(std::chrono::steady_clock::now().time_since_epoch().count(),
                    std::memory_order_release);
   }
+  void Rest() override {}
   /// The time of the pass, once there was one.
   std::chrono::steady_clock::time_point Await() {
     std::chrono::steady_clock::rep ticks = 0;

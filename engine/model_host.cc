@@ -10,11 +10,13 @@
 #include <thread>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "engine/describe_model.h"
 #include "engine/devices/device_map.h"
+#include "engine/devices/threads.h"
 #include "engine/exported/exported_model.h"
 #include "engine/graph/lint.h"
 #include "engine/graph/text.h"
@@ -211,6 +213,7 @@ absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Load(const std::string& na
                                                            const std::string& folder_or_id,
                                                            const LoadOptions& load,
                                                            const EngineOptions& options) {
+  const absl::Cleanup loaded = [] { devices::GiveThreadsBack(); };
   absl::StatusOr<std::optional<at::ScalarType>> dtype = weights::ParseHostingDtype(load.dtype);
   if (!dtype.ok()) return dtype.status();
   if (exported::IsArchive(folder_or_id)) {
@@ -623,6 +626,8 @@ void ModelHost::RunPass(absl::Span<const std::shared_ptr<batch::Work>> work) {
     jobs[i]->Finish();
   }
 }
+
+void ModelHost::Rest() { devices::GiveThreadsBack(); }
 
 void ModelHost::JobBegins() {
   absl::MutexLock lock(&mutex_);

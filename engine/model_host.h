@@ -32,6 +32,7 @@ class HostedJob : public Job, public batch::Work {
 
   int64_t rows() const override { return run_.rows(); }
   uint64_t bytes() const override { return planned_.check->peak_bytes; }
+  bool begun() const override { return started_.load(); }
   bool alone() const override { return alone_.load(std::memory_order_relaxed); }
   int priority() const override { return priority_; }
   void Moved(uint32_t position) override;
@@ -99,6 +100,7 @@ class ModelHost : public batch::Worker {
                                               const RunOptions& options, EventSink sink);
 
   void RunPass(absl::Span<const std::shared_ptr<batch::Work>> work) override;
+  void Rest() override;
 
   /// Take a job out of the queue; false if a pass has it.
   bool Dequeue(const HostedJob& job) { return scheduler_->Remove(job); }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -9,6 +10,9 @@
 namespace weft::batch {
 
 namespace {
+
+/// Longer than somebody's next request takes who waits for the answer to this one.
+constexpr absl::Duration kQuiet = absl::Milliseconds(100);
 
 uint64_t OrNone(uint64_t max_bytes) {
   return max_bytes == 0 ? std::numeric_limits<uint64_t>::max() : max_bytes;
@@ -46,7 +50,7 @@ absl::Status Scheduler::Queue(std::shared_ptr<Work> work, bool first) {
   std::deque<std::shared_ptr<Work>> queue;
   {
     absl::MutexLock lock(&mutex_);
-    if (work->rows() > max_rows_) {
+    if (!work->begun() && work->rows() > max_rows_) {
       return absl::ResourceExhaustedError(absl::StrCat(
           "the trace has ", work->rows(), " rows, pads included; a pass holds at most ", max_rows_,
           "; split the trace"));
@@ -85,22 +89,43 @@ uint32_t Scheduler::queued() const {
 }
 
 std::vector<std::shared_ptr<Work>> Scheduler::TakeNext() {
+  // Between its passes work keeps what it has, such as the keys and values of its tokens.
+  std::optional<uint64_t> kept;
+  const auto keep = [&kept](const Work& work) {
+    const uint64_t before = kept.value_or(0);
+    kept = before + std::min(work.bytes(), std::numeric_limits<uint64_t>::max() - before);
+  };
+  for (const auto& work : queue_) {
+    if (work->begun()) keep(*work);
+  }
   std::vector<std::shared_ptr<Work>> next;
   int64_t rows = 0;
-  uint64_t bytes = 0;
-  while (!queue_.empty()) {
-    const Work& candidate = *queue_.front();
-    const bool fits = rows + candidate.rows() <= max_rows_ && bytes <= max_bytes_ &&
-                      candidate.bytes() <= max_bytes_ - bytes;
-    // In order: whoever does not fit begins the next pass, so that nobody is overtaken for ever.
-    if (!next.empty() && (candidate.alone() || !fits)) break;
+  bool full = false;
+  left_behind_ = nullptr;
+  for (auto it = queue_.begin(); it != queue_.end();) {
+    const Work& candidate = **it;
+    // In order: nobody begins before whoever waits for room, so that nobody is overtaken for ever.
+    if (!candidate.begun()) {
+      full = full || (kept && (*kept > max_bytes_ || candidate.bytes() > max_bytes_ - *kept));
+      if (full) {
+        ++it;
+        continue;
+      }
+    }
+    // Whoever does not fit begins the next pass.
+    if (!next.empty() && (candidate.alone() || rows + candidate.rows() > max_rows_)) {
+      left_behind_ = &candidate;
+      break;
+    }
+    if (!candidate.begun()) keep(candidate);
     rows += candidate.rows();
-    bytes += candidate.bytes();
-    next.push_back(std::move(queue_.front()));
-    queue_.pop_front();
-    if (next.back()->alone()) break;
+    next.push_back(std::move(*it));
+    it = queue_.erase(it);
+    if (next.back()->alone()) {
+      if (it != queue_.end()) left_behind_ = it->get();
+      break;
+    }
   }
-  left_behind_ = queue_.empty() ? nullptr : queue_.front().get();
   return next;
 }
 
@@ -109,18 +134,25 @@ void Scheduler::TellPositions(const std::deque<std::shared_ptr<Work>>& queue) {
 }
 
 void Scheduler::Loop() {
+  bool rested = false;
   while (true) {
     std::vector<std::shared_ptr<Work>> next;
     std::deque<std::shared_ptr<Work>> waiting;
     {
       absl::MutexLock lock(&mutex_);
-      mutex_.Await(absl::Condition(this, &Scheduler::HasWork));
+      mutex_.AwaitWithTimeout(absl::Condition(this, &Scheduler::HasWork),
+                              rested ? absl::InfiniteDuration() : kQuiet);
       if (stopping_) return;
       next = TakeNext();
       waiting = queue_;
     }
-    TellPositions(waiting);
-    worker_.RunPass(next);
+    rested = next.empty();
+    if (rested) {
+      worker_.Rest();
+    } else {
+      TellPositions(waiting);
+      worker_.RunPass(next);
+    }
   }
 }
 

@@ -20,8 +20,10 @@ class Work {
   virtual ~Work() = default;
   /// Rows that it brings into a pass, pads included.
   virtual int64_t rows() const = 0;
-  /// Bytes that it takes there of its own, at most, as far as is known.
+  /// Bytes that it takes of its own from its first pass to its last, at most, as far as is known.
   virtual uint64_t bytes() const = 0;
+  /// It was in a pass.
+  virtual bool begun() const = 0;
   /// It must have a pass of its own.
   virtual bool alone() const = 0;
   /// Higher goes first; equal ones in order of arrival.
@@ -35,14 +37,17 @@ class Worker {
  public:
   virtual ~Worker() = default;
   virtual void RunPass(absl::Span<const std::shared_ptr<Work>> work) = 0;
+  /// There was no work for a while, and the thread may let go of what it holds for the next pass.
+  virtual void Rest() = 0;
 };
 
 /// Decides who is in the next pass of one model: first come, first served within a priority, as
-/// many as fit. Knows nothing of programs or models. Owns the model's thread. Thread-safe.
+/// many as fit, and no more begun than what they keep fits. Knows nothing of programs or models.
+/// Owns the model's thread. Thread-safe.
 class Scheduler {
  public:
-  /// `worker` must outlive the scheduler. A pass holds at most `max_rows` rows, and is shared as
-  /// long as all of it takes at most `max_bytes` (0: no bound).
+  /// `worker` must outlive the scheduler. A pass holds at most `max_rows` rows. Work begins as long
+  /// as all that has begun takes at most `max_bytes` (0: no bound), or by itself.
   Scheduler(Worker& worker, int64_t max_rows, uint64_t max_bytes);
   /// Waits for the pass that is running. What is queued is dropped: drain or cancel first.
   ~Scheduler();
@@ -53,7 +58,7 @@ class Scheduler {
   /// From the next pass on.
   void SetBounds(int64_t max_rows, uint64_t max_bytes) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  /// Queue work. kResourceExhausted if it can never fit into a pass.
+  /// Queue work. kResourceExhausted if it has not begun and can never fit into a pass.
   absl::Status Add(std::shared_ptr<Work> work) ABSL_LOCKS_EXCLUDED(mutex_);
   /// Queue work that was in a pass and needs another: before those of its priority that wait to
   /// begin, but not before whom a pass has left behind at the head of the queue. So nobody waits

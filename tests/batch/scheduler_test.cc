@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,6 +12,8 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "tests/support/status_matchers.h"
 
 namespace weft::batch {
@@ -37,6 +40,7 @@ class NamedWork : public Work {
 
   int64_t rows() const override { return options_.rows; }
   uint64_t bytes() const override { return options_.bytes; }
+  bool begun() const override { return begun_; }
   bool alone() const override { return options_.alone; }
   int priority() const override { return options_.priority; }
   void Moved(uint32_t position) override {
@@ -44,6 +48,7 @@ class NamedWork : public Work {
     position_ = position;
   }
 
+  void Begin() { begun_ = true; }
   const std::string& name() const { return name_; }
   /// The last place that it was told.
   std::optional<uint32_t> position() const {
@@ -54,6 +59,7 @@ class NamedWork : public Work {
  private:
   const std::string name_;
   const Options options_;
+  std::atomic<bool> begun_ = false;
   mutable absl::Mutex mutex_;
   std::optional<uint32_t> position_ ABSL_GUARDED_BY(mutex_);
 };
@@ -64,7 +70,11 @@ class SteppedWorker : public Worker {
   void RunPass(absl::Span<const std::shared_ptr<Work>> work) override {
     absl::MutexLock lock(&mutex_);
     Names names;
-    for (const auto& each : work) names.push_back(static_cast<NamedWork&>(*each).name());
+    for (const auto& each : work) {
+      auto& named = static_cast<NamedWork&>(*each);
+      named.Begin();
+      names.push_back(named.name());
+    }
     running_ = std::move(names);
     auto may_end = [this] { return let_go_ || let_all_go_; };
     mutex_.Await(absl::Condition(&may_end));
@@ -73,6 +83,21 @@ class SteppedWorker : public Worker {
     ++finished_;
   }
 
+  void Rest() override {
+    absl::MutexLock lock(&mutex_);
+    ++rests_;
+  }
+
+  /// Wait until it was told to rest so often.
+  void AwaitRests(int rests) {
+    absl::MutexLock lock(&mutex_);
+    auto rested = [this, rests] { return rests_ >= rests; };
+    mutex_.Await(absl::Condition(&rested));
+  }
+  int rests() {
+    absl::MutexLock lock(&mutex_);
+    return rests_;
+  }
   /// Wait until a pass has begun; who is in it.
   Names Running() {
     absl::MutexLock lock(&mutex_);
@@ -102,6 +127,7 @@ class SteppedWorker : public Worker {
   bool let_go_ = false;
   bool let_all_go_ = false;
   int finished_ = 0;
+  int rests_ = 0;
 };
 
 class SchedulerTest : public ::testing::Test {
@@ -154,6 +180,45 @@ TEST_F(SchedulerTest, FillsAPassToItsBytesAndNoFurther) {
   EXPECT_THAT(Next(), ElementsAre("a", "b"));
   EXPECT_THAT(Next(), ElementsAre("c"));
   EXPECT_THAT(Next(), ElementsAre("over"));
+}
+
+TEST_F(SchedulerTest, NobodyBeginsBesideThoseWhoKeepWhatItNeeds) {
+  const auto alone = Add("alone", {.bytes = kMaxBytes / 2 - 1, .alone = true});
+  const auto more = Add("more", {.bytes = kMaxBytes / 4, .alone = true});
+  Add("large", {.bytes = kMaxBytes / 2});
+  Add("small", {.bytes = 1});
+  EXPECT_THAT(Next(), ElementsAre("alone"));
+  EXPECT_THAT(scheduler_.Add(alone), IsOk());
+  EXPECT_THAT(Next(), ElementsAre("more"));
+  EXPECT_THAT(scheduler_.Add(more), IsOk());
+  // Both keep theirs while they wait, so that `large` has no room, and `small` is behind it.
+  EXPECT_THAT(Next(), ElementsAre("alone"));
+  EXPECT_THAT(scheduler_.Add(alone), IsOk());
+  EXPECT_THAT(Next(), ElementsAre("more"));
+  // That was its last.
+  EXPECT_THAT(Next(), ElementsAre("large", "small"));
+  EXPECT_THAT(Next(), ElementsAre("alone"));
+}
+
+TEST_F(SchedulerTest, WhoTakesMoreThanThereIsBeginsByItself) {
+  const auto over = Add("over", {.bytes = 2 * kMaxBytes});
+  Add("small", {.bytes = 1});
+  EXPECT_THAT(Next(), ElementsAre("over"));
+  EXPECT_THAT(scheduler_.Continue(over), IsOk());
+  EXPECT_THAT(Next(), ElementsAre("over"));
+  EXPECT_THAT(Next(), ElementsAre("small"));
+}
+
+TEST_F(SchedulerTest, RestsOnceWhereNothingComes) {
+  EXPECT_EQ(worker_.rests(), 0);
+  worker_.Finish();
+  worker_.AwaitRests(1);
+  absl::SleepFor(absl::Milliseconds(300));
+  EXPECT_EQ(worker_.rests(), 1);
+  Add("a");
+  EXPECT_THAT(worker_.Running(), ElementsAre("a"));
+  worker_.Finish();
+  worker_.AwaitRests(2);
 }
 
 TEST_F(SchedulerTest, NobodyOvertakesWorkThatDoesNotFit) {
@@ -280,6 +345,14 @@ TEST_F(SchedulerTest, NewBoundsHoldFromTheNextPassOn) {
   Add("last", {.rows = 1});
   worker_.Finish();
   EXPECT_THAT(worker_.Running(), ElementsAre("more", "next"));
+}
+
+TEST_F(SchedulerTest, NewBoundsEndNoWorkThatHasBegun) {
+  const auto wide = Add("wide", {.rows = 8});
+  EXPECT_THAT(Next(), ElementsAre("wide"));
+  scheduler_.SetBounds(4, kMaxBytes);
+  EXPECT_THAT(scheduler_.Add(wide), IsOk());
+  EXPECT_THAT(Next(), ElementsAre("wide"));
 }
 
 }  // namespace
