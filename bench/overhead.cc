@@ -38,6 +38,7 @@ class Hop : public batch::Work {
   int64_t rows() const override { return 1; }
   uint64_t bytes() const override { return 0; }
   bool begun() const override { return false; }
+  bool over() const override { return false; }
   bool alone() const override { return false; }
   int priority() const override { return 0; }
   void Moved(uint32_t) override {}

@@ -182,6 +182,8 @@ class EngineImpl : public Engine {
         if (auto host = retired.host.lock()) hosts.push_back(std::move(host));
       }
     }
+    // Whoever was admitted a moment ago is counted, or refused.
+    for (const auto& host : hosts) host->Retire();
     for (const auto& host : hosts) {
       if (host->AwaitIdle(deadline)) continue;
       host->CancelAll();
@@ -204,19 +206,22 @@ class EngineImpl : public Engine {
                         absl::StrCat("model `", name, "`: ", host.status().message()));
   }
 
+  static absl::Status Taken(const std::string& name) {
+    return absl::AlreadyExistsError(absl::StrCat("there is a model `", name, "` already"));
+  }
+
   absl::Status Add(const std::string& name, absl::FunctionRef<Made()> make) {
     if (name.empty()) return absl::InvalidArgumentError("a model needs a name");
     {
       absl::MutexLock lock(&mutex_);
-      if (hosts_.contains(name)) {
-        return absl::AlreadyExistsError(absl::StrCat("there is a model `", name, "` already"));
-      }
+      if (hosts_.contains(name)) return Taken(name);
     }
     Made host = Named(name, make());
     if (!host.ok()) return host.status();
     absl::MutexLock lock(&mutex_);
     (*host)->SetLimits(limits_);
-    hosts_.emplace(name, *std::move(host));
+    // Whoever was quicker with the same name keeps it.
+    if (!hosts_.try_emplace(name, *std::move(host)).second) return Taken(name);
     return absl::OkStatus();
   }
 

@@ -23,14 +23,14 @@ struct Network;
 
 namespace weft {
 
-/// Bounds on what one program may take. Fields of 0 mean no bound.
+/// Bounds on what one program may take. Fields of 0 mean no bound, but of `pass_tokens`.
 struct Limits {
   uint32_t nodes = 16384;
   uint64_t constant_bytes = uint64_t{4} << 20;
   uint64_t value_elements = uint64_t{1} << 30;  // of any one value
   uint64_t result_bytes = uint64_t{8} << 30;
   // Of the program's own values and operators: estimated, then counted; and estimated of all
-  // programs that share a pass.
+  // programs of a model that have begun and not ended.
   uint64_t peak_bytes = uint64_t{16} << 30;
   double shared_operator_seconds = 0.05;  // of a program's own operators while others wait in the
                                           // same pass; beyond it the run goes on alone

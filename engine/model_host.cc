@@ -213,7 +213,7 @@ absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Load(const std::string& na
                                                            const std::string& folder_or_id,
                                                            const LoadOptions& load,
                                                            const EngineOptions& options) {
-  const absl::Cleanup loaded = [] { devices::GiveThreadsBack(); };
+  const absl::Cleanup threads = [] { devices::GiveThreadsBack(); };
   absl::StatusOr<std::optional<at::ScalarType>> dtype = weights::ParseHostingDtype(load.dtype);
   if (!dtype.ok()) return dtype.status();
   if (exported::IsArchive(folder_or_id)) {
@@ -291,6 +291,7 @@ absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Load(const std::string& na
 absl::StatusOr<std::unique_ptr<ModelHost>> ModelHost::Host(const std::string& name,
                                                            models::Network network,
                                                            const EngineOptions& options) {
+  const absl::Cleanup threads = [] { devices::GiveThreadsBack(); };
   if (network.root == nullptr) return absl::InvalidArgumentError("a network needs a root");
   if (!network.input && network.vocabulary < 1) {
     return absl::InvalidArgumentError("a network of token ids needs a vocabulary");
@@ -439,6 +440,8 @@ absl::StatusOr<std::vector<int64_t>> ModelHost::PointsPerPass(
 absl::StatusOr<ModelHost::Prepared> ModelHost::Prepare(const graph::Program& program,
                                                        const RunOptions& options,
                                                        const Limits& limits) {
+  // Large prompts are made ready by several threads.
+  const absl::Cleanup threads = [] { devices::GiveThreadsBack(); };
   if (absl::Status status = graph::Check(program, {limits.nodes, limits.constant_bytes});
       !status.ok()) {
     return status;
@@ -548,6 +551,8 @@ absl::StatusOr<std::shared_ptr<Job>> ModelHost::Submit(std::string job_id, graph
 void ModelHost::UseThreads(int64_t rows) {
   // Asking opens a file, which is too much for every pass.
   static const auto cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  // A thread's first question or shared work sets it to what was last set by any.
+  if (threads_now_ == 0) at::get_num_threads();
   const int most = options_.threads > 0 ? options_.threads : cores;
   const int threads = 2 * parameters_ * static_cast<double>(rows) < kSerialOperations ? 1 : most;
   if (threads == threads_now_) return;
@@ -607,7 +612,8 @@ void ModelHost::RunPass(absl::Span<const std::shared_ptr<batch::Work>> work) {
     }
   }
   for (size_t i = 0; i < jobs.size(); ++i) {
-    const run::Run& run = jobs[i]->run();
+    run::Run& run = jobs[i]->run();
+    if (!run.finished()) run.CheckAlive(absl::Now());
     if (run.status().ok() && !run.evicted() && !run.finished()) {
       jobs[i]->TellSaved();
       // A next token goes before whoever waits to begin: they share its pass. A pass of one's own,

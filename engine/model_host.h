@@ -33,6 +33,7 @@ class HostedJob : public Job, public batch::Work {
   int64_t rows() const override { return run_.rows(); }
   uint64_t bytes() const override { return planned_.check->peak_bytes; }
   bool begun() const override { return started_.load(); }
+  bool over() const override { return run_.over(absl::Now()); }
   bool alone() const override { return alone_.load(std::memory_order_relaxed); }
   int priority() const override { return priority_; }
   void Moved(uint32_t position) override;

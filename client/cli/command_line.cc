@@ -44,6 +44,15 @@ Example:
   END
 )";
 
+/// Let a positional argument take all that is left, each as it is written: CLI11 splits [a,b] where
+/// there may be extra arguments. Without them it takes as many as it expects.
+void TakeTheRest(CLI::Option* argument) {
+  const int many = CLI::detail::expected_max_vector_size;
+  argument->expected(many, many)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->allow_extra_args(false);
+}
+
 void AddEditOption(CLI::App* command, std::vector<std::string>* edits) {
   command
       ->add_option("--edit", *edits,
@@ -178,7 +187,9 @@ void AddGenerate(CLI::App* command, GenerateArguments* arguments) {
                       "Statements that act in the generation, `invoke { ... }` in text form; - is "
                       "standard input");
   AddEditOption(command, &arguments->edits);
-  command->add_option("--out", arguments->out, "Write what is saved to this safetensors file");
+  command->add_option(
+      "--out", arguments->out,
+      "Write the ids, as `result`, prompt included, and what is saved to this safetensors file");
   command->add_option("--deadline", arguments->deadline,
                       "End the run after this time: 5 or 5s, 500ms, 2m");
   command->add_flag("--no-special-tokens", arguments->no_special_tokens,
@@ -210,11 +221,16 @@ void AddChat(CLI::App* command, ChatArguments* arguments) {
 
 void AddKeySettings(CLI::App* command, KeySettings* settings) {
   command->add_option("--label", settings->label, "Whose it is, for the list");
-  command->add_option("--scope", settings->scopes,
-                      "trace (run programs; a new key's default), weights (read parameters), "
-                      "admin; repeatable");
-  command->add_option("--model", settings->models,
-                      "Models it is for, as globs (a new key's default: all); repeatable");
+  // Without extra arguments CLI11 leaves [a] as it is.
+  command
+      ->add_option("--scope", settings->scopes,
+                   "trace (run programs; a new key's default), weights (read parameters), "
+                   "admin; repeatable")
+      ->allow_extra_args(false);
+  command
+      ->add_option("--model", settings->models,
+                   "Models it is for, as globs (a new key's default: all); repeatable")
+      ->allow_extra_args(false);
   command->add_option("--expires", settings->expires, "After this time: 12h, 30d, or never");
   const char* const kLimits = "Limits (0: none)";
   const CLI::AsSizeValue bytes(/*kb_is_1000=*/false);
@@ -291,7 +307,7 @@ void AddBlobs(
   command = blobs->add_subcommand(
       "upload", "Upload the tensors of a safetensors file, and print what names each in a program");
   command->add_option("FILE", arguments->file, "The file")->required();
-  command->add_option("NAME", arguments->names, "Only these of its tensors");
+  TakeTheRest(command->add_option("NAME", arguments->names, "Only these of its tensors"));
   command->add_flag("--json", arguments->json, "Print JSON");
   command->callback([choose] { choose(UploadBlobs); });
   command = blobs->add_subcommand("delete", "Delete them");
@@ -481,7 +497,15 @@ int Main(int argc, char** argv, LocalBackendMaker make_local) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kOk : kUsage;
   }
-  if (!global.local_folder.empty() && make_local == nullptr) return BecomeLocal(argv);
+  if (!global.local_folder.empty()) {
+    for (const char* name : {"blobs", "edits", "health", "keys"}) {
+      if (!app.got_subcommand(name)) continue;
+      std::cerr << "weft: --local runs in this process and keeps nothing between commands; `weft "
+                << name << "` is about a server: leave --local out\n";
+      return kUsage;
+    }
+    if (make_local == nullptr) return BecomeLocal(argv);
+  }
   if (tls) flags["tls"] = "true";
   std::erase_if(flags, [](const auto& flag) { return flag.second.empty(); });
   if (login) return action();

@@ -35,21 +35,21 @@ struct Task {
   RunSettings settings;
 };
 
-/// Nothing after an error, which was reported; `code` is then the exit code.
-std::optional<Task> Prepare(const GlobalOptions& global, const RunArguments& arguments, int* code) {
-  const auto fail = [&](const absl::Status& status) {
-    *code = Report(status, arguments.json);
+/// All of it but the backend. Nothing after an error, which was reported; `code` is then the exit
+/// code.
+std::optional<Task> ReadTask(const RunArguments& arguments, int* code) {
+  const auto refuse = [&](const absl::Status& status) {
+    *code = ReportUsage(status, arguments.json);
     return std::nullopt;
   };
   Task task;
   if (!arguments.deadline.empty()) {
     absl::StatusOr<absl::Duration> deadline = ParseTime(arguments.deadline);
-    if (!deadline.ok()) {
-      fail(deadline.status());
-      *code = kUsage;
-      return std::nullopt;
-    }
+    if (!deadline.ok()) return refuse(deadline.status());
     task.settings.deadline = *deadline;
+  }
+  if (!arguments.out.empty()) {
+    if (absl::Status status = CheckWritable(arguments.out); !status.ok()) return refuse(status);
   }
   task.settings.exclusive = arguments.exclusive;
   task.settings.exact = arguments.exact;
@@ -57,23 +57,25 @@ std::optional<Task> Prepare(const GlobalOptions& global, const RunArguments& arg
   task.settings.edits = arguments.edits;
 
   absl::StatusOr<std::string> text = ReadSource(arguments.file);
-  if (!text.ok()) {
-    fail(text.status());
-    *code = kUsage;
-    return std::nullopt;
-  }
+  if (!text.ok()) return refuse(text.status());
   absl::StatusOr<Program> program =
       Program::Parse(*text, arguments.file == "-" ? "<stdin>" : arguments.file);
-  if (!program.ok()) return fail(program.status());
+  if (!program.ok()) {
+    *code = Report(program.status(), arguments.json);
+    return std::nullopt;
+  }
   task.program = *std::move(program);
-
-  absl::StatusOr<std::shared_ptr<Backend>> backend = OpenBackend(global, arguments.model);
-  if (!backend.ok()) return fail(backend.status());
-  task.backend = *std::move(backend);
-  absl::StatusOr<std::string> model = ChooseModel(task.backend.get(), arguments.model);
-  if (!model.ok()) return fail(model.status());
-  task.model = *std::move(model);
   return task;
+}
+
+absl::Status OpenModel(const GlobalOptions& global, const std::string& name, Task* task) {
+  absl::StatusOr<std::shared_ptr<Backend>> backend = OpenBackend(global, name);
+  if (!backend.ok()) return backend.status();
+  task->backend = *std::move(backend);
+  absl::StatusOr<std::string> model = ChooseModel(task->backend.get(), name);
+  if (!model.ok()) return model.status();
+  task->model = *std::move(model);
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -139,6 +141,11 @@ int Report(const absl::Status& status, bool as_json) {
   return CodeOf(status);
 }
 
+int ReportUsage(const absl::Status& status, bool as_json) {
+  Report(status, as_json);
+  return kUsage;
+}
+
 absl::StatusOr<absl::Duration> ParseTime(const std::string& text) {
   absl::Duration duration;
   double number = 0;
@@ -158,12 +165,15 @@ absl::StatusOr<absl::Duration> ParseTime(const std::string& text) {
 }
 
 int Run(const GlobalOptions& global, const RunArguments& arguments) {
+  int code = kOk;
+  std::optional<Task> task = ReadTask(arguments, &code);
+  if (!task) return code;
   Cancellation cancellation;
   // Before any other thread starts, so that all of them leave signals to it.
-  InterruptScope interrupt(cancellation);
-  int code = kOk;
-  std::optional<Task> task = Prepare(global, arguments, &code);
-  if (!task) return code;
+  InterruptScope interrupt(cancellation, /*survives_closed_pipes=*/!arguments.out.empty());
+  if (absl::Status opened = OpenModel(global, arguments.model, &*task); !opened.ok()) {
+    return Report(opened, arguments.json);
+  }
   task->settings.cancellation = cancellation;
 
   Progress progress;
@@ -205,16 +215,13 @@ int Run(const GlobalOptions& global, const RunArguments& arguments) {
     if (accepted && code != kUnavailable) code = kRunFailed;
   }
   // What came before a failure is worth keeping, too.
+  bool written = false;
   if (!arguments.out.empty() && (status.ok() || !result.saves.empty())) {
-    if (absl::Status written = WriteResults(arguments.out, task->model, result); !written.ok()) {
-      Report(written);
-      if (code == kOk) code = kOther;
-    } else {
-      progress.Say(absl::StrCat("wrote ", arguments.out));
-    }
+    written = WriteOut(arguments.out, task->model, result, progress);
+    if (!written && code == kOk) code = kOther;
   }
   if (arguments.json) {
-    json object = ToJson(result, /*with_data=*/arguments.out.empty());
+    json object = ToJson(result, /*with_data=*/!written);
     object["model"] = task->model;
     if (!status.ok()) object["error"] = ToJson(status);
     PrintJson(object);
@@ -224,8 +231,11 @@ int Run(const GlobalOptions& global, const RunArguments& arguments) {
 
 int Validate(const GlobalOptions& global, const RunArguments& arguments) {
   int code = kOk;
-  std::optional<Task> task = Prepare(global, arguments, &code);
+  std::optional<Task> task = ReadTask(arguments, &code);
   if (!task) return code;
+  if (absl::Status opened = OpenModel(global, arguments.model, &*task); !opened.ok()) {
+    return Report(opened, arguments.json);
+  }
   absl::StatusOr<ValidationReport> report =
       task->backend->Validate(task->model, *task->program, task->settings);
   if (!report.ok()) {

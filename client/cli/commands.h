@@ -111,5 +111,7 @@ ExitCode CodeOf(const absl::Status& status);
 /// Say on standard error what went wrong, and as JSON on standard output if `as_json`. The exit
 /// code.
 int Report(const absl::Status& status, bool as_json = false);
+/// The same of what the command itself says: kUsage.
+int ReportUsage(const absl::Status& status, bool as_json = false);
 
 }  // namespace weft::cli

@@ -25,18 +25,17 @@ constexpr char kIds[] = "result";
 /// And the one of what they are worth, in a beam search.
 constexpr char kScores[] = "beam_scores";
 
-/// A generation from `prompt`, and what the file of `arguments` does in it.
-absl::StatusOr<Program> MakeProgram(const GenerateArguments& arguments, const std::string& prompt) {
+/// A generation from `prompt`, and what `text`, from the file of `arguments`, does in it.
+absl::StatusOr<Program> MakeProgram(const GenerateArguments& arguments, const std::string& prompt,
+                                    const std::string& text) {
   graph::Invoke invoke;
   invoke.input = graph::Invoke::Prompts{{prompt}, arguments.no_special_tokens};
   absl::StatusOr<graph::Program> program =
       MakeGeneration(arguments.options, arguments.adapter, std::move(invoke));
   if (!program.ok()) return program.status();
   if (arguments.program.empty()) return Program(*std::move(program));
-  absl::StatusOr<std::string> text = ReadSource(arguments.program);
-  if (!text.ok()) return text.status();
   const std::string file = arguments.program == "-" ? "<stdin>" : arguments.program;
-  absl::StatusOr<Program> edit = Program::Parse(*text, file);
+  absl::StatusOr<Program> edit = Program::Parse(text, file);
   if (!edit.ok()) return edit.status();
   absl::StatusOr<graph::Program> edited =
       graph::ApplyEdits(*program, {graph::Edit{file, &edit->graph()}});
@@ -136,40 +135,47 @@ absl::StatusOr<graph::Program> MakeGeneration(const GenerateOptions& options,
 
 int Generate(const GlobalOptions& global, const GenerateArguments& given) {
   const auto fail = [&](const absl::Status& status) { return Report(status, given.json); };
-  Cancellation cancellation;
-  InterruptScope interrupt(cancellation);
   GenerateArguments arguments = given;
   RunSettings settings;
-  settings.cancellation = cancellation;
   settings.stream_tokens = true;
   settings.edits = arguments.edits;
   settings.seed = arguments.seed ? *arguments.seed : std::random_device()();
   if (!arguments.deadline.empty()) {
     absl::StatusOr<absl::Duration> deadline = ParseTime(arguments.deadline);
-    if (!deadline.ok()) {
-      fail(deadline.status());
-      return kUsage;
-    }
+    if (!deadline.ok()) return ReportUsage(deadline.status(), arguments.json);
     settings.deadline = *deadline;
+  }
+  if (!arguments.out.empty()) {
+    if (absl::Status writable = CheckWritable(arguments.out); !writable.ok()) {
+      return ReportUsage(writable, arguments.json);
+    }
   }
   absl::StatusOr<std::string> prompt = arguments.prompt;
   if (arguments.prompt == "-") {
     if (arguments.program == "-") {
-      fail(absl::InvalidArgumentError(
-          "the prompt and the program cannot both be standard input: give one as a file"));
-      return kUsage;
+      return ReportUsage(
+          absl::InvalidArgumentError(
+              "the prompt and the program cannot both be standard input: give one as a file"),
+          arguments.json);
     }
     prompt = ReadSource("-");
     // The end of the line that `echo` wrote is no part of it.
     if (prompt.ok() && !prompt->empty() && prompt->back() == '\n') prompt->pop_back();
   }
   if (!prompt.ok()) return fail(prompt.status());
+  absl::StatusOr<std::string> text = "";
+  if (!arguments.program.empty()) text = ReadSource(arguments.program);
+  if (!text.ok()) return fail(text.status());
+
+  Cancellation cancellation;
+  InterruptScope interrupt(cancellation, /*survives_closed_pipes=*/!arguments.out.empty());
+  settings.cancellation = cancellation;
   absl::StatusOr<std::shared_ptr<Backend>> backend = OpenBackend(global, arguments.model);
   if (!backend.ok()) return fail(backend.status());
   absl::StatusOr<uint32_t> length = NewTokens(**backend, arguments, arguments.model, *prompt);
   if (!length.ok()) return fail(length.status());
   arguments.options.max_new_tokens = *length;
-  absl::StatusOr<Program> program = MakeProgram(arguments, *prompt);
+  absl::StatusOr<Program> program = MakeProgram(arguments, *prompt, *text);
   if (!program.ok()) return fail(program.status());
 
   Progress progress;
@@ -199,7 +205,6 @@ int Generate(const GlobalOptions& global, const GenerateArguments& given) {
       });
   writer.Finish(shown);
   RunResult result = collector.Finish(status.ok());
-  result.saves.erase(kIds);
   int code = kOk;
   if (!status.ok()) {
     code = Report(status);
@@ -211,17 +216,18 @@ int Generate(const GlobalOptions& global, const GenerateArguments& given) {
         "done: ", Taken(result.cost),
         drawn ? absl::StrCat("; --seed ", settings.seed, " draws it again") : std::string()));
   }
-  if (!arguments.out.empty() && !result.saves.empty()) {
-    if (absl::Status written = WriteResults(arguments.out, arguments.model, result);
-        !written.ok()) {
-      Report(written);
-      if (code == kOk) code = kOther;
-    }
-  } else if (!arguments.json) {
+  bool written = false;
+  if (!arguments.out.empty() && (status.ok() || !result.saves.empty())) {
+    written = WriteOut(arguments.out, arguments.model, result, progress);
+    if (!written && code == kOk) code = kOther;
+  }
+  // The ids were printed as their text, or are beside it in the JSON.
+  result.saves.erase(kIds);
+  if (!written && !arguments.json) {
     for (const auto& [name, value] : result.saves) std::cout << Describe(name, value);
   }
   if (arguments.json) {
-    json object = ToJson(result, /*with_data=*/arguments.out.empty());
+    json object = ToJson(result, /*with_data=*/!written);
     object["model"] = arguments.model;
     object["prompt"] = *prompt;
     object["seed"] = settings.seed;

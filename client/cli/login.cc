@@ -8,6 +8,7 @@
 #include <iostream>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "client/cli/commands.h"
 #include "weft/client.h"
 
@@ -44,7 +45,7 @@ std::string Masked(const std::string& key) {
 
 int Login(const std::map<std::string, std::string>& flags, const std::string& profile, bool check) {
   absl::StatusOr<Configuration> configuration = LoadNewConfiguration(flags, profile);
-  if (!configuration.ok()) return Report(configuration.status());
+  if (!configuration.ok()) return ReportUsage(configuration.status());
   const std::string key = ReadKey();
   if (key.empty()) {
     std::cerr << "weft: no key came from standard input\n";
@@ -59,10 +60,17 @@ int Login(const std::map<std::string, std::string>& flags, const std::string& pr
       return Report(client.status());
     }
   }
-  std::map<std::string, std::string> settings = flags;
+  // All that the key was tried with, and nothing that was for another server. What is taken from
+  // the file stays there as it is.
+  std::map<std::string, std::string> settings;
+  for (const Setting& setting : configuration->settings) {
+    if (absl::StartsWith(setting.source, configuration->file)) continue;
+    settings[setting.name] = setting.value;
+  }
   for (const char* path : {"ca", "cert", "key"}) {
     const auto found = settings.find(path);
-    if (found != settings.end()) found->second = std::filesystem::absolute(found->second).string();
+    if (found == settings.end() || found->second.empty()) continue;
+    found->second = std::filesystem::absolute(found->second).string();
   }
   settings["target"] = configuration->target;
   settings["api_key"] = key;

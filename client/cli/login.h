@@ -7,8 +7,9 @@
 
 namespace weft::cli {
 
-/// Read a key from standard input (without echo on a terminal), try it if `check`, and keep it with
-/// the flags, by name, in the configuration file's profile. The exit code.
+/// Read a key from standard input (without echo on a terminal), try it if `check`, and keep it in
+/// the configuration file's profile, with what it was tried with: the flags, by name, and the
+/// environment. What the profile says of another server goes. The exit code.
 int Login(const std::map<std::string, std::string>& flags, const std::string& profile, bool check);
 
 /// Print every setting and where it comes from, the key without its secret. The exit code.

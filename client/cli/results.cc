@@ -1,11 +1,17 @@
 #include "client/cli/results.h"
 
+#include <unistd.h>
+
+#include <cerrno>
 #include <charconv>
 #include <cmath>
 #include <complex>
+#include <cstring>
+#include <filesystem>
 #include <functional>
 #include <iterator>
 #include <map>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -86,6 +92,10 @@ constexpr const char* kSafetensorsDTypes[] = {"",    "BOOL", "U8",  "I8",  "I16"
                                               "F16", "BF16", "F32", "F64", "C64", "C128"};
 const char* SafetensorsDType(DType dtype) { return kSafetensorsDTypes[static_cast<int>(dtype)]; }
 
+bool IsInteger(DType dtype) {
+  return dtype == kUInt8 || dtype == kInt8 || dtype == kInt16 || dtype == kInt32 || dtype == kInt64;
+}
+
 std::string CodeName(absl::StatusCode code) { return absl::StatusCodeToString(code); }
 
 }  // namespace
@@ -104,6 +114,8 @@ std::string Describe(const std::string& name, const Value& value) {
         first.push_back(tensor->NumberAt(i) != 0 ? "True" : "False");
       } else if (tensor->dtype() == kInt64) {
         first.push_back(absl::StrCat(tensor->span<int64_t>()[i]));
+      } else if (IsInteger(tensor->dtype())) {
+        first.push_back(absl::StrCat(static_cast<int64_t>(tensor->NumberAt(i))));
       } else {
         first.push_back(absl::StrCat(tensor->NumberAt(i)));
       }
@@ -213,6 +225,28 @@ json ToJson(const ValidationReport& report) {
     object["warnings"].push_back(ToJson(warning));
   }
   return object;
+}
+
+absl::Status CheckWritable(const std::string& path) {
+  const auto refuse = [&](const std::string& why) {
+    return absl::InvalidArgumentError(absl::StrCat("cannot write ", path, ": ", why));
+  };
+  std::error_code error;
+  std::filesystem::path file = std::filesystem::weakly_canonical(path, error);
+  if (!error) file = std::filesystem::absolute(file, error);
+  if (error) return refuse(error.message());
+  if (std::filesystem::exists(file, error) && !std::filesystem::is_regular_file(file, error)) {
+    return refuse("it is there and is not a regular file");
+  }
+  const std::string folder = file.parent_path().string();
+  if (!std::filesystem::is_directory(folder, error)) {
+    return refuse(absl::StrCat("there is no folder ", folder, "; make it first"));
+  }
+  // A new file there takes the place of the old one.
+  if (access(folder.c_str(), W_OK | X_OK) != 0) {
+    return refuse(absl::StrCat("the folder ", folder, ": ", std::strerror(errno)));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status WriteResults(const std::string& path, const std::string& model,

@@ -28,6 +28,10 @@ nlohmann::json ToJson(const ValidationReport& report);
 /// The dtype of safetensors' name for it; kInvalidArgument for those that no tensor here has.
 absl::StatusOr<DType> DTypeOf(const std::string& safetensors_name);
 
+/// kInvalidArgument says why WriteResults() could not write to `path`, as far as can be seen
+/// before.
+absl::Status CheckWritable(const std::string& path);
+
 /// Write the tensors of all saves to a safetensors file, items of structures as `name.0`,
 /// `name.key`; everything else goes into its metadata as JSON.
 absl::Status WriteResults(const std::string& path, const std::string& model,

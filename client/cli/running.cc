@@ -11,6 +11,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "client/cli/results.h"
 
 namespace weft::cli {
 namespace {
@@ -79,27 +80,40 @@ void Progress::Say(const event::Receiving& receiving) {
                    receiving.of >> 20, " MiB"));
 }
 
-InterruptScope::InterruptScope(Cancellation cancellation) {
+InterruptScope::InterruptScope(Cancellation cancellation, bool survives_closed_pipes) {
   sigemptyset(&signals_);
   sigaddset(&signals_, SIGINT);
   sigaddset(&signals_, SIGTERM);
-  pthread_sigmask(SIG_BLOCK, &signals_, &before_);
-  thread_ = std::thread([signals = signals_, cancellation = std::move(cancellation)] {
-    int signal = 0;
-    sigwait(&signals, &signal);
-    if (signal == SIGTERM) cancellation.Cancel();
-    if (signal != SIGINT) return;
-    std::cerr << "weft: cancelling; once more to leave at once\n";
-    cancellation.Cancel();
-    sigwait(&signals, &signal);
-    if (signal == SIGINT) _exit(130);
+  sigset_t blocked = signals_;
+  if (survives_closed_pipes) sigaddset(&blocked, SIGPIPE);
+  pthread_sigmask(SIG_BLOCK, &blocked, &before_);
+  thread_ = std::thread([this, cancellation = std::move(cancellation)] {
+    for (bool again = false;; again = true) {
+      int signal = 0;
+      sigwait(&signals_, &signal);
+      if (ended_) return;
+      if (again) _exit(128 + signal);
+      std::cerr << "weft: cancelling; once more to leave at once\n";
+      cancellation.Cancel();
+    }
   });
 }
 
 InterruptScope::~InterruptScope() {
+  ended_ = true;
   pthread_kill(thread_.native_handle(), SIGTERM);
   thread_.join();
   pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+}
+
+bool WriteOut(const std::string& path, const std::string& model, const RunResult& result,
+              const Progress& progress) {
+  if (absl::Status written = WriteResults(path, model, result); !written.ok()) {
+    Report(written);
+    return false;
+  }
+  progress.Say(absl::StrCat("wrote ", path));
+  return true;
 }
 
 std::string Plural(uint64_t count, const std::string& one) {

@@ -2,6 +2,7 @@
 
 #include <signal.h>
 
+#include <atomic>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -14,6 +15,7 @@
 #include "absl/time/time.h"
 #include "client/cli/commands.h"
 #include "weft/backend.h"
+#include "weft/client.h"
 
 // What the commands share that run something: where it runs, what is said meanwhile, how it is
 // interrupted.
@@ -40,19 +42,29 @@ class Progress {
   absl::Time said_ = start_;
 };
 
-/// While it lives, the first interrupt cancels the run and the second ends the process. Made before
-/// any other thread starts, so that all of them leave signals to it.
+/// While it lives, the first SIGINT or SIGTERM cancels the run and the next one ends the process.
+/// Made before any other thread starts, so that all of them leave signals to it, and after what is
+/// read from standard input, which nothing cancels.
+///
+/// With `survives_closed_pipes` a SIGPIPE ends the process only when the scope ends: whoever reads
+/// what is printed may leave before the file of --out is written.
 class InterruptScope {
  public:
-  explicit InterruptScope(Cancellation cancellation);
+  explicit InterruptScope(Cancellation cancellation, bool survives_closed_pipes = false);
   ~InterruptScope();
   InterruptScope(const InterruptScope&) = delete;
   InterruptScope& operator=(const InterruptScope&) = delete;
 
  private:
   sigset_t signals_, before_;
+  std::atomic<bool> ended_ = false;
   std::thread thread_;
 };
+
+/// Write what a run gave to the file of --out, and say so; where that fails, why. Whether it is
+/// there.
+bool WriteOut(const std::string& path, const std::string& model, const RunResult& result,
+              const Progress& progress);
 
 /// `3 tokens`, `1 pass`.
 std::string Plural(uint64_t count, const std::string& one);

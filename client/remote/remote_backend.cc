@@ -138,9 +138,9 @@ class RemoteBackend final : public Backend {
                                             const RunSettings& settings) override {
     v1::ValidateResponse response;
     v1::RunRequest request = MakeRequest(model, settings);
-    const absl::Status status = WithConstants(program, settings, &request, [&] {
-      return Call(&v1::Weft::Stub::Validate, request, &response);
-    });
+    const absl::Status status = WithConstants(
+        program, absl::Now() + settings.deadline, settings.cancellation, Constants::kLarge,
+        &request, [&] { return Call(&v1::Weft::Stub::Validate, request, &response); });
     if (!status.ok()) return status;
     return FromMessage(response);
   }
@@ -149,9 +149,9 @@ class RemoteBackend final : public Backend {
                    absl::FunctionRef<void(RunEvent)> on_event) override {
     const absl::Time deadline = absl::Now() + settings.deadline;
     v1::RunRequest request = MakeRequest(model, settings);
-    return WithConstants(program, settings, &request, [&] {
-      return RunAttempts(&request, deadline, settings.cancellation, on_event);
-    });
+    return WithConstants(
+        program, deadline, settings.cancellation, Constants::kLarge, &request,
+        [&] { return RunAttempts(&request, deadline, settings.cancellation, on_event); });
   }
 
   absl::StatusOr<Blob> UploadBlob(const Tensor& tensor) override {
@@ -190,23 +190,19 @@ class RemoteBackend final : public Backend {
   absl::StatusOr<EditVersion> StoreEdit(const std::string& model, const std::string& name,
                                         const Program& edit,
                                         const StoreEditOptions& options) override {
-    // Constants that fit stay with the edit; only larger ones are blobs, which end one day.
-    v1::RunRequest encoded;
-    std::vector<std::string> uploaded;
-    const auto upload = [&](const graph::HostTensor& tensor, const std::string& hash) {
-      return Upload(tensor, hash, absl::InfiniteFuture(), Cancellation());
-    };
-    absl::Status status =
-        constants_.Encode(edit.graph(), upload, &encoded, &uploaded, Constants::kOnlyWhatMust);
-    if (!status.ok()) return status;
     v1::StoreEditRequest request;
     request.set_model(model);
     request.set_name(name);
-    request.mutable_program()->Swap(encoded.mutable_program());
     request.set_client_version(kVersion);
     request.set_tokens(options.tokens);
     v1::StoreEditResponse response;
-    status = Call(&v1::Weft::Stub::StoreEdit, request, &response);
+    v1::RunRequest encoded;
+    // Constants that fit stay with the edit; only larger ones are blobs, which end one day.
+    const absl::Status status = WithConstants(
+        edit, absl::InfiniteFuture(), Cancellation(), Constants::kOnlyWhatMust, &encoded, [&] {
+          request.mutable_program()->Swap(encoded.mutable_program());
+          return Call(&v1::Weft::Stub::StoreEdit, request, &response);
+        });
     if (!status.ok()) return status;
     return FromMessage(response.edit());
   }
@@ -293,18 +289,18 @@ class RemoteBackend final : public Backend {
     return request;
   }
 
-  /// Put `program` into `request`, its large constants uploaded, and `send` it; once more if the
-  /// server had removed one of them.
-  absl::Status WithConstants(const Program& program, const RunSettings& settings,
+  /// Put `program` into `request`, `which` of its constants uploaded, and `send` it; once more if
+  /// the server had removed one of them.
+  absl::Status WithConstants(const Program& program, absl::Time deadline,
+                             const Cancellation& cancellation, Constants::Which which,
                              v1::RunRequest* request, absl::FunctionRef<absl::Status()> send) {
-    const absl::Time deadline = absl::Now() + settings.deadline;
     const auto upload = [&](const graph::HostTensor& tensor, const std::string& hash) {
-      return Upload(tensor, hash, deadline, settings.cancellation);
+      return Upload(tensor, hash, deadline, cancellation);
     };
     bool again = false;
     while (true) {
       std::vector<std::string> uploaded;
-      absl::Status status = constants_.Encode(program.graph(), upload, request, &uploaded);
+      absl::Status status = constants_.Encode(program.graph(), upload, request, &uploaded, which);
       if (!status.ok()) return status;
       if (!uploaded.empty() && deadline != absl::InfiniteFuture()) SetLeft(deadline, request);
       status = send();

@@ -57,9 +57,12 @@ struct Line {
   std::string name, value;
 };
 
+/// None where there is no file. What is there and cannot be read is an error: taken for empty, it
+/// would be replaced with all keys that it holds.
 absl::StatusOr<std::vector<Line>> ReadLines(const std::string& path) {
   std::vector<Line> lines;
   std::ifstream file(path);
+  if (!file.is_open() && (errno == ENOENT || errno == ENOTDIR)) return lines;
   for (Line line; std::getline(file, line.text); lines.push_back(std::exchange(line, {}))) {
     const std::string text(absl::StripAsciiWhitespace(line.text));
     if (text.empty() || text[0] == '#' || text[0] == ';') continue;
@@ -81,6 +84,12 @@ absl::StatusOr<std::vector<Line>> ReadLines(const std::string& path) {
           "there is no setting '", line.name, "'; there are ",
           absl::StrJoin(kNames, ", ", [](std::string* out, const Name& n) { *out += n.name; })));
     }
+  }
+  // A folder can be opened, and reading it fails.
+  if (!file.is_open() || file.bad()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("cannot read ", path, ": ", std::strerror(errno),
+                     "; make it readable, or let XDG_CONFIG_HOME name another folder"));
   }
   return lines;
 }
@@ -146,10 +155,13 @@ absl::StatusOr<Configuration> Load(const std::map<std::string, std::string>& ove
     return {name.name, name.name == std::string("target") ? kDefaultTarget : "", "default"};
   };
   configuration.target = choose(kNames[0]).value;
-  if (const auto of_file = in_file.find("target");
-      of_file != in_file.end() && of_file->second.value != configuration.target) {
+  // Without a target they are for the default one, not for any.
+  const auto of_file = in_file.find("target");
+  const std::string meant = of_file == in_file.end() ? kDefaultTarget : of_file->second.value;
+  if (!in_file.empty() && meant != configuration.target) {
     configuration.warnings.push_back(
-        absl::StrCat("the settings in ", configuration.file, " are for ", of_file->second.value,
+        absl::StrCat("the settings in ", configuration.file, " are for ", meant,
+                     of_file == in_file.end() ? ", since no target is among them" : "",
                      ": nothing of them is used for ", configuration.target));
     in_file.clear();
   }
@@ -237,14 +249,14 @@ absl::Status SaveProfile(const std::string& file, const std::string& profile,
       return absl::InvalidArgumentError(absl::StrCat(name, " has several lines"));
     }
     Line line = {absl::StrCat(name, " = ", value), "", name, value};
-    const auto [begin, end] = *FindProfile(*lines, profile);
-    const auto old = std::find_if(lines->begin() + begin, lines->begin() + end,
-                                  [&](const Line& at) { return at.name == name; });
-    if (old != lines->begin() + end) {
-      *old = std::move(line);
-    } else {
-      lines->insert(lines->begin() + begin, std::move(line));
-    }
+    const auto range = *FindProfile(*lines, profile);
+    const auto begin = lines->begin() + range.first, end = lines->begin() + range.second;
+    const auto is_old = [&](const Line& at) { return at.name == name; };
+    const auto old = std::find_if(begin, end, is_old);
+    const auto at = (old == end ? begin : old) - lines->begin();
+    // All of them: where there are several, the last one would count.
+    lines->erase(std::remove_if(old, end, is_old), end);
+    if (!value.empty()) lines->insert(lines->begin() + at, std::move(line));
   }
   return Replace(path, absl::StrJoin(*lines, "", [](std::string* out, const Line& line) {
                    absl::StrAppend(out, line.text, "\n");

@@ -33,7 +33,7 @@ absl::StatusOr<Program> RecordEdit(const std::shared_ptr<const ModelState>& mode
   GenerateOptions generate;
   generate.max_new_tokens = internal::kUnknownSteps;
   const absl::StatusOr<Recorded> recorded = TraceRecorder::Record(
-      model, {"", "", generate}, nullptr,
+      model, {nullptr, "", generate}, nullptr,
       [&](Tracer& trace) { trace.InvokeAll([&] { body(trace); }, where); }, where);
   if (!recorded.ok()) return recorded.status();
   for (const auto& save : recorded->saves) {

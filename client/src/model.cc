@@ -93,16 +93,18 @@ absl::StatusOr<RunResult> LanguageModel::Generate(const Input& input,
                                                   absl::FunctionRef<void(Tracer&)> body,
                                                   const TraceOptions& options,
                                                   Location where) const {
-  return RunRecorded(
-      *model_, TraceRecorder::Record(model_, {"", "", generate}, &input, body, where), options);
+  return RunRecorded(*model_,
+                     TraceRecorder::Record(model_, {nullptr, "", generate}, &input, body, where),
+                     options);
 }
 
 absl::StatusOr<RunResult> LanguageModel::Generate(const GenerateOptions& generate,
                                                   absl::FunctionRef<void(Tracer&)> body,
                                                   const TraceOptions& options,
                                                   Location where) const {
-  return RunRecorded(
-      *model_, TraceRecorder::Record(model_, {"", "", generate}, nullptr, body, where), options);
+  return RunRecorded(*model_,
+                     TraceRecorder::Record(model_, {nullptr, "", generate}, nullptr, body, where),
+                     options);
 }
 
 absl::StatusOr<RunResult> LanguageModel::Session(absl::FunctionRef<void(weft::Session&)> body,
@@ -120,14 +122,14 @@ absl::StatusOr<RunResult> Module::Trace(const Input& input, absl::FunctionRef<vo
 absl::StatusOr<RunResult> Module::Trace(const Input& input, absl::FunctionRef<void(Tracer&)> body,
                                         const TraceOptions& options, Location where) const {
   return RunRecorded(*model_,
-                     TraceRecorder::Record(model_, {path_, "", std::nullopt}, &input, body, where),
+                     TraceRecorder::Record(model_, {this, "", std::nullopt}, &input, body, where),
                      options);
 }
 
 absl::StatusOr<RunResult> Module::Trace(absl::FunctionRef<void(Tracer&)> body,
                                         const TraceOptions& options, Location where) const {
   return RunRecorded(*model_,
-                     TraceRecorder::Record(model_, {path_, "", std::nullopt}, nullptr, body, where),
+                     TraceRecorder::Record(model_, {this, "", std::nullopt}, nullptr, body, where),
                      options);
 }
 

@@ -54,6 +54,7 @@ bool MatchesKey(const internal::ModelState& model, const std::string& key,
 
 Module Module::Child(const std::string& name) const {
   Module child(model_, model_->Resolve(path_, name));
+  child.visit_ = visit_.OfChild();
   child.parameters_ = parameters_;
   return child;
 }
@@ -96,7 +97,7 @@ std::vector<Module> Module::operator[](const Slice& slice) const {
 
 Module Module::visit(uint32_t visit) const {
   Module module = *this;
-  module.visit_ = visit;
+  module.visit_ = {visit};
   return module;
 }
 
@@ -126,7 +127,8 @@ Var Module::site(const std::string& name, Location where) const {
     return recording->Refuse(
         "read " + name, "a site's name ends with what is read there, such as `.output`", where);
   }
-  const Module module = Child(internal::ParentPath(name));
+  const std::string inside = internal::ParentPath(name);
+  const Module module = inside.empty() ? *this : Child(inside);
   if (*point == graph::Point::kOutput) return module.output(where);
   if (*point == graph::Point::kInput) return module.input(where);
   if (!graph::OfInvoke(*point)) return recording->Read(module.Ref(), *point, where);
@@ -192,7 +194,10 @@ int64_t Module::size() const {
 std::vector<Module> Module::children() const {
   std::vector<Module> children;
   if (const internal::ModuleTree::Node* node = model_->tree().Find(path_)) {
-    for (const std::string& path : node->children) children.push_back(Module(model_, path));
+    for (const std::string& path : node->children) {
+      children.push_back(Module(model_, path));
+      children.back().visit_ = visit_.OfChild();
+    }
   }
   return children;
 }

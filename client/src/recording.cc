@@ -369,7 +369,34 @@ bool Recording::ToTerms(const Indices& indices, const std::string& statement,
 }
 
 bool Recording::CheckModel(const ModelState& model, const std::string& statement, Location where) {
-  if (!Open(statement, where)) return false;
+  return Open(statement, where) && IsOurs(model, statement, where);
+}
+
+bool Recording::CheckVisited(const ModuleRef& module, const std::string& statement,
+                             Location where) {
+  if (!CheckModel(module.model, statement, where)) return false;
+  if (module.visit.around == 0) return true;
+  Fail(statement,
+       absl::StrCat("visit ", module.visit.around, " was given to a module around \"", module.path,
+                    "\", which counts its own visits"),
+       where,
+       absl::StrCat("give it to the module itself: `model[\"", module.path, "\"].visit(",
+                    module.visit.around, ")`"));
+  return false;
+}
+
+bool Recording::CheckWhole(const ModuleRef& module, const std::string& statement, Location where) {
+  if (!IsOurs(module.model, statement, where)) return false;
+  const uint32_t visit = std::max(module.visit.number, module.visit.around);
+  if (visit == 0) return true;
+  Fail(statement,
+       absl::StrCat("one visit of \"", module.path, "\" is named where the module is meant as a ",
+                    "whole"),
+       where, absl::StrCat("leave out `.visit(", visit, ")`"));
+  return false;
+}
+
+bool Recording::IsOurs(const ModelState& model, const std::string& statement, Location where) {
   if (&model == model_.get() ||
       (model.backend == model_->backend &&
        model.description.summary.name == model_->description.summary.name)) {

@@ -23,6 +23,7 @@
 #include "weft/ops.h"
 #include "weft/param.h"
 #include "weft/saved.h"
+#include "weft/source.h"
 #include "weft/steps.h"
 #include "weft/sweep.h"
 #include "weft/tracer.h"
@@ -51,7 +52,7 @@ struct ParamState {
 struct ModuleRef {
   const ModelState& model;
   const std::string& path;
-  uint32_t visit = 0;
+  Visit visit;
   const std::vector<std::pair<uint32_t, Param>>& parameters;  // components of path
 };
 
@@ -87,7 +88,8 @@ class Recording {
   size_t depth() const { return frames_.size(); }
   void CloseTo(size_t depth);
 
-  void BeginTrace(graph::Trace trace, Location where);
+  /// `root`: the module that is called alone; null for the model.
+  void BeginTrace(graph::Trace trace, const Module* root, Location where);
   /// Statements recorded inside see the input's rows; nullptr: those of all other invokes.
   void BeginInvoke(const Input* input, Location where);
   /// The parameters; as many as there are columns even after a failure.
@@ -221,7 +223,14 @@ class Recording {
   bool ToTerms(const Indices& indices, const std::string& statement,
                std::vector<graph::IndexTerm>* terms);
   bool ToSlice(const Slice& from, const std::string& statement, Location where, graph::Slice* to);
+  /// False, after Fail, if `model` is not the one whose statements are recorded.
+  bool IsOurs(const ModelState& model, const std::string& statement, Location where);
+  /// The same, and Open.
   bool CheckModel(const ModelState& model, const std::string& statement, Location where);
+  /// The same of a module in one of its visits, which none of a module around it names.
+  bool CheckVisited(const ModuleRef& module, const std::string& statement, Location where);
+  /// IsOurs of a module that is meant in all of its visits.
+  bool CheckWhole(const ModuleRef& module, const std::string& statement, Location where);
   /// The site of `module`, checked at each point of the sweeps that it depends on. False after
   /// Fail.
   bool ToSite(const ModuleRef& module, graph::Point point, const std::string& statement,

@@ -75,7 +75,7 @@ void Recording::CloseTo(size_t depth) {
   }
 }
 
-void Recording::BeginTrace(graph::Trace trace, Location where) {
+void Recording::BeginTrace(graph::Trace trace, const Module* root, Location where) {
   if (failed_) return;
   if (!frames_.empty()) {
     return Fail("trace", "a trace stands inside another", where,
@@ -83,9 +83,13 @@ void Recording::BeginTrace(graph::Trace trace, Location where) {
   }
   trace.tuple_outputs = model_->tuple_outputs;
   trace.adapter = model_->adapter;
-  if (!trace.root.empty()) {
-    if (absl::Status status = model_->CheckSite(trace.root, "output"); !status.ok()) {
-      return Fail("trace of " + trace.root, std::string(status.message()), where);
+  if (root != nullptr) {
+    trace.root = root->path();
+    const std::string statement = trace.root.empty() ? "trace" : "trace of " + trace.root;
+    if (!CheckWhole(root->Ref(), statement, where)) return;
+    const absl::Status status = model_->CheckSite(trace.root, "output");
+    if (!trace.root.empty() && !status.ok()) {
+      return Fail(statement, std::string(status.message()), where);
     }
   }
   if (trace.generate && trace.generate->max_new_tokens == 0) {

@@ -52,7 +52,7 @@ bool Recording::ToSite(const ModuleRef& module, graph::Point point, const std::s
                        Location where, graph::Site* site) {
   site->module = module.path;
   site->point = point;
-  site->visit = module.visit;
+  site->visit = module.visit.number;
   size_t points = 1;
   for (const auto& [component, parameter] : module.parameters) {
     const std::optional<graph::SweepUse> use = UseParam(parameter, statement, where);
@@ -84,9 +84,9 @@ bool Recording::ToSite(const ModuleRef& module, graph::Point point, const std::s
 
 Var Recording::Read(const ModuleRef& module, graph::Point point, Location where,
                     const std::string& op) {
-  graph::Site site{module.path, point, module.visit, op, {}};
+  graph::Site site{module.path, point, module.visit.number, op, {}};
   const std::string statement = "read " + graph::ToString(site);
-  if (!CheckModel(module.model, statement, where)) return Poison();
+  if (!CheckVisited(module, statement, where)) return Poison();
   if (!ToSite(module, point, statement, where, &site)) return Poison();
   return AddValue(graph::Read{std::move(site)}, where);
 }
@@ -312,7 +312,7 @@ void Recording::Unshare(NodeId constant) {
 void Recording::Skip(const ModuleRef& module, const Operand& value) {
   const std::string statement = "skip " + module.path;
   const Location where = value.where();
-  if (!CheckModel(module.model, statement, where)) return;
+  if (!CheckVisited(module, statement, where)) return;
   if (!module.parameters.empty()) {
     return Fail(statement, "a sweep cannot choose the module that is skipped", where,
                 "write its output instead (`module.output() = value`)");
@@ -322,7 +322,7 @@ void Recording::Skip(const ModuleRef& module, const Operand& value) {
   }
   const NodeId id = Use(value, statement);
   if (id == kNoNode) return;
-  Add(graph::Skip{module.path, module.visit, id}, where);
+  Add(graph::Skip{module.path, module.visit.number, id}, where);
 }
 
 bool Recording::OnOtherSide(NodeId node) const {
@@ -404,6 +404,9 @@ std::shared_ptr<SaveState> Recording::Cache(const std::vector<ModuleName>& modul
   // Its modules are asked for by any of their names.
   state->resolve = [model = model_](const std::string& path) { return model->Resolve("", path); };
   for (const ModuleName& module : modules) {
+    if (module.module() != nullptr && !CheckWhole(module.module()->Ref(), statement, where)) {
+      return state;
+    }
     const std::string path = model_->Resolve("", module.path());
     if (absl::Status status = model_->CheckSite(path, "output"); !status.ok()) {
       Fail(statement, std::string(status.message()), where);

@@ -30,6 +30,12 @@ void ResultCollector::AddShape(const graph::Program& program, graph::NodeId node
   if (steps == graph::kNoNode || cache) return;
   shape.steps = true;
   shape.selection = std::get<graph::Steps>(program.at(steps).kind);
+  if (const auto& use = shape.selection.range.start_parameter; use.has_value()) {
+    const auto& sweep = std::get<graph::Sweep>(program.at(use->sweep).kind);
+    const auto* starts =
+        std::get_if<std::vector<int64_t>>(&sweep.parameters[use->parameter].values);
+    if (starts != nullptr) shape.starts = *starts;
+  }
   const auto& trace = std::get<graph::Trace>(program.at(program.TraceOf(node)).kind);
   shape.most_steps = trace.generate ? trace.generate->max_new_tokens : 1;
 }
@@ -51,13 +57,14 @@ const ResultCollector::Shape& ResultCollector::ShapeOf(const event::Result& resu
                 (result.entry ? 4 : 0)];
 }
 
-uint32_t ResultCollector::IndexOf(const Shape& shape, uint32_t step) {
+uint32_t ResultCollector::IndexOf(const Shape& shape, uint32_t point, uint32_t step) {
   const std::vector<int64_t>& list = shape.selection.list;
   if (!list.empty()) {
     const auto found = std::lower_bound(list.begin(), list.end(), step);
     return static_cast<uint32_t>(found - list.begin());
   }
-  const int64_t start = shape.selection.range.start.value_or(0);
+  const int64_t start =
+      point < shape.starts.size() ? shape.starts[point] : shape.selection.range.start.value_or(0);
   const int64_t stride = std::max<int64_t>(1, shape.selection.range.step.value_or(1));
   return step < start ? step : static_cast<uint32_t>((step - start) / stride);
 }
@@ -67,7 +74,9 @@ std::string ResultCollector::NameOf(const event::Result& result) const {
   std::string name = result.name;
   if (shape.points && result.point) absl::StrAppend(&name, ".", *result.point);
   if (result.entry) return absl::StrCat(name, ".", result.entry->ToString());
-  if (shape.steps && result.step) absl::StrAppend(&name, ".", IndexOf(shape, *result.step));
+  if (shape.steps && result.step) {
+    absl::StrAppend(&name, ".", IndexOf(shape, result.point.value_or(0), *result.step));
+  }
   return name;
 }
 
@@ -102,7 +111,7 @@ void ResultCollector::Take(const RunEvent& event) {
   }
 }
 
-Value ResultCollector::Whole(const Shape& shape, Part part) {
+Value ResultCollector::Whole(const Shape& shape, uint32_t point, Part part) {
   if (shape.cache) return Value(std::move(part.entries));
   if (!shape.steps) {
     return part.items.empty() ? Value() : std::move(part.items.begin()->second);
@@ -110,7 +119,7 @@ Value ResultCollector::Whole(const Shape& shape, Part part) {
   Value::List list;
   for (auto& [step, item] : part.items) {
     // A step that gave nothing between two that did; within what the generation may come to.
-    const uint32_t index = IndexOf(shape, step);
+    const uint32_t index = IndexOf(shape, point, step);
     if (index < shape.most_steps) {
       while (list.items.size() < index) list.items.emplace_back();
     }
@@ -126,7 +135,8 @@ RunResult ResultCollector::Finish(bool complete) {
     // A list that nothing came for is empty where that is told, and else unknown.
     if (parts.empty() && !(list && complete && result_.missing.contains(name))) continue;
     if (!shape.points) {
-      result_.saves[name] = Whole(shape, parts.empty() ? Part() : std::move(parts.begin()->second));
+      result_.saves[name] =
+          Whole(shape, 0, parts.empty() ? Part() : std::move(parts.begin()->second));
       continue;
     }
     Value::List points;
@@ -134,7 +144,7 @@ RunResult ResultCollector::Finish(bool complete) {
       if (point < shape.point_count) {
         while (points.items.size() < point) points.items.emplace_back();
       }
-      points.items.push_back(Whole(shape, std::move(part)));
+      points.items.push_back(Whole(shape, point, std::move(part)));
     }
     if (complete && !parts.empty()) {
       while (points.items.size() < shape.point_count) points.items.emplace_back();

@@ -33,6 +33,7 @@ class ResultCollector {
     uint32_t point_count = 0;
     bool steps = false;  // a list, of those that were selected
     graph::Steps selection;
+    std::vector<int64_t> starts;  // of its range, by point, where a sweep fills them in
     uint32_t most_steps = 0;
     bool cache = false;
   };
@@ -45,9 +46,9 @@ class ResultCollector {
   void AddShape(const graph::Program& program, graph::NodeId node, const std::string& name,
                 bool cache);
   const Shape& ShapeOf(const event::Result& result) const;
-  /// The place of a step among those that were selected.
-  static uint32_t IndexOf(const Shape& shape, uint32_t step);
-  static Value Whole(const Shape& shape, Part part);
+  /// The place of a step among those that were selected at a point.
+  static uint32_t IndexOf(const Shape& shape, uint32_t point, uint32_t step);
+  static Value Whole(const Shape& shape, uint32_t point, Part part);
 
   std::map<std::string, Shape> shapes_;
   std::map<std::string, std::map<uint32_t, Part>> parts_;  // by name, then point

@@ -34,7 +34,7 @@ Operation Source::operator[](const std::string& name) const {
 std::vector<std::string> Source::names() const {
   std::vector<std::string> names;
   for (const SiteDescription& site : model_->description.operations) {
-    if (site.module != path_ || site.visit != visit_) continue;
+    if (site.module != path_ || site.visit != visit_.number) continue;
     if (names.empty() || names.back() != site.op) names.push_back(site.op);
   }
   return names;

@@ -20,6 +20,11 @@ void Fail(const std::string& message) {
   std::abort();
 }
 
+void FailRagged(size_t row, size_t first) {
+  Fail(absl::StrCat("tensor() with a row of ", row, " elements where the first has ", first,
+                    ": give all rows the same size"));
+}
+
 }  // namespace internal
 
 namespace {

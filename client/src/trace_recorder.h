@@ -18,7 +18,7 @@ class TraceRecorder {
  public:
   /// What a trace is, beside its input.
   struct Header {
-    std::string root;
+    const Module* root = nullptr;  // called alone; null for the model
     std::string label;
     std::optional<GenerateOptions> generate;
   };

@@ -37,7 +37,8 @@ graph::GenerateOptions internal::ToGraph(const GenerateOptions& options) {
   return to;
 }
 
-ModuleName::ModuleName(const Module& module) : path_(module.path()) {}
+ModuleName::ModuleName(const Module& module)
+    : path_(module.path()), module_(std::make_shared<const Module>(module)) {}
 
 void Tracer::Invoke(const Input& input, absl::FunctionRef<void()> body, Location where) {
   const ContainerScope scope(recording_);
@@ -91,14 +92,13 @@ void Tracer::RecordSweep(absl::Span<const Values> columns,
 void TraceRecorder::AddTrace(Recording* recording, const Header& header, const Input* input,
                              absl::FunctionRef<void(Tracer&)> body, Location where) {
   graph::Trace trace;
-  trace.root = header.root;
   trace.label = header.label;
   if (header.generate) {
     trace.generate =
         std::make_shared<const graph::GenerateOptions>(internal::ToGraph(*header.generate));
   }
   const ContainerScope scope(recording);
-  recording->BeginTrace(std::move(trace), where);
+  recording->BeginTrace(std::move(trace), header.root, where);
   if (input != nullptr) recording->BeginInvoke(input, where);
   Tracer tracer(recording);
   body(tracer);
@@ -132,19 +132,19 @@ void Session::Trace(const Input& input, absl::FunctionRef<void()> body, Location
 }
 
 void Session::Trace(const Input& input, absl::FunctionRef<void(Tracer&)> body, Location where) {
-  TraceRecorder::AddTrace(recording_, {"", std::exchange(label_, ""), std::nullopt}, &input, body,
-                          where);
+  TraceRecorder::AddTrace(recording_, {nullptr, std::exchange(label_, ""), std::nullopt}, &input,
+                          body, where);
 }
 
 void Session::Trace(absl::FunctionRef<void(Tracer&)> body, Location where) {
-  TraceRecorder::AddTrace(recording_, {"", std::exchange(label_, ""), std::nullopt}, nullptr, body,
-                          where);
+  TraceRecorder::AddTrace(recording_, {nullptr, std::exchange(label_, ""), std::nullopt}, nullptr,
+                          body, where);
 }
 
 void Session::Trace(const Module& root, const Input& input, absl::FunctionRef<void()> body,
                     Location where) {
   TraceRecorder::AddTrace(
-      recording_, {root.path(), std::exchange(label_, ""), std::nullopt}, &input,
+      recording_, {&root, std::exchange(label_, ""), std::nullopt}, &input,
       [&body](Tracer&) { body(); }, where);
 }
 
@@ -156,13 +156,13 @@ void Session::Generate(const Input& input, const GenerateOptions& options,
 
 void Session::Generate(const Input& input, const GenerateOptions& options,
                        absl::FunctionRef<void(Tracer&)> body, Location where) {
-  TraceRecorder::AddTrace(recording_, {"", std::exchange(label_, ""), options}, &input, body,
+  TraceRecorder::AddTrace(recording_, {nullptr, std::exchange(label_, ""), options}, &input, body,
                           where);
 }
 
 void Session::Generate(const GenerateOptions& options, absl::FunctionRef<void(Tracer&)> body,
                        Location where) {
-  TraceRecorder::AddTrace(recording_, {"", std::exchange(label_, ""), options}, nullptr, body,
+  TraceRecorder::AddTrace(recording_, {nullptr, std::exchange(label_, ""), options}, nullptr, body,
                           where);
 }
 

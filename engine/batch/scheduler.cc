@@ -14,6 +14,10 @@ namespace {
 /// Longer than somebody's next request takes who waits for the answer to this one.
 constexpr absl::Duration kQuiet = absl::Milliseconds(100);
 
+/// What takes less than this share of all memory is not counted: a check of a model's health waits
+/// for nobody's end.
+constexpr uint64_t kLittleShare = 1024;
+
 uint64_t OrNone(uint64_t max_bytes) {
   return max_bytes == 0 ? std::numeric_limits<uint64_t>::max() : max_bytes;
 }
@@ -55,10 +59,15 @@ absl::Status Scheduler::Queue(std::shared_ptr<Work> work, bool first) {
           "the trace has ", work->rows(), " rows, pads included; a pass holds at most ", max_rows_,
           "; split the trace"));
     }
-    const Work* const left_behind = left_behind_;
-    auto place = std::find_if(queue_.begin(), queue_.end(), [&](const auto& other) {
+    auto from = queue_.begin();
+    if (first && left_behind_ != nullptr && left_behind_->priority() >= work->priority()) {
+      from = std::find_if(queue_.begin(), queue_.end(),
+                          [this](const auto& other) { return other.get() == left_behind_; }) +
+             1;
+    }
+    auto place = std::find_if(from, queue_.end(), [&](const auto& other) {
       return other->priority() < work->priority() ||
-             (first && other->priority() == work->priority() && other.get() != left_behind);
+             (first && other->priority() == work->priority() && !other->begun());
     });
     queue_.insert(place, std::move(work));
     // Of those in a pass many come back at once, and the next one begins at once: it tells.
@@ -76,6 +85,7 @@ bool Scheduler::Remove(const Work& work) {
     auto it = std::find_if(queue_.begin(), queue_.end(),
                            [&](const auto& other) { return other.get() == &work; });
     if (it == queue_.end()) return false;
+    if (left_behind_ == it->get()) left_behind_ = nullptr;
     queue_.erase(it);
     queue = queue_;
   }
@@ -91,9 +101,11 @@ uint32_t Scheduler::queued() const {
 std::vector<std::shared_ptr<Work>> Scheduler::TakeNext() {
   // Between its passes work keeps what it has, such as the keys and values of its tokens.
   std::optional<uint64_t> kept;
-  const auto keep = [&kept](const Work& work) {
-    const uint64_t before = kept.value_or(0);
-    kept = before + std::min(work.bytes(), std::numeric_limits<uint64_t>::max() - before);
+  const uint64_t little = max_bytes_ / kLittleShare;
+  const auto keep = [&kept, little](const Work& work) {
+    const uint64_t before = kept.value_or(0), bytes = work.bytes();
+    if (bytes <= little) return;
+    kept = before + std::min(bytes, std::numeric_limits<uint64_t>::max() - before);
   };
   for (const auto& work : queue_) {
     if (work->begun()) keep(*work);
@@ -105,7 +117,7 @@ std::vector<std::shared_ptr<Work>> Scheduler::TakeNext() {
   for (auto it = queue_.begin(); it != queue_.end();) {
     const Work& candidate = **it;
     // In order: nobody begins before whoever waits for room, so that nobody is overtaken for ever.
-    if (!candidate.begun()) {
+    if (!candidate.begun() && candidate.bytes() > little && !candidate.over()) {
       full = full || (kept && (*kept > max_bytes_ || candidate.bytes() > max_bytes_ - *kept));
       if (full) {
         ++it;

@@ -24,11 +24,14 @@ class Work {
   virtual uint64_t bytes() const = 0;
   /// It was in a pass.
   virtual bool begun() const = 0;
+  /// Nobody waits for it any more: its next pass is to end it, and soon.
+  virtual bool over() const = 0;
   /// It must have a pass of its own.
   virtual bool alone() const = 0;
   /// Higher goes first; equal ones in order of arrival.
   virtual int priority() const = 0;
-  /// Told its place in the queue when it changes; 0 is next. May come late: after it has left.
+  /// Told its place in the queue when it changes; 0 is next, where there is room for it. May come
+  /// late: after it has left.
   virtual void Moved(uint32_t position) = 0;
 };
 
@@ -61,8 +64,8 @@ class Scheduler {
   /// Queue work. kResourceExhausted if it has not begun and can never fit into a pass.
   absl::Status Add(std::shared_ptr<Work> work) ABSL_LOCKS_EXCLUDED(mutex_);
   /// Queue work that was in a pass and needs another: before those of its priority that wait to
-  /// begin, but not before whom a pass has left behind at the head of the queue. So nobody waits
-  /// for the end of a generation.
+  /// begin, but behind whom a pass has left behind. So nobody waits for the end of a generation
+  /// but for the memory that it keeps.
   absl::Status Continue(std::shared_ptr<Work> work) ABSL_LOCKS_EXCLUDED(mutex_);
   /// Take work out of the queue; false if it is not there (any more).
   bool Remove(const Work& work) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -83,7 +86,7 @@ class Scheduler {
   int64_t max_rows_ ABSL_GUARDED_BY(mutex_);
   uint64_t max_bytes_ ABSL_GUARDED_BY(mutex_);
   std::deque<std::shared_ptr<Work>> queue_ ABSL_GUARDED_BY(mutex_);
-  /// Whom the last pass left behind at the head: the next one is theirs. For comparing only.
+  /// Whom the last pass left behind and is still queued: the next one is theirs.
   const Work* left_behind_ ABSL_GUARDED_BY(mutex_) = nullptr;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;

@@ -9,7 +9,7 @@ namespace weft::devices {
 /// the cores, they sleep as soon as they have nothing to do, also those that are at work for
 /// another thread, and waking them costs more than a small operator does. So whoever has shared
 /// out work and goes to do something else is to call this. Not from within shared work. Does
-/// nothing where LibTorch came with another OpenMP than GCC's.
+/// nothing where LibTorch came without OpenMP.
 void GiveThreadsBack();
 
 }  // namespace weft::devices

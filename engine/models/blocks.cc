@@ -189,18 +189,4 @@ absl::StatusOr<std::unique_ptr<LayerNormImpl>> MakeLayerNorm(ParameterSource& so
   return std::make_unique<LayerNormImpl>(*std::move(weight), *std::move(add), eps);
 }
 
-absl::StatusOr<std::unique_ptr<LinearImpl>> MakeHead(ParameterSource& source,
-                                                     const std::string& name,
-                                                     const at::Tensor& embedding, bool tied) {
-  const std::string weight = absl::StrCat(name, ".weight");
-  at::Tensor head = embedding;
-  if (!tied || source.Has(weight)) {
-    absl::StatusOr<at::Tensor> own = source.Param(weight, embedding.sizes());
-    if (!own.ok()) return own.status();
-    if (!tied) head = *std::move(own);
-  }
-  source.Show(weight, head);
-  return std::make_unique<LinearImpl>(std::move(head), at::Tensor());
-}
-
 }  // namespace weft::models

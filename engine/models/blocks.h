@@ -156,10 +156,4 @@ absl::StatusOr<std::unique_ptr<LayerNormImpl>> MakeLayerNorm(ParameterSource& so
                                                              const std::string& name, int64_t size,
                                                              double eps, bool bias = true);
 
-/// The head of a language model: its own weight, or the embedding where `tied`. A checkpoint may
-/// hold a tied one all the same; it is the embedding then.
-absl::StatusOr<std::unique_ptr<LinearImpl>> MakeHead(ParameterSource& source,
-                                                     const std::string& name,
-                                                     const at::Tensor& embedding, bool tied);
-
 }  // namespace weft::models

@@ -29,6 +29,11 @@ class ConfigReader {
     return config_.json().contains(name) && !Has(name);
   }
 
+  /// Of two names of a field the one that counts: `first` where it is there.
+  std::string NameOf(const std::string& first, const std::string& second) const {
+    return Has(first) ? first : second;
+  }
+
   /// A count of something that there is at least one of.
   int64_t Size(const std::string& name, int64_t fallback);
   /// The same of layers, of which nobody has thousands.

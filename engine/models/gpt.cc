@@ -469,7 +469,6 @@ absl::StatusOr<Network> MakeGpt(const GptFamily& family, ParameterSource& source
   network.vocabulary = family.vocabulary;
   network.max_tokens = family.max_tokens;
   network.cache_elements = 2 * family.layers * family.kv_heads * family.head_dim;
-  network.eos_ids = family.eos_ids;
   return network;
 }
 

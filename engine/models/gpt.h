@@ -91,7 +91,6 @@ struct GptFamily {
   double embedding_dropout = 0, attention_dropout = 0, dropout = 0;
   bool attention_bias = true, mlp_bias = true, head_bias = false, tied_head = false;
   std::string activation;
-  std::vector<int64_t> eos_ids;
 };
 
 /// Make the network of a family. Names of weights are those of its modules.

@@ -19,16 +19,17 @@ struct GPT2Config {
   double layer_norm_epsilon, embd_pdrop, attn_pdrop, resid_pdrop;
   bool scale_attn_weights, scale_attn_by_inverse_layer_idx, tie_word_embeddings;
   std::string activation_function;
-  std::vector<int64_t> eos_ids;
 };
 
 absl::StatusOr<GPT2Config> ReadConfig(const weights::ModelConfig& json) {
   ConfigReader read(json);
   GPT2Config config;
-  config.n_embd = read.Size("n_embd", 768);
-  config.n_layer = read.Size("n_layer", 12);
-  config.n_head = read.Size("n_head", 12);
-  config.n_positions = read.Size("n_positions", 1024);
+  const std::string width = read.NameOf("hidden_size", "n_embd");
+  const std::string heads = read.NameOf("num_attention_heads", "n_head");
+  config.n_embd = read.Size(width, 768);
+  config.n_layer = read.Size(read.NameOf("num_hidden_layers", "n_layer"), 12);
+  config.n_head = read.Size(heads, 12);
+  config.n_positions = read.Size(read.NameOf("max_position_embeddings", "n_positions"), 1024);
   config.vocab_size = read.Size("vocab_size", 50257);
   config.n_inner = read.Size("n_inner", 4 * config.n_embd);
   config.layer_norm_epsilon = read.Get<double>("layer_norm_epsilon", 1e-5);
@@ -39,15 +40,15 @@ absl::StatusOr<GPT2Config> ReadConfig(const weights::ModelConfig& json) {
   config.scale_attn_by_inverse_layer_idx = read.Get<bool>("scale_attn_by_inverse_layer_idx", false);
   config.tie_word_embeddings = read.Get<bool>("tie_word_embeddings", true);
   config.activation_function = read.Get<std::string>("activation_function", "gelu_new");
-  config.eos_ids = read.Ids("eos_token_id", {50256});
+  read.Only<bool>("is_causal", true);
   if (read.Get<bool>("add_cross_attention", false)) {
     read.Refuse("add_cross_attention", "only decoders alone are served");
   }
   if (!read.status().ok()) return read.status();
   if (config.n_embd % config.n_head != 0) {
-    return absl::InvalidArgumentError(absl::StrCat(json.path(), ": `n_embd` is ", config.n_embd,
-                                                   ", which `n_head` ", config.n_head,
-                                                   " does not divide"));
+    return absl::InvalidArgumentError(absl::StrCat(json.path(), ": `", width, "` is ",
+                                                   config.n_embd, ", which `", heads, "` ",
+                                                   config.n_head, " does not divide"));
   }
   return config;
 }
@@ -288,7 +289,6 @@ absl::StatusOr<Network> MakeGPT2(const weights::ModelConfig& json, ParameterSour
   network.vocabulary = config->vocab_size;
   network.max_tokens = config->n_positions;
   network.cache_elements = 2 * config->n_layer * config->n_embd;
-  network.eos_ids = config->eos_ids;
   return network;
 }
 

@@ -32,20 +32,21 @@ void SetHeads(ConfigReader& read, const std::string& hidden, GptFamily& family) 
   family.embedding_width = family.hidden;
 }
 
-absl::StatusOr<Network> Make(const ConfigReader& read, const GptFamily& family,
-                             ParameterSource& source) {
+absl::StatusOr<Network> Make(ConfigReader& read, const GptFamily& family, ParameterSource& source) {
+  read.Only<bool>("is_causal", true);
   if (!read.status().ok()) return read.status();
   return MakeGpt(family, source);
 }
 
-absl::StatusOr<Network> MakeRotating(const ConfigReader& read, const RopeParameters& rope,
+absl::StatusOr<Network> MakeRotating(ConfigReader& read, const RopeParameters& rope,
                                      Rotary::Layout layout, GptFamily& family,
                                      ParameterSource& source) {
   if (!read.status().ok()) return read.status();
   auto rotary = Rotary::Make(read.config().path(), rope, family.head_dim, layout);
   if (!rotary.ok()) return rotary.status();
   family.rotary = *std::move(rotary);
-  return MakeGpt(family, source);
+  family.max_tokens = MostTokens(rope);
+  return Make(read, family, source);
 }
 
 }  // namespace
@@ -87,11 +88,11 @@ absl::StatusOr<Network> MakeGPTNeoX(const weights::ModelConfig& config, Paramete
   family.attention_bias = read.Get<bool>("attention_bias", true);
   family.tied_head = read.Get<bool>("tie_word_embeddings", false);
   family.activation = Activation(read, "hidden_act", "gelu");
-  family.eos_ids = read.Ids("eos_token_id", {2});
   family.rotary_type = "GPTNeoXRotaryEmbedding";
   const RopeParameters rope = ReadRope(read, family.max_tokens,
                                        {.theta = read.Get<double>("rotary_emb_base", 10000),
-                                        .partial = read.Get<double>("rotary_pct", 0.25)});
+                                        .partial = read.Get<double>("rotary_pct", 0.25),
+                                        .own_names = true});
   return MakeRotating(read, rope, Rotary::Layout::kHalves, family, source);
 }
 
@@ -122,12 +123,13 @@ absl::StatusOr<Network> MakeGPTJ(const weights::ModelConfig& config, ParameterSo
                          {Part::kDownDropout, "dropout"}};
   family.wiring = GptWiring::kParallel;
   family.vocabulary = read.Size("vocab_size", 50400);
-  family.hidden = read.Size("n_embd", 4096);
-  family.layers = read.Layers("n_layer", 28);
-  family.heads = family.kv_heads = read.Size("n_head", 16);
-  SetHeads(read, "n_embd", family);
+  const std::string width = read.NameOf("hidden_size", "n_embd");
+  family.hidden = read.Size(width, 4096);
+  family.layers = read.Layers(read.NameOf("num_hidden_layers", "n_layer"), 28);
+  family.heads = family.kv_heads = read.Size(read.NameOf("num_attention_heads", "n_head"), 16);
+  SetHeads(read, width, family);
   family.inner = read.Size("n_inner", 4 * family.hidden);
-  family.max_tokens = read.Size("n_positions", 2048);
+  family.max_tokens = read.Size(read.NameOf("max_position_embeddings", "n_positions"), 2048);
   family.norm_eps = read.Get<double>("layer_norm_epsilon", 1e-5);
   family.embedding_dropout = read.Get<double>("embd_pdrop", 0);
   family.dropout = read.Get<double>("resid_pdrop", 0);
@@ -135,7 +137,6 @@ absl::StatusOr<Network> MakeGPTJ(const weights::ModelConfig& config, ParameterSo
   family.head_bias = true;
   family.tied_head = read.Get<bool>("tie_word_embeddings", false);
   family.activation = Activation(read, "activation_function", "gelu_new");
-  family.eos_ids = read.Ids("eos_token_id", {50256});
   family.rotary_type = "GPTJRotaryEmbedding";
   const int64_t rotated = read.SizeOrNone("rotary_dim", 64);
   if (rotated < 1 || rotated > family.head_dim) {
@@ -173,7 +174,6 @@ absl::StatusOr<Network> MakeOPT(const weights::ModelConfig& config, ParameterSou
   family.attention_bias = family.mlp_bias = read.Get<bool>("enable_bias", true);
   family.tied_head = read.Get<bool>("tie_word_embeddings", true);
   family.activation = Activation(read, "activation_function", "relu");
-  family.eos_ids = read.Ids("eos_token_id", {2});
   read.Only<bool>("layer_norm_elementwise_affine", true);
   const bool norms_first = read.Get<bool>("do_layer_norm_before", true);
   family.wiring = norms_first ? GptWiring::kSequential : GptWiring::kNormsAfter;
@@ -222,7 +222,7 @@ absl::StatusOr<Network> MakeFalcon(const weights::ModelConfig& config, Parameter
   family.mlp_children = {
       {Part::kUp, "dense_h_to_4h"}, {Part::kActivation, "act"}, {Part::kDown, "dense_4h_to_h"}};
   family.vocabulary = read.Size("vocab_size", 65024);
-  const std::string hidden = read.Has("n_embed") ? "n_embed" : "hidden_size";
+  const std::string hidden = read.NameOf("n_embed", "hidden_size");
   family.hidden = read.Size(hidden, 4544);
   family.layers = read.Layers("num_hidden_layers", 32);
   family.heads = read.Size("num_attention_heads", 71);
@@ -234,7 +234,6 @@ absl::StatusOr<Network> MakeFalcon(const weights::ModelConfig& config, Parameter
   family.attention_bias = family.mlp_bias = read.Get<bool>("bias", false);
   family.tied_head = read.Get<bool>("tie_word_embeddings", true);
   family.activation = Activation(read, "activation", "gelu");
-  family.eos_ids = read.Ids("eos_token_id", {11});
   family.alibi = read.Get<bool>("alibi", false);
   family.rotary_type = "FalconRotaryEmbedding";
 
@@ -271,6 +270,7 @@ absl::StatusOr<Network> MakeFalcon(const weights::ModelConfig& config, Parameter
   }
   if (family.alibi) return Make(read, family, source);
   const RopeParameters rope = ReadRope(read, family.max_tokens, {});
+  if (rope.partial != 1) read.Refuse("partial_rotary_factor", "this family turns whole heads");
   return MakeRotating(read, rope, Rotary::Layout::kHalves, family, source);
 }
 
@@ -321,7 +321,6 @@ absl::StatusOr<Network> MakePhi(const weights::ModelConfig& config, ParameterSou
   family.head_bias = true;
   family.tied_head = read.Get<bool>("tie_word_embeddings", false);
   family.activation = Activation(read, "hidden_act", "gelu_new");
-  family.eos_ids = read.Ids("eos_token_id", {2});
   family.rotary_type = "PhiRotaryEmbedding";
   const RopeParameters rope = ReadRope(read, family.max_tokens, {.partial = 0.5});
   return MakeRotating(read, rope, Rotary::Layout::kHalves, family, source);

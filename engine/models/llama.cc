@@ -306,11 +306,11 @@ class LlamaForCausalLMImpl : public Module {
         vocab_size_(make.config().vocab_size),
         scale_(make.config().logit_scale),
         softcap_(make.config().logit_softcap) {
-    const at::Tensor embedding =
-        make.Weight("model.embed_tokens.weight", {vocab_size_, make.config().hidden_size});
+    const int64_t hidden = make.config().hidden_size;
+    const at::Tensor embedding = make.Weight("model.embed_tokens.weight", {vocab_size_, hidden});
     if (!make.status().ok()) return;
     model_ = Own("model", std::make_unique<LlamaModelImpl>(make, embedding));
-    lm_head_ = Own("lm_head", make.Head(embedding));
+    lm_head_ = Own("lm_head", make.Linear("lm_head", hidden, vocab_size_, /*bias=*/false));
   }
 
   at::Tensor forward(run::Pass& pass, at::Tensor ids) override {
@@ -360,6 +360,7 @@ weights::NameRules LlamaNameRules() {
 absl::StatusOr<Network> MakeLlama(const weights::ModelConfig& json, ParameterSource& source) {
   absl::StatusOr<LlamaConfig> config = ReadLlamaConfig(json);
   if (!config.ok()) return config.status();
+  if (config->tied) source.Tie("lm_head.weight", "model.embed_tokens.weight");
   LlamaMaker make(*config, source);
   auto root = std::make_unique<LlamaForCausalLMImpl>(make);
   if (!make.status().ok()) return make.status();
@@ -368,7 +369,6 @@ absl::StatusOr<Network> MakeLlama(const weights::ModelConfig& json, ParameterSou
   network.vocabulary = config->vocab_size;
   network.max_tokens = config->max_tokens;
   network.cache_elements = 2 * config->layers * config->kv_heads * config->head_dim;
-  network.eos_ids = config->eos_ids;
   return network;
 }
 

@@ -21,7 +21,6 @@ struct Sizes {
   int64_t kv_heads;  // 0: as many as heads
   int64_t head_dim;  // 0: hidden_size / heads
   int64_t max_positions;
-  std::vector<int64_t> eos_ids;
 };
 
 class LlamaReader {
@@ -58,7 +57,7 @@ class LlamaReader {
   // --- families ---
 
   void Llama() {
-    ReadSizes("Llama", {32000, 4096, 11008, 32, 32, 0, 0, 2048, {2}});
+    ReadSizes("Llama", {32000, 4096, 11008, 32, 32, 0, 0, 2048});
     ReadNorm("rms_norm_eps", 1e-6);
     ReadAct("hidden_act", "silu");
     config_.qkv_bias = config_.o_bias = read_.Get<bool>("attention_bias", false);
@@ -68,7 +67,7 @@ class LlamaReader {
   }
 
   void Mistral() {
-    ReadSizes("Mistral", {32000, 4096, 14336, 32, 32, 8, 0, 131072, {2}});
+    ReadSizes("Mistral", {32000, 4096, 14336, 32, 32, 8, 0, 131072});
     ReadNorm("rms_norm_eps", 1e-6);
     ReadAct("hidden_act", "silu");
     ReadTied(false);
@@ -77,13 +76,13 @@ class LlamaReader {
   }
 
   void Qwen2() {
-    ReadSizes("Qwen2", {151936, 4096, 22016, 32, 32, 32, 0, 32768, {}});
+    ReadSizes("Qwen2", {151936, 4096, 22016, 32, 32, 32, 0, 32768});
     ReadQwen();
     config_.qkv_bias = true;
   }
 
   void Qwen3() {
-    ReadSizes("Qwen3", {151936, 4096, 22016, 32, 32, 32, 128, 32768, {}});
+    ReadSizes("Qwen3", {151936, 4096, 22016, 32, 32, 32, 128, 32768});
     ReadQwen();
     config_.qkv_bias = config_.o_bias = read_.Get<bool>("attention_bias", false);
     config_.qk_norm = QKNorm::kHeads;
@@ -101,7 +100,7 @@ class LlamaReader {
   }
 
   void Gemma() {
-    ReadSizes("Gemma", {256000, 3072, 24576, 28, 16, 16, 256, 8192, {1}});
+    ReadSizes("Gemma", {256000, 3072, 24576, 28, 16, 16, 256, 8192});
     ReadAct("hidden_act", "gelu_pytorch_tanh");
     // Its first configurations say gelu and mean this one.
     if (config_.act == "gelu") config_.act = "gelu_pytorch_tanh";
@@ -110,7 +109,7 @@ class LlamaReader {
   }
 
   void Gemma2() {
-    ReadSizes("Gemma2", {256000, 2304, 9216, 26, 8, 4, 256, 8192, {1}});
+    ReadSizes("Gemma2", {256000, 2304, 9216, 26, 8, 4, 256, 8192});
     ReadAct("hidden_activation", "gelu_pytorch_tanh");
     ReadGemma();
     ReadScaleOfQueries();
@@ -123,7 +122,7 @@ class LlamaReader {
   }
 
   void Gemma3() {
-    ReadSizes("Gemma3", {262208, 2304, 9216, 26, 8, 4, 256, 131072, {1}});
+    ReadSizes("Gemma3", {262208, 2304, 9216, 26, 8, 4, 256, 131072});
     ReadAct("hidden_activation", "gelu_pytorch_tanh");
     ReadGemma();
     ReadScaleOfQueries();
@@ -155,7 +154,7 @@ class LlamaReader {
   }
 
   void Phi3() {
-    ReadSizes("Phi3", {32064, 3072, 8192, 32, 32, 0, 0, 4096, {32000}});
+    ReadSizes("Phi3", {32064, 3072, 8192, 32, 32, 0, 0, 4096});
     ReadNorm("rms_norm_eps", 1e-5);
     ReadAct("hidden_act", "silu");
     ReadTied(false);
@@ -174,7 +173,7 @@ class LlamaReader {
   }
 
   void Olmo2() {
-    ReadSizes("Olmo2", {50304, 4096, 11008, 32, 32, 0, 0, 2048, {50279}});
+    ReadSizes("Olmo2", {50304, 4096, 11008, 32, 32, 0, 0, 2048});
     ReadNorm("rms_norm_eps", 1e-5);
     config_.norm = Norm::kRmsFloat;
     ReadAct("hidden_act", "silu");
@@ -186,7 +185,7 @@ class LlamaReader {
   }
 
   void StableLM() {
-    ReadSizes("StableLm", {50304, 2560, 6912, 32, 32, 32, 0, 4096, {0}});
+    ReadSizes("StableLm", {50304, 2560, 6912, 32, 32, 32, 0, 4096});
     ReadNorm("layer_norm_eps", 1e-5);
     config_.norm = Norm::kLayerNorm;
     ReadAct("hidden_act", "silu");
@@ -200,7 +199,7 @@ class LlamaReader {
   }
 
   void Cohere() {
-    ReadSizes("Cohere", {256000, 8192, 22528, 40, 64, 0, 0, 8192, {255001}});
+    ReadSizes("Cohere", {256000, 8192, 22528, 40, 64, 0, 0, 8192});
     ReadNorm("layer_norm_eps", 1e-5);
     config_.norm = Norm::kCentred;
     ReadAct("hidden_act", "silu");
@@ -213,19 +212,19 @@ class LlamaReader {
   }
 
   void Mixtral() {
-    ReadSizes("Mixtral", {32000, 4096, 14336, 32, 32, 8, 0, 131072, {2}});
+    ReadSizes("Mixtral", {32000, 4096, 14336, 32, 32, 8, 0, 131072});
     ReadNorm("rms_norm_eps", 1e-5);
     ReadAct("hidden_act", "silu");
     ReadTied(false);
     config_.windows.assign(config_.layers, read_.SizeOrNone("sliding_window", 0));
-    ReadExperts("num_local_experts", 8, 2);
+    ReadExperts(read_.NameOf("num_experts", "num_local_experts"), 8, 2);
     config_.expert_size = config_.intermediate_size;
     config_.sparse.assign(config_.layers, true);
     SameRotary(WholeHeads({.theta = 1e6}));
   }
 
   void Qwen3Moe() {
-    ReadSizes("Qwen3Moe", {151936, 2048, 6144, 24, 32, 4, 0, 32768, {}});
+    ReadSizes("Qwen3Moe", {151936, 2048, 6144, 24, 32, 4, 0, 32768});
     ReadNorm("rms_norm_eps", 1e-6);
     ReadAct("hidden_act", "silu");
     ReadTied(false);
@@ -233,8 +232,8 @@ class LlamaReader {
     config_.qk_norm = QKNorm::kHeads;
     const bool slides = read_.Get<bool>("use_sliding_window", false);
     config_.windows.assign(config_.layers, slides ? read_.SizeOrNone("sliding_window", 4096) : 0);
-    // transformers 5 writes the second name, and the Hub's checkpoints have the first.
-    ReadExperts(read_.Has("num_local_experts") ? "num_local_experts" : "num_experts", 128, 8);
+    // transformers 5 writes the first name, and the Hub's checkpoints have the second.
+    ReadExperts(read_.NameOf("num_local_experts", "num_experts"), 128, 8);
     config_.expert_size = read_.Size("moe_intermediate_size", 768);
     config_.normed_probs = read_.Get<bool>("norm_topk_prob", false);
     config_.probs_in_float = false;
@@ -273,7 +272,7 @@ class LlamaReader {
     config_.head_dim =
         head_dim == 0 ? config_.hidden_size / std::max<int64_t>(config_.heads, 1) : head_dim;
     positions_ = config_.max_tokens = read_.Size("max_position_embeddings", sizes.max_positions);
-    config_.eos_ids = read_.Ids("eos_token_id", sizes.eos_ids);
+    read_.Only<bool>("is_causal", true);
     config_.scale = 1 / std::sqrt(static_cast<double>(std::max<int64_t>(config_.head_dim, 1)));
     if (config_.layers > kMostLayers) {
       read_.Invalid("num_hidden_layers", absl::StrCat("is more than ", kMostLayers));
@@ -335,11 +334,7 @@ class LlamaReader {
   void SameRotary(const RopeParameters& rope, Rotary::Layout layout = Rotary::Layout::kHalves,
                   bool in_float = false) {
     if (!read_.status().ok()) return;
-    // Made to go beyond the positions that the model was trained with.
-    if (rope.type == "dynamic") {
-      const double most = static_cast<double>(positions_) * std::max(1.0, rope.factor.value_or(1));
-      config_.max_tokens = static_cast<int64_t>(std::min(most, 1e9));
-    }
+    config_.max_tokens = MostTokens(rope);
     config_.rotary.assign(config_.layers, MakeRotary("rope_parameters", rope, layout, in_float));
   }
 
@@ -363,7 +358,12 @@ class LlamaReader {
     };
     nlohmann::json full = object_of("full_attention");
     if (read_.Has("rope_scaling") && json["rope_scaling"].is_object() && full.is_object()) {
-      full.update(json["rope_scaling"]);
+      const nlohmann::json& scaling = json["rope_scaling"];
+      if (scaling.contains("type") && !scaling.contains("rope_type")) {
+        read_.Refuse("rope_scaling.type",
+                     "transformers passes over it in this family; write `rope_type`");
+      }
+      full.update(scaling);
     }
     const RopeDefaults full_defaults{.theta = read_.Get<double>("rope_theta", 1e6)};
     const RopeDefaults near_defaults{.theta = read_.Get<double>("rope_local_base_freq", 1e4)};

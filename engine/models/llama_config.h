@@ -19,7 +19,6 @@ struct LlamaConfig {
   int64_t vocab_size = 0, hidden_size = 0, intermediate_size = 0, layers = 0;
   int64_t heads = 0, kv_heads = 0, head_dim = 0;
   int64_t max_tokens = 0;
-  std::vector<int64_t> eos_ids;
   bool tied = false;
 
   /// Where a layer has its norms, and how its residual goes.

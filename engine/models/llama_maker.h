@@ -44,10 +44,6 @@ class LlamaMaker {
     return {};
   }
   std::unique_ptr<ActivationImpl> Activation() { return Take(ActivationImpl::Make(config_.act)); }
-  std::unique_ptr<LinearImpl> Head(const at::Tensor& embedding) {
-    if (!status_.ok()) return nullptr;
-    return Take(MakeHead(source_, "lm_head", embedding, config_.tied));
-  }
   const absl::Status& status() const { return status_; }
 
  private:

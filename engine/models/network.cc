@@ -74,6 +74,33 @@ at::Tensor MakeUp(at::IntArrayRef shape, at::ScalarType dtype) {
       .as_strided(shape, std::vector<int64_t>(shape.size(), 1));
 }
 
+/// Refuses what no family serves.
+absl::Status CheckServed(const weights::ModelConfig& config) {
+  ConfigReader read(config);
+  for (const auto& [field, why] :
+       {std::pair("quantization_config", "quantised checkpoints are not served"),
+        std::pair("transformers_weights",
+                  "another file of weights is not served; call it model.safetensors, and leave "
+                  "this field out"),
+        std::pair("per_layer_config", "layers of different configurations are not served")}) {
+    if (read.Has(field)) read.Refuse(field, why);
+  }
+  return read.status();
+}
+
+/// The tokens that end a text: as in transformers those that the folder's files name, none of a
+/// family's own. Where generation_config.json does not say, config.json does; there nothing would.
+absl::StatusOr<std::vector<int64_t>> EosIds(const weights::HubFolder& folder) {
+  ConfigReader config(folder.config());
+  std::vector<int64_t> ids = config.Ids("eos_token_id", {});
+  if (!config.status().ok()) return config.status();
+  if (!folder.generation_config()) return ids;
+  ConfigReader generation(*folder.generation_config());
+  ids = generation.Ids("eos_token_id", std::move(ids));
+  if (!generation.status().ok()) return generation.status();
+  return ids;
+}
+
 }  // namespace
 
 void ParameterSource::Tie(const std::string& name, const std::string& other) {
@@ -183,10 +210,9 @@ absl::StatusOr<Network> MakeNetwork(const weights::HubFolder& folder,
   for (const Family& family : kFamilies) {
     absl::StrAppend(&known, known.empty() ? "" : ", ", family.model_type);
     if (*type != family.model_type) continue;
-    if (folder.config().Has("quantization_config")) {
-      return absl::UnimplementedError(absl::StrCat(
-          folder.config().path(), ": `quantization_config`: quantised checkpoints are not served"));
-    }
+    if (absl::Status served = CheckServed(folder.config()); !served.ok()) return served;
+    absl::StatusOr<std::vector<int64_t>> eos_ids = EosIds(folder);
+    if (!eos_ids.ok()) return eos_ids.status();
     const weights::NameRules names =
         family.names_by != nullptr ? family.names_by(folder.config()) : family.names();
     std::optional<weights::Checkpoint> checkpoint;
@@ -230,12 +256,7 @@ absl::StatusOr<Network> MakeNetwork(const weights::HubFolder& folder,
     network->devices = *std::move(devices);
     network->dispatched = options.dispatch;
     network->dtype = *dtype;
-    if (folder.generation_config()) {
-      // It says when to stop, as in transformers; the model's own configuration where it does not.
-      ConfigReader read(*folder.generation_config());
-      network->eos_ids = read.Ids("eos_token_id", network->eos_ids);
-      if (!read.status().ok()) return read.status();
-    }
+    network->eos_ids = *std::move(eos_ids);
     return network;
   }
   return absl::UnimplementedError(absl::StrCat(folder.config().path(), ": model_type `", *type,

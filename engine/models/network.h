@@ -53,9 +53,7 @@ class ParameterSource {
                                    at::ScalarType dtype);
   /// A weight that the checkpoint holds as `[in, out]`, made `[out, in]`; shown as it was.
   absl::StatusOr<at::Tensor> TransposedParam(const std::string& name, int64_t in, int64_t out);
-  /// Show a tensor under a second name.
-  void Show(const std::string& name, at::Tensor tensor) { shown_[name] = std::move(tensor); }
-
+  /// What was given, by name, as it is shown.
   std::map<std::string, at::Tensor> TakeShown() { return std::move(shown_); }
   /// Whether everything that was asked for could be given.
   bool AllGiven() const { return missing_.empty() && misshapen_.empty(); }

@@ -64,14 +64,12 @@ RopeParameters ReadRopeObject(ConfigReader& read, const std::string& name, const
     read.Invalid(name, "must be an object");
     return rope;
   }
-  static constexpr const char* kFields[] = {"rope_type",       "type",
-                                            "rope_theta",      "partial_rotary_factor",
-                                            "factor",          "attention_factor",
-                                            "low_freq_factor", "high_freq_factor",
-                                            "beta_fast",       "beta_slow",
-                                            "mscale",          "mscale_all_dim",
-                                            "truncate",        "short_factor",
-                                            "long_factor",     "original_max_position_embeddings"};
+  static constexpr const char* kFields[] = {
+      "rope_type", "type", "rope_theta", "partial_rotary_factor", "factor", "attention_factor",
+      "low_freq_factor", "high_freq_factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim",
+      "truncate", "short_factor", "long_factor", "original_max_position_embeddings",
+      // Others' code takes these; transformers does not.
+      "attn_factor", "finetuned"};
   ObjectReader fields(read, name, object);
   for (const auto& [field, value] : object.items()) {
     const bool known =
@@ -113,9 +111,11 @@ RopeParameters ReadRopeObject(ConfigReader& read, const std::string& name, const
     rope.beta_slow = fields.Number("beta_slow");
     rope.mscale = fields.Number("mscale");
     rope.mscale_all_dim = fields.Number("mscale_all_dim");
-    if (const json* truncate = fields.Find("truncate")) {
-      if (!truncate->is_boolean()) read.Invalid(fields.Path("truncate"), "must be true or false");
-      rope.truncate = *truncate != json(false);
+    if (const auto truncate = object.find("truncate"); truncate != object.end()) {
+      rope.truncate = *truncate == json(true);  // null is false, as in Python
+      if (!truncate->is_boolean() && !truncate->is_null()) {
+        read.Invalid(fields.Path("truncate"), "must be true or false");
+      }
     }
   } else if (rope.type == "longrope") {
     rope.short_factor = fields.Numbers("short_factor");
@@ -131,8 +131,12 @@ RopeParameters ReadRopeObject(ConfigReader& read, const std::string& name, const
 
 RopeParameters ReadRope(ConfigReader& read, int64_t max_positions, const RopeDefaults& given) {
   RopeDefaults defaults = given;
-  defaults.theta = read.Get<double>("rope_theta", defaults.theta);
-  defaults.partial = read.Get<double>("partial_rotary_factor", defaults.partial);
+  if (!defaults.own_names) {
+    defaults.theta = read.Get<double>("rope_theta", defaults.theta);
+    // In transformers null is all of a head, whatever the family's share is.
+    if (read.SaysNone("partial_rotary_factor")) defaults.partial = 1;
+    defaults.partial = read.Get<double>("partial_rotary_factor", defaults.partial);
+  }
   if (read.Has("original_max_position_embeddings")) {
     defaults.original_max_positions = read.Size("original_max_position_embeddings", 1);
   }
@@ -144,6 +148,16 @@ RopeParameters ReadRope(ConfigReader& read, int64_t max_positions, const RopeDef
     return ReadRopeObject(read, name, object, max_positions, defaults);
   }
   return ReadRopeObject(read, "rope_parameters", json::object(), max_positions, defaults);
+}
+
+int64_t MostTokens(const RopeParameters& rope) {
+  double most = 0;
+  if (rope.type == "linear" || rope.type == "dynamic") {
+    most = rope.max_positions * rope.factor.value_or(1);
+  } else if (rope.type == "yarn") {
+    most = rope.original_max_positions * rope.factor.value_or(1);
+  }
+  return static_cast<int64_t>(std::max(rope.max_positions, std::min(most, 1e9)));
 }
 
 }  // namespace weft::models

@@ -35,6 +35,7 @@ struct RopeDefaults {
   double theta = 10000;
   double partial = 1;
   int64_t original_max_positions = 0;  // 0: none but what the configuration says
+  bool own_names = false;  // `rope_theta` and `partial_rotary_factor` have others in this family
 };
 
 /// Read `rope_parameters`, or what older configurations have instead (`rope_scaling`, `rope_theta`,
@@ -45,6 +46,9 @@ RopeParameters ReadRope(ConfigReader& read, int64_t max_positions, const RopeDef
 RopeParameters ReadRopeObject(ConfigReader& read, const std::string& name,
                               const nlohmann::json& object, int64_t max_positions,
                               const RopeDefaults& defaults);
+/// How many tokens a prompt may have: the positions of the configuration, or those that `linear`,
+/// `dynamic` and `yarn` are there to go on to.
+int64_t MostTokens(const RopeParameters& rope);
 
 /// Rotary position embeddings (transformers: modeling_rope_utils) of heads in packed rows.
 ///

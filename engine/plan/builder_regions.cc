@@ -30,13 +30,19 @@ absl::StatusOr<Selection> PlanBuilder::SelectionOf(const graph::Steps& steps) co
   if (!selection.list.empty() && selection.list.front() < 0) {
     return Refuse("steps are counted from 0; how many there will be is not known before");
   }
-  selection.first = steps.range.start.value_or(0);
-  selection.end = steps.range.stop.value_or(-1);
-  selection.stride = steps.range.step.value_or(1);
-  if (selection.first < 0 || (steps.range.stop && *steps.range.stop < 0)) {
+  absl::StatusOr<graph::Slice> range = Filled(steps.range);
+  if (!range.ok()) return range.status();
+  selection.first = range->start.value_or(0);
+  selection.end = range->stop.value_or(-1);
+  selection.stride = range->step.value_or(1);
+  if (selection.first < 0 || (range->stop && *range->stop < 0)) {
     return Refuse("steps are counted from 0; how many there will be is not known before");
   }
   if (selection.stride < 1) return Refuse("the step of a slice must be positive");
+  if (range->stop && selection.end <= selection.first) {
+    return Refuse(absl::StrCat("at a point of the sweep this range selects no step: ",
+                               selection.first, ":", selection.end));
+  }
   return selection;
 }
 

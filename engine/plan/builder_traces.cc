@@ -374,17 +374,24 @@ absl::StatusOr<std::vector<graph::IndexTerm>> PlanBuilder::Filled(
         term = *number;
       }
     } else if (auto* slice = std::get_if<graph::Slice>(&term)) {
-      for (auto [parameter, bound] : {std::pair(&slice->start_parameter, &slice->start),
-                                      std::pair(&slice->stop_parameter, &slice->stop)}) {
-        if (!*parameter) continue;
-        absl::StatusOr<int64_t> number = IntegerOf(**parameter);
-        if (!number.ok()) return number.status();
-        *bound = *number;
-        parameter->reset();
-      }
+      absl::StatusOr<graph::Slice> bounds = Filled(*slice);
+      if (!bounds.ok()) return bounds.status();
+      *slice = *bounds;
     }
   }
   return filled;
+}
+
+absl::StatusOr<graph::Slice> PlanBuilder::Filled(graph::Slice slice) const {
+  for (auto [parameter, bound] : {std::pair(&slice.start_parameter, &slice.start),
+                                  std::pair(&slice.stop_parameter, &slice.stop)}) {
+    if (!*parameter) continue;
+    absl::StatusOr<int64_t> number = IntegerOf(**parameter);
+    if (!number.ok()) return number.status();
+    *bound = *number;
+    parameter->reset();
+  }
+  return slice;
 }
 
 }  // namespace weft::plan

@@ -91,6 +91,8 @@ class Checker {
         cache_bytes_ +=
             batch * (tokens + static_cast<uint64_t>(trace.steps)) * model_.cache_bytes();
       }
+      // Also of a generation in which nobody looks at anything.
+      if (absl::Status status = CountPeak(0, trace.node); !status.ok()) return status;
       // The stage after the last pass comes second in the list and last in time.
       for (size_t i = 0; i < trace.stages.size(); ++i) {
         if (i == PlannedTrace::kAfter) continue;
@@ -244,16 +246,16 @@ class Checker {
     return {std::holds_alternative<LoadParameter>(what), {}};
   }
 
-  absl::Status CountPeak(uint64_t workspace) {
+  absl::Status CountPeak(uint64_t workspace) { return CountPeak(workspace, instruction_->node); }
+  absl::Status CountPeak(uint64_t workspace, graph::NodeId node) {
     check_.peak_bytes =
         std::max(check_.peak_bytes, live_ + check_.result_bytes + cache_bytes_ + workspace);
-    if (limits_.peak_bytes != 0 && check_.peak_bytes > limits_.peak_bytes) {
-      return Refuse(absl::StatusCode::kResourceExhausted,
-                    absl::StrCat("up to here the program's values take ", check_.peak_bytes,
-                                 " bytes at once; at most ", limits_.peak_bytes, " are allowed"),
-                    "save or use less at a time");
-    }
-    return absl::OkStatus();
+    if (limits_.peak_bytes == 0 || check_.peak_bytes <= limits_.peak_bytes) return absl::OkStatus();
+    return graph::StatementError(
+        absl::StatusCode::kResourceExhausted, program_, node,
+        absl::StrCat("up to here the program's values take ", check_.peak_bytes,
+                     " bytes at once; at most ", limits_.peak_bytes, " are allowed"),
+        "save or use less at a time");
   }
 
   absl::StatusOr<c10::IValue> Call(const BoundCall& call) {

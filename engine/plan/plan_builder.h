@@ -434,6 +434,7 @@ class PlanBuilder {
   absl::StatusOr<std::string> Filled(const graph::Site& site) const;
   absl::StatusOr<std::vector<graph::IndexTerm>> Filled(
       const std::vector<graph::IndexTerm>& terms) const;
+  absl::StatusOr<graph::Slice> Filled(graph::Slice slice) const;
 
   // --- builder_regions.cc: steps and branches ---
 

@@ -305,10 +305,13 @@ std::string Run::MissingFrom(int save) const {
     const int64_t wanted = planned.steps->CountBelow(std::numeric_limits<int64_t>::max());
     if (saved_counts_[save] >= wanted) return "";
     return absl::StrCat(saved_counts_[save], " of ", wanted,
-                        " selected steps came: the generation ended before the others");
+                        " selected steps gave one: the generation ended before the others, or "
+                        "their branch was not taken");
   }
   if (saved_counts_[save] > 0) return "";
-  if (planned.steps) return "no selected step came";
+  if (planned.steps) {
+    return "no selected step gave one: the generation ended before, or a branch was not taken";
+  }
   return "nothing was saved here: its branch was not taken, or the run was stopped before";
 }
 

@@ -166,7 +166,11 @@ class Run {
 
   /// Ask it to stop; noticed within a layer. Thread-safe.
   void Cancel() { cancelled_.store(true, std::memory_order_relaxed); }
-  /// Fail if it was cancelled or is late.
+  /// It was cancelled or is late. Thread-safe.
+  bool over(absl::Time now) const {
+    return cancelled_.load(std::memory_order_relaxed) || now > deadline_;
+  }
+  /// Fail if it is over.
   void CheckAlive(absl::Time now);
   void Fail(absl::Status status);
 

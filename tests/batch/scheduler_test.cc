@@ -41,6 +41,7 @@ class NamedWork : public Work {
   int64_t rows() const override { return options_.rows; }
   uint64_t bytes() const override { return options_.bytes; }
   bool begun() const override { return begun_; }
+  bool over() const override { return over_; }
   bool alone() const override { return options_.alone; }
   int priority() const override { return options_.priority; }
   void Moved(uint32_t position) override {
@@ -49,6 +50,7 @@ class NamedWork : public Work {
   }
 
   void Begin() { begun_ = true; }
+  void End() { over_ = true; }
   const std::string& name() const { return name_; }
   /// The last place that it was told.
   std::optional<uint32_t> position() const {
@@ -59,7 +61,7 @@ class NamedWork : public Work {
  private:
   const std::string name_;
   const Options options_;
-  std::atomic<bool> begun_ = false;
+  std::atomic<bool> begun_ = false, over_ = false;
   mutable absl::Mutex mutex_;
   std::optional<uint32_t> position_ ABSL_GUARDED_BY(mutex_);
 };
@@ -198,6 +200,49 @@ TEST_F(SchedulerTest, NobodyBeginsBesideThoseWhoKeepWhatItNeeds) {
   // That was its last.
   EXPECT_THAT(Next(), ElementsAre("large", "small"));
   EXPECT_THAT(Next(), ElementsAre("alone"));
+}
+
+TEST_F(SchedulerTest, WhoWaitsForMemoryPutsNobodyBeforeThoseWhoseTurnItIs) {
+  const auto alone = Add("alone", {.bytes = kMaxBytes / 2, .alone = true});
+  EXPECT_THAT(Next(), ElementsAre("alone"));
+  const auto generation = Add("generation", {.bytes = kMaxBytes / 4});
+  Add("large", {.bytes = kMaxBytes});
+  EXPECT_THAT(scheduler_.Add(alone), IsOk());
+  EXPECT_THAT(Next(), ElementsAre("generation"));
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_THAT(scheduler_.Continue(generation), IsOk());
+    EXPECT_THAT(Next(), ElementsAre("alone"));
+    EXPECT_THAT(scheduler_.Add(alone), IsOk());
+    EXPECT_THAT(Next(), ElementsAre("generation"));
+  }
+  EXPECT_THAT(Next(), ElementsAre("alone"));
+  EXPECT_THAT(Next(), ElementsAre("large"));
+}
+
+TEST_F(SchedulerTest, WhatIsLittleOrOverWaitsForNoMemory) {
+  const auto generation = Add("generation", {.bytes = kMaxBytes});
+  EXPECT_THAT(Next(), ElementsAre("generation"));
+  Add("waits", {.bytes = kMaxBytes});
+  Add("little");
+  const auto over = Add("over", {.bytes = kMaxBytes});
+  over->End();
+  EXPECT_THAT(scheduler_.Continue(generation), IsOk());
+  EXPECT_THAT(Next(), ElementsAre("generation", "little", "over"));
+  EXPECT_THAT(Next(), ElementsAre("waits"));
+}
+
+TEST_F(SchedulerTest, ThoseWhoGoOnTakeTurns) {
+  std::vector<std::shared_ptr<NamedWork>> works;
+  for (const char* name : {"a", "b", "c"}) {
+    works.push_back(Add(name, {.rows = 6}));
+    works.back()->Begin();
+  }
+  for (int round = 0; round < 3; ++round) {
+    for (const auto& work : works) {
+      EXPECT_THAT(Next(), ElementsAre(work->name()));
+      EXPECT_THAT(scheduler_.Continue(work), IsOk());
+    }
+  }
 }
 
 TEST_F(SchedulerTest, WhoTakesMoreThanThereIsBeginsByItself) {

@@ -92,6 +92,21 @@ TEST_F(BlobsCommandTest, UploadsOnlyWhatIsNamed) {
   EXPECT_THAT(refused.err, HasSubstr("has no tensor other"));
 }
 
+TEST_F(BlobsCommandTest, NamesInBracketsAreNotLists) {
+  const std::string file = folder_.File("brackets.safetensors");
+  EXPECT_THAT(weights::WriteSafetensors(file, {{"a", "F32", {1}, "1234"},
+                                               {"[a]", "F32", {1}, "5678"},
+                                               {"[a,b]", "F32", {1}, "90ab"}}),
+              IsOk());
+  const CommandOutput uploaded = Blobs({"upload", file, "[a]", "[a,b]", "--json"});
+  EXPECT_EQ(uploaded.code, kOk) << uploaded.err;
+  const json tensors = json::parse(uploaded.out);
+  EXPECT_EQ(tensors.size(), 2);
+  EXPECT_EQ(tensors["[a]"]["sha256"], HashOf("5678"));
+  EXPECT_EQ(tensors["[a,b]"]["sha256"], HashOf("90ab"));
+  EXPECT_EQ(Blobs({"delete"}).code, kUsage);
+}
+
 TEST_F(BlobsCommandTest, DeletesByHash) {
   Blobs({"upload", file_});
   EXPECT_EQ(Blobs({"delete", HashOf("12345678"), HashOf("abcdefgh")}).code, kOk);

@@ -106,6 +106,41 @@ TEST_F(ConfigTest, NoKeyGoesToAServerThatItIsNotFor) {
   EXPECT_EQ(LoadConfiguration({{"target", "box:1"}})->options.api_key, "weft_a_b");
 }
 
+TEST_F(ConfigTest, WithoutATargetAProfileIsForTheDefaultOne) {
+  Write("api_key = weft_a_b\n[lab]\napi_key = weft_l_l\n");
+  for (const std::string profile : {"", "lab"}) {
+    const absl::StatusOr<Configuration> other = LoadConfiguration({{"target", "other:1"}}, profile);
+    ASSERT_THAT(other, IsOk());
+    EXPECT_EQ(other->options.api_key, "");
+    EXPECT_THAT(other->warnings,
+                ElementsAre(AllOf(HasSubstr("localhost:50051"), HasSubstr("other:1"))));
+    EXPECT_NE(LoadConfiguration({{"target", "localhost:50051"}}, profile)->options.api_key, "");
+  }
+  // Of what there is not, nothing is left out.
+  Write("");
+  EXPECT_THAT(LoadConfiguration({{"target", "other:1"}})->warnings, IsEmpty());
+}
+
+TEST_F(ConfigTest, AFileThatCannotBeReadIsNotTakenForEmpty) {
+  std::filesystem::create_directory(File());
+  const auto names_it = StatusIs(absl::StatusCode::kFailedPrecondition,
+                                 AllOf(HasSubstr("cannot read"), HasSubstr(File())));
+  EXPECT_THAT(LoadConfiguration(), names_it);
+  EXPECT_THAT(LoadNewConfiguration({}, "lab"), names_it);
+  EXPECT_THAT(SaveProfile(File(), "", {{"target", "box:1"}}), names_it);
+  EXPECT_THAT(Client::Connect(), names_it);
+  // A chain of links without end can neither be opened nor be said not to be there.
+  std::filesystem::remove(File());
+  std::filesystem::create_symlink(File(), File());
+  EXPECT_THAT(LoadConfiguration(), names_it);
+}
+
+TEST_F(ConfigTest, BelowAFileThereIsNoFile) {
+  folder_.Write("null", "");
+  environment_.Set("XDG_CONFIG_HOME", folder_.File("null"));
+  EXPECT_THAT(LoadConfiguration(), IsOk());
+}
+
 TEST_F(ConfigTest, ErrorsNameTheLine) {
   for (const auto& [text, line] : {std::pair("target\n", ":1"),
                                    {"\n[lab\n", ":2"},
@@ -138,6 +173,18 @@ TEST_F(ConfigTest, SavingKeepsTheRestOfTheFile) {
   struct stat info = {};
   ASSERT_EQ(stat(File().c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0600u);
+}
+
+TEST_F(ConfigTest, SavingNothingForgetsASetting) {
+  Write("target = box:1\ntls = true\nca = a.pem\ntls = false\n[lab]\ntls = true\n");
+  ASSERT_THAT(SaveProfile(File(), "", {{"tls", ""}, {"cert", ""}, {"target", "box:2"}}), IsOk());
+  EXPECT_EQ(Text(), "target = box:2\nca = a.pem\n[lab]\ntls = true\n");
+}
+
+TEST_F(ConfigTest, WhatIsSavedIsWhatIsReadThoughItStoodThereTwice) {
+  Write("api_key = weft_a_b\n# again\napi_key = weft_c_d\n");
+  ASSERT_THAT(SaveProfile(File(), "", {{"api_key", "weft_e_f"}}), IsOk());
+  EXPECT_EQ(Text(), "api_key = weft_e_f\n# again\n");
 }
 
 TEST_F(ConfigTest, SavingMakesTheFolderForItsOwner) {

@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -129,6 +130,65 @@ TEST_F(EditsCommandTest, RunsNameTheEditsThatComeFirst) {
   const CommandOutput refused = Weft({"run", folder_.File("program.weft"), "--edit", "quiet"});
   EXPECT_EQ(refused.code, kRefused);
   EXPECT_THAT(refused.err, HasSubstr("for that model it has steer"));
+}
+
+TEST_F(EditsCommandTest, NothingIsSentWhereItsResultsCannotBeWritten) {
+  int submitted = 0;
+  engine_.on_submit = [&](const std::shared_ptr<FakeJob>& job, const FakeEngine::Submission&) {
+    ++submitted;
+    job->Accept();
+    job->Complete();
+    return absl::OkStatus();
+  };
+  const std::string program = folder_.File("program.weft");
+  const CommandOutput refused = Weft({"run", program, "--out", folder_.File("no/r.st"), "--json"});
+  EXPECT_EQ(refused.code, kUsage);
+  EXPECT_THAT(refused.err, HasSubstr("there is no folder " + folder_.File("no")));
+  EXPECT_THAT(json::parse(refused.out)["error"]["message"].get<std::string>(),
+              HasSubstr("there is no folder"));
+  EXPECT_EQ(Weft({"run", program, "--out", folder_.path()}).code, kUsage);
+  EXPECT_EQ(Weft({"generate", "atlas", "a", "--max-new-tokens", "1", "--out", folder_.path()}).code,
+            kUsage);
+  EXPECT_EQ(submitted, 0);
+  EXPECT_EQ(Weft({"run", program, "--out", folder_.File("r.st")}).code, kOk);
+  EXPECT_EQ(submitted, 1);
+}
+
+TEST_F(EditsCommandTest, WhatCouldNotBeWrittenAfterARunIsPrinted) {
+  Write("save.weft", "invoke [1] { save x = read h.1.output }");
+  engine_.on_submit = [&](const std::shared_ptr<FakeJob>& job, const FakeEngine::Submission&) {
+    std::filesystem::remove_all(folder_.File("results"));
+    job->Accept();
+    job->Emit(
+        Result{.name = "x",
+               .value = {*graph::HostTensor::Make(graph::DType::kU8, {1}, std::string(1, 7))}});
+    job->Complete();
+    return absl::OkStatus();
+  };
+  std::filesystem::create_directory(folder_.File("results"));
+  const CommandOutput run =
+      Weft({"run", folder_.File("save.weft"), "--out", folder_.File("results/r.st"), "--json"});
+  EXPECT_EQ(run.code, ExitCode::kOther) << run.err;
+  EXPECT_THAT(run.err, HasSubstr("results/r.st"));
+  EXPECT_EQ(json::parse(run.out)["saves"]["x"]["data"], json({7}));
+}
+
+TEST_F(EditsCommandTest, WhatServersKeepIsNotForLocalModels) {
+  Store("steer", "steer.weft");
+  for (const std::vector<std::string>& command :
+       {std::vector<std::string>{"edits", "delete", "steer"},
+        {"edits", "store", "steer", folder_.File("steer.weft")},
+        {"edits", "list"},
+        {"blobs", "list"},
+        {"keys", "list"},
+        {"health"}}) {
+    std::vector<std::string> arguments = {"--local", folder_.path()};
+    arguments.insert(arguments.end(), command.begin(), command.end());
+    const CommandOutput refused = Weft(arguments);
+    EXPECT_EQ(refused.code, kUsage) << command[0];
+    EXPECT_THAT(refused.err, AllOf(HasSubstr("--local"), HasSubstr("`weft " + command[0] + "`")));
+  }
+  EXPECT_EQ(Weft({"edits", "show", "steer"}).code, kOk);
 }
 
 TEST_F(EditsCommandTest, WhatCannotBeAnEditIsRefusedWithItsLine) {

@@ -1,6 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdint>
+#include <cstring>
 #include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -11,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/cli/commands.h"
 #include "engine/engine.h"
+#include "engine/weights/safetensors.h"
 #include "server/keys/key_store.h"
 #include "server/server.h"
 #include "tests/support/host_locally.h"
@@ -156,6 +159,27 @@ TEST_F(GenerateCommandTest, AProgramActsInIt) {
   const CommandOutput bad = Generate({"tiny", "a", "--program", "-"}, "invoke [1] { }");
   EXPECT_EQ(bad.code, kRefused);
   EXPECT_THAT(bad.err, HasSubstr("<stdin>"));
+}
+
+TEST_F(GenerateCommandTest, TheFileHasTheIdsThoughNothingElseIsSaved) {
+  const std::string file = folder_.Write("f.st", "of an earlier run");
+  const CommandOutput output =
+      Generate({"tiny", "a b c", "--max-new-tokens", "3", "--out", file, "--json"});
+  ASSERT_EQ(output.code, kOk) << output.err;
+  const json whole = json::parse(output.out);
+  EXPECT_FALSE(whole["saves"].contains("result"));
+  absl::StatusOr<weights::SafetensorsFile> written = weights::SafetensorsFile::Open(file);
+  ASSERT_TRUE(written.ok()) << written.status();
+  const weights::TensorEntry* ids = written->FindTensor("result");
+  ASSERT_NE(ids, nullptr);
+  EXPECT_EQ(ids->dtype, "I64");
+  // The new ones, behind the prompt's.
+  const absl::string_view bytes = written->Bytes(*ids);
+  std::vector<int64_t> last(3);
+  ASSERT_GT(bytes.size(), last.size() * sizeof(int64_t));
+  std::memcpy(last.data(), bytes.end() - last.size() * sizeof(int64_t),
+              last.size() * sizeof(int64_t));
+  EXPECT_EQ(whole["sequences"][0]["ids"], json(last));
 }
 
 TEST_F(GenerateCommandTest, WhatIsWrongIsSaidByName) {

@@ -115,6 +115,14 @@ TEST_P(KeysCommandTest, MakesAKeyWithEveryLimit) {
   EXPECT_THAT(me.out, AllOf(HasSubstr("60 requests a minute"), HasSubstr("64 MiB of blobs")));
 }
 
+TEST_P(KeysCommandTest, GlobsInBracketsAreNotLists) {
+  const json made = KeysJson({"create", "--model", "[abc]", "--model", "d*"});
+  EXPECT_THAT(made["models"], ElementsAre("[abc]", "d*"));
+  const std::string id = made["id"];
+  EXPECT_THAT(KeysJson({"update", id, "--model", "[a,b]"})["models"], ElementsAre("[a,b]"));
+  EXPECT_THAT(Keys({"create", "--scope", "[trace]"}).err, HasSubstr("'[trace]'"));
+}
+
 TEST_P(KeysCommandTest, UpdateChangesOnlyWhatIsGiven) {
   const json made = KeysJson({"create", "--label", "me", "--concurrent-runs", "4", "--run-seconds",
                               "9", "--expires", "1h"});

@@ -180,6 +180,26 @@ TEST_F(ListsTest, StepsOfASweepAreListsOfLists) {
   EXPECT_THAT(Numbers(a[1]), ElementsAre(10, 11));
 }
 
+TEST_F(ListsTest, StepsThatASweepChoosesAreCountedFromEachPointsFirst) {
+  backend_->events = {Item("a", 3, 3, 0), Item("a", 11, 1, 1), Item("a", 13, 3, 1),
+                      event::Completed{}};
+  Saved<std::vector<std::vector<Value>>> a;
+  absl::StatusOr<RunResult> run = model_.Generate({.max_new_tokens = 4}, [&](Tracer& trace) {
+    trace.sweep(Values({3, 1}), [&](Param first) {
+      trace.Invoke("hi", [&] {
+        trace.steps(Slice(first, None), [&] { a = model_["h.0"].output().save("a"); });
+      });
+    });
+  });
+  ASSERT_TRUE(run.ok()) << run.status();
+  ASSERT_EQ(a.size(), 2u);
+  ASSERT_EQ(a[0].size(), 1u);
+  EXPECT_EQ(a[0][0].tensor().item(), 3);
+  ASSERT_EQ(a[1].size(), 3u);
+  EXPECT_TRUE(a[1][1].is_none());
+  EXPECT_EQ(a[1][2].tensor().item(), 13);
+}
+
 TEST_F(ListsTest, AFailedRunGivesTheItemsThatCameBefore) {
   backend_->events = {Item("a", 1, 0)};
   backend_->end = absl::DeadlineExceededError("out of time");

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <weft/config.h>
 
+#include <filesystem>
 #include <iostream>
 #include <sstream>
 #include <string>
@@ -88,6 +89,49 @@ TEST_F(LoginTest, ABrokenFileIsWrongUsage) {
   ASSERT_EQ(Weft({"login", "--no-check"}, "weft_id_secret\n"), kOk);
   folder_.Write("weft/config", "nonsense\n");
   EXPECT_EQ(Weft({"models"}), kUsage);
+  EXPECT_EQ(Weft({"login", "--no-check"}, "weft_id_secret\n"), kUsage);
+}
+
+TEST_F(LoginTest, AFileThatCannotBeReadIsWrongUsageAndNotReplaced) {
+  std::filesystem::create_directories(folder_.File("weft/config"));
+  EXPECT_EQ(Weft({"models", "--target", target_}), kUsage);
+  EXPECT_EQ(Weft({"config"}), kUsage);
+  EXPECT_EQ(Weft({"login", "--target", target_}, "weft_id_secret\n"), kUsage);
+  EXPECT_EQ(service_.authorization(), "");
+  EXPECT_TRUE(std::filesystem::is_directory(folder_.File("weft/config")));
+}
+
+TEST_F(LoginTest, OfAnotherServerNothingStays) {
+  const std::string ca = folder_.Write("ca.pem", "");
+  ASSERT_EQ(Weft({"login", "--target", "box:1", "--tls", "--ca", ca, "--no-check"}, "weft_a_b\n"),
+            kOk);
+  ASSERT_EQ(LoadConfiguration()->options.ca_file, ca);
+  // The same one keeps what it had.
+  ASSERT_EQ(Weft({"login", "--no-check"}, "weft_c_d\n"), kOk);
+  EXPECT_EQ(LoadConfiguration()->options.ca_file, ca);
+  ASSERT_EQ(Weft({"login", "--target", target_}, "weft_e_f\n"), kOk);
+  const absl::StatusOr<Configuration> configuration = LoadConfiguration();
+  ASSERT_THAT(configuration, IsOk());
+  EXPECT_EQ(configuration->target, target_);
+  EXPECT_EQ(configuration->options.api_key, "weft_e_f");
+  EXPECT_EQ(configuration->options.ca_file, "");
+  EXPECT_FALSE(configuration->options.tls);
+}
+
+TEST_F(LoginTest, KeepsWhatTheEnvironmentSaidWhenTheKeyWasTried) {
+  const std::string ca = folder_.Write("ca.pem", "");
+  environment_.Set("WEFT_TARGET", "box:1");
+  environment_.Set("WEFT_TLS", "true");
+  environment_.Set("WEFT_CA_FILE", std::filesystem::relative(ca).string());
+  ASSERT_EQ(Weft({"login", "--no-check"}, "weft_a_b\n"), kOk);
+  for (const char* name : {"WEFT_TARGET", "WEFT_TLS", "WEFT_CA_FILE"}) {
+    environment_.Set(name, std::nullopt);
+  }
+  const absl::StatusOr<Configuration> configuration = LoadConfiguration();
+  ASSERT_THAT(configuration, IsOk());
+  EXPECT_EQ(configuration->target, "box:1");
+  EXPECT_TRUE(configuration->options.tls);
+  EXPECT_TRUE(std::filesystem::equivalent(configuration->options.ca_file, ca));
 }
 
 }  // namespace

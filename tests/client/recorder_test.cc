@@ -497,7 +497,52 @@ TEST_F(RecorderTest, RefusesStatementsOutsideOfAnInvoke) {
 
 TEST_F(RecorderTest, RefusesAModuleOfAnotherModel) {
   LanguageModel twin = Client(backend_).OpenLanguageModel("twin").value();
-  EXPECT_THAT(Text([&] { twin["h.0"].output(); }), HasSubstr("a module of model \"twin\""));
+  const auto refused = HasSubstr("a module of model \"twin\" is used in a trace of model \"toy\"");
+  EXPECT_THAT(Text([&] { twin["h.0"].output(); }), refused);
+  EXPECT_THAT(Text(model_.Record([&](Tracer& trace) {
+                trace.Invoke("hi", [&] { trace.cache({twin["h"][0], "lm_head"}); });
+              })),
+              refused);
+  for (const Module& root : {twin["h"][1], twin.root()}) {
+    EXPECT_THAT(TextOf([&](Session& s) { s.Trace(root, tensor({1.0}), [] {}); }), refused);
+  }
+}
+
+TEST_F(RecorderTest, AVisitIsOfTheModuleThatItIsGivenTo) {
+  EXPECT_EQ(Text([&] {
+              model_["h.0"].visit(1).site("output").save("outer");
+              model_["h.0"].visit(1)["mlp"].visit(2).output().save("inner");
+            }),
+            PrintedInvoke(R"(
+              %1 = read h.0@1.output
+              save outer = %1
+              %2 = read h.0.mlp@2.output
+              save inner = %2)"));
+}
+
+TEST_F(RecorderTest, RefusesTheVisitOfAModuleAround) {
+  const Module outer = model_["h.0"].visit(1);
+  const auto refused =
+      AllOf(HasSubstr("visit 1 was given to a module around \"h.0.mlp\""),
+            HasSubstr("model[\"h.0.mlp\"].visit(1)"), HasSubstr("recorder_test.cc"));
+  EXPECT_THAT(Text([&] { outer["mlp"].output(); }), refused);
+  EXPECT_THAT(Text([&] { outer["mlp"].input() = 0.0; }), refused);
+  EXPECT_THAT(Text([&] { outer["mlp"].skip(0.0); }), refused);
+  EXPECT_THAT(Text([&] { outer["mlp"].source()["add_0"].output(); }), refused);
+  EXPECT_THAT(Text([&] { outer.site("mlp.output"); }), refused);
+  EXPECT_THAT(Text([&] { outer.get("mlp")->output(); }), refused);
+  EXPECT_THAT(Text([&] { outer.children()[0].output(); }), refused);
+  EXPECT_THAT(Text([&] { model_["h"].visit(1)[0]["mlp"].output(); }), refused);
+}
+
+TEST_F(RecorderTest, RefusesAVisitWhereAModuleIsMeantAsAWhole) {
+  const auto refused = AllOf(HasSubstr("one visit of \"h.0\" is named"), HasSubstr("`.visit(1)`"));
+  const Module visit = model_["h.0"].visit(1);
+  EXPECT_THAT(Text(model_.Record(
+                  [&](Tracer& trace) { trace.Invoke("hi", [&] { trace.cache({visit}); }); })),
+              refused);
+  EXPECT_THAT(TextOf([&](Session& s) { s.Trace(visit, tensor({1.0}), [] {}); }), refused);
+  EXPECT_THAT(std::string(visit.Trace(tensor({1.0}), [] {}).status().message()), refused);
 }
 
 TEST_F(RecorderTest, ReportsTheFirstErrorAlone) {

@@ -218,6 +218,43 @@ TEST_F(RemoteBackendTest, SendsSettings) {
   EXPECT_EQ(seen.options().seed(), 9u);
 }
 
+TEST_F(RemoteBackendTest, AnEditsConstantThatIsGoneFromTheServerIsUploadedOnceMore) {
+  int uploads = 0;
+  bool there = false;
+  service_.uploaded = [&] {
+    ++uploads;
+    there = true;
+  };
+  service_.store_edit = [&](const v1::StoreEditRequest& request) {
+    EXPECT_EQ(request.name(), "large");
+    for (int i = 0; i < request.program().nodes_size(); ++i) {
+      if (!request.program().nodes(i).constant().has_blob()) continue;
+      if (there) return grpc::Status::OK;
+      v1::Error error;
+      error.set_message("this key has no such blob");
+      error.set_node(static_cast<uint32_t>(i) + 1);
+      return grpc::Status(grpc::StatusCode::NOT_FOUND, "no blob", error.SerializeAsString());
+    }
+    return grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "the constant is no blob");
+  };
+  const LanguageModel model = Client(MakeBackend()).OpenLanguageModel("toy").value();
+  const Tensor large = Tensor::From(std::vector<float>(1 << 20));
+  const auto store = [&] {
+    return model.StoreEdit("large", [&] { model["h"].output() = large; }).status();
+  };
+  EXPECT_EQ(store(), absl::OkStatus());
+  EXPECT_EQ(store(), absl::OkStatus());
+  EXPECT_EQ(uploads, 1);
+  there = false;
+  EXPECT_EQ(store(), absl::OkStatus());
+  EXPECT_EQ(uploads, 2);
+  // Once: it may be gone for a reason that lasts.
+  service_.uploaded = [&] { ++uploads; };
+  there = false;
+  EXPECT_EQ(store().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(uploads, 3);
+}
+
 /// Stays in the call until the client has left it.
 grpc::Status WaitUntilLeft(grpc::ServerContext* context, const v1::RunRequest&,
                            grpc::ServerWriter<v1::RunEvents>* writer) {

@@ -10,6 +10,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
 #include "engine/graph/version.h"
 #include "weft/v1/weft.grpc.pb.h"
 
@@ -23,6 +24,9 @@ class ScriptedService final : public v1::Weft::Service {
       run;
   /// What WhoAmI answers; a good key where it is not set.
   std::function<grpc::Status()> who_am_i;
+  /// What StoreEdit answers, and what is to be known of an upload.
+  std::function<grpc::Status(const v1::StoreEditRequest&)> store_edit;
+  std::function<void()> uploaded;
   std::string version = kVersion;
 
   std::string authorization() const {
@@ -43,6 +47,20 @@ class ScriptedService final : public v1::Weft::Service {
     }
     response->set_key_id("k1");
     return who_am_i ? who_am_i() : grpc::Status::OK;
+  }
+  grpc::Status StoreEdit(grpc::ServerContext*, const v1::StoreEditRequest* request,
+                         v1::StoreEditResponse*) override {
+    return store_edit(*request);
+  }
+  grpc::Status Upload(grpc::ServerContext*, grpc::ServerReader<v1::UploadRequest>* reader,
+                      v1::UploadResponse* response) override {
+    v1::UploadRequest message;
+    while (reader->Read(&message)) {
+    }
+    response->mutable_blob()->set_expires_unix_seconds(
+        absl::ToUnixSeconds(absl::Now() + absl::Hours(1)));
+    uploaded();
+    return grpc::Status::OK;
   }
   grpc::Status GetServerInfo(grpc::ServerContext*, const v1::GetServerInfoRequest*,
                              v1::ServerInfo* info) override {

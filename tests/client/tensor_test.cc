@@ -65,6 +65,7 @@ TEST(TensorTest, MisuseEndsWithItsReason) {
   EXPECT_DEATH(floats.item(), "not one element");
   EXPECT_DEATH(Tensor::From(std::vector<float>{1, 2}, {3}), "does not have 8 bytes");
   EXPECT_DEATH(floats.reshape({3}), "does not fit");
+  EXPECT_DEATH(tensor({{1, 2}, {3}, {4, 5, 6}}), "a row of 1 elements where the first has 2");
 }
 
 TEST(TensorTest, ConvertsAsTorchDoes) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "tests/support/golden.h"
 #include "tests/support/local_run.h"
@@ -198,7 +199,37 @@ TEST_F(GenerationTest, ACarryWhoseStepsNeverComeKeepsItsFirstValue) {
     save last = %last)"));
   ASSERT_THAT(result.status, IsOk());
   EXPECT_EQ(result["last"].item<float>(), 7.0F);
-  EXPECT_THAT(result.missing.at("never"), HasSubstr("0 of 10 selected steps came"));
+  EXPECT_THAT(result.missing.at("never"), HasSubstr("0 of 10 selected steps gave one"));
+}
+
+TEST_F(GenerationTest, ASweepSaysWhichStepsThereAreAtEachPoint) {
+  const auto run = [this](const std::string& range, const std::string& sweep) {
+    return model_.Run(absl::StrCat("generate max_new_tokens=4 min_new_tokens=4\n", sweep, "invoke ",
+                                   kSingle, " { steps ", range, R"( {
+          save before = read lm_head.output
+          write lm_head.output[:, :, 5] = 1000.0
+        }
+        save ids = read result
+      })",
+                                   sweep.empty() ? "" : "}"));
+  };
+  const LocalResult swept = run("[%a:%b]", "sweep %a in [0, 3, 1], %b in [2, 4, 2] {");
+  ASSERT_THAT(swept.status, IsOk());
+  const char* const kRanges[] = {"[0:2]", "[3:4]", "[1:2]"};
+  for (int point = 0; point < 3; ++point) {
+    const LocalResult alone = run(kRanges[point], "");
+    ASSERT_THAT(alone.status, IsOk());
+    EXPECT_TRUE(at::equal(swept[absl::StrCat("ids/", point)], alone["ids"])) << point;
+    for (const auto& [name, value] : alone.saved) {
+      if (!absl::StartsWith(name, "before/")) continue;
+      ExpectClose(swept[absl::StrCat("before/", point, name.substr(6))], alone[name]);
+    }
+  }
+  EXPECT_THAT(run("[%a:%b]", "sweep %a in [0, 3], %b in [2, 3] {").status,
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("at a point of the sweep this range selects no step: 3:3")));
+  EXPECT_THAT(run("[%a:]", "sweep %a in [0, -1] {").status,
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("counted from 0")));
 }
 
 TEST_F(GenerationTest, ACarryWithAWriteSteersByWhatCameBefore) {
@@ -230,7 +261,7 @@ TEST_F(GenerationTest, AnEndOfTextTokenEndsItAndTheMissingStepsAreSaid) {
   }();
   EXPECT_TRUE(at::equal(result["ids"], golden_.at("plain/ids").narrow(1, 0, first_at + 1)));
   EXPECT_THAT(result.missing.at("h"),
-              HasSubstr(absl::StrCat(first_at - 6, " of 6 selected steps came")));
+              HasSubstr(absl::StrCat(first_at - 6, " of 6 selected steps gave one")));
 }
 
 /// Also of an invoke that has ended while another went on.

@@ -93,6 +93,13 @@ INSTANTIATE_TEST_SUITE_P(
                 "`num_key_value_heads`"},
         Refusal{"QuantisedWeights", "opt", R"({"quantization_config": {"bits": 4}})",
                 "`quantization_config`"},
+        Refusal{"NeoXLookingAhead", "gpt_neox", R"({"is_causal": false})", "`is_causal`"},
+        Refusal{"GPTJLookingAhead", "gptj", R"({"is_causal": false})", "`is_causal`"},
+        Refusal{"OPTLookingAhead", "opt", R"({"is_causal": false})", "`is_causal`"},
+        Refusal{"FalconLookingAhead", "falcon-alibi", R"({"is_causal": false})", "`is_causal`"},
+        Refusal{"PhiLookingAhead", "phi", R"({"is_causal": false})", "`is_causal`"},
+        Refusal{"FalconTurningPartOfHeads", "falcon", R"({"partial_rotary_factor": 0.5})",
+                "`partial_rotary_factor`"},
         Refusal{"BertAsADecoder", "bert", R"({"is_decoder": true})", "`is_decoder`"},
         Refusal{"CrossAttention", "bert", R"({"add_cross_attention": true})",
                 "`add_cross_attention`"},
@@ -117,6 +124,21 @@ void WriteTensors(const Tensors& tensors, const std::string& path) {
   ASSERT_THAT(weights::WriteSafetensors(path, entries), IsOk());
 }
 
+void ExpectGolden(const std::string& name, const TempFolder& folder) {
+  LocalModel model(folder.path(), true, {.dtype = at::kFloat});
+  const LocalResult result =
+      model.Run(absl::StrCat("invoke ", kPrompt, " { save x = read result }"));
+  const Tensors golden = testing::LoadGolden(absl::StrCat(kFolder, name, "/golden.safetensors"));
+  testing::ExpectClose(result["x"], golden.at("single/"), 1e-5, name);
+}
+
+/// The checkpoint `name` gives with `fields` what it gives as it is.
+void ExpectSameWith(const std::string& name, const nlohmann::json& fields) {
+  const TempFolder folder;
+  Stage(name, fields, folder);
+  ExpectGolden(name, folder);
+}
+
 /// The checkpoint `name`, with its tensors as `change` leaves them, gives what it gives as it is.
 void ExpectSame(const std::string& name, const std::function<void(Tensors&)>& change) {
   const TempFolder folder;
@@ -125,11 +147,7 @@ void ExpectSame(const std::string& name, const std::function<void(Tensors&)>& ch
   ASSERT_THAT(tensors, IsOk());
   change(*tensors);
   WriteTensors(*tensors, folder.File("model.safetensors"));
-  LocalModel model(folder.path(), true, {.dtype = at::kFloat});
-  const LocalResult result =
-      model.Run(absl::StrCat("invoke ", kPrompt, " { save x = read result }"));
-  const Tensors golden = testing::LoadGolden(absl::StrCat(kFolder, name, "/golden.safetensors"));
-  testing::ExpectClose(result["x"], golden.at("single/"), 1e-5, name);
+  ExpectGolden(name, folder);
 }
 
 void Rename(Tensors& tensors, const std::function<std::string(const std::string&)>& name) {
@@ -140,6 +158,38 @@ void Rename(Tensors& tensors, const std::function<std::string(const std::string&
 
 std::string WithoutPrefix(const std::string& name, const std::string& prefix) {
   return std::string(absl::StripPrefix(name, prefix));
+}
+
+TEST(NamesOfFieldsTest, NeoXHasItsOwnForItsRotation) {
+  ExpectSameWith("gpt_neox", {{"rope_parameters", nullptr},
+                              {"rotary_emb_base", 5000},
+                              {"rotary_pct", 0.25},
+                              {"rope_theta", 300.0},
+                              {"partial_rotary_factor", 0.5}});
+}
+
+TEST(NamesOfFieldsTest, TheCommonOnesGoBeforeGPTJs) {
+  ExpectSameWith("gptj", {{"hidden_size", 32},
+                          {"n_embd", 7},
+                          {"num_hidden_layers", 2},
+                          {"n_layer", 7},
+                          {"num_attention_heads", 4},
+                          {"n_head", 7},
+                          {"max_position_embeddings", 64},
+                          {"n_positions", 7}});
+}
+
+TEST(RotaryTest, AFactorLengthensTheContext) {
+  const auto most_with = [](const nlohmann::json& rope) {
+    const TempFolder folder;
+    Stage("falcon", {{"rope_parameters", nullptr}, {"rope_scaling", rope}}, folder);
+    const auto network = models::MakeNetwork(*weights::HubFolder::Open(folder.path()));
+    EXPECT_THAT(network, IsOk());
+    return network.ok() ? network->max_tokens : 0;
+  };
+  EXPECT_EQ(most_with({{"rope_type", "linear"}, {"factor", 4.0}}), 256);
+  EXPECT_EQ(most_with({{"rope_type", "dynamic"}, {"factor", 2.0}}), 128);
+  EXPECT_EQ(most_with({{"rope_type", "default"}, {"factor", 4.0}}), 64);
 }
 
 TEST(OldNamesTest, OfPythia) {

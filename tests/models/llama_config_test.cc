@@ -8,6 +8,7 @@
 #include <cmath>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "tests/support/golden.h"
 #include "tests/support/status_matchers.h"
 
@@ -115,6 +116,64 @@ TEST(LlamaConfigTest, DynamicFrequenciesGoBeyondThePositionsOfTraining) {
   EXPECT_FALSE(at::equal(config->rotary[0]->Frequencies(64), config->rotary[0]->Frequencies(65)));
 }
 
+TEST(LlamaConfigTest, AFactorLengthensTheContext) {
+  const auto most_with = [](const std::string& rope) {
+    const auto config = Read(absl::StrCat(R"("model_type": "qwen2", "rope_scaling": )", rope));
+    EXPECT_THAT(config.status(), IsOk());
+    return config.ok() ? config->max_tokens : 0;
+  };
+  EXPECT_EQ(most_with(R"({"type": "linear", "factor": 3.0})"), 192);
+  EXPECT_EQ(most_with(R"({"type": "linear", "factor": 0.5})"), 64);
+  EXPECT_EQ(most_with(R"({"type": "linear", "factor": 1e300})"), 1000000000);
+  // Qwen 2.5's positions are those without the factor, those of others with it.
+  EXPECT_EQ(most_with(R"({"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64})"),
+            256);
+  EXPECT_EQ(most_with(R"({"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16})"),
+            64);
+  EXPECT_EQ(most_with(R"({"type": "yarn", "factor": null})"), 64);
+}
+
+TEST(LlamaConfigTest, FieldsOfRotationsThatTransformersDoesNotUseArePassedOver) {
+  const auto rotary_with = [](const std::string& fields) {
+    const auto config = Read(absl::StrCat(
+        R"("model_type": "qwen3", "rope_scaling": {"rope_type": "yarn", "factor": 4.0)", fields,
+        "}"));
+    EXPECT_THAT(config.status(), IsOk());
+    return config.ok() ? config->rotary[0] : nullptr;
+  };
+  const auto plain = rotary_with("");
+  const auto more = rotary_with(R"(, "attn_factor": 0.5, "finetuned": true)");
+  ASSERT_TRUE(plain && more);
+  EXPECT_TRUE(at::equal(plain->Frequencies(1), more->Frequencies(1)));
+  EXPECT_EQ(plain->attention_factor(), more->attention_factor());
+}
+
+TEST(LlamaConfigTest, NullIsWhatItIsInTransformers) {
+  const auto frequencies_with = [](const std::string& fields) {
+    const auto config = Read(fields);
+    EXPECT_THAT(config.status(), IsOk());
+    return config.ok() ? config->rotary[0]->Frequencies(1) : at::Tensor();
+  };
+  // All of a head of 8, not StableLM's quarter.
+  EXPECT_EQ(frequencies_with(R"("model_type": "stablelm")").numel(), 1);
+  EXPECT_EQ(frequencies_with(R"("model_type": "stablelm", "partial_rotary_factor": null)").numel(),
+            4);
+  const auto yarn_with = [&](const std::string& truncate) {
+    return frequencies_with(absl::StrCat(
+        R"("model_type": "llama", "head_dim": 32, "rope_scaling": {"rope_type": "yarn",
+           "factor": 4.0, "original_max_position_embeddings": 64, "truncate": )",
+        truncate, "}"));
+  };
+  EXPECT_TRUE(at::equal(yarn_with("null"), yarn_with("false")));
+  EXPECT_FALSE(at::equal(yarn_with("null"), yarn_with("true")));
+}
+
+TEST(LlamaConfigTest, TheCommonNameOfExpertsGoesBeforeMixtrals) {
+  EXPECT_EQ(Read(R"("model_type": "mixtral", "num_experts": 6, "num_local_experts": 4)")->experts,
+            6);
+  EXPECT_EQ(Read(R"("model_type": "mixtral", "num_local_experts": 4)")->experts, 4);
+}
+
 TEST(LlamaConfigTest, WhatIsNotServedIsNamed) {
   EXPECT_THAT(StatusOf(R"("model_type": "llama", "rope_scaling": {"type": "mrope"})"),
               Refuses("rope_scaling.rope_type", "\"mrope\" is not served"));
@@ -126,6 +185,11 @@ TEST(LlamaConfigTest, WhatIsNotServedIsNamed) {
               Refuses("rope_scaling", "\"linear\" is not served in Phi-3"));
   EXPECT_THAT(StatusOf(R"("model_type": "gemma", "use_bidirectional_attention": true)"),
               Refuses("use_bidirectional_attention", "true is not served"));
+  EXPECT_THAT(StatusOf(R"("model_type": "llama", "is_causal": false)"),
+              Refuses("is_causal", "false is not served"));
+  EXPECT_THAT(StatusOf(R"("model_type": "gemma3_text",
+                          "rope_scaling": {"type": "linear", "factor": 8.0})"),
+              Refuses("rope_scaling.type", "write `rope_type`"));
   EXPECT_THAT(StatusOf(R"("model_type": "gemma3_text", "attn_logit_softcapping": 50.0)"),
               Refuses("attn_logit_softcapping", "does not apply"));
   EXPECT_THAT(StatusOf(R"("model_type": "qwen3", "layer_types": ["full_attention", "ring",

@@ -65,7 +65,14 @@ TEST(NetworkTest, TheGenerationConfigurationSaysWhenToStop) {
   };
   EXPECT_THAT(eos_with(R"({"eos_token_id": [5, 7]})"), ::testing::ElementsAre(5, 7));
   EXPECT_THAT(eos_with(R"({"eos_token_id": null})"), ::testing::IsEmpty());
+  // Unlike transformers, which would go on for ever.
   EXPECT_THAT(eos_with(R"({"temperature": 1})"), ::testing::ElementsAre(96));
+  nlohmann::json config = nlohmann::json::parse(std::ifstream(folder.File("config.json")));
+  config.erase("eos_token_id");
+  std::ofstream(folder.File("config.json")) << config;
+  EXPECT_THAT(eos_with(R"({"temperature": 1})"), ::testing::IsEmpty());
+  std::filesystem::remove(folder.File("generation_config.json"));
+  EXPECT_THAT(MakeNetwork(*weights::HubFolder::Open(folder.path()))->eos_ids, ::testing::IsEmpty());
 }
 
 TEST(NetworkTest, AFamilyThatIsNotServedIsNamedWithThoseThatAre) {
@@ -79,11 +86,30 @@ TEST(NetworkTest, AnActivationThatIsNotServedIsNamed) {
               StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("activation `swiglu`")));
 }
 
-TEST(NetworkTest, QuantisedCheckpointsAreRefused) {
+TEST(NetworkTest, FieldsThatNoFamilyServesAreRefused) {
+  const auto refused_with = [](const char* field, const nlohmann::json& value) {
+    EXPECT_THAT(MakeWith([&](auto& config) { config[field] = value; }),
+                StatusIs(absl::StatusCode::kUnimplemented, HasSubstr(field)));
+  };
+  refused_with("quantization_config", {{"bits", 4}});
+  refused_with("transformers_weights", "other.safetensors");
+  refused_with("per_layer_config", {{"0", {{"n_head", 2}}}});
+  refused_with("is_causal", false);
+}
+
+TEST(NetworkTest, TheCommonNameOfASizeGoesBeforeGPT2s) {
   EXPECT_THAT(MakeWith([](auto& config) {
-                config["quantization_config"] = {{"bits", 4}};
+                for (const auto& [common, own] :
+                     {std::pair("hidden_size", "n_embd"), std::pair("num_hidden_layers", "n_layer"),
+                      std::pair("num_attention_heads", "n_head"),
+                      std::pair("max_position_embeddings", "n_positions")}) {
+                  config[common] = config[own];
+                  config[own] = 7;
+                }
               }),
-              StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("`quantization_config`")));
+              IsOk());
+  EXPECT_THAT(MakeWith([](auto& config) { config["num_attention_heads"] = 5; }),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("`num_attention_heads` 5")));
 }
 
 TEST(NetworkTest, CrossAttentionIsRefused) {
@@ -151,54 +177,76 @@ TEST(HostedModelTest, ParametersAreAsInTheCheckpoint) {
               StatusIs(absl::StatusCode::kNotFound, HasSubstr("lm_head.bias")));
 }
 
-/// gpt2-tiny with other tensors.
-LocalModel TinyWith(const TempFolder& folder,
-                    const std::function<void(std::map<std::string, at::Tensor>&)>& change) {
-  for (const char* name : {"config.json", "tokenizer.json"}) {
-    std::filesystem::copy(std::string(kTiny) + "/" + name, folder.File(name));
-  }
-  auto tensors = testing::LoadGolden(std::string(kTiny) + "/model.safetensors");
-  change(tensors);
-  std::vector<weights::TensorToWrite> to_write;
-  for (const auto& [name, tensor] : tensors) {
-    to_write.push_back({name,
-                        "F32",
-                        tensor.sizes().vec(),
-                        {static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes()}});
-  }
-  EXPECT_THAT(weights::WriteSafetensors(folder.File("model.safetensors"), to_write), IsOk());
-  return LocalModel(folder.path());
-}
+/// A checkpoint, the head of which is tied to `embedding`.
+struct TiedCheckpoint {
+  const char* folder;
+  const char* embedding;
+};
 
-TEST(TiedWeightsTest, AreOneWhereTheCheckpointHoldsEitherOrBoth) {
-  const std::string program = "invoke [64, 65, 66] { save l = read result }";
-  const at::Tensor expected = LocalModel::Tiny().Run(program)["l"];
-  auto head_alone = [](auto& tensors) {
-    tensors["lm_head.weight"] = tensors.at("transformer.wte.weight");
-    tensors.erase("transformer.wte.weight");
+class TiedWeightsTest : public ::testing::TestWithParam<TiedCheckpoint> {
+ protected:
+  static constexpr char kHead[] = "lm_head.weight";
+  using Change = std::function<void(std::map<std::string, at::Tensor>&)>;
+
+  static LocalModel ModelOf(const std::string& folder) {
+    return LocalModel(folder, true, {.dtype = at::kFloat});
+  }
+  /// The checkpoint with other tensors.
+  static LocalModel ModelWith(const TempFolder& folder, const Change& change) {
+    for (const char* name : {"config.json", "tokenizer.json"}) {
+      std::filesystem::copy(absl::StrCat(GetParam().folder, "/", name), folder.File(name));
+    }
+    auto tensors = testing::LoadGolden(absl::StrCat(GetParam().folder, "/model.safetensors"));
+    change(tensors);
+    std::vector<weights::TensorToWrite> to_write;
+    for (auto& [name, tensor] : tensors) {
+      tensor = tensor.to(at::kFloat);
+      to_write.push_back({name,
+                          "F32",
+                          tensor.sizes().vec(),
+                          {static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes()}});
+    }
+    EXPECT_THAT(weights::WriteSafetensors(folder.File("model.safetensors"), to_write), IsOk());
+    return ModelOf(folder.path());
+  }
+  static at::Tensor Logits(LocalModel& model) {
+    return model.Run("invoke [64, 65, 66] { save l = read result }")["l"];
+  }
+  static at::Tensor Expected() {
+    LocalModel model = ModelOf(GetParam().folder);
+    return Logits(model);
+  }
+};
+
+TEST_P(TiedWeightsTest, AreOneWhereTheCheckpointHoldsEitherOrBoth) {
+  const std::string embedding = GetParam().embedding;
+  const Change head_alone = [&](auto& tensors) {
+    tensors[kHead] = tensors.at(embedding);
+    tensors.erase(embedding);
   };
-  auto both = [](auto& tensors) {
-    tensors["lm_head.weight"] = tensors.at("transformer.wte.weight").clone();
-  };
-  for (const std::function<void(std::map<std::string, at::Tensor>&)>& change :
-       {std::function<void(std::map<std::string, at::Tensor>&)>(head_alone),
-        std::function<void(std::map<std::string, at::Tensor>&)>(both)}) {
+  const Change both = [&](auto& tensors) { tensors[kHead] = tensors.at(embedding).clone(); };
+  for (const Change& change : {head_alone, both}) {
     const TempFolder folder;
-    LocalModel model = TinyWith(folder, change);
-    EXPECT_TRUE(at::equal(model.Run(program)["l"], expected));
-    EXPECT_EQ(model.hosted().Parameter("lm_head.weight")->data_ptr(),
-              model.hosted().Parameter("transformer.wte.weight")->data_ptr());
+    LocalModel model = ModelWith(folder, change);
+    EXPECT_TRUE(at::equal(Logits(model), Expected()));
+    EXPECT_EQ(model.hosted().Parameter(kHead)->data_ptr(),
+              model.hosted().Parameter(embedding)->data_ptr());
   }
 }
 
-TEST(TiedWeightsTest, AreTwoWhereTheCheckpointHoldsTwo) {
+TEST_P(TiedWeightsTest, AreTwoWhereTheCheckpointHoldsTwo) {
   const TempFolder folder;
-  LocalModel model = TinyWith(folder, [](auto& tensors) {
-    tensors["lm_head.weight"] = 2 * tensors.at("transformer.wte.weight");
-  });
-  const std::string program = "invoke [64, 65, 66] { save l = read result }";
-  ExpectClose(model.Run(program)["l"], 2 * LocalModel::Tiny().Run(program)["l"]);
+  LocalModel model = ModelWith(
+      folder, [](auto& tensors) { tensors[kHead] = 2 * tensors.at(GetParam().embedding); });
+  ExpectClose(Logits(model), 2 * Expected());
 }
+
+INSTANTIATE_TEST_SUITE_P(All, TiedWeightsTest,
+                         ::testing::Values(TiedCheckpoint{kTiny, "transformer.wte.weight"},
+                                           TiedCheckpoint{WEFT_SOURCE_DIR
+                                                          "/tests/parity/families/gemma",
+                                                          "model.embed_tokens.weight"}),
+                         [](const auto& info) { return info.index == 0 ? "GPT2" : "Llama"; });
 
 TEST(HostedModelTest, SitesHaveShapesInBatchAndTokens) {
   const plan::ModelSpec& spec = LocalModel::Tiny().spec();

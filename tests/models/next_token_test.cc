@@ -358,7 +358,7 @@ TEST_F(NextTokenTest, StatementsOfAnInvokeThatHasEndedAreNotRunAndOthersGoOn) {
   }
   ExpectClose(both["all"], alone["all"]);
   EXPECT_EQ(both.logs.size(), alone.logs.size());
-  EXPECT_THAT(both.missing.at("bounded"), HasSubstr("2 of 5 selected steps came"));
+  EXPECT_THAT(both.missing.at("bounded"), HasSubstr("2 of 5 selected steps gave one"));
   EXPECT_TRUE(both.saved.contains("l/5"));
 }
 

@@ -1274,6 +1274,15 @@ TEST(CheckPlanTest, AWriteIntoAllRowsGathersThem) {
   EXPECT_GE(check->peak_bytes, 2 * 4 * 32 * sizeof(float));
 }
 
+TEST(CheckPlanTest, TheKeysAndValuesOfAGenerationCountWhereNobodyLooks) {
+  const std::string text = "generate max_new_tokens=5\ninvoke [1, 2, 3] { }";
+  const auto check = LocalModel::Tiny().Check(text);
+  ASSERT_THAT(check, IsOk());
+  EXPECT_EQ(check->peak_bytes, (3 + 5) * LocalModel::Tiny().spec().cache_bytes());
+  EXPECT_THAT(LocalModel::Tiny().Check(text, {.peak_bytes = 100}),
+              StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("at most 100 are allowed")));
+}
+
 TEST(CheckPlanTest, AHugeExpandIsRefused) {
   for (const char* shape : {"[1099511627776, 4, 32]", "[281474976710656, 4, 32]"}) {
     EXPECT_THAT(

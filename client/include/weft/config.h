@@ -38,8 +38,9 @@ struct Configuration {
 /// comes before the file. `profile` may be empty: then WEFT_PROFILE says which.
 ///
 /// A profile describes one server: where another target is asked for, nothing of it is used, so
-/// that no key goes where it does not belong. kInvalidArgument names file and line; kNotFound names
-/// the profiles that there are.
+/// that no key goes where it does not belong. Without a target it is for localhost:50051.
+/// kInvalidArgument names file and line; kFailedPrecondition a file that is there and cannot be
+/// read; kNotFound the profiles that there are.
 absl::StatusOr<Configuration> LoadConfiguration(
     const std::map<std::string, std::string>& overrides = {}, const std::string& profile = "");
 
@@ -47,8 +48,8 @@ absl::StatusOr<Configuration> LoadConfiguration(
 absl::StatusOr<Configuration> LoadNewConfiguration(
     const std::map<std::string, std::string>& overrides, const std::string& profile);
 
-/// Write settings, by name, into a profile of `file`; everything else in it stays. The file can be
-/// read by its owner alone.
+/// Write settings, by name, into a profile of `file`, without those whose value is empty;
+/// everything else in it stays. The file can be read by its owner alone.
 absl::Status SaveProfile(const std::string& file, const std::string& profile,
                          const std::map<std::string, std::string>& settings);
 

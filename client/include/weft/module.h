@@ -50,6 +50,7 @@ class Module {
   /// Children of a list, as Python slices it: `model["layers"][Slice(2, -1)]`.
   std::vector<Module> operator[](const Slice& slice) const;
   /// The module in its `visit`th passage within a step, from 0, where a model passes it repeatedly.
+  /// The modules inside it count their own: `model["transformer.h"][0]["mlp"].visit(1)`.
   Module visit(uint32_t visit) const;
 
   /// What the module returns. Assigning to it replaces that: `module.output() = x`.
@@ -144,6 +145,7 @@ class Module {
 
   /// For this library's own use.
   const std::shared_ptr<const internal::ModelState>& model() const { return model_; }
+  internal::ModuleRef Ref() const;
 
   /// Goes through children.
   class Iterator {
@@ -179,12 +181,11 @@ class Module {
       : model_(std::move(model)), path_(std::move(path)) {}
   Module Child(const std::string& name) const;
   Module Item(int64_t index) const;
-  internal::ModuleRef Ref() const;
   Var Point(uint8_t point, Location where) const;
 
   std::shared_ptr<const internal::ModelState> model_;
   std::string path_;
-  uint32_t visit_ = 0;
+  internal::Visit visit_;
   /// Components of the path that a sweep fills in; they are `$` in it.
   std::vector<std::pair<uint32_t, Param>> parameters_;
 

@@ -13,6 +13,13 @@
 namespace weft {
 namespace internal {
 struct ModelState;
+/// The visit that a module was given.
+struct Visit {
+  uint32_t number = 0;
+  uint32_t around = 0;  // given to a module around it instead, which says nothing of its own
+
+  Visit OfChild() const { return {0, number != 0 ? number : around}; }
+};
 }  // namespace internal
 
 /// One operation inside a module's forward: `model["lm_head"].source()["linear_0"]`.
@@ -33,8 +40,9 @@ class Operation {
 
  private:
   friend class Source;
-  Operation(std::shared_ptr<const internal::ModelState> model, std::string path, uint32_t visit,
-            std::vector<std::pair<uint32_t, Param>> parameters, std::string name)
+  Operation(std::shared_ptr<const internal::ModelState> model, std::string path,
+            internal::Visit visit, std::vector<std::pair<uint32_t, Param>> parameters,
+            std::string name)
       : model_(std::move(model)),
         path_(std::move(path)),
         visit_(visit),
@@ -44,7 +52,7 @@ class Operation {
 
   std::shared_ptr<const internal::ModelState> model_;
   std::string path_;
-  uint32_t visit_ = 0;
+  internal::Visit visit_;
   std::vector<std::pair<uint32_t, Param>> parameters_;  // components that a sweep fills in
   std::string name_;
 };
@@ -64,7 +72,7 @@ class Source {
 
  private:
   friend class Module;
-  Source(std::shared_ptr<const internal::ModelState> model, std::string path, uint32_t visit,
+  Source(std::shared_ptr<const internal::ModelState> model, std::string path, internal::Visit visit,
          std::vector<std::pair<uint32_t, Param>> parameters)
       : model_(std::move(model)),
         path_(std::move(path)),
@@ -73,7 +81,7 @@ class Source {
 
   std::shared_ptr<const internal::ModelState> model_;
   std::string path_;
-  uint32_t visit_ = 0;
+  internal::Visit visit_;
   std::vector<std::pair<uint32_t, Param>> parameters_;  // components that a sweep fills in
 };
 

@@ -223,10 +223,12 @@ using LiteralType =
     std::conditional_t<std::is_same_v<T, bool>, bool,
                        std::conditional_t<std::is_floating_point_v<T>, float, int64_t>>;
 
+[[noreturn]] void FailRagged(size_t row, size_t first);
+
 }  // namespace internal
 
 /// As torch.tensor: `tensor(1.0)`, `tensor({1, 2})`, `tensor({{1.0, 2.0}, {3.0, 4.0}})`. Integers
-/// give int64, floats float32; `dtype` converts.
+/// give int64, floats float32; `dtype` converts. Ends the program if rows differ in size.
 template <typename T>
 requires std::is_arithmetic_v<T> Tensor tensor(T value) {
   return Tensor::Scalar(static_cast<internal::LiteralType<T>>(value));
@@ -239,10 +241,13 @@ Tensor tensor(std::initializer_list<T> values) {
 template <typename T>
 Tensor tensor(std::initializer_list<std::initializer_list<T>> rows) {
   std::vector<internal::LiteralType<T>> values;
-  for (const auto& row : rows) values.insert(values.end(), row.begin(), row.end());
-  const auto count = static_cast<int64_t>(rows.size());
-  const int64_t width = count == 0 ? 0 : static_cast<int64_t>(rows.begin()->size());
-  return Tensor::From(std::move(values), {count, width});
+  const size_t width = rows.size() == 0 ? 0 : rows.begin()->size();
+  for (const auto& row : rows) {
+    if (row.size() != width) internal::FailRagged(row.size(), width);
+    values.insert(values.end(), row.begin(), row.end());
+  }
+  return Tensor::From(std::move(values),
+                      {static_cast<int64_t>(rows.size()), static_cast<int64_t>(width)});
 }
 template <typename T>
 Tensor tensor(std::initializer_list<T> values, DType dtype) {

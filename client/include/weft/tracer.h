@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <tuple>
@@ -75,8 +76,12 @@ class ModuleName {
   ModuleName(const char* path) : path_(path) {}             // NOLINT
   const std::string& path() const { return path_; }
 
+  /// For this library's own use: null where a path was given.
+  const Module* module() const { return module_.get(); }
+
  private:
   std::string path_;
+  std::shared_ptr<const Module> module_;
 };
 
 /// What the lambda of a trace is given. What is recorded with it stands in one invoke; in a trace
