@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <limits>
-#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 
 namespace weft::batch {
 
@@ -100,12 +100,11 @@ uint32_t Scheduler::queued() const {
 
 std::vector<std::shared_ptr<Work>> Scheduler::TakeNext() {
   // Between its passes work keeps what it has, such as the keys and values of its tokens.
-  std::optional<uint64_t> kept;
+  uint64_t kept = 0;
   const uint64_t little = max_bytes_ / kLittleShare;
   const auto keep = [&kept, little](const Work& work) {
-    const uint64_t before = kept.value_or(0), bytes = work.bytes();
-    if (bytes <= little) return;
-    kept = before + std::min(bytes, std::numeric_limits<uint64_t>::max() - before);
+    const uint64_t bytes = work.bytes();
+    if (bytes > little) kept += std::min(bytes, std::numeric_limits<uint64_t>::max() - kept);
   };
   for (const auto& work : queue_) {
     if (work->begun()) keep(*work);
@@ -118,7 +117,7 @@ std::vector<std::shared_ptr<Work>> Scheduler::TakeNext() {
     const Work& candidate = **it;
     // In order: nobody begins before whoever waits for room, so that nobody is overtaken for ever.
     if (!candidate.begun() && candidate.bytes() > little && !candidate.over()) {
-      full = full || (kept && (*kept > max_bytes_ || candidate.bytes() > max_bytes_ - *kept));
+      full = full || (kept > 0 && (kept > max_bytes_ || candidate.bytes() > max_bytes_ - kept));
       if (full) {
         ++it;
         continue;
