@@ -121,15 +121,13 @@ absl::Status MeasureOverhead(const Options&, Report& report) {
 
   ClockWorker worker;
   batch::Scheduler scheduler(worker, /*max_rows=*/1024, /*max_bytes=*/0);
-  absl::StatusOr<Interleaved> hops = Interleaved::Measure(
-      {[&]() -> absl::StatusOr<double> {
-        const auto start = std::chrono::steady_clock::now();
-        if (absl::Status status = scheduler.Add(std::make_shared<Hop>()); !status.ok()) {
-          return status;
-        }
-        return std::chrono::duration<double>(worker.Await() - start).count();
-      }},
-      kRounds, kSamples);
+  absl::StatusOr<Interleaved> hops =
+      Interleaved::Measure({[&]() -> absl::StatusOr<double> {
+                             const auto start = std::chrono::steady_clock::now();
+                             scheduler.Add(std::make_shared<Hop>());
+                             return std::chrono::duration<double>(worker.Await() - start).count();
+                           }},
+                           kRounds, kSamples);
   if (!hops.ok()) return hops.status();
   report.Add({"the queue: from Add to the pass on the model's thread", "us",
               hops->Of([](auto t) { return kMicro * t[0]; })});

@@ -455,7 +455,8 @@ absl::StatusOr<ModelHost::Prepared> ModelHost::Prepare(const graph::Program& pro
   absl::StatusOr<std::vector<int64_t>> points =
       PointsPerPass(program, counts, limits.pass_tokens, model_->spec().input().one_invoke);
   if (!points.ok()) return points.status();
-  absl::StatusOr<plan::Planned> planned = plans_.Get(program, counts, *points);
+  absl::StatusOr<plan::Planned> planned =
+      plans_.Get(program, counts, *points, options.stream_tokens);
   if (!planned.ok()) return planned.status();
   prepared.planned = *std::move(planned);
   if (prepared.planned.plan->uses_weights && !options.access.weights) {
@@ -541,10 +542,7 @@ absl::StatusOr<std::shared_ptr<Job>> ModelHost::Submit(std::string job_id, graph
     ++live_;
   }
   job->Tell(Accepted{std::move(job_id), info_->summary.fingerprint, std::move(warnings)});
-  if (absl::Status status = scheduler_->Add(job); !status.ok()) {
-    JobEnded();
-    return status;
-  }
+  scheduler_->Add(job);
   return std::shared_ptr<Job>(std::move(job));
 }
 
@@ -618,18 +616,17 @@ void ModelHost::RunPass(absl::Span<const std::shared_ptr<batch::Work>> work) {
       jobs[i]->TellSaved();
       // A next token goes before whoever waits to begin: they share its pass. A pass of one's own,
       // or another trace, waits its turn.
-      const bool next = run.generating() && !jobs[i]->alone();
-      absl::Status queued = next ? scheduler_->Continue(work[i]) : scheduler_->Add(work[i]);
-      if (queued.ok()) continue;
-      jobs[i]->run().Fail(queued);
-    }
-    if (jobs[i]->run().status().ok() && jobs[i]->run().evicted()) {
+      if (run.generating() && !jobs[i]->alone()) {
+        scheduler_->Continue(work[i]);
+      } else {
+        scheduler_->Add(work[i]);
+      }
+    } else if (run.status().ok() && run.evicted()) {
       jobs[i]->RunAlone();
-      absl::Status queued = scheduler_->Add(work[i]);
-      if (queued.ok()) continue;
-      jobs[i]->run().Fail(queued);
+      scheduler_->Add(work[i]);
+    } else {
+      jobs[i]->Finish();
     }
-    jobs[i]->Finish();
   }
 }
 

@@ -4,7 +4,6 @@
 #include <limits>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 
 namespace weft::batch {
@@ -44,21 +43,14 @@ void Scheduler::SetBounds(int64_t max_rows, uint64_t max_bytes) {
   max_bytes_ = OrNone(max_bytes);
 }
 
-absl::Status Scheduler::Add(std::shared_ptr<Work> work) { return Queue(std::move(work), false); }
+void Scheduler::Add(std::shared_ptr<Work> work) { Queue(std::move(work), false); }
 
-absl::Status Scheduler::Continue(std::shared_ptr<Work> work) {
-  return Queue(std::move(work), true);
-}
+void Scheduler::Continue(std::shared_ptr<Work> work) { Queue(std::move(work), true); }
 
-absl::Status Scheduler::Queue(std::shared_ptr<Work> work, bool first) {
+void Scheduler::Queue(std::shared_ptr<Work> work, bool first) {
   std::deque<std::shared_ptr<Work>> queue;
   {
     absl::MutexLock lock(&mutex_);
-    if (!work->begun() && work->rows() > max_rows_) {
-      return absl::ResourceExhaustedError(absl::StrCat(
-          "the trace has ", work->rows(), " rows, pads included; a pass holds at most ", max_rows_,
-          "; split the trace"));
-    }
     auto from = queue_.begin();
     if (first && left_behind_ != nullptr && left_behind_->priority() >= work->priority()) {
       from = std::find_if(queue_.begin(), queue_.end(),
@@ -71,11 +63,10 @@ absl::Status Scheduler::Queue(std::shared_ptr<Work> work, bool first) {
     });
     queue_.insert(place, std::move(work));
     // Of those in a pass many come back at once, and the next one begins at once: it tells.
-    if (first) return absl::OkStatus();
+    if (first) return;
     queue = queue_;
   }
   TellPositions(queue);
-  return absl::OkStatus();
 }
 
 bool Scheduler::Remove(const Work& work) {

@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/types/span.h"
 
@@ -61,18 +60,19 @@ class Scheduler {
   /// From the next pass on.
   void SetBounds(int64_t max_rows, uint64_t max_bytes) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  /// Queue work. kResourceExhausted if it has not begun and can never fit into a pass.
-  absl::Status Add(std::shared_ptr<Work> work) ABSL_LOCKS_EXCLUDED(mutex_);
+  /// Queue work. What has more rows than a pass holds, as when the bound was lowered after they
+  /// were counted, gets a pass of its own: whoever was accepted runs.
+  void Add(std::shared_ptr<Work> work) ABSL_LOCKS_EXCLUDED(mutex_);
   /// Queue work that was in a pass and needs another: before those of its priority that wait to
   /// begin, but behind whom a pass has left behind. So nobody waits for the end of a generation
   /// but for the memory that it keeps.
-  absl::Status Continue(std::shared_ptr<Work> work) ABSL_LOCKS_EXCLUDED(mutex_);
+  void Continue(std::shared_ptr<Work> work) ABSL_LOCKS_EXCLUDED(mutex_);
   /// Take work out of the queue; false if it is not there (any more).
   bool Remove(const Work& work) ABSL_LOCKS_EXCLUDED(mutex_);
   uint32_t queued() const ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
-  absl::Status Queue(std::shared_ptr<Work> work, bool first) ABSL_LOCKS_EXCLUDED(mutex_);
+  void Queue(std::shared_ptr<Work> work, bool first) ABSL_LOCKS_EXCLUDED(mutex_);
   void Loop();
   bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return stopping_ || !queue_.empty();
