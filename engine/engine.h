@@ -135,7 +135,8 @@ struct CacheEntry {
 struct Result {
   std::string name;
   graph::HostValue value;
-  /// Another event follows at once: a sink that writes may wait for it and write both.
+  /// Another event follows, as a rule at once: a sink that writes may wait a moment for it and
+  /// write both.
   bool more_follows = false;
   /// Its tensors stay with whoever runs the program, as blobs, and only their hashes are told.
   bool keep = false;
@@ -260,8 +261,8 @@ struct LoadOptions {
   /// by (graph::Trace::adapter).
   std::map<std::string, std::string> adapters = {};
   /// Called on the loading thread for every few megabytes of weights that were read, and for the
-  /// last. Whoever shows it shows as much of it as is wanted.
-  std::function<void(uint64_t bytes, uint64_t total_bytes)> progress = {};
+  /// last. Whoever shows it shows as much of it as is wanted. An error ends the loading with it.
+  std::function<absl::Status(uint64_t bytes, uint64_t total_bytes)> progress = {};
 };
 
 /// Hosts models and runs programs in them. All that server and client/local see of the engine;

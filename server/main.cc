@@ -3,8 +3,10 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -33,6 +35,7 @@
 #include "server/metrics/endpoint.h"
 #include "server/metrics/metrics.h"
 #include "server/server.h"
+#include "server/service/status.h"
 
 namespace weft::server {
 namespace {
@@ -41,8 +44,6 @@ namespace {
 // thread, which inherits the mask.
 class Signals {
  public:
-  enum Wish { kStop, kReload };
-
   // SIGHUP keeps its usual meaning, the end of the terminal, where there is no file to read again.
   explicit Signals(bool reloads) {
     std::signal(SIGPIPE, SIG_IGN);
@@ -57,19 +58,29 @@ class Signals {
     std::thread([this] { Listen(); }).detach();
   }
 
-  // From now on the first signal ends Wait; before, it ends the process.
+  // From now on the first signal asks to stop; before, it ends the process.
   void Serve() {
     absl::MutexLock lock(&mutex_);
     serving_ = true;
   }
 
-  Wish Wait() {
+  void AwaitStop() {
+    absl::MutexLock lock(&mutex_);
+    mutex_.Await(absl::Condition(&stop_));
+  }
+
+  // False once it is time to stop.
+  bool AwaitReload() {
     absl::MutexLock lock(&mutex_);
     const auto wished = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stop_ || reload_; };
     mutex_.Await(absl::Condition(&wished));
-    if (stop_) return kStop;
     reload_ = false;
-    return kReload;
+    return !stop_;
+  }
+
+  bool stopping() {
+    absl::MutexLock lock(&mutex_);
+    return stop_;
   }
 
  private:
@@ -139,7 +150,8 @@ absl::StatusOr<std::unique_ptr<blobs::BlobStore>> OpenBlobs(const std::string& f
 }
 
 // Read the configuration that `argv` names again, and take it over if all of it is good.
-void ReadAgain(int argc, char** argv, Config* running, Engine* engine, Server* server) {
+void ReadAgain(int argc, char** argv, Config* running, Engine* engine, Server* server,
+               Signals* signals) {
   const ParsedConfig parsed = ParseConfig(argc, argv);
   if (!parsed.config.has_value()) {
     for (const auto& line : absl::StrSplit(parsed.text, '\n', absl::SkipEmpty())) {
@@ -149,7 +161,7 @@ void ReadAgain(int argc, char** argv, Config* running, Engine* engine, Server* s
     return;
   }
   for (const std::string& warning : parsed.warnings) spdlog::warn("{}", warning);
-  Reload(*parsed.config, running, engine, server);
+  Reload(*parsed.config, running, engine, server, [signals] { return signals->stopping(); });
 }
 
 absl::Status Serve(int argc, char** argv, Config config, Signals* signals) {
@@ -230,10 +242,20 @@ absl::Status Serve(int argc, char** argv, Config config, Signals* signals) {
   spdlog::info("weftd {} serves {} model{} on {}", kVersion, config.model_size(),
                config.model_size() == 1 ? "" : "s", (*server)->address());
 
-  while (signals->Wait() == Signals::kReload) {
-    ReadAgain(argc, argv, &config, engine->get(), server->get());
-  }
-  (*server)->Shutdown(absl::Now() + absl::Seconds(config.drain_seconds()));
+  // On a thread of its own: models take minutes to load, and a stop does not wait for them.
+  std::atomic<uint32_t> drain_seconds = config.drain_seconds();
+  std::thread reloads([&] {
+    while (signals->AwaitReload()) {
+      CatchAll("reading the configuration again", [&] {
+        ReadAgain(argc, argv, &config, engine->get(), server->get(), signals);
+        return absl::OkStatus();
+      }).IgnoreError();
+      drain_seconds = config.drain_seconds();
+    }
+  });
+  signals->AwaitStop();
+  (*server)->Shutdown(absl::Now() + absl::Seconds(drain_seconds.load()));
+  reloads.join();
   (*engine)->Drain(absl::Now());
   spdlog::info("drained");
   return absl::OkStatus();

@@ -386,6 +386,7 @@ absl::StatusOr<std::shared_ptr<Backend>> MakeLocalBackend(const LocalOptions& op
     if (options.progress) {
       load.progress = [&options, &name = name](uint64_t bytes, uint64_t total_bytes) {
         options.progress(name, bytes, total_bytes);
+        return absl::OkStatus();
       };
     }
     if (absl::Status status = (*engine)->LoadModel(name, folder, load); !status.ok()) return status;

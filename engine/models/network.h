@@ -129,7 +129,7 @@ struct NetworkOptions {
   std::map<std::string, std::string> device_map = {};
   bool dispatch = true;
   /// Called for every few megabytes of weights that were read.
-  std::function<void(uint64_t bytes, uint64_t total_bytes)> progress = {};
+  std::function<absl::Status(uint64_t bytes, uint64_t total_bytes)> progress = {};
 };
 
 /// Make the network that a folder's config.json describes. kUnimplemented, naming the families that

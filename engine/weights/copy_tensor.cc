@@ -43,13 +43,13 @@ constexpr struct {
 /// Bytes that are read before their memory is released and progress is told.
 constexpr int64_t kChunkBytes = int64_t{16} << 20;
 
-using Progress = std::function<void(uint64_t bytes)>;
+using Progress = std::function<absl::Status(uint64_t bytes)>;
 
 /// Copy the bytes of `[rows, ...]`, or the cut of them that has the shape of `to`. May throw.
-void CopyRows(const SafetensorsFile& file, const TensorEntry& entry, at::ScalarType type,
-              const Cut& cut, const at::Tensor& to, const Progress& progress) {
+absl::Status CopyRows(const SafetensorsFile& file, const TensorEntry& entry, at::ScalarType type,
+                      const Cut& cut, const at::Tensor& to, const Progress& progress) {
   const absl::string_view bytes = file.Bytes(entry);
-  if (bytes.empty()) return;
+  if (bytes.empty()) return absl::OkStatus();
   std::vector<int64_t> shape = entry.shape;
   const auto row_bytes = static_cast<int64_t>(bytes.size()) / shape[0];
   const int64_t rows = to.size(0);
@@ -74,8 +74,10 @@ void CopyRows(const SafetensorsFile& file, const TensorEntry& entry, at::ScalarT
       target.copy_(source);
     }
     file.Release(chunk);
-    progress(static_cast<uint64_t>(target.numel()) * c10::elementSize(type));
+    absl::Status told = progress(static_cast<uint64_t>(target.numel()) * c10::elementSize(type));
+    if (!told.ok()) return told;
   }
+  return absl::OkStatus();
 }
 
 /// Weights are read from front to back for every token, and with small pages the processor waits
@@ -150,7 +152,7 @@ absl::StatusOr<at::Tensor> MakeEmpty(at::IntArrayRef shape, at::ScalarType type,
 }
 
 absl::Status CopyTensor(const SafetensorsFile& file, const TensorEntry& entry, const Cut& cut,
-                        const at::Tensor& to, const std::function<void(uint64_t)>& progress) {
+                        const at::Tensor& to, const Progress& progress) {
   absl::StatusOr<at::ScalarType> type = TypeOfEntry(file, entry);
   if (!type.ok()) return type.status();
   const absl::string_view bytes = file.Bytes(entry);
@@ -163,11 +165,9 @@ absl::Status CopyTensor(const SafetensorsFile& file, const TensorEntry& entry, c
     if (entry.shape.empty()) {
       TensorEntry one = entry;
       one.shape = {1};
-      CopyRows(file, one, *type, cut, to.unsqueeze(0), progress);
-    } else {
-      CopyRows(file, entry, *type, cut, to, progress);
+      return CopyRows(file, one, *type, cut, to.unsqueeze(0), progress);
     }
-    return absl::OkStatus();
+    return CopyRows(file, entry, *type, cut, to, progress);
   } catch (const c10::Error& error) {
     return absl::ResourceExhaustedError(absl::StrCat(
         DescribeEntry(file, entry), " could not be loaded: ", error.what_without_backtrace()));

@@ -41,8 +41,10 @@ struct Cut {
 
 /// Copy a tensor of a file, or a cut of it, into `to`, which has its shape, on any device, with any
 /// strides and floating-point type. What was copied is out of the mapping's memory then. `progress`
-/// is called for every few megabytes with how many bytes of the file were copied.
+/// is called for every few megabytes with how many bytes of the file were copied; its error ends
+/// it.
 absl::Status CopyTensor(const SafetensorsFile& file, const TensorEntry& entry, const Cut& cut,
-                        const at::Tensor& to, const std::function<void(uint64_t bytes)>& progress);
+                        const at::Tensor& to,
+                        const std::function<absl::Status(uint64_t bytes)>& progress);
 
 }  // namespace weft::weights

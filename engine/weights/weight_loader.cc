@@ -279,7 +279,7 @@ absl::Status Checkpoint::CopyPart(const Part& part, const at::Tensor& whole) {
   }
   return CopyTensor(file, *part.entry, {part.cut_dim, part.cut_begin}, to, [this](uint64_t bytes) {
     read_bytes_ += bytes;
-    if (progress_) progress_(read_bytes_, total_bytes_);
+    return progress_ ? progress_(read_bytes_, total_bytes_) : absl::OkStatus();
   });
 }
 
@@ -322,7 +322,8 @@ absl::StatusOr<std::map<std::string, at::Tensor>> LoadTensors(const std::string&
     if (!type.ok()) return type.status();
     absl::StatusOr<at::Tensor> tensor = MakeEmpty(entry.shape, *type);
     if (!tensor.ok()) return tensor.status();
-    absl::Status status = CopyTensor(*file, entry, {}, *tensor, [](uint64_t) {});
+    absl::Status status =
+        CopyTensor(*file, entry, {}, *tensor, [](uint64_t) { return absl::OkStatus(); });
     if (!status.ok()) return status;
     tensors.emplace(entry.name, *std::move(tensor));
   }

@@ -34,8 +34,8 @@ class Checkpoint {
 
   const std::string& path() const { return path_; }
 
-  /// Call `progress` for every few megabytes that Take has read.
-  void set_progress(std::function<void(uint64_t bytes, uint64_t total_bytes)> progress) {
+  /// Call `progress` for every few megabytes that Take has read; its error becomes that of Take.
+  void set_progress(std::function<absl::Status(uint64_t bytes, uint64_t total_bytes)> progress) {
     progress_ = std::move(progress);
   }
 
@@ -99,7 +99,7 @@ class Checkpoint {
   std::string path_;
   std::vector<SafetensorsFile> files_;
   absl::flat_hash_map<std::string, Place> places_;
-  std::function<void(uint64_t, uint64_t)> progress_;
+  std::function<absl::Status(uint64_t, uint64_t)> progress_;
   uint64_t read_bytes_ = 0, total_bytes_ = 0;
 };
 

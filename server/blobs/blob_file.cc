@@ -31,6 +31,11 @@ absl::Status Failed(const char* doing, int error) {
   return absl::InternalError(absl::StrCat("cannot ", doing, " a blob's file: ", strerror(error)));
 }
 
+/// Mappings of blobs at a time: half of what a process may have by default (vm.max_map_count), so
+/// that there is room for threads and memory.
+constexpr int64_t kMostMapped = 32 * 1024;
+std::atomic<int64_t> mapped_files{0};
+
 /// A file descriptor until the end of its scope.
 class Descriptor {
  public:
@@ -128,15 +133,27 @@ absl::StatusOr<std::shared_ptr<const MappedFile>> MappedFile::Map(const std::str
   }
   const char* data = "";
   if (bytes > 0) {
+    if (mapped_files.fetch_add(1) >= kMostMapped) {
+      mapped_files.fetch_sub(1);
+      return absl::ResourceExhaustedError(
+          absl::StrCat("runs use ", kMostMapped,
+                       " blobs at this moment, which is all that the server can have "
+                       "open: try again when some of them have ended"));
+    }
     void* mapped = mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, file.get(), 0);
-    if (mapped == MAP_FAILED) return Failed("map", errno);
+    if (mapped == MAP_FAILED) {
+      mapped_files.fetch_sub(1);
+      return Failed("map", errno);
+    }
     data = static_cast<const char*>(mapped);
   }
   return std::shared_ptr<const MappedFile>(new MappedFile(data, bytes));
 }
 
 MappedFile::~MappedFile() {
-  if (bytes_ > 0) munmap(const_cast<char*>(data_), bytes_);
+  if (bytes_ == 0) return;
+  munmap(const_cast<char*>(data_), bytes_);
+  mapped_files.fetch_sub(1);
 }
 
 absl::Status MappedFile::Load() const {
@@ -144,7 +161,8 @@ absl::Status MappedFile::Load() const {
   while (madvise(const_cast<char*>(data_), bytes_, MADV_POPULATE_READ) != 0) {
     if (errno == EINTR || errno == EAGAIN) continue;
     if (errno == EFAULT || errno == EIO) {
-      return absl::DataLossError("a blob cannot be read from the server's disk: upload it again");
+      return absl::DataLossError(
+          "a blob cannot be read from the server's disk: delete it and upload it again");
     }
     // An old kernel, or too little memory for all of it at once: it comes as it is used.
     madvise(const_cast<char*>(data_), bytes_, MADV_WILLNEED);

@@ -50,7 +50,7 @@ bool SameModel(const Model& a, const Model& b) {
 }
 
 // Load by `load`, logging how far it is, and what there is then.
-absl::Status LoadAndTell(const Model& model, Engine* engine,
+absl::Status LoadAndTell(const Model& model, Engine* engine, const std::function<bool()>& stopping,
                          const std::function<absl::Status(const LoadOptions&)>& load) {
   spdlog::info("loading {} from {}", model.name(), model.folder());
   const absl::Time start = absl::Now();
@@ -62,10 +62,12 @@ absl::Status LoadAndTell(const Model& model, Engine* engine,
   for (const Adapter& adapter : model.adapter())
     options.adapters[adapter.name()] = adapter.folder();
   options.progress = [&](uint64_t bytes, uint64_t total_bytes) {
+    if (stopping()) return absl::CancelledError("the server shuts down");
     const absl::Time now = absl::Now();
-    if (now - told < absl::Seconds(1)) return;
+    if (now - told < absl::Seconds(1)) return absl::OkStatus();
     told = now;
     spdlog::info("loading {}: {} of {} MiB read", model.name(), bytes >> 20, total_bytes >> 20);
+    return absl::OkStatus();
   };
   if (absl::Status loaded = load(options); !loaded.ok()) {
     return absl::Status(loaded.code(),
@@ -107,12 +109,14 @@ Changes Compare(const Config& running, const Config& wanted) {
 }
 
 absl::Status HostModel(const Model& model, Engine* engine) {
-  return LoadAndTell(model, engine, [&](const LoadOptions& options) {
+  const auto never = [] { return false; };
+  return LoadAndTell(model, engine, never, [&](const LoadOptions& options) {
     return engine->LoadModel(model.name(), model.folder(), options);
   });
 }
 
-void Reload(const Config& wanted, Config* running, Engine* engine, Server* server) {
+void Reload(const Config& wanted, Config* running, Engine* engine, Server* server,
+            const std::function<bool()>& stopping) {
   const Changes changes = Compare(*running, wanted);
 
   for (const std::string& name : changes.now) {
@@ -146,9 +150,15 @@ void Reload(const Config& wanted, Config* running, Engine* engine, Server* serve
       spdlog::error("{}", std::string(status.message()));
     }
   };
-  for (const Model& model : changes.load) host(model, HostModel(model, engine));
+  for (const Model& model : changes.load) {
+    if (stopping()) return;
+    host(model, LoadAndTell(model, engine, stopping, [&](const LoadOptions& options) {
+           return engine->LoadModel(model.name(), model.folder(), options);
+         }));
+  }
   for (const Model& model : changes.replace) {
-    host(model, LoadAndTell(model, engine, [&](const LoadOptions& options) {
+    if (stopping()) return;
+    host(model, LoadAndTell(model, engine, stopping, [&](const LoadOptions& options) {
            return engine->ReplaceModel(model.name(), model.folder(), options);
          }));
   }

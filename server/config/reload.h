@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -24,7 +25,10 @@ Changes Compare(const Config& running, const Config& wanted);
 absl::Status HostModel(const Model& model, Engine* engine);
 
 /// Bring a running server to `wanted`, which was checked: models, limits, log level. What fails or
-/// needs a restart is logged by name and stays. `running` becomes what is in effect.
-void Reload(const Config& wanted, Config* running, Engine* engine, Server* server);
+/// needs a restart is logged by name and stays. `running` becomes what is in effect. Loads no
+/// further once `stopping`.
+void Reload(
+    const Config& wanted, Config* running, Engine* engine, Server* server,
+    const std::function<bool()>& stopping = [] { return false; });
 
 }  // namespace weft::server

@@ -17,6 +17,9 @@ class Bucket {
     return wait;
   }
 
+  /// Give back what was taken.
+  void Give(double amount) { level_ += amount; }
+
   /// What Take would return.
   absl::Duration Wait(double amount, double per_minute, absl::Time now) {
     Fill(per_minute, now);

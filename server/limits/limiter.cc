@@ -94,6 +94,12 @@ absl::Status Limiter::TakeTokens(const keys::Key& key, uint64_t tokens) {
                 absl::StatusCode::kResourceExhausted, wait);
 }
 
+void Limiter::GiveTokens(const keys::Key& key, uint64_t tokens) {
+  if (key.limits.tokens_per_minute == 0) return;
+  absl::MutexLock lock(&mutex_);
+  states_[key.id].tokens.Give(static_cast<double>(tokens));
+}
+
 absl::StatusOr<UploadSlot> Limiter::StartUpload(const keys::Key& key) {
   bool own;
   {

@@ -67,6 +67,8 @@ class Limiter {
   absl::StatusOr<RunSlot> StartRun(const keys::Key& key);
   /// Take the tokens of a planned run.
   absl::Status TakeTokens(const keys::Key& key, uint64_t tokens);
+  /// Give back those of a run that was refused after all.
+  void GiveTokens(const keys::Key& key, uint64_t tokens);
   /// Count an upload that begins.
   absl::StatusOr<UploadSlot> StartUpload(const keys::Key& key);
 

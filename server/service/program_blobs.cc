@@ -11,6 +11,9 @@
 namespace weft::server {
 namespace {
 
+// Each is mapped for as long as the run, and a process may have some 65000 mappings.
+constexpr size_t kMostBlobs = 4096;
+
 absl::Status NoStore() { return absl::UnimplementedError("this server keeps no blobs"); }
 
 }  // namespace
@@ -35,6 +38,12 @@ absl::StatusOr<UsedBlobs> FindBlobs(const keys::Key& key, blobs::BlobStore* stor
                          absl::FormatDuration(store->time_to_live())));
       }
       if (!found.ok()) return found.status();
+      if (used.size() == kMostBlobs) {
+        return graph::StatementError(absl::StatusCode::kResourceExhausted, *program, id,
+                                     absl::StrCat("up to here the program has ", kMostBlobs + 1,
+                                                  " different blobs; it may have ", kMostBlobs),
+                                     "put several tensors into one blob, and take slices of it");
+      }
       used.push_back(*std::move(found));
     }
     const std::shared_ptr<const blobs::MappedFile>& blob = used[place->second]->file;

@@ -9,9 +9,9 @@
 namespace weft::server {
 namespace {
 
-// Of the bytes that may wait for readers.
-constexpr uint64_t kReservedPart = 8;
-constexpr uint64_t kLittlePart = 64;
+// Of the runs that there may be, and of the bytes that may wait for readers.
+constexpr uint32_t kReservedPart = 8;
+constexpr uint32_t kLittlePart = 64;
 // Between two looks at what is to be written: what was there at the one is written at the next.
 constexpr absl::Duration kFlushPeriod = absl::Milliseconds(5);
 // Looks in vain, after which the thread that looks goes to sleep.
@@ -39,8 +39,19 @@ absl::Status RunRegistry::Add(std::shared_ptr<ActiveRun> run) {
     return absl::ResourceExhaustedError(absl::StrCat("the server has ", options_.max_runs,
                                                      " runs already (--max-runs); try later"));
   }
-  const ActiveRun* key = run.get();
-  runs_.emplace(key, std::move(run));
+  if (is_run && !run->key_id().empty()) {
+    uint32_t& own = runs_by_key_[run->key_id()];
+    const uint32_t most = options_.max_runs;
+    if (own > 0 && own >= most / kLittlePart && run_count_ >= most - most / kReservedPart) {
+      return absl::ResourceExhaustedError(absl::StrCat(
+          "the server has ", run_count_, " runs, ", own, " of them this key's, and the last of ",
+          most, " (--max-runs) are for keys that have few; read the results of those that have ",
+          "ended, or try later"));
+    }
+    ++own;
+  }
+  const ActiveRun* place = run.get();
+  runs_.emplace(place, std::move(run));
   if (!is_run) return absl::OkStatus();
   ++run_count_;
   if (metrics_ != nullptr) metrics_->active_runs.Increment();
@@ -56,6 +67,8 @@ void RunRegistry::Remove(const ActiveRun* run) {
   runs_.erase(found);
   if (!removed->is_run()) return;
   --run_count_;
+  const auto own = runs_by_key_.find(removed->key_id());
+  if (own != runs_by_key_.end() && --own->second == 0) runs_by_key_.erase(own);
   if (metrics_ != nullptr) metrics_->active_runs.Decrement();
 }
 

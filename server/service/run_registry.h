@@ -56,7 +56,9 @@ class RunRegistry {
   /// For what comes from now on; runs that are active stay, and so do the metrics.
   void SetOptions(const Options& options) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  /// kUnavailable once StopAccepting was called, kResourceExhausted when there are `max_runs`.
+  /// kUnavailable once StopAccepting was called, kResourceExhausted when there are `max_runs`, of
+  /// which the last eighth is for keys that have few: nobody keeps the others from running, not
+  /// even with runs that have ended and whose last events are not read.
   absl::Status Add(std::shared_ptr<ActiveRun> run);
   void Remove(const ActiveRun* run);
   void StopAccepting();
@@ -98,6 +100,7 @@ class RunRegistry {
   Options options_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<const ActiveRun*, std::shared_ptr<ActiveRun>> runs_ ABSL_GUARDED_BY(mutex_);
   uint32_t run_count_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::flat_hash_map<std::string, uint32_t> runs_by_key_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::shared_ptr<Job>> to_cancel_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::shared_ptr<ActiveRun>> to_flush_ ABSL_GUARDED_BY(mutex_);
   /// The watching thread sleeps until it is woken, not just from one look to the next.

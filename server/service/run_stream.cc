@@ -61,6 +61,16 @@ void RunStream::SetEdits(std::vector<std::string> edits) {
   edits_ = std::move(edits);
 }
 
+bool RunStream::ended() const {
+  absl::MutexLock lock(&mutex_);
+  return ended_;
+}
+
+void RunStream::SetTokens(uint64_t tokens) {
+  absl::MutexLock lock(&mutex_);
+  call_.tokens = tokens;
+}
+
 void RunStream::HoldBlobs(UsedBlobs blobs) {
   absl::MutexLock lock(&mutex_);
   if (!finished_) blobs_ = std::move(blobs);
@@ -82,8 +92,9 @@ void RunStream::Take(Event event) {
   const auto* result = std::get_if<Result>(&event);
   const bool more_follows = result != nullptr && result->more_follows;
   // The run's way to its pass does not wait for these to be written.
-  const bool soon = std::holds_alternative<Accepted>(event) ||
-                    std::holds_alternative<Queued>(event) || std::holds_alternative<Running>(event);
+  const bool on_its_way = std::holds_alternative<Accepted>(event) ||
+                          std::holds_alternative<Queued>(event) ||
+                          std::holds_alternative<Running>(event);
   const absl::Status taken = CatchAll("taking an event of a run", [&] {
     absl::MutexLock lock(&mutex_);
     if (ended_) return absl::OkStatus();
@@ -100,12 +111,11 @@ void RunStream::Take(Event event) {
       cancel_job_ = true;
     }
     if (ended_) job = TakeJob();
-    // What is small travels with the next event; of a large tensor the first chunks leave now.
-    wait = more_follows && !ended_ && (queue_.empty() || queue_.back().charge < kChunkBytes);
-    if (soon && !ended_) {
-      wait = true;
-      flush_soon = !std::exchange(flushing_soon_, true);
-    }
+    // What is small travels with the next event, or by itself where that takes its time; of a large
+    // tensor the first chunks leave now.
+    const bool small = queue_.empty() || queue_.back().charge < kChunkBytes;
+    wait = !ended_ && (on_its_way || (more_follows && small));
+    if (wait) flush_soon = !std::exchange(flushing_soon_, true);
   }
   // The engine is calling, perhaps with locks of its own.
   if (!taken.ok() && job != nullptr) registry_->CancelSoon(std::move(job));

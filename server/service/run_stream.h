@@ -63,6 +63,10 @@ class RunStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   void SetModel(const std::string& model);
   /// The edits that are applied, with their versions, for `accepted` to tell.
   void SetEdits(std::vector<std::string> edits);
+  /// Rows that the run was charged for; of one that completes, those that it cost.
+  void SetTokens(uint64_t tokens);
+  /// Nobody waits for the run any more.
+  bool ended() const;
   /// What the run uses of the store; let go of before the client can know that the run has ended.
   void HoldBlobs(UsedBlobs blobs);
   /// The job whose events arrive, for cancelling.
@@ -141,7 +145,7 @@ class RunStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   const keys::Key key_;
   const Keeper keeper_;
 
-  absl::Mutex mutex_;
+  mutable absl::Mutex mutex_;
   std::deque<Outgoing> queue_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<Job> job_ ABSL_GUARDED_BY(mutex_);
   Call call_ ABSL_GUARDED_BY(mutex_);

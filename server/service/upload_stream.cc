@@ -42,17 +42,18 @@ UploadStream::UploadStream(std::shared_ptr<RunRegistry> registry, Gate* gate, Ca
       chunk_began_(SteadyNow()) {}
 
 void UploadStream::OnReadDone(bool ok) {
+  const absl::Time came = SteadyNow();
   {
     absl::MutexLock lock(&mutex_);
     reading_ = false;
     if (finished_) return;
   }
-  if (!pool_->Post([stream = shared_from_this(), last = !ok] { stream->Work(last); })) {
+  if (!pool_->Post([stream = shared_from_this(), came, last = !ok] { stream->Work(came, last); })) {
     FinishOnce(Busy());
   }
 }
 
-void UploadStream::Work(bool last) {
+void UploadStream::Work(absl::Time came, bool last) {
   LogFields fields;
   {
     absl::MutexLock lock(&mutex_);
@@ -60,7 +61,6 @@ void UploadStream::Work(bool last) {
     fields = call_.log_fields();
   }
   const LogScope scope(std::move(fields));
-  const absl::Time began = SteadyNow();
   const absl::Status taken = CatchAll(kMethod, [&]() -> absl::Status {
     if (!last) return TakeMessage();
     if (upload_ == nullptr) {
@@ -82,7 +82,7 @@ void UploadStream::Work(bool last) {
     return;
   }
   reading_ = true;
-  chunk_began_ += SteadyNow() - began;  // the client had to wait
+  chunk_began_ += SteadyNow() - came;  // the client had to wait
   if (chunk_bytes_ >= kChunkBytes) {
     chunk_began_ = SteadyNow();
     chunk_bytes_ = 0;

@@ -57,8 +57,8 @@ class UploadStream final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
   void OnCancel() override;
   void OnDone() override;
 
-  /// On the pool: take what came, or end where nothing more does.
-  void Work(bool last);
+  /// On the pool: take what came at `came`, or end where nothing more does.
+  void Work(absl::Time came, bool last);
   absl::Status TakeMessage();
   absl::Status TakeHeader(const v1::UploadRequest& message);
   void Answer(const blobs::Blob& blob, bool existed);

@@ -1,5 +1,6 @@
 #include "server/service/weft_service.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <optional>
@@ -77,6 +78,15 @@ absl::Status CheckGeneration(const keys::Key& key, const v1::Program& program) {
   return absl::OkStatus();
 }
 
+// Whether the run may take a disk's time. Edits may have blobs too.
+bool ReadsBlobs(const v1::RunRequest& request) {
+  if (request.options().edits_size() > 0) return true;
+  const auto& nodes = request.program().nodes();
+  return std::any_of(nodes.begin(), nodes.end(), [](const v1::Node& node) {
+    return node.has_constant() && node.constant().has_blob();
+  });
+}
+
 }  // namespace
 
 WeftService::WeftService(Engine* engine, Gate* gate, Options options,
@@ -125,38 +135,43 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* WeftService::Run(grpc::CallbackServe
     gate_->Refuse(call, admitted, [refusal](const grpc::Status& end) { refusal->Finish(end); });
     return refusal;
   }
-  const absl::Time call_deadline = CallDeadline(*context);
-  // The buffer is shared: gRPC's own may be gone when the pool comes to it.
-  const auto start = [this, stream, call_deadline, fields = call.log_fields(),
-                      key = std::move(call.key), bytes = *request] {
-    const LogScope scope(fields);
-    const absl::Status started = CatchAll(kRunMethod, [&] {
-      return Explain<v1::RunRequest>(StartRun(key, bytes, call_deadline, stream.get()), bytes);
-    });
-    if (!started.ok()) stream->End(started);
-  };
+  const auto run = std::make_shared<const WantedRun>(
+      WantedRun{call.key, call.log_fields(), *request, CallDeadline(*context), stream});
   if (request->Length() <= kDirectBytes) {
-    start();
-  } else if (!pool_->Post(start)) {
+    StartRun(run, /*may_read=*/false);
+  } else if (!pool_->Post([this, run] { StartRun(run, /*may_read=*/false); })) {
     stream->End(Busy());
   }
   return stream.get();
 }
 
-absl::Status WeftService::StartRun(const keys::Key& key, const grpc::ByteBuffer& bytes,
-                                   absl::Time call_deadline, RunStream* stream) {
+void WeftService::StartRun(const std::shared_ptr<const WantedRun>& run, bool may_read) {
+  if (run->stream->ended()) return;  // while it waited for the pool
+  const LogScope scope(run->fields);
+  const absl::Status started = CatchAll(
+      kRunMethod, [&] { return Explain<v1::RunRequest>(TryRun(run, may_read), run->bytes); });
+  if (!started.ok()) run->stream->End(started);
+}
+
+absl::Status WeftService::TryRun(const std::shared_ptr<const WantedRun>& run, bool may_read) {
+  const keys::Key& key = run->key;
+  RunStream* const stream = run->stream.get();
   graph::MessageArena arena;
   auto& request = *arena.Make<v1::RunRequest>();
-  if (absl::Status parsed = Parse(bytes, options_.request_bytes, &request); !parsed.ok()) {
+  if (absl::Status parsed = Parse(run->bytes, options_.request_bytes, &request); !parsed.ok()) {
     return parsed;
   }
   const std::string model = request.model();
   stream->SetModel(model);
   if (absl::Status allowed = keys::RequireModel(key, model); !allowed.ok()) return allowed;
-  absl::StatusOr<RunOptions> options = DecodeOptions(request.options(), key, call_deadline);
+  absl::StatusOr<RunOptions> options = DecodeOptions(request.options(), key, run->deadline);
   if (!options.ok()) return options.status();
   if (absl::Status allowed = CheckGeneration(key, request.program()); !allowed.ok()) {
     return allowed;
+  }
+  if (!may_read && ReadsBlobs(request)) {
+    const bool posted = keeper_.pool->Post([this, run] { StartRun(run, /*may_read=*/true); });
+    return posted ? absl::OkStatus() : Busy();
   }
   absl::StatusOr<graph::Program> program = graph::DecodeProgram(request.program());
   if (!program.ok()) return program.status();
@@ -181,16 +196,25 @@ absl::Status WeftService::SubmitRun(const keys::Key& key, const std::string& mod
   for (const auto& blob : *blobs) files.push_back(blob->file);
   // Until the run's end, which may come before this returns.
   stream->HoldBlobs(*std::move(blobs));
-  options.admit = [this, &key, &files](const Cost& estimate) {
+  uint64_t tokens = 0;
+  options.admit = [&](const Cost& estimate) {
+    if (stream->ended()) return absl::CancelledError("nobody waits for the run any more");
     absl::Status allowed = limits::CheckResultBytes(key, estimate.result_bytes);
     if (allowed.ok()) allowed = gate_->limiter().TakeTokens(key, estimate.tokens);
+    if (!allowed.ok()) return allowed;
+    tokens = estimate.tokens;
+    stream->SetTokens(tokens);
     // Now that it will run: the model's thread is not to wait for the disk.
     for (size_t i = 0; i < files.size() && allowed.ok(); ++i) allowed = files[i]->Load();
     return allowed;
   };
   absl::StatusOr<std::shared_ptr<Job>> job =
       engine_->Submit(model, std::move(program), options, std::move(sink));
-  if (!job.ok()) return job.status();
+  if (!job.ok()) {
+    gate_->limiter().GiveTokens(key, tokens);
+    stream->SetTokens(0);
+    return job.status();
+  }
   stream->SetJob(*std::move(job));
   return absl::OkStatus();
 }

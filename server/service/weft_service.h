@@ -121,8 +121,18 @@ class WeftService final : public RawWeft {
   template <class Reactor>
   Reactor* NotAvailable(const char* method, grpc::CallbackServerContext* context);
 
-  absl::Status StartRun(const keys::Key& key, const grpc::ByteBuffer& bytes,
-                        absl::Time call_deadline, RunStream* stream);
+  // A call of Run that was admitted.
+  struct WantedRun {
+    keys::Key key;
+    LogFields fields;
+    grpc::ByteBuffer bytes;  // shared: gRPC's own may be gone when a pool comes to it
+    absl::Time deadline;
+    std::shared_ptr<RunStream> stream;
+  };
+  // On the pool for disks, `may_read`, or on a thread that no disk may hold up: there a run that
+  // needs one goes on to that pool.
+  void StartRun(const std::shared_ptr<const WantedRun>& run, bool may_read);
+  absl::Status TryRun(const std::shared_ptr<const WantedRun>& run, bool may_read);
   absl::Status SubmitRun(const keys::Key& key, const std::string& model, graph::Program program,
                          RunOptions options, EventSink sink, RunStream* stream);
 

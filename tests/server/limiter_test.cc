@@ -106,6 +106,18 @@ TEST_F(LimiterTest, AClockThatGoesBackGivesNothing) {
   EXPECT_THAT(limiter_.TakeRequest(key), IsOk());
 }
 
+TEST_F(LimiterTest, TokensGivenBackCanBeTakenAgainAndAreNoMoreThanAMinutesWorth) {
+  const keys::Key key = KeyWith({.tokens_per_minute = 600});
+  EXPECT_THAT(limiter_.TakeTokens(key, 500), IsOk());
+  limiter_.GiveTokens(key, 500);
+  EXPECT_THAT(limiter_.TakeTokens(key, 600), IsOk());
+  EXPECT_FALSE(limiter_.TakeTokens(key, 1).ok());
+  now_ += absl::Minutes(1);
+  limiter_.GiveTokens(key, 600);
+  EXPECT_THAT(limiter_.TakeTokens(key, 600), IsOk());
+  EXPECT_FALSE(limiter_.TakeTokens(key, 1).ok());
+}
+
 TEST_F(LimiterTest, RunsTakeTheTokensOfTheirPlan) {
   const keys::Key key = KeyWith({.tokens_per_minute = 600});
   EXPECT_THAT(limiter_.TakeTokens(key, 500), IsOk());

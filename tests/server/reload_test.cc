@@ -15,8 +15,10 @@ namespace {
 
 using ::testing::ElementsAre;
 using testing::FakeEngine;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using testing::IsOk;
+using testing::StatusIs;
 
 Config WithModels(const std::vector<std::string>& names) {
   Config config;
@@ -66,6 +68,23 @@ class ReloadTest : public ::testing::Test {
   Config running_;
   std::unique_ptr<Server> server_;
 };
+
+TEST_F(ReloadTest, LoadsNoFurtherOnceItIsTimeToStop) {
+  bool stopping = false;
+  absl::Status told;
+  engine_.on_load = [&](const std::string& name, const std::string&, const LoadOptions& options) {
+    loaded_.push_back(name);
+    EXPECT_THAT(options.progress(1, 3), IsOk());
+    stopping = true;
+    told = options.progress(2, 3);
+    return told;
+  };
+  Reload(WithModels({"atlas", "one", "two"}), &running_, &engine_, server_.get(),
+         [&] { return stopping; });
+  EXPECT_THAT(told, StatusIs(absl::StatusCode::kCancelled, HasSubstr("shuts down")));
+  EXPECT_THAT(loaded_, ElementsAre("one"));
+  EXPECT_THAT(Hosted(), ElementsAre("atlas"));
+}
 
 TEST_F(ReloadTest, NothingChangesWhereNothingDiffers) {
   // A value that is written out is the same as its default.

@@ -15,11 +15,13 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "engine/graph/codec.h"
 #include "engine/graph/text.h"
 #include "server/keys/key_store.h"
+#include "server/metrics/metrics.h"
 #include "server/server.h"
 #include "tests/support/fake_engine.h"
 #include "tests/support/grpc_calls.h"
@@ -341,6 +343,84 @@ TEST_F(ServiceTest, RunWhoseEventsComeAllAtOnceEnds) {
     EXPECT_THAT(outcome.events, SizeIs(4));
   }
   for (std::thread& emitter : emitters) emitter.join();
+}
+
+TEST_F(ServiceTest, SmallResultsOfARunThatGoesOnAreSent) {
+  HeldJob job(&engine_);
+  Start();
+  const auto context = Context();
+  context->set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(10)));
+  const auto reader = stub_->Run(context.get(), Request());
+  v1::RunEvents message;
+  ASSERT_TRUE(reader->Read(&message));
+  for (int step = 0; step < 3; ++step) {
+    job->Emit(Result{
+        .name = "r", .value = {int64_t{step}}, .more_follows = true, .step = uint32_t(step)});
+    // As a step of a generation takes longer than its result's way.
+    ASSERT_TRUE(reader->Read(&message)) << step;
+    ASSERT_EQ(message.events_size(), 1);
+    EXPECT_EQ(message.events(0).result().value().integer(), step);
+  }
+  job->Complete();
+  EXPECT_TRUE(Finish(reader.get()).status.ok());
+}
+
+TEST_F(ServiceTest, LargeRequestsThatNobodyWaitsForDoNotRun) {
+  options_.metrics = std::make_shared<metrics::Metrics>();
+  absl::Notification go_on;
+  std::atomic<int> submitted = 0;
+  engine_.on_submit = [&](const std::shared_ptr<FakeJob>& job, const FakeEngine::Submission&) {
+    ++submitted;
+    go_on.WaitForNotification();
+    job->Accept();
+    job->Complete();
+    return absl::OkStatus();
+  };
+  Start();
+  v1::RunRequest large = Request();
+  large.mutable_program()->mutable_nodes(0)->mutable_source()->set_file(
+      std::string(32 * 1024, 'f'));
+  // As many as the pool has threads, and one that waits for them.
+  std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
+  std::vector<std::unique_ptr<grpc::ClientReader<v1::RunEvents>>> readers;
+  for (int i = 0; i < 3; ++i) {
+    contexts.push_back(Context());
+    readers.push_back(stub_->Run(contexts.back().get(), large));
+    const absl::Time give_up = absl::Now() + absl::Seconds(10);
+    while (submitted < std::min(i + 1, 2) && absl::Now() < give_up) {
+      absl::SleepFor(absl::Milliseconds(1));
+    }
+  }
+  ASSERT_EQ(submitted, 2);
+  contexts[2]->TryCancel();
+  EXPECT_EQ(Finish(readers[2].get()).status.error_code(), grpc::StatusCode::CANCELLED);
+  const absl::Time give_up = absl::Now() + absl::Seconds(10);
+  while (options_.metrics->active_runs.Value() > 2 && absl::Now() < give_up) {
+    absl::SleepFor(absl::Milliseconds(1));
+  }
+  go_on.Notify();
+  EXPECT_TRUE(Finish(readers[0].get()).status.ok());
+  EXPECT_TRUE(Finish(readers[1].get()).status.ok());
+  server_ = nullptr;  // has done by then what waited
+  EXPECT_EQ(submitted, 2);
+}
+
+TEST_F(ServiceTest, ARunThatIsRefusedAfterItsPlanCostsNoTokens) {
+  engine_.estimate.tokens = 60;
+  const std::string secret = Key({.limits = {.tokens_per_minute = 100}}).secret;
+  int calls = 0;
+  engine_.on_submit = [&](const std::shared_ptr<FakeJob>& job, const FakeEngine::Submission&) {
+    if (++calls == 1) return absl::UnavailableError("the model is being replaced");
+    job->Accept();
+    job->Complete();
+    return absl::OkStatus();
+  };
+  Start();
+  EXPECT_THAT(Run(Request(), secret).status,
+              GrpcIs(grpc::StatusCode::UNAVAILABLE, HasSubstr("replaced")));
+  EXPECT_TRUE(Run(Request(), secret).status.ok());
+  EXPECT_THAT(Run(Request(), secret).status,
+              GrpcIs(grpc::StatusCode::RESOURCE_EXHAUSTED, HasSubstr("tokens_per_minute")));
 }
 
 TEST_F(ServiceTest, RefusesCallsWithoutAValidKey) {
@@ -871,6 +951,41 @@ TEST_F(ServiceTest, RefusesMoreRunsThanItsBound) {
   EXPECT_TRUE(Finish(second_reader.get()).status.ok());
   job->Complete();
   EXPECT_TRUE(Finish(reader.get()).status.ok());
+}
+
+TEST_F(ServiceTest, TheLastRunsAreForKeysThatHaveFew) {
+  options_.max_runs = 16;
+  absl::Mutex mutex;
+  std::vector<std::shared_ptr<FakeJob>> jobs;
+  engine_.on_submit = [&](const std::shared_ptr<FakeJob>& job, const FakeEngine::Submission&) {
+    job->Accept();
+    absl::MutexLock lock(&mutex);
+    jobs.push_back(job);
+    return absl::OkStatus();
+  };
+  Start();
+  std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
+  std::vector<std::unique_ptr<grpc::ClientReader<v1::RunEvents>>> readers;
+  const auto begin = [&](const std::string& secret) {
+    contexts.push_back(ContextWith(secret));
+    readers.push_back(stub_->Run(contexts.back().get(), Request()));
+    v1::RunEvents message;
+    return readers.back()->Read(&message);
+  };
+  for (int i = 0; i < 14; ++i) ASSERT_TRUE(begin(secret_)) << i;
+  EXPECT_THAT(Run().status,
+              GrpcIs(grpc::StatusCode::RESOURCE_EXHAUSTED,
+                     AllOf(HasSubstr("14 of them this key's"), HasSubstr("--max-runs"))));
+  EXPECT_TRUE(begin(Key({}).secret));
+  EXPECT_TRUE(begin(Key({}).secret));
+  EXPECT_THAT(Run(Request(), Key({}).secret).status,
+              GrpcIs(grpc::StatusCode::RESOURCE_EXHAUSTED, HasSubstr("16 runs already")));
+  for (const auto& job : jobs) job->Complete();
+  for (const auto& reader : readers) EXPECT_TRUE(Finish(reader.get()).status.ok());
+  // What has ended counts no more.
+  EXPECT_TRUE(begin(secret_));
+  jobs.back()->Complete();
+  EXPECT_TRUE(Finish(readers.back().get()).status.ok());
 }
 
 TEST_F(ServiceTest, DrainFinishesAcceptedRunsAndRefusesNewOnes) {

@@ -219,6 +219,7 @@ TEST(LoadingTest, AWeightIsNotInMemoryTwice) {
     last = bytes;
     total = total_bytes;
     ++calls;
+    return absl::OkStatus();
   });
   PeakMegabytes();
   const int64_t before = PeakMegabytes();
