@@ -12,13 +12,22 @@
 
 namespace weft::plan {
 
-absl::StatusOr<int> PlanBuilder::NewRegion(const Selection& selection) {
+absl::StatusOr<int> PlanBuilder::RegionOf(const Selection& selection) {
+  // Invokes, and points of a sweep, that select the same steps have a region in common. Those of
+  // one invoke are not: visits of watched calls are counted in each.
   std::vector<Selection>& regions = Trace().regions;
-  if (regions.size() >= kMaxRegions) {
-    return Refuse(absl::StrCat("a generation has at most ", kMaxRegions, " regions of steps"));
+  int& next = next_region_[{InvokeIndex(), selection}];
+  while (next < static_cast<int>(regions.size()) && regions[next] != selection) ++next;
+  if (next == static_cast<int>(regions.size())) {
+    if (next >= kMaxRegions) {
+      return Refuse(
+          absl::StrCat("a generation selects steps in at most ", kMaxRegions, " ways"),
+          "let invokes and points of a sweep select the same steps, and put what selects the same "
+          "into one `steps`");
+    }
+    regions.push_back(selection);
   }
-  regions.push_back(selection);
-  return static_cast<int>(regions.size()) - 1;
+  return next++;
 }
 
 absl::StatusOr<Selection> PlanBuilder::SelectionOf(const graph::Steps& steps) const {
@@ -62,7 +71,7 @@ absl::Status PlanBuilder::Add(const graph::Steps& steps) {
   }
   int region = -1;
   if (Trace().generates && selection->LastBelow(Trace().steps) > 0) {
-    absl::StatusOr<int> made = NewRegion(*selection);
+    absl::StatusOr<int> made = RegionOf(*selection);
     if (!made.ok()) return made.status();
     region = *made;
   }
@@ -98,6 +107,7 @@ absl::Status PlanBuilder::Add(const graph::Steps& steps) {
 void PlanBuilder::NameSaves(NodeId region) {
   for (node_ = region + 1; node_ < ends_[region]; ++node_) {
     if (const auto* save = std::get_if<graph::Save>(&At().kind)) SaveOf(save->name);
+    if (const auto* cache = std::get_if<graph::Cache>(&At().kind)) SaveOf(cache->name);
   }
   node_ = region;
 }

@@ -21,6 +21,7 @@ int PlanBuilder::SaveOf(const std::string& name, const std::optional<graph::Site
   PlannedSave save;
   save.name = name;
   save.node = node_;
+  save.invoke = InvokeIndex();
   save.point = point_;
   save.steps = selection_;
   save.keep = keep;
@@ -77,7 +78,16 @@ absl::Status PlanBuilder::Add(const graph::Stop&) {
   When when = Start();
   for (const auto& [stage, latest] : effects_) {
     if (stage == stage_) when.Add(latest);
-    if (selection_ || stage / kStageKeys != trace_ || stage <= stage_) continue;
+    if (stage / kStageKeys != trace_) continue;
+    if (selection_) {
+      // Of other regions in the steps that both have.
+      if (!OfLaterSteps(stage) || !OfLaterSteps(stage_)) continue;
+      When other = latest;
+      other.stage = stage_;
+      when.Add(other);
+      continue;
+    }
+    if (stage <= stage_) continue;
     // Written before it, and there only in later steps, or after the last one.
     when.Add(stage == AfterKey(trace_) ? latest : When{.stage = AfterKey(trace_)});
   }
@@ -125,7 +135,7 @@ absl::Status PlanBuilder::Add(const graph::Cache& cache) {
   // Of every step.
   selection_ = Selection();
   add();
-  absl::StatusOr<int> region = NewRegion(Selection{.first = 1});
+  absl::StatusOr<int> region = RegionOf(Selection{.first = 1});
   if (region.ok()) {
     const int outside = std::exchange(stage_, RegionKey(trace_, *region));
     add();

@@ -44,6 +44,7 @@ void PlanBuilder::BeginTrace(const graph::Trace& trace, NodeId node) {
   planned.result_site = model_.FindSite(planned.root, Point::kOutput, 0);
   planned.generates = trace.generate != nullptr;
   if (!planned.generates) return;
+  planned.whole = every_token_;
   planned.steps = std::max<int64_t>(1, trace.generate->max_new_tokens);
   if (!trace.generate->Searches()) return;
   planned.beams = trace.generate->num_beams;

@@ -230,11 +230,11 @@ void FindPoints(Plan& plan, PlannedTrace& trace) {
 }
 
 void SortByTime(std::vector<Instruction>& instructions) {
-  std::stable_sort(instructions.begin(), instructions.end(),
-                   [](const Instruction& a, const Instruction& b) {
-                     return std::tuple(a.time, a.late, a.step, a.order) <
-                            std::tuple(b.time, b.late, b.step, b.order);
-                   });
+  std::sort(instructions.begin(), instructions.end(),
+            [](const Instruction& a, const Instruction& b) {
+              return std::tuple(a.time, a.late, a.step, a.order, a.place) <
+                     std::tuple(b.time, b.late, b.step, b.order, b.place);
+            });
 }
 
 /// A stage of instructions that are in order.
@@ -452,12 +452,16 @@ void FindLastAlone(const Plan& plan, const PlannedTrace& trace, const std::vecto
 absl::Status MakeLaterStages(Plan& plan, PlannedTrace& trace, int index,
                              const std::map<int, std::vector<Instruction>>& by_stage,
                              const Reaches& reaches, const ModelSpec& model, size_t& copied) {
+  trace.stage_of.assign(trace.last_step + 1, PlannedTrace::kFirst);
+  std::map<std::vector<bool>, int> stage_by_regions;
+  std::vector<bool> active(trace.regions.size());
   for (int64_t step = 1; step <= trace.last_step; ++step) {
-    uint64_t active = 0;
     for (size_t region = 0; region < trace.regions.size(); ++region) {
-      if (trace.regions[region].Has(step)) active |= uint64_t{1} << region;
+      active[region] = trace.regions[region].Has(step);
     }
-    auto [it, added] = trace.stage_of.try_emplace(active, static_cast<int>(trace.stages.size()));
+    const auto [it, added] =
+        stage_by_regions.try_emplace(active, static_cast<int>(trace.stages.size()));
+    trace.stage_of[step] = it->second;
     if (!added) {
       ++trace.stages[it->second].steps;
       continue;
@@ -466,7 +470,7 @@ absl::Status MakeLaterStages(Plan& plan, PlannedTrace& trace, int index,
     std::vector<Instruction> instructions;
     std::vector<int> ends(plan.invokes.size(), kStart);
     for (size_t region = 0; region < trace.regions.size(); ++region) {
-      if ((active >> region & 1) == 0) continue;
+      if (!active[region]) continue;
       const int key = RegionKey(index, static_cast<int>(region));
       const auto part = by_stage.find(key);
       if (part == by_stage.end()) continue;
@@ -500,6 +504,7 @@ absl::Status FinishPlan(Plan& plan, std::vector<Instruction> instructions, int s
   const std::vector<bool> live = FindLive(plan, instructions, slots, stops, reaches);
   std::map<int, std::vector<Instruction>> by_stage;
   for (size_t i = 0; i < instructions.size(); ++i) {
+    instructions[i].place = static_cast<int>(i);
     if (live[i]) by_stage[instructions[i].stage].push_back(std::move(instructions[i]));
   }
   for (auto& [stage, part] : by_stage) SortByTime(part);

@@ -1,7 +1,6 @@
 #include "engine/plan/plan.h"
 
 #include <algorithm>
-#include <limits>
 
 namespace weft::plan {
 
@@ -22,19 +21,11 @@ int64_t Selection::LastBelow(int64_t count) const {
   return list.empty() ? first + (selected - 1) * stride : list[selected - 1];
 }
 
-const Stage& PlannedTrace::StageOf(int64_t step) const {
-  if (step == 0) return stages[kFirst];
-  uint64_t active = 0;
-  for (size_t i = 0; i < regions.size(); ++i) {
-    if (regions[i].Has(step)) active |= uint64_t{1} << i;
-  }
-  return stages[stage_of.at(active)];
-}
-
 size_t Plan::CountInstructions() const {
   size_t count = 0;
   for (const PlannedTrace& trace : traces) {
     for (const Stage& stage : trace.stages) count += stage.instructions.size();
+    count += trace.stage_of.size() * sizeof(int) / sizeof(Instruction);
   }
   return count;
 }

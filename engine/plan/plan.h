@@ -3,6 +3,7 @@
 #include <ATen/core/ivalue.h>
 #include <ATen/core/stack.h>
 
+#include <compare>
 #include <cstdint>
 #include <limits>
 #include <optional>
@@ -11,7 +12,6 @@
 #include <variant>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "engine/graph/program.h"
 #include "engine/plan/model_spec.h"
 #include "engine/plan/operators.h"
@@ -225,8 +225,13 @@ struct Instruction {
   /// Where a trace goes backwards, orders what happens at one time in one step, see
   /// PlanBuilder::OrderOf.
   int order = 0;
+  /// While planning: its place among all as they were added.
+  int place = 0;
   /// Done only where this guard holds; -1: always. An index into Plan::guards.
   int guard = -1;
+  /// Of a later step of a generation: whose statement it is, and not done once that invoke's
+  /// generation has ended; -1 of others.
+  int invoke = -1;
   /// A gradient of its result is asked for.
   bool gradient = false;
   Slot result = kNoSlot;
@@ -268,12 +273,14 @@ struct Selection {
   int64_t LastBelow(int64_t count) const;
   /// All are named, so that one that does not come is missed.
   bool bounded() const { return end >= 0 || !list.empty(); }
+  friend auto operator<=>(const Selection&, const Selection&) = default;
 };
 
 /// One value, or one list of values, that the program saves.
 struct PlannedSave {
   std::string name;
   graph::NodeId node = graph::kNoNode;
+  int invoke = -1;  // in which one, of Plan::invokes; -1 outside of them
   /// In a sweep: which point's.
   std::optional<uint32_t> point;
   /// Inside `steps`: a list with an item for each of them.
@@ -335,7 +342,7 @@ struct PlannedTrace {
   int64_t steps = 1;
   /// The last step that anybody needs, whose rows may leave early.
   int64_t last_step = 0;
-  /// The result is read: even that step is needed whole.
+  /// The result is read, or every token told: even that step is needed whole.
   bool whole = false;
   bool generates = false;
   /// A beam search computes so many rows for each prompt; 0 of others. Its result has `returned`.
@@ -345,15 +352,15 @@ struct PlannedTrace {
   int root = 0;
   int first_site = 0, result_site = 0;
   std::vector<Selection> regions;
-  /// The stage of a later step by the set of its regions, a bit each.
-  absl::flat_hash_map<uint64_t, int> stage_of;
+  /// The stage of each step that somebody needs; one of all that are in the same regions.
+  std::vector<int> stage_of;
   /// It goes backwards: its pass is its own, under autograd.
   bool gradients = false;
   /// Slots that no later trace needs.
   std::vector<Slot> release;
 
-  /// The stage of step `step`.
-  const Stage& StageOf(int64_t step) const;
+  /// The stage of step `step`, up to `last_step`.
+  const Stage& StageOf(int64_t step) const { return stages[stage_of[step]]; }
   /// Rows that the result of a generation has, of an invoke of `batch` rows.
   int64_t ReturnedOf(int64_t batch) const { return beams > 0 ? batch / beams * returned : batch; }
 };

@@ -22,6 +22,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "engine/graph/program.h"
+#include "engine/plan/finish_plan.h"
 #include "engine/plan/model_spec.h"
 #include "engine/plan/operands.h"
 #include "engine/plan/plan.h"
@@ -108,11 +109,13 @@ inline bool IsStructure(const c10::IValue& value) {
 class PlanBuilder {
  public:
   PlanBuilder(const graph::Program& program, const ModelSpec& model,
-              absl::Span<const RowCount> rows, absl::Span<const int64_t> points_per_pass)
+              absl::Span<const RowCount> rows, absl::Span<const int64_t> points_per_pass,
+              bool every_token)
       : program_(program),
         model_(model),
         given_rows_(rows),
         points_per_pass_(points_per_pass),
+        every_token_(every_token),
         names_(program.nodes.size() + 1) {}
   absl::StatusOr<Plan> Build();
 
@@ -438,7 +441,9 @@ class PlanBuilder {
 
   // --- builder_regions.cc: steps and branches ---
 
-  absl::StatusOr<int> NewRegion(const Selection& selection);
+  /// The region of the trace's later steps, of those that `selection` selects, that a statement of
+  /// this invoke begins.
+  absl::StatusOr<int> RegionOf(const Selection& selection);
   absl::StatusOr<Selection> SelectionOf(const graph::Steps& steps) const;
   absl::Status Add(const graph::Steps& steps);
   /// Of steps that never come what is saved there is missing, and has a name all the same.
@@ -456,10 +461,11 @@ class PlanBuilder {
   const ModelSpec& model_;
   const absl::Span<const RowCount> given_rows_;      // by input, in written order
   const absl::Span<const int64_t> points_per_pass_;  // by sweep
-  std::vector<NodeId> ends_;                         // by node, behind the last one inside it
-  std::vector<int> places_;                          // by node, an invoke's place among them
-  std::vector<int> inputs_;                          // by node, an invoke's first input
-  std::vector<RowCount> rows_;                       // by planned invoke
+  const bool every_token_;
+  std::vector<NodeId> ends_;    // by node, behind the last one inside it
+  std::vector<int> places_;     // by node, an invoke's place among them
+  std::vector<int> inputs_;     // by node, an invoke's first input
+  std::vector<RowCount> rows_;  // by planned invoke
   std::vector<Instruction> instructions_;
   absl::flat_hash_map<NodeId, int> invoke_index_;
   std::vector<Name> names_;  // by node id, then parts without a node
@@ -505,8 +511,9 @@ class PlanBuilder {
   std::optional<uint32_t> point_;
 
   absl::flat_hash_map<std::string, int> save_index_;
-  std::map<int, When> effects_;    // by stage, the latest save or log so far
-  std::vector<When> guards_when_;  // as Plan::guards
+  std::map<int, When> effects_;                           // by stage, the latest save or log so far
+  std::map<std::pair<int, Selection>, int> next_region_;  // by invoke, see RegionOf
+  std::vector<When> guards_when_;                         // as Plan::guards
   std::vector<Slot> carried_, yielded_;
   Slot condition_ = kNoSlot;  // of the `if` whose branches are added
   absl::flat_hash_map<NodeId, Slot> conditions_;
@@ -543,6 +550,7 @@ void PlanBuilder::EmitEffect(What what, const When& when) {
   instruction.time = when.time;
   instruction.step = when.step;
   instruction.guard = guard_;
+  if (OfLaterSteps(when.stage)) instruction.invoke = InvokeIndex();
   instruction.what = std::move(what);
   instruction.order = OrderOf(instruction);
   instructions_.push_back(std::move(instruction));

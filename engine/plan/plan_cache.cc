@@ -33,8 +33,10 @@ bool DependsOnCounts(const graph::Program& program) {
 
 absl::StatusOr<Planned> PlanCache::Get(const graph::Program& program,
                                        absl::Span<const RowCount> rows,
-                                       absl::Span<const int64_t> points_per_pass) {
+                                       absl::Span<const int64_t> points_per_pass,
+                                       bool every_token) {
   std::string key = SignatureOf(program);
+  if (every_token) absl::StrAppend(&key, "+");
   for (const int64_t points : points_per_pass) absl::StrAppend(&key, "/", points);
   std::vector<int64_t> counts;
   counts.reserve(rows.size() * 2);
@@ -63,7 +65,7 @@ absl::StatusOr<Planned> PlanCache::Get(const graph::Program& program,
   }
   // Planning is done without the lock: two of the same kind at once plan twice, and one is kept.
   if (planned.plan == nullptr) {
-    absl::StatusOr<Plan> plan = MakePlan(program, model_, rows, points_per_pass);
+    absl::StatusOr<Plan> plan = MakePlan(program, model_, rows, points_per_pass, every_token);
     if (!plan.ok()) return plan.status();
     planned.plan = std::make_shared<const Plan>(*std::move(plan));
   }

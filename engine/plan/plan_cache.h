@@ -28,10 +28,10 @@ class PlanCache {
   PlanCache(const ModelSpec& model, const PlanLimits& limits) : model_(model), limits_(limits) {}
 
   /// Plan a program that passed graph::Check, or find its plan.
-  /// `points_per_pass` as of MakePlan.
+  /// `points_per_pass` and `every_token` as of MakePlan.
   absl::StatusOr<Planned> Get(const graph::Program& program, absl::Span<const RowCount> rows,
-                              absl::Span<const int64_t> points_per_pass = {})
-      ABSL_LOCKS_EXCLUDED(mutex_);
+                              absl::Span<const int64_t> points_per_pass = {},
+                              bool every_token = false) ABSL_LOCKS_EXCLUDED(mutex_);
 
   /// Forgets every plan: they were checked against the limits before.
   void SetLimits(const PlanLimits& limits) ABSL_LOCKS_EXCLUDED(mutex_);

@@ -181,10 +181,10 @@ absl::StatusOr<Slot> PlanBuilder::EmitConvert(Slot value, c10::ScalarType type) 
 
 absl::StatusOr<Plan> MakePlan(const graph::Program& program, const ModelSpec& model,
                               absl::Span<const RowCount> rows,
-                              absl::Span<const int64_t> points_per_pass) {
+                              absl::Span<const int64_t> points_per_pass, bool every_token) {
   absl::StatusOr<Plan> plan = absl::InternalError("not planned");
   absl::Status status = CatchTorch([&] {
-    plan = PlanBuilder(program, model, rows, points_per_pass).Build();
+    plan = PlanBuilder(program, model, rows, points_per_pass, every_token).Build();
     return absl::OkStatus();
   });
   if (!status.ok()) return status;

@@ -21,10 +21,12 @@ namespace weft::plan {
 /// kPermissionDenied (an operator that is not for programs), kUnimplemented.
 ///
 /// `points_per_pass` says of each sweep in written order how many of its points share a pass; all
-/// of them where there is none.
+/// of them where there is none. `every_token`: generations go on to their end, whatever the program
+/// needs of them.
 absl::StatusOr<Plan> MakePlan(const graph::Program& program, const ModelSpec& model,
                               absl::Span<const RowCount> rows,
-                              absl::Span<const int64_t> points_per_pass = {});
+                              absl::Span<const int64_t> points_per_pass = {},
+                              bool every_token = false);
 
 /// Bounds that CheckPlan enforces; 0 means no bound.
 struct PlanLimits {

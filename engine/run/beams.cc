@@ -85,7 +85,10 @@ absl::Status Run::GoOn(Generated& generated, const at::Tensor& logits) {
       moves.push_back({past, to, prompt_tokens + static_cast<int64_t>(beam.common)});
     }
   }
-  if (generated.ended) return absl::OkStatus();
+  if (generated.ended) {
+    generated.next = InvokeInput::MakeAbsent(prompts * beams, tokens_.pad_id);
+    return absl::OkStatus();
+  }
   generated.cache->MoveRows(moves);
   generated.ids = at::cat({generated.ids.index_select(0, from), next.unsqueeze(1)}, 1);
   generated.mask = at::cat({generated.mask, at::ones_like(next).unsqueeze(1)}, 1);

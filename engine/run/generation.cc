@@ -40,8 +40,8 @@ void Run::PreparePass() {
     Fail(absl::NotFoundError(absl::StrCat("there is no adapter `", adapter, "`")));
   }
   segments_.clear();
+  ended_.clear();
   together_of_ = -1;
-  some_ended_ = false;
   std::fill(segment_of_invoke_.begin(), segment_of_invoke_.end(), -1);
   for (const int invoke : planned.invokes) {
     if (plan_.invokes[invoke].all_rows) continue;
@@ -57,7 +57,13 @@ void Run::PreparePass() {
                                     first.tokens() + (once ? 0 : planned.steps), &memory_);
     }
     if (generated.ended) {
-      some_ended_ = true;
+      // For `invoke { }` its rows keep their places.
+      Segment& segment = ended_.emplace_back();
+      segment.run = this;
+      segment.invoke = invoke;
+      segment.input = &generated.next;
+      segment.tokens = 1;
+      segment.present = false;
       continue;
     }
     segment_of_invoke_[invoke] = static_cast<int>(segments_.size());
@@ -144,6 +150,7 @@ absl::Status Run::Advance(Pass& pass, const at::Tensor& result) {
   if (ended()) return absl::OkStatus();
   for (auto& [slot, value] : carries_) frame_[slot] = std::move(value);
   carries_.clear();
+  for (const Segment& segment : segments_) ++came_[segment.invoke];
   bool more = false;
   if (stopped_ != graph::kNoNode) {
     finished_ = true;
@@ -184,6 +191,7 @@ absl::Status Run::EndTrace() {
   BeginStage(planned.stages[plan::PlannedTrace::kAfter]);
   // What is called there looks at the prompts, also of an invoke that had no rows any more.
   segments_.clear();
+  ended_.clear();
   together_of_ = -1;
   for (const int invoke : planned.invokes) {
     if (plan_.invokes[invoke].all_rows) continue;
@@ -200,8 +208,6 @@ absl::Status Run::EndTrace() {
   for (const plan::Slot slot : planned.release) frame_[slot] = c10::IValue();
   for (Generated& generated : generated_) generated = Generated();
   for (const int invoke : planned.invokes) brought_[invoke] = InvokeInput();
-  absent_.clear();
-  some_ended_ = false;
   chooser_.reset();
   step_ = 0;
   finished_ = stopped_ != graph::kNoNode || trace_ + 1 == static_cast<int>(plan_.traces.size());
@@ -299,16 +305,35 @@ std::vector<LogEntry> Run::TakeLogs() {
   return std::exchange(logs_, {});
 }
 
+int64_t Run::CameTo(int invoke) const {
+  const plan::PlannedInvoke& planned = plan_.invokes[invoke];
+  if (!planned.all_rows) return came_[invoke];
+  int64_t most = 0;
+  for (const int other : plan_.traces[planned.trace].invokes) {
+    if (plan_.invokes[other].group == planned.group) most = std::max(most, came_[other]);
+  }
+  return most;
+}
+
 std::string Run::MissingFrom(int save) const {
   const plan::PlannedSave& planned = plan_.saves[save];
+  const int64_t saved = saved_counts_[save];
   if (planned.steps && planned.steps->bounded()) {
     const int64_t wanted = planned.steps->CountBelow(std::numeric_limits<int64_t>::max());
-    if (saved_counts_[save] >= wanted) return "";
-    return absl::StrCat(saved_counts_[save], " of ", wanted,
+    if (saved >= wanted) return "";
+    return absl::StrCat(saved, " of ", wanted,
                         " selected steps gave one: the generation ended before the others, or "
                         "their branch was not taken");
   }
-  if (saved_counts_[save] > 0) return "";
+  // Whether a module of a cache is called may depend on data.
+  if (planned.steps && !planned.entry && saved > 0) {
+    const int64_t wanted = planned.steps->CountBelow(CameTo(planned.invoke));
+    if (saved >= wanted) return "";
+    return absl::StrCat(saved, " of ", wanted,
+                        " selected steps that came gave one: in the others its branch was not "
+                        "taken, or the run was stopped before");
+  }
+  if (saved > 0) return "";
   if (planned.steps) {
     return "no selected step gave one: the generation ended before, or a branch was not taken";
   }

@@ -80,7 +80,8 @@ bool Run::Listens(int time) const {
 
 void Run::VisitNext(Pass& pass, int time, std::vector<at::Tensor>& parts) {
   if (!Listens(time)) return;
-  PartsVisiting visiting(pass, time, parts);
+  // Rows that are not there show a pad, as those of them do that are over.
+  PartsVisiting visiting(pass, time, parts, time == spec_.SamplesSite() ? tokens_.pad_id : 0);
   Visit(visiting);
 }
 
@@ -206,6 +207,7 @@ absl::StatusOr<bool> Run::TakeTokens(Pass& pass, absl::Span<const at::Tensor> ch
     generated.mask = at::cat({generated.mask, at::ones_like(next).unsqueeze(1)}, 1);
     generated.ended = all_over;
     if (all_over) {
+      generated.next = InvokeInput::MakeAbsent(next.size(0), tokens_.pad_id);
       generated.cache = std::make_unique<KVCache>(0, 0, &memory_);
       continue;
     }

@@ -48,8 +48,12 @@ void CollectLeaves(const c10::IValue& value, std::vector<at::Tensor>& leaves) {
 // --- PartsVisiting
 // --------------------------------------------------------------------------------
 
-PartsVisiting::PartsVisiting(Pass& pass, int time, std::vector<at::Tensor>& parts)
-    : Visiting(pass, time), parts_(parts), original_(parts), own_(parts.size(), false) {}
+PartsVisiting::PartsVisiting(Pass& pass, int time, std::vector<at::Tensor>& parts, int64_t absent)
+    : Visiting(pass, time),
+      parts_(parts),
+      original_(parts),
+      absent_(absent),
+      own_(parts.size(), false) {}
 
 size_t PartsVisiting::PlaceOf(const Segment& segment) const {
   const auto present = pass_.present();
@@ -110,7 +114,7 @@ c10::IValue PartsVisiting::ReadAll(absl::Span<Segment* const> segments, bool wri
   }
   TORCH_CHECK(!sizes.empty(), "no rows are here any more");
   sizes[0] = batch;
-  at::Tensor all = at::zeros(sizes, options);
+  at::Tensor all = at::full(sizes, absent_, options);
   int64_t row = 0;
   for (const Segment* segment : segments) {
     if (segment->present) {

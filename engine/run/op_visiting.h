@@ -10,10 +10,10 @@
 namespace weft::run {
 
 /// A site with a tensor `[B, ...]` for each segment that is present, as attention has them. The
-/// tensors of segments that take no part are undefined.
+/// tensors of segments that take no part are undefined; of all rows, theirs hold `absent`.
 class PartsVisiting final : public Visiting {
  public:
-  PartsVisiting(Pass& pass, int time, std::vector<at::Tensor>& parts);
+  PartsVisiting(Pass& pass, int time, std::vector<at::Tensor>& parts, int64_t absent = 0);
 
   c10::IValue Read(const Segment& segment, bool written) override;
   c10::IValue ReadForGradient(const Segment& segment) override;
@@ -32,6 +32,7 @@ class PartsVisiting final : public Visiting {
 
   std::vector<at::Tensor>& parts_;
   const std::vector<at::Tensor> original_;
+  const int64_t absent_;
   std::vector<bool> own_;  // by part: copied, or with gradients a node of its own
 };
 

@@ -61,6 +61,14 @@ InvokeInput InvokeInput::Make(const std::vector<std::vector<int64_t>>& rows, int
   return input;
 }
 
+InvokeInput InvokeInput::MakeAbsent(int64_t rows, int64_t pad) {
+  InvokeInput input;
+  input.ids = at::full({rows, 1}, pad, at::kLong);
+  input.mask = at::zeros({rows, 1}, at::kLong);
+  input.positions = at::zeros({rows, 1}, at::kLong);
+  return input;
+}
+
 InvokeInput InvokeInput::MakeNext(const at::Tensor& ids, const at::Tensor& mask) {
   InvokeInput input;
   const int64_t batch = ids.size(0), past = ids.size(1) - 1;

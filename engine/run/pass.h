@@ -44,6 +44,8 @@ struct InvokeInput {
                           bool pad_left);
   /// One more token for each row, whose ids so far and mask are given (`[B, past]`).
   static InvokeInput MakeNext(const at::Tensor& ids, const at::Tensor& mask);
+  /// Rows of one token that is a pad: those of an invoke that has no rows any more.
+  static InvokeInput MakeAbsent(int64_t rows, int64_t pad);
   /// The first of every `count` rows, which have the same prompt.
   InvokeInput FirstOfEach(int64_t count) const;
   /// `values` of at least one row, none of them a pad.

@@ -113,6 +113,7 @@ Run::Run(const plan::Plan& plan, const graph::Program& program, const plan::Mode
       tokens_(tokens),
       memory_(limits.memory_bytes),
       generated_(plan.invokes.size()),
+      came_(plan.invokes.size(), 0),
       brought_(plan.invokes.size()),
       segment_of_invoke_(plan.invokes.size(), -1),
       saved_counts_(plan.saves.size(), 0) {
@@ -252,8 +253,8 @@ bool Run::Holds(int guard) const {
 absl::Status Run::Execute(const plan::Instruction& instruction, Visiting* site) {
   node_ = instruction.node;
   asks_for_gradient_ = instruction.gradient;
-  const bool absent = some_ended_ && IsAbsent(instruction);
-  if (some_ended_ && instruction.result != kNoSlot) absent_[instruction.result] = absent;
+  // Others of the trace go on where the generation of its invoke has ended.
+  const bool absent = instruction.invoke >= 0 && !ended_.empty() && !HasRows(instruction.invoke);
   if (!absent && Holds(instruction.guard)) {
     ran_[at_] = true;
     absl::StatusOr<c10::IValue> result =
@@ -275,23 +276,6 @@ absl::Status Run::Execute(const plan::Instruction& instruction, Visiting* site) 
   }
   for (Slot slot : instruction.release) frame_[slot] = c10::IValue();
   return CheckBudget();
-}
-
-bool Run::IsAbsent(const plan::Instruction& instruction) {
-  absent_.resize(frame_.size());
-  const auto without_rows = [this](const auto& what) {
-    if constexpr (requires { what.invoke; }) {
-      return !std::is_same_v<std::decay_t<decltype(what)>, plan::ReadResult> &&
-             SegmentsOf(what.invoke).empty();
-    }
-    return false;
-  };
-  bool absent = std::visit(without_rows, instruction.what);
-  plan::ForOperands(instruction, [&](Slot slot) { absent = absent || absent_[slot]; });
-  for (int guard = instruction.guard; guard >= 0; guard = plan_.guards[guard].parent) {
-    absent = absent || absent_[plan_.guards[guard].condition];
-  }
-  return absent;
 }
 
 absl::Status Run::CheckBudget() {
@@ -320,13 +304,27 @@ absl::Span<Segment* const> Run::SegmentsOf(int invoke) {
   together_.clear();
   together_of_ = invoke;
   const plan::PlannedInvoke& planned = plan_.invokes[invoke];
-  for (Segment& segment : segments_) {
-    const plan::PlannedInvoke& other = plan_.invokes[segment.invoke];
-    if (planned.all_rows ? other.group == planned.group : segment.invoke == invoke) {
-      together_.push_back(&segment);
+  if (!planned.all_rows) {
+    const int own = segment_of_invoke_[invoke];
+    if (own >= 0) together_.push_back(&segments_[own]);
+    return together_;
+  }
+  for (std::vector<Segment>* segments : {&segments_, &ended_}) {
+    for (Segment& segment : *segments) {
+      if (plan_.invokes[segment.invoke].group == planned.group) together_.push_back(&segment);
     }
   }
+  std::sort(together_.begin(), together_.end(),
+            [](const Segment* a, const Segment* b) { return a->invoke < b->invoke; });
   return together_;
+}
+
+bool Run::HasRows(int invoke) const {
+  const plan::PlannedInvoke& planned = plan_.invokes[invoke];
+  if (!planned.all_rows) return segment_of_invoke_[invoke] >= 0;
+  return std::any_of(segments_.begin(), segments_.end(), [&](const Segment& segment) {
+    return plan_.invokes[segment.invoke].group == planned.group;
+  });
 }
 
 c10::IValue Run::ReadRows(int invoke, Visiting& site) {
@@ -669,10 +667,12 @@ absl::StatusOr<c10::IValue> Run::Do(const plan::SkipModule& what, Visiting* site
   }
   int64_t row = 0;
   for (Segment* each : SegmentsOf(what.invoke)) {
-    // What pools has no tokens where it ends, though it has where it begins.
-    site->pass().RequestSkip(each, output.pooled
-                                       ? value.narrow(0, row, each->input->batch())
-                                       : Within(value, row, *each, site->pass().pad_left()));
+    if (each->present) {
+      // What pools has no tokens where it ends, though it has where it begins.
+      site->pass().RequestSkip(each, output.pooled
+                                         ? value.narrow(0, row, each->input->batch())
+                                         : Within(value, row, *each, site->pass().pad_left()));
+    }
     row += each->input->batch();
   }
   return c10::IValue();

@@ -89,7 +89,7 @@ struct Generated {
   /// rows have it.
   InvokeInput prompts;
   int64_t rows_of_prompt = 1;
-  InvokeInput next;  // of its next step
+  InvokeInput next;  // of its next step; once it has ended, InvokeInput::MakeAbsent
 };
 
 /// What a step of a generation chose for one invoke.
@@ -247,17 +247,19 @@ class Run {
   /// What a module is called with out of band, checked; and whose rows it is, if that matters.
   absl::StatusOr<at::Tensor> ArgumentOf(int module, plan::Slot input) const;
   const Segment* SegmentFor(int module, int invoke) const;
-  /// What it would read, write or use is not there: the generation of that invoke has ended, and
-  /// others go on.
-  bool IsAbsent(const plan::Instruction& instruction);
   bool IsTrue(plan::Slot condition) const;
   bool Holds(int guard) const;
   void Save(int save, const c10::IValue& value, std::optional<graph::DType> dtype);
   c10::IValue ReadRows(int invoke, Visiting& site);
 
   const plan::PlannedTrace& trace() const { return plan_.traces[trace_]; }
-  /// Of `invoke`: its own segment, or those of all in its place.
+  /// Of `invoke`: its own segment, or those of all in its place, also where their generation has
+  /// ended.
   absl::Span<Segment* const> SegmentsOf(int invoke);
+  /// Some of its rows are in this pass: its generation has not ended.
+  bool HasRows(int invoke) const;
+  /// Steps of its generation that have come to `invoke`.
+  int64_t CameTo(int invoke) const;
   /// The segments and listeners of the pass that comes next.
   void PreparePass();
   void BeginStage(const plan::Stage& stage);
@@ -328,6 +330,7 @@ class Run {
   std::vector<c10::IValue> kept_;  // the frame before this pass
   size_t kept_saves_ = 0, kept_logs_ = 0;
   std::vector<Generated> generated_;     // by Plan::invokes; of this trace's generations
+  std::vector<int64_t> came_;            // by Plan::invokes: passes that it had rows in
   std::vector<InvokeInput> brought_;     // by Plan::invokes; of this trace and the next
   std::optional<TokenChooser> chooser_;  // of this trace
   std::vector<NewTokens> new_tokens_;    // that were not taken yet
@@ -344,8 +347,7 @@ class Run {
   std::vector<int> tap_ids_;
   std::vector<Watch> watches_;
   std::vector<c10::IValue> frame_;
-  bool some_ended_ = false;                                  // of the invokes of this trace
-  std::vector<bool> absent_;                                 // by slot, where some have
+  std::vector<Segment> ended_;  // of the invokes of this trace that have; in no pass
   std::vector<std::pair<plan::Slot, c10::IValue>> carries_;  // of the next step
   std::vector<SavedItem> saved_;
   std::vector<int64_t> saved_counts_;

@@ -145,6 +145,37 @@ TEST_F(GenerationTest, StopStringsEndRowsWhereTransformersEndsThem) {
   }
 }
 
+TEST_F(GenerationTest, TokensAreToldThoughTheProgramNeedsNone) {
+  Both([&](const LanguageModel& model) {
+    std::vector<uint32_t> steps;
+    std::string text;
+    TraceOptions options;
+    options.stream_tokens = true;
+    options.on_event = [&](const RunEvent& event) {
+      const auto* tokens = std::get_if<event::NewTokens>(&event);
+      if (tokens == nullptr) return;
+      steps.push_back(tokens->step);
+      text += tokens->texts.at(0);
+    };
+    Saved<Tensor> first;
+    const GenerateOptions generate{.max_new_tokens = 5, .min_new_tokens = 5};
+    const auto run = model.Generate(
+        "a b c", generate, [&] { first = model.logits().save("first"); }, options);
+    ASSERT_THAT(run, IsOk());
+    EXPECT_THAT(steps, ElementsAre(0, 1, 2, 3, 4));
+    EXPECT_EQ(run->cost.passes, 5U);
+    const Told told = Generate(model, "a b c", generate);
+    EXPECT_EQ(text, told.texts[0]);
+    // Nobody asks for them: then nothing behind step 0 is done.
+    options.stream_tokens = false;
+    EXPECT_EQ(model
+                  .Generate(
+                      "a b c", generate, [&] { first = model.logits().save("first"); }, options)
+                  ->cost.passes,
+              1U);
+  });
+}
+
 TEST_F(GenerationTest, ABeamSearchReturnsTheBestAndTellsThemInTheEnd) {
   Both([&](const LanguageModel& model) {
     Saved<Tensor> ids, scores;

@@ -386,8 +386,76 @@ TEST_F(GenerationTest, AStopInsideABranchEndsItAndWhatFollowsIsReported) {
   EXPECT_FALSE(result.saved.contains("h/3"));
   EXPECT_TRUE(result.saved.contains("late/1"));
   EXPECT_FALSE(result.saved.contains("late/2"));
+  EXPECT_THAT(result.missing.at("late"), HasSubstr("2 of 3 selected steps that came gave one"));
   EXPECT_FALSE(result.saved.contains("ids"));
   EXPECT_THAT(result.missing.at("ids"), HasSubstr("stopped"));
+}
+
+TEST_F(GenerationTest, AStopInOneRegionComesAfterWhatIsWrittenBeforeItInAnother) {
+  const LocalResult result =
+      model_.Run(absl::StrCat("generate max_new_tokens=5\ninvoke ", kSingle, R"( {
+        steps [0:3] {
+          save h = read transformer.h.1.output
+          save l = read logits
+          save t = read samples
+        }
+        steps [:] { save every = read samples }
+        steps [2] { stop }
+      })"));
+  ASSERT_THAT(result.status, IsOk());
+  for (const char* name : {"h/2", "l/2", "t/2", "every/2"}) {
+    EXPECT_TRUE(result.saved.contains(name)) << name;
+  }
+  EXPECT_FALSE(result.saved.contains("every/3"));
+  EXPECT_TRUE(result.missing.empty());
+}
+
+TEST_F(GenerationTest, AListThatLacksItemsSaysSo) {
+  const LocalResult result = model_.Run(Generate(kSingle, R"(
+    %none = tensor(int64, [], [0])
+    steps [:] carry %n = %none {
+      if aten::lt(%n, 2) { save early = read transformer.h.1.output }
+      if aten::lt(%n, 9) { save always = read transformer.h.1.output }
+      yield aten::add(%n, 1)
+    }
+    steps [10:12] { cache [lm_head] as never })"));
+  ASSERT_THAT(result.status, IsOk());
+  EXPECT_TRUE(result.saved.contains("early/1"));
+  EXPECT_EQ(result.missing.size(), 2U);
+  EXPECT_THAT(result.missing.at("early"), HasSubstr("2 of 6 selected steps that came gave one"));
+  EXPECT_THAT(result.missing.at("never"), HasSubstr("0 of 2 selected steps gave one"));
+}
+
+TEST_F(GenerationTest, InvokesAndPointsThatSelectTheSameStepsAreManyAsOthers) {
+  const auto run = [this](const std::string& values) {
+    return model_.Run(absl::StrCat(
+        "generate max_new_tokens=3\nsweep %s in ", values, " { invoke [64, 65, 66] { steps [1:] {",
+        " %v = aten::mul(aten::ones([1]), %s)", " write transformer.h.1.output[:, :, 0] = %v",
+        " save h = read transformer.h.2.output }",
+        " cache [lm_head] as c  save ids = read result } }"));
+  };
+  const LocalResult all = run("[0:70]"), last = run("[69:70]");
+  ASSERT_THAT(all.status, IsOk());
+  ASSERT_THAT(last.status, IsOk());
+  ExpectClose(all["h/69/2"], last["h/0/2"], 1e-5);
+  EXPECT_TRUE(at::equal(all["ids/69"], last["ids/0"]));
+  // Of invokes that are written each by itself, too; `invoke { }` sees what was written before it.
+  std::string invokes;
+  for (int i = 0; i < 70; ++i) {
+    absl::StrAppend(
+        &invokes, "invoke [64, 65, 66] { steps [1:] { save h", i,
+        " = read transformer.h.1.output } steps [2] {",
+        " write transformer.h.1.output = aten::mul(read transformer.h.1.output, 0.0) } ",
+        "steps [1:] { save z", i, " = read transformer.h.1.output } }\n");
+  }
+  const LocalResult many = model_.Run(
+      absl::StrCat("generate max_new_tokens=3\n", invokes,
+                   "invoke { steps [1:] { save zeros = read transformer.h.1.output } }"));
+  ASSERT_THAT(many.status, IsOk());
+  EXPECT_GT(many["h69/2"].abs().max().item<float>(), 0.0F);
+  EXPECT_GT(many["z69/1"].abs().max().item<float>(), 0.0F);
+  EXPECT_EQ(many["z69/2"].abs().max().item<float>(), 0.0F);
+  EXPECT_EQ(many["zeros/2"].abs().max().item<float>(), 0.0F);
 }
 
 TEST_F(GenerationTest, StepsRefuseWhatIsThereOnlyAfterThem) {

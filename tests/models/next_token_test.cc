@@ -373,5 +373,117 @@ TEST_F(NextTokenTest, WhatNeedsAValueOfAnInvokeThatHasEndedIsNotRun) {
   EXPECT_TRUE(result.saved.contains("l/3"));
 }
 
+/// Also statements that look at no rows: what a carry holds, what was there before, logs, stops.
+TEST_F(NextTokenTest, NothingOfAnInvokeThatHasEndedIsRun) {
+  const std::string ends = R"(
+      steps [1] { %s = read samples  %s[0] = 96 }
+      %none = tensor(int64, [], [0])
+      %first = aten::amax(read logits, 1)
+      %n = steps [:] carry %count = %none {
+        save seen = %first
+        log %first
+        yield aten::add(%count, 1)
+      }
+      save n = %n
+      steps [3] { stop })";
+  const std::string goes_on = "save b = read result  steps [:] { save l = read logits }";
+  const std::string generate = "generate max_new_tokens=6 eos_token_ids=[96]\n";
+  const LocalResult alone = model_.Run(absl::StrCat(generate, "invoke ", kSingle, " {", ends, "}"));
+  const LocalResult both = model_.Run(absl::StrCat(generate, "invoke [64, 65, 66] { ", goes_on,
+                                                   " }\ninvoke ", kSingle, " {", ends, "}"));
+  ASSERT_THAT(alone.status, IsOk());
+  ASSERT_THAT(both.status, IsOk());
+  EXPECT_EQ(alone["n"].item<int64_t>(), 2);
+  EXPECT_EQ(both["n"].item<int64_t>(), 2);
+  EXPECT_EQ(both.logs.size(), alone.logs.size());
+  EXPECT_TRUE(both.saved.contains("seen/1"));
+  EXPECT_FALSE(both.saved.contains("seen/2"));
+  EXPECT_EQ(both["b"].size(1), 3 + 6);
+  EXPECT_TRUE(both.saved.contains("l/5"));
+  // The same for a point of a sweep.
+  const LocalResult swept = model_.Run(absl::StrCat(generate, R"(
+      sweep %s in [0, 2] { invoke )",
+                                                    kSingle, R"( {
+        %none = tensor(int64, [], [0])
+        %high = tensor(float32, [1], [1000000.0])
+        %n = steps [:] carry %count = %none {
+          if aten::ge(%count, %s) { write logits[:, 96] = %high }
+          yield aten::add(%count, 1)
+        }
+        save n = %n
+        save ids = read result
+      } })"));
+  ASSERT_THAT(swept.status, IsOk());
+  EXPECT_EQ(swept["n/0"].item<int64_t>(), 1);
+  EXPECT_EQ(swept["n/1"].item<int64_t>(), 3);
+}
+
+TEST_F(NextTokenTest, RowsThatHaveEndedKeepTheirPlacesAmongAll) {
+  const auto run = [this](const std::string& ends) {
+    return model_.Run(absl::StrCat("generate max_new_tokens=4 eos_token_ids=[96]\ninvoke ", kSingle,
+                                   " {", ends, R"(}
+      invoke [64, 65, 66] {
+        save ids = read result
+        steps [1:] { %o = read transformer.h.1.output  save o = %o[0, 0, 0:2] }
+      }
+      invoke {
+        %w = aten::cat([aten::zeros([1, 1, 32]), aten::ones([1, 1, 32])])
+        %ten = tensor(float32, [2, 1], [10.0, 10.0])
+        %none = tensor(int64, [2], [0, 0])
+        steps [1:] {
+          save before = read transformer.h.0.output
+          write transformer.h.0.output[1] = aten::mul(%w[0], 2.0)
+          save after = read transformer.h.0.output
+          skip transformer.h.1 = %w
+          %l = read logits
+          write logits[:, 5] = %ten[:, 0]
+          save logits = %l
+          save samples = read samples
+          save rows = read rows
+          save mask = read mask
+        }
+        %sum = steps [1:] carry %acc = %none { yield aten::add(%acc, read samples) }
+        save sum = %sum
+      })"));
+  };
+  const LocalResult one = run("steps [0] { %s = read samples  %s[0] = 96 }"), both = run("");
+  ASSERT_THAT(one.status, IsOk());
+  ASSERT_THAT(both.status, IsOk());
+  for (const char* step : {"/1", "/2", "/3"}) {
+    const auto at = [step](const std::string& name) { return name + step; };
+    EXPECT_TRUE(at::equal(one[at("o")], at::ones({2})));
+    EXPECT_TRUE(at::equal(both[at("o")], at::ones({2})));
+    for (const char* name : {"before", "after", "logits", "samples"}) {
+      const at::Tensor &rows = one[at(name)], &all = both[at(name)];
+      ASSERT_EQ(rows.sizes(), all.sizes()) << name;
+      EXPECT_EQ(rows[0].count_nonzero().item<int64_t>(), 0) << name;
+      ExpectClose(rows[1].to(at::kDouble), all[1].to(at::kDouble), 1e-5, at(name));
+    }
+    EXPECT_EQ(one[at("after")].count_nonzero().item<int64_t>(), 0);
+    EXPECT_TRUE(at::equal(one[at("rows")], both[at("rows")]));
+    EXPECT_TRUE(at::equal(one[at("mask")], at::tensor({0, 1}, at::kLong).view({2, 1})));
+  }
+  EXPECT_EQ(one["sum"].sizes(), at::IntArrayRef({2}));
+  EXPECT_EQ(one["sum"][0].item<int64_t>(), 0);
+  EXPECT_TRUE(at::equal(one["sum"][1], both["sum"][1]));
+  EXPECT_TRUE(at::equal(one["ids"], both["ids"]));
+}
+
+TEST_F(NextTokenTest, TheNextTraceHasItsInputWhoeverEndedBefore) {
+  const LocalResult result = model_.Run(
+      absl::StrCat("generate max_new_tokens=3 eos_token_ids=[96]\n", "invoke ", kSingle, R"( {
+        steps [0] { %s = read samples  %s[0] = 96 }
+        save a = read result
+      }
+      invoke [64, 65, 66] { %b = read result  save b = %b }
+      trace
+      invoke (%b) { save ids = read ids  save h = read transformer.h.0.output })"));
+  ASSERT_THAT(result.status, IsOk());
+  EXPECT_EQ(result["a"].size(1), 7 + 1);
+  EXPECT_EQ(result["b"].size(1), 3 + 3);
+  EXPECT_TRUE(at::equal(result["ids"], result["b"]));
+  EXPECT_EQ(result["h"].size(1), 3 + 3);
+}
+
 }  // namespace
 }  // namespace weft

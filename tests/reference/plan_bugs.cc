@@ -251,12 +251,12 @@ bool CarriesNothingOn(plan::Plan& plan) {
 
 bool DoesInEveryStepWhatOneHas(plan::Plan& plan) {
   for (plan::PlannedTrace& trace : plan.traces) {
-    if (trace.stages.size() < 4) continue;
-    for (auto& [regions, stage] : trace.stage_of) {
-      if (regions != 0 && stage + 1 < static_cast<int>(trace.stages.size())) {
-        ++stage;
-        return true;
-      }
+    for (size_t step = 1; step < trace.stage_of.size(); ++step) {
+      const int stage = trace.stage_of[step];
+      if (trace.stages[stage].instructions.empty()) continue;
+      if (stage + 1 == static_cast<int>(trace.stages.size())) continue;
+      std::replace(trace.stage_of.begin() + 1, trace.stage_of.end(), stage, stage + 1);
+      return true;
     }
   }
   return false;
