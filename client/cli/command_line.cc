@@ -204,8 +204,8 @@ that ends with a backslash goes on in the next one; /new forgets what was said, 
 input (or /quit) ends the chat. An interrupt ends an answer.
 
 Examples:
-  weft chat atlas --system "Be brief." --temperature 0.7
-  echo "Where is the Eiffel Tower?" | weft chat atlas
+  weft chat assistant --system "Be brief." --temperature 0.7
+  echo "Where is the Eiffel Tower?" | weft chat assistant
 )";
 
 void AddChat(CLI::App* command, ChatArguments* arguments) {

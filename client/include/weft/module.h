@@ -60,7 +60,7 @@ class Module {
   /// `((input,), {})`: all of its arguments, positional ones and named ones.
   Var inputs(Location where = Location::current()) const;
   // Inside a module that does attention, by head: [batch, heads, tokens, head_dim]; scores (scaled,
-  // masked) and probs are [batch, heads, tokens, tokens]; z is what comes out of each head.
+  // masked) and probs are [batch, heads, tokens, past + tokens]; z is what comes out of each head.
   Var q(Location where = Location::current()) const;
   Var k(Location where = Location::current()) const;
   Var v(Location where = Location::current()) const;
