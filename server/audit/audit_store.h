@@ -24,7 +24,7 @@ struct Entry {
   std::string model;
   std::string job_id;
   std::string trace_id;
-  std::string subject;  // of Admin's methods: the id of the key that it was about
+  std::string subject;  // what it was about: the id of a key, the hash of a blob, an edit
   int code = 0;         // gRPC's
   double seconds = 0;
   uint64_t tokens = 0;

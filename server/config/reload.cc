@@ -108,9 +108,8 @@ Changes Compare(const Config& running, const Config& wanted) {
   return changes;
 }
 
-absl::Status HostModel(const Model& model, Engine* engine) {
-  const auto never = [] { return false; };
-  return LoadAndTell(model, engine, never, [&](const LoadOptions& options) {
+absl::Status HostModel(const Model& model, Engine* engine, const std::function<bool()>& stopping) {
+  return LoadAndTell(model, engine, stopping, [&](const LoadOptions& options) {
     return engine->LoadModel(model.name(), model.folder(), options);
   });
 }
@@ -152,9 +151,7 @@ void Reload(const Config& wanted, Config* running, Engine* engine, Server* serve
   };
   for (const Model& model : changes.load) {
     if (stopping()) return;
-    host(model, LoadAndTell(model, engine, stopping, [&](const LoadOptions& options) {
-           return engine->LoadModel(model.name(), model.folder(), options);
-         }));
+    host(model, HostModel(model, engine, stopping));
   }
   for (const Model& model : changes.replace) {
     if (stopping()) return;

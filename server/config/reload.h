@@ -21,8 +21,11 @@ struct Changes {
 
 Changes Compare(const Config& running, const Config& wanted);
 
-/// Load a model that is new, and log what it is. Errors name it and its folder.
-absl::Status HostModel(const Model& model, Engine* engine);
+/// Load a model that is new, and log what it is; kCancelled once `stopping`. Errors name it and its
+/// folder.
+absl::Status HostModel(
+    const Model& model, Engine* engine,
+    const std::function<bool()>& stopping = [] { return false; });
 
 /// Bring a running server to `wanted`, which was checked: models, limits, log level. What fails or
 /// needs a restart is logged by name and stays. `running` becomes what is in effect. Loads no

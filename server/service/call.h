@@ -37,7 +37,7 @@ struct Call {
   keys::Key key;         // without an id where none was recognised
   std::string model;     // as asked for
   std::string job_id;
-  std::string subject;  // of Admin's methods: the id of the key that it was about
+  std::string subject;  // what it was about: the id of a key, the hash of a blob, an edit
   uint64_t tokens = 0;
   uint64_t result_bytes = 0;
 
